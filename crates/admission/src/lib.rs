@@ -1,0 +1,111 @@
+//! What may enter: admission plugins change and check objects before they are stored.
+//!
+//! Invariant: a plugin sees every write through the API, our own components' included, and reads other objects only
+//! through [`ironclad_api::source::Source`].
+
+use async_trait::async_trait;
+use ironclad_api::{GroupVersionKind, GroupVersionResource, UserInfo, error::Result};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What is being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are those of admission.k8s.io/v1")]
+pub enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+impl Operation {
+    /// The name in reviews and rules.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
+}
+
+/// A write on its way in.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What is being done.
+    pub operation: Operation,
+    /// The kind of `object`.
+    pub kind: GroupVersionKind,
+    /// The resource of the request.
+    pub resource: GroupVersionResource,
+    /// The subresource, or empty.
+    pub subresource: String,
+    /// The namespace, or empty.
+    pub namespace: String,
+    /// The name; empty while `generateName` was not resolved.
+    pub name: String,
+    /// Who asks.
+    pub user: UserInfo,
+    /// The new object; mutating plugins change it. `None` for a delete.
+    pub object: Option<Value>,
+    /// The stored object; `None` for a create.
+    pub old: Option<Arc<Value>>,
+    /// The options of the request, for example `CreateOptions`.
+    pub options: Value,
+    /// Nothing will be stored.
+    pub dry_run: bool,
+    /// Warnings for the client.
+    pub warnings: Vec<String>,
+}
+
+/// One check or change.
+#[async_trait]
+pub trait Plugin: Send + Sync {
+    /// The name in `--enable-admission-plugins`.
+    fn name(&self) -> &'static str;
+
+    /// Whether the plugin looks at this operation at all.
+    fn handles(&self, operation: Operation) -> bool;
+
+    /// Changes the object or refuses it. Called in the chain's order, before validation.
+    async fn admit(&self, _request: &mut Request) -> Result<()> {
+        Ok(())
+    }
+
+    /// Refuses the final object or lets it pass; must not change it.
+    async fn validate(&self, _request: &mut Request) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Plugins in their order.
+#[derive(Default)]
+pub struct Chain {
+    plugins: Vec<Arc<dyn Plugin>>,
+}
+
+impl Chain {
+    /// A chain of these plugins.
+    pub fn new(plugins: Vec<Arc<dyn Plugin>>) -> Self {
+        Self { plugins }
+    }
+
+    /// Lets every plugin change the object.
+    pub async fn admit(&self, request: &mut Request) -> Result<()> {
+        let operation = request.operation;
+        for plugin in self.plugins.iter().filter(|p| p.handles(operation)) {
+            plugin.admit(request).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets every plugin check the final object.
+    pub async fn validate(&self, request: &mut Request) -> Result<()> {
+        let operation = request.operation;
+        for plugin in self.plugins.iter().filter(|p| p.handles(operation)) {
+            plugin.validate(request).await?;
+        }
+        Ok(())
+    }
+}

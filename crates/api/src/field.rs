@@ -1,0 +1,226 @@
+//! Paths to fields and what is wrong at them, worded as `k8s.io/apimachinery/pkg/util/validation/field` words it.
+
+use serde_json::Value;
+use std::fmt;
+
+/// A path into an object such as `spec.containers[0].name` or `metadata.labels[app]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Path(String);
+
+impl Path {
+    /// A path that starts at the field `name`.
+    pub fn new(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// The path of the object itself; its children have no leading dot.
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// The field `name` below this path.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Self {
+        if self.0.is_empty() { Self::new(name) } else { Self(format!("{}.{name}", self.0)) }
+    }
+
+    /// The item at `index` of the list at this path.
+    #[must_use]
+    pub fn index(&self, index: usize) -> Self {
+        Self(format!("{}[{index}]", self.0))
+    }
+
+    /// The entry `key` of the map at this path.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Self {
+        Self(format!("{}[{key}]", self.0))
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What sort of mistake it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of field.ErrorType")]
+pub enum ErrorKind {
+    NotFound,
+    Required,
+    Duplicate,
+    Invalid,
+    NotSupported,
+    Forbidden,
+    TooLong,
+    TooMany,
+    Internal,
+    TypeInvalid,
+}
+
+impl ErrorKind {
+    /// The reason of the cause in a `Status`.
+    pub fn cause(self) -> &'static str {
+        match self {
+            Self::NotFound => "FieldValueNotFound",
+            Self::Required => "FieldValueRequired",
+            Self::Duplicate => "FieldValueDuplicate",
+            Self::Invalid => "FieldValueInvalid",
+            Self::NotSupported => "FieldValueNotSupported",
+            Self::Forbidden => "FieldValueForbidden",
+            Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
+            Self::Internal => "InternalError",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::NotFound => "Not found",
+            Self::Required => "Required value",
+            Self::Duplicate => "Duplicate value",
+            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::NotSupported => "Unsupported value",
+            Self::Forbidden => "Forbidden",
+            Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
+            Self::Internal => "Internal error",
+        }
+    }
+}
+
+/// One mistake at one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// What sort of mistake.
+    pub kind: ErrorKind,
+    /// Where.
+    pub path: String,
+    /// The value as it is shown, or empty where the kind shows none.
+    pub value: String,
+    /// What would be right.
+    pub detail: String,
+}
+
+/// Every mistake found, in the order of the fields.
+pub type ErrorList = Vec<FieldError>;
+
+impl FieldError {
+    fn build(kind: ErrorKind, path: &Path, value: String, detail: impl Into<String>) -> Self {
+        Self { kind, path: path.as_str().to_owned(), value, detail: detail.into() }
+    }
+
+    /// `spec.a: Required value: detail`.
+    pub fn required(path: &Path, detail: impl Into<String>) -> Self {
+        Self::build(ErrorKind::Required, path, String::new(), detail)
+    }
+
+    /// `spec.a: Invalid value: "x": detail`.
+    pub fn invalid(path: &Path, value: &Value, detail: impl Into<String>) -> Self {
+        Self::build(ErrorKind::Invalid, path, show(value), detail)
+    }
+
+    /// [`FieldError::invalid`] for a text.
+    pub fn invalid_str(path: &Path, value: &str, detail: impl Into<String>) -> Self {
+        Self::build(ErrorKind::Invalid, path, format!("{value:?}"), detail)
+    }
+
+    /// `spec.a: Invalid value: "x": detail` with the cause `FieldValueTypeInvalid`.
+    pub fn type_invalid(path: &Path, value: &Value, detail: impl Into<String>) -> Self {
+        Self::build(ErrorKind::TypeInvalid, path, show(value), detail)
+    }
+
+    /// `spec.a: Duplicate value: "x"`.
+    pub fn duplicate(path: &Path, value: &Value) -> Self {
+        Self::build(ErrorKind::Duplicate, path, show(value), "")
+    }
+
+    /// `spec.a: Not found: "x"`.
+    pub fn not_found(path: &Path, value: &Value) -> Self {
+        Self::build(ErrorKind::NotFound, path, show(value), "")
+    }
+
+    /// `spec.a: Unsupported value: "x": supported values: "A", "B"`; the values are sorted as stock sorts them.
+    pub fn not_supported(path: &Path, value: &Value, supported: &[&str]) -> Self {
+        let mut quoted: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        quoted.sort();
+        let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
+        Self::build(ErrorKind::NotSupported, path, show(value), detail)
+    }
+
+    /// `spec.a: Forbidden: detail`.
+    pub fn forbidden(path: &Path, detail: impl Into<String>) -> Self {
+        Self::build(ErrorKind::Forbidden, path, String::new(), detail)
+    }
+
+    /// `spec.a: Too long: may not be more than N bytes`.
+    pub fn too_long(path: &Path, max: usize) -> Self {
+        Self::build(ErrorKind::TooLong, path, String::new(), format!("may not be more than {max} bytes"))
+    }
+
+    /// `spec.a: Too many: 5: must have at most 3 items`.
+    pub fn too_many(path: &Path, actual: usize, max: usize) -> Self {
+        let items = if max == 1 { "item" } else { "items" };
+        Self::build(ErrorKind::TooMany, path, actual.to_string(), format!("must have at most {max} {items}"))
+    }
+
+    /// `spec.a: Internal error: detail`.
+    pub fn internal(path: &Path, detail: impl Into<String>) -> Self {
+        Self::build(ErrorKind::Internal, path, String::new(), detail)
+    }
+
+    /// The message without the path, as a cause shows it.
+    pub fn body(&self) -> String {
+        let mut text = self.kind.title().to_owned();
+        for part in [&self.value, &self.detail] {
+            if !part.is_empty() {
+                text.push_str(": ");
+                text.push_str(part);
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.path.is_empty() { "<nil>" } else { &self.path };
+        write!(f, "{path}: {}", self.body())
+    }
+}
+
+/// A value as it is quoted in an error: scalars as JSON, anything larger as compact JSON.
+fn show(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn paths_and_errors_read_as_stock() {
+        let path = Path::new("spec").child("containers").index(0).child("image");
+        assert_eq!(FieldError::required(&path, "").to_string(), "spec.containers[0].image: Required value");
+        assert_eq!(
+            FieldError::not_supported(&Path::new("spec").child("type"), &json!("X"), &["NodePort", "ClusterIP"])
+                .to_string(),
+            "spec.type: Unsupported value: \"X\": supported values: \"ClusterIP\", \"NodePort\""
+        );
+        assert_eq!(
+            FieldError::too_many(&Path::new("spec"), 5, 1).to_string(),
+            "spec: Too many: 5: must have at most 1 item"
+        );
+    }
+}

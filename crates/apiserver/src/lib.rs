@@ -1,0 +1,1 @@
+//! HTTP in, objects out: the Kubernetes API over the store.

@@ -1,0 +1,33 @@
+//! The question "who is this?" and its answer.
+
+use async_trait::async_trait;
+use http::{HeaderMap, Uri};
+use ironclad_api::{ApiError, UserInfo};
+use rustls_pki_types::CertificateDer;
+
+/// What a connection and a request bring along to prove who they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// The client's certificate chain, already proven to own its key; empty without one.
+    pub certificates: &'a [CertificateDer<'a>],
+    /// The request's headers: `Authorization`, `Sec-WebSocket-Protocol`, `Impersonate-*`, `X-Remote-*`.
+    pub headers: &'a HeaderMap,
+    /// The request's path and query.
+    pub uri: &'a Uri,
+}
+
+/// A user whose credential was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authenticated {
+    /// The user.
+    pub user: UserInfo,
+    /// The audiences that the credential is good for; empty where the method knows none.
+    pub audiences: Vec<String>,
+}
+
+/// One way to find out who asks.
+#[async_trait]
+pub trait Authenticator: Send + Sync {
+    /// `Ok(None)` when there is no credential of this sort; an error when there is one and it is not good.
+    async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Option<Authenticated>, ApiError>;
+}

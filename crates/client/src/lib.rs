@@ -1,0 +1,1 @@
+//! One way to talk to the API: clients, kubeconfig, shared informers, work queues, events.

@@ -1,0 +1,1 @@
+//! Pod network and Services: routed veth, addresses, nftables by netlink.

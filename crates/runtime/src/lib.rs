@@ -1,0 +1,1 @@
+//! Containers: images, sandboxes, containers, streams and the shim.

@@ -1,0 +1,1 @@
+//! Clusters and images for tests.
