@@ -1,1 +1,64 @@
-//! One way to talk to the API: clients, kubeconfig, shared informers, work queues, events.
+//! One way to talk to the API: clients in process or over TLS, shared informers, work queues, events.
+//!
+//! Invariants: every component, ours too, goes through the API server with an identity of its own; one watch per kind
+//! and process, however many look at it.
+
+pub mod events;
+pub mod informer;
+pub mod queue;
+
+use http::{Request, Response};
+use ironclad_api::UserInfo;
+use kube::client::Body;
+use std::path::Path;
+use tower::{Service, ServiceExt};
+
+pub use events::Recorder;
+pub use informer::{Change, Informer, Informers, ObjectKey};
+pub use kube::Client;
+pub use queue::WorkQueue;
+
+/// What goes wrong before there is a client.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kubeconfig cannot be read or says nothing useful.
+    #[error("cannot use the kubeconfig {path}: {source}")]
+    Kubeconfig {
+        /// The file.
+        path: String,
+        /// Why.
+        source: kube::config::KubeconfigError,
+    },
+    /// The client cannot be made from its configuration.
+    #[error("cannot make a client: {0}")]
+    Client(#[from] kube::Error),
+}
+
+/// A client whose transport is a function call into the API server's service, as `user`.
+///
+/// The service finds the user in the request's extensions; it must honour that for calls in process only.
+pub fn in_process<S, B>(service: S, user: UserInfo) -> Client
+where
+    S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<tower::BoxError>,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    let identified = service.map_request(move |mut request: Request<Body>| {
+        request.extensions_mut().insert(user.clone());
+        request
+    });
+    Client::new(identified, "default")
+}
+
+/// A client over TLS as a kubeconfig's current context describes it.
+pub async fn from_kubeconfig(path: &Path) -> Result<Client, Error> {
+    let failed = |source| Error::Kubeconfig { path: path.display().to_string(), source };
+    let file = kube::config::Kubeconfig::read_from(path).map_err(failed)?;
+    let options = kube::config::KubeConfigOptions::default();
+    let mut config = kube::Config::from_custom_kubeconfig(file, &options).await.map_err(failed)?;
+    // A watch has its own end, which the server sets.
+    config.read_timeout = None;
+    Ok(Client::try_from(config)?)
+}
