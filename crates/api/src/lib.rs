@@ -7,6 +7,7 @@ pub mod field;
 pub mod labels;
 pub mod names;
 pub mod object;
+pub mod pod_resources;
 pub mod quantity;
 pub mod resource;
 pub mod selector;
