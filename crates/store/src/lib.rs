@@ -3,8 +3,10 @@
 //! Invariants: a commit that was acknowledged is durable; every watch is gap-free and in revision order; a value is
 //! encoded once by its writer and shared as one [`bytes::Bytes`] by every reader ("bytes once").
 
+mod engine;
 mod value;
 
+pub use engine::{LogStore, Options, Transform};
 pub use value::{Revision, Template, Value};
 
 use async_trait::async_trait;

@@ -1,0 +1,164 @@
+//! The embedded engine: every object in memory, every commit in an append-only log (see FORMAT.md).
+//!
+//! Invariants: one thread writes; a commit is visible and acknowledged only after its frame is on disk; what readers
+//! see is always a prefix of the log; when the disk fails nothing more is accepted.
+
+mod files;
+mod frame;
+mod memory;
+mod recover;
+mod snapshot;
+mod watch;
+mod writer;
+
+use crate::{Batch, Committed, Entry, Error, Op, Page, RangeQuery, Result, Revision, Store, Watch};
+use async_trait::async_trait;
+use memory::Memory;
+use parking_lot::RwLock;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use tokio::sync::oneshot;
+
+/// Changes values on their way to the disk and back, for encryption at rest.
+pub trait Transform: Send + Sync + 'static {
+    /// The bytes to store for `plain` under `key`.
+    fn seal(&self, key: &str, plain: &[u8]) -> std::result::Result<Vec<u8>, String>;
+    /// The reverse of `seal`.
+    fn open(&self, key: &str, sealed: &[u8]) -> std::result::Result<Vec<u8>, String>;
+}
+
+/// Limits of the engine.
+#[derive(Clone)]
+pub struct Options {
+    /// Bytes of one log file, allocated at once.
+    pub segment_bytes: u64,
+    /// Bytes of log behind the last snapshot that lead to the next one.
+    pub snapshot_bytes: u64,
+    /// How many commits can be watched from and read at.
+    pub history_commits: usize,
+    /// How many bytes of values the history may hold.
+    pub history_bytes: usize,
+    /// How many batches a watcher may be behind.
+    pub watch_buffer: usize,
+    /// What is done to values on their way to the disk.
+    pub transform: Option<Arc<dyn Transform>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            snapshot_bytes: 64 << 20,
+            history_commits: 100_000,
+            history_bytes: 64 << 20,
+            watch_buffer: 4096,
+            transform: None,
+        }
+    }
+}
+
+/// A commit on its way to the writer.
+struct Request {
+    ops: Vec<Op>,
+    reply: oneshot::Sender<Result<Committed>>,
+}
+
+/// The embedded store. Dropping it stops the writer after what was accepted is done.
+pub struct LogStore {
+    memory: Arc<RwLock<Memory>>,
+    requests: Option<SyncSender<Request>>,
+    writer: Option<std::thread::JoinHandle<()>>,
+    dir: PathBuf,
+    watch_buffer: usize,
+    _lock: files::DirLock,
+}
+
+/// Requests that may wait for the writer; more wait at the door.
+const WAITING: usize = 8192;
+
+impl LogStore {
+    /// Opens the store in `dir`, making it if it is missing, and recovers everything that was acknowledged.
+    pub fn open(dir: &Path, options: Options) -> Result<Self> {
+        let lock = files::DirLock::take(dir)?;
+        let recovered = recover::recover(dir, &options)?;
+        let memory = Arc::new(RwLock::new(recovered.memory));
+        let (requests, receiver) = sync_channel(WAITING);
+        let watch_buffer = options.watch_buffer;
+        let writer = writer::Writer::new(dir, options, memory.clone(), recovered.log, recovered.deadlines);
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&receiver));
+        let writer = Some(thread.map_err(|e| files::io("cannot start the writer", e))?);
+        Ok(Self { memory, requests: Some(requests), writer, dir: dir.to_owned(), watch_buffer, _lock: lock })
+    }
+}
+
+impl Drop for LogStore {
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has told its callers already.
+            let _ = writer.join();
+        }
+    }
+}
+
+#[async_trait]
+impl Store for LogStore {
+    async fn get(&self, key: &str, at: Option<Revision>) -> Result<Option<Entry>> {
+        self.memory.read().get(key, at)
+    }
+
+    async fn range(&self, query: &RangeQuery) -> Result<Page> {
+        self.memory.read().range(query)
+    }
+
+    async fn count(&self, prefix: &str) -> Result<usize> {
+        Ok(self.memory.read().count(prefix))
+    }
+
+    async fn commit(&self, ops: Vec<Op>) -> Result<Committed> {
+        let (reply, answer) = oneshot::channel();
+        let closed = || Error::Closed("its writer has ended".to_owned());
+        let requests = self.requests.as_ref().ok_or_else(closed)?;
+        let mut request = Request { ops, reply };
+        // The queue is long enough that this only turns when the disk cannot keep up.
+        loop {
+            match requests.try_send(request) {
+                Ok(()) => break,
+                Err(std::sync::mpsc::TrySendError::Full(back)) => {
+                    request = back;
+                    tokio::task::yield_now().await;
+                }
+                Err(std::sync::mpsc::TrySendError::Disconnected(_)) => return Err(closed()),
+            }
+        }
+        answer.await.map_err(|_| closed())?
+    }
+
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>> {
+        let watcher = self.memory.write().watch(prefix, after, self.watch_buffer)?;
+        Ok(Box::new(watcher))
+    }
+
+    async fn revision(&self) -> Result<Revision> {
+        Ok(self.memory.read().revision())
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<()> {
+        self.memory.write().compact(revision)
+    }
+
+    async fn size(&self) -> Result<u64> {
+        files::size(&self.dir)
+    }
+}
+
+/// What a watcher's prefix lets through of a batch.
+fn filtered(batch: &Batch, prefix: &str) -> Option<Batch> {
+    let fits = |e: &crate::Event| e.entry.key.starts_with(prefix);
+    if batch.events.iter().all(fits) {
+        return Some(batch.clone());
+    }
+    let events: Arc<[_]> = batch.events.iter().filter(|e| fits(e)).cloned().collect();
+    (!events.is_empty()).then_some(Batch { revision: batch.revision, events })
+}

@@ -1,0 +1,267 @@
+//! The one thread that writes: it gathers what waits, checks it, makes it durable with one sync, then publishes it.
+
+use super::files::Log;
+use super::frame::{self, Commit, Logged};
+use super::memory::Memory;
+use super::{Options, Request, snapshot};
+use crate::{Change, Committed, Entry, Error, Event, Expect, Key, Op, Result, Revision};
+use parking_lot::RwLock;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::oneshot;
+
+/// Commits that share one sync.
+const GROUP: usize = 2048;
+/// Bytes that share one sync.
+const GROUP_BYTES: usize = 8 << 20;
+
+pub(super) struct Writer {
+    dir: PathBuf,
+    options: Options,
+    memory: Arc<RwLock<Memory>>,
+    log: Log,
+    deadlines: HashMap<Key, u64>,
+    by_deadline: BTreeSet<(u64, Key)>,
+    /// Bytes of logs that came before the present one, behind the last snapshot.
+    older_bytes: u64,
+    snapshotting: Arc<AtomicBool>,
+    failed: Option<String>,
+}
+
+/// What one round has prepared and not published yet.
+struct Round {
+    commits: Vec<Commit>,
+    answers: Vec<(oneshot::Sender<Result<Committed>>, Result<Committed>)>,
+    /// What the commits of this round make of keys.
+    pending: HashMap<Key, Option<Entry>>,
+    revision: Revision,
+    bytes: usize,
+}
+
+impl Writer {
+    pub(super) fn new(
+        dir: &Path,
+        options: Options,
+        memory: Arc<RwLock<Memory>>,
+        log: Log,
+        deadlines: HashMap<Key, u64>,
+    ) -> Self {
+        let by_deadline = deadlines.iter().map(|(k, d)| (*d, k.clone())).collect();
+        let snapshotting = Arc::new(AtomicBool::new(false));
+        let dir = dir.to_owned();
+        Self { dir, options, memory, log, deadlines, by_deadline, older_bytes: 0, snapshotting, failed: None }
+    }
+
+    /// Serves requests until every sender is gone.
+    pub(super) fn run(mut self, requests: &Receiver<Request>) {
+        loop {
+            let first = match self.next_deadline() {
+                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(wait) => requests.recv_timeout(wait),
+            };
+            let mut round = self.begin();
+            match first {
+                Ok(request) => self.prepare(request, &mut round),
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            while round.answers.len() < GROUP && round.bytes < GROUP_BYTES {
+                let Ok(request) = requests.try_recv() else { break };
+                self.prepare(request, &mut round);
+            }
+            self.expire(&mut round);
+            self.finish(round);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let (deadline, _) = self.by_deadline.first()?;
+        Some(Duration::from_millis(deadline.saturating_sub(now())))
+    }
+
+    fn begin(&self) -> Round {
+        let revision = self.memory.read().revision();
+        Round { commits: Vec::new(), answers: Vec::new(), pending: HashMap::new(), revision, bytes: 0 }
+    }
+
+    /// Checks a request against what will be there before it, and prepares its commit.
+    fn prepare(&self, request: Request, round: &mut Round) {
+        let answer = match &self.failed {
+            Some(why) => Err(Error::Closed(why.clone())),
+            None => self.commit(request.ops, round),
+        };
+        round.answers.push((request.reply, answer));
+    }
+
+    fn current(&self, key: &Key, round: &Round) -> Option<Entry> {
+        match round.pending.get(key) {
+            Some(pending) => pending.clone(),
+            None => self.memory.read().current(key).cloned(),
+        }
+    }
+
+    fn commit(&self, ops: Vec<Op>, round: &mut Round) -> Result<Committed> {
+        let mut before = Vec::with_capacity(ops.len());
+        for op in &ops {
+            let current = self.current(&op.key, round);
+            let holds = match op.expect {
+                Expect::Any => true,
+                Expect::Absent => current.is_none(),
+                Expect::Modified(revision) => current.as_ref().is_some_and(|e| e.modified == revision),
+            };
+            if !holds {
+                return Err(Error::Conflict { key: op.key.clone(), current: current.map(Box::new) });
+            }
+            before.push(current);
+        }
+        let revision = Revision(round.revision.0 + 1);
+        let logged: Vec<Option<Logged>> =
+            ops.into_iter().zip(before).map(|(op, previous)| log_op(op, previous, revision)).collect();
+        let entries = logged.iter().map(|l| l.as_ref().map(|l| l.event.entry.clone())).collect();
+        let logged: Vec<Logged> = logged.into_iter().flatten().collect();
+        if logged.is_empty() {
+            // Only checks, or removals of what was not there: nothing to write.
+            return Ok(Committed { revision: round.revision, entries });
+        }
+        for l in &logged {
+            let after = (!l.event.deleted).then(|| l.event.entry.clone());
+            round.pending.insert(l.event.entry.key.clone(), after);
+            round.bytes += l.template.len();
+        }
+        round.revision = revision;
+        round.commits.push(Commit { revision, logged });
+        Ok(Committed { revision, entries })
+    }
+
+    /// Adds the removal of every key whose time has come.
+    fn expire(&mut self, round: &mut Round) {
+        let now = now();
+        while let Some((deadline, key)) = self.by_deadline.first().cloned().filter(|(d, _)| *d <= now) {
+            self.by_deadline.remove(&(deadline, key.clone()));
+            // A commit of this round may have given the key a new life.
+            if self.failed.is_some() || round.pending.contains_key(&key) || self.deadlines.get(&key) != Some(&deadline)
+            {
+                continue;
+            }
+            let op = Op { key, expect: Expect::Any, change: Change::Delete { last: None } };
+            if let Err(error) = self.commit(vec![op], round) {
+                tracing::error!(%error, "cannot remove what has expired");
+            }
+        }
+    }
+
+    /// Makes the round durable, then visible, then answers.
+    fn finish(&mut self, round: Round) {
+        if !round.commits.is_empty()
+            && let Err(error) = self.persist(&round)
+        {
+            let why = error.to_string();
+            tracing::error!(%error, "the store accepts nothing more");
+            self.failed = Some(why.clone());
+            for (reply, _) in round.answers {
+                // A caller that went away does not wait for the answer.
+                let _ = reply.send(Err(Error::Closed(why.clone())));
+            }
+            return;
+        }
+        {
+            let mut memory = self.memory.write();
+            for commit in &round.commits {
+                memory.apply(commit.batch());
+            }
+        }
+        for commit in &round.commits {
+            self.track_deadlines(commit);
+        }
+        for (reply, answer) in round.answers {
+            let _ = reply.send(answer);
+        }
+        if let Err(error) = self.rotate() {
+            tracing::error!(%error, "the store accepts nothing more");
+            self.failed = Some(error.to_string());
+        }
+    }
+
+    fn persist(&mut self, round: &Round) -> Result<()> {
+        let mut bytes = Vec::with_capacity(round.bytes + 128 * round.commits.len());
+        frame::encode(&round.commits, self.options.transform.as_deref(), &mut bytes)
+            .map_err(|why| Error::Closed(format!("cannot seal a value: {why}")))?;
+        self.log.append(&bytes)
+    }
+
+    fn track_deadlines(&mut self, commit: &Commit) {
+        for logged in &commit.logged {
+            let key = &logged.event.entry.key;
+            if let Some(old) = self.deadlines.remove(key) {
+                self.by_deadline.remove(&(old, key.clone()));
+            }
+            if !logged.event.deleted && logged.deadline > 0 {
+                self.deadlines.insert(key.clone(), logged.deadline);
+                self.by_deadline.insert((logged.deadline, key.clone()));
+            }
+        }
+    }
+
+    /// Begins a new log when this one is full, and a snapshot when there is much log.
+    fn rotate(&mut self) -> Result<()> {
+        if self.log.len() < self.options.segment_bytes {
+            return Ok(());
+        }
+        self.older_bytes += self.log.len();
+        let revision = self.memory.read().revision();
+        self.log = Log::create(&self.dir, revision, self.options.segment_bytes)?;
+        if self.older_bytes >= self.options.snapshot_bytes && !self.snapshotting.swap(true, Ordering::AcqRel) {
+            self.older_bytes = 0;
+            self.snapshot(revision);
+        }
+        Ok(())
+    }
+
+    /// Writes a snapshot beside the work; the entries are shared, not copied.
+    fn snapshot(&self, revision: Revision) {
+        let deadline = |key: &Key| self.deadlines.get(key).copied().unwrap_or(0);
+        let logged = |entry: Entry| Logged {
+            template: entry.value.template(),
+            deadline: deadline(&entry.key),
+            event: Event { entry, deleted: false, previous: None },
+        };
+        let entries: Vec<Logged> = self.memory.read().all().into_iter().map(logged).collect();
+        let (dir, transform, busy) = (self.dir.clone(), self.options.transform.clone(), self.snapshotting.clone());
+        let work = move || {
+            if let Err(error) = snapshot::write(&dir, revision, &entries, transform.as_deref()) {
+                tracing::error!(%error, "cannot write a snapshot; the log goes on growing");
+            }
+            busy.store(false, Ordering::Release);
+        };
+        if let Err(error) = std::thread::Builder::new().name("store-snapshot".into()).spawn(work) {
+            tracing::error!(%error, "cannot start a snapshot");
+            self.snapshotting.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// What an operation writes; `None` when it changes nothing.
+fn log_op(op: Op, previous: Option<Entry>, revision: Revision) -> Option<Logged> {
+    let created = previous.as_ref().map_or(revision, |p| p.created);
+    let (template, deleted, deadline) = match op.change {
+        Change::Check => return None,
+        Change::Put { value, ttl } => {
+            let deadline = ttl.map_or(0, |ttl| now() + ttl.as_millis() as u64);
+            (value, false, deadline)
+        }
+        Change::Delete { last } => {
+            let stored = previous.as_ref()?;
+            (last.unwrap_or_else(|| stored.value.template()), true, 0)
+        }
+    };
+    let entry = Entry { key: op.key, value: template.render(revision), modified: revision, created };
+    Some(Logged { event: Event { entry, deleted, previous }, template, deadline })
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
