@@ -1,1 +1,14 @@
-//! The schema bundle and what reads it: OpenAPI, pruning, patches, server-side apply, protobuf.
+//! The schema bundle and what reads it: decoding checks, patches, server-side apply, OpenAPI.
+//!
+//! Invariant: everything works on JSON values and on [`Shape`]s; nothing here knows a particular kind. A custom
+//! resource's schema becomes a `Shape` too and goes the same road.
+
+pub mod apply;
+mod bundle;
+pub mod check;
+mod facts;
+pub mod json;
+pub mod openapi;
+pub mod patch;
+
+pub use bundle::{Bundle, Field, List, Scalar, Shape, Type, TypeId, bundle};

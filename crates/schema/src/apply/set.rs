@@ -1,0 +1,225 @@
+//! Sets of fields, and their form in `metadata.managedFields` (`FieldsV1`).
+
+use serde_json::{Map, Value, json};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// One step of a path to a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathElement {
+    /// A field of an object or a key of a map.
+    Field(String),
+    /// An item of a list, by its key fields in the order of their names.
+    Key(Vec<(String, Value)>),
+    /// An item of a set, by its value.
+    Value(Value),
+}
+
+impl PathElement {
+    fn sort_key(&self) -> (u8, String) {
+        match self {
+            Self::Field(name) => (0, name.clone()),
+            Self::Key(_) => (1, self.encode()),
+            Self::Value(_) => (2, self.encode()),
+        }
+    }
+
+    /// As `FieldsV1` writes it: `f:name`, `k:{"name":"a"}`, `v:"x"`.
+    fn encode(&self) -> String {
+        match self {
+            Self::Field(name) => format!("f:{name}"),
+            Self::Key(keys) => {
+                let map: Map<String, Value> = keys.iter().cloned().collect();
+                format!("k:{}", Value::Object(map))
+            }
+            Self::Value(value) => format!("v:{value}"),
+        }
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let (sort, rest) = text.split_once(':')?;
+        match sort {
+            "f" => Some(Self::Field(rest.to_owned())),
+            "k" => match serde_json::from_str(rest).ok()? {
+                Value::Object(map) => Some(Self::Key(map.into_iter().collect())),
+                _ => None,
+            },
+            "v" => serde_json::from_str(rest).ok().map(Self::Value),
+            "i" => rest.parse::<u64>().ok().map(|i| Self::Value(json!(i))),
+            _ => None,
+        }
+    }
+
+    /// As messages write it: `.name`, `[name="a"]`, `[="x"]`.
+    fn describe(&self, out: &mut String) {
+        // Writing to a string cannot fail.
+        let _ = match self {
+            Self::Field(name) => write!(out, ".{name}"),
+            Self::Key(keys) => {
+                let keys: Vec<String> = keys.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                write!(out, "[{}]", keys.join(","))
+            }
+            Self::Value(value) => write!(out, "[={value}]"),
+        };
+    }
+}
+
+impl PartialOrd for PathElement {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for PathElement {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Field(a), Self::Field(b)) => a.cmp(b),
+            _ => self.sort_key().cmp(&other.sort_key()),
+        }
+    }
+}
+
+/// A set of fields: a tree in which a node may be a member itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Set {
+    pub(super) nodes: BTreeMap<PathElement, Node>,
+}
+
+/// What a set holds at one element.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    pub(super) member: bool,
+    pub(super) below: Set,
+}
+
+impl Set {
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, path: &[PathElement]) {
+        let Some((first, rest)) = path.split_first() else { return };
+        let node = self.nodes.entry(first.clone()).or_default();
+        if rest.is_empty() {
+            node.member = true;
+        } else {
+            node.below.insert(rest);
+        }
+    }
+
+    /// Takes one member out, what is below it stays.
+    pub(super) fn remove_member(&mut self, path: &[PathElement]) {
+        let Some((first, rest)) = path.split_first() else { return };
+        let Some(node) = self.nodes.get_mut(first) else { return };
+        if rest.is_empty() {
+            node.member = false;
+        } else {
+            node.below.remove_member(rest);
+        }
+        if !node.member && node.below.is_empty() {
+            self.nodes.remove(first);
+        }
+    }
+
+    /// What is in either.
+    pub fn union(&self, other: &Self) -> Self {
+        let mut out = self.clone();
+        for (element, node) in &other.nodes {
+            let mine = out.nodes.entry(element.clone()).or_default();
+            mine.member |= node.member;
+            mine.below = mine.below.union(&node.below);
+        }
+        out
+    }
+
+    /// What is in both.
+    pub fn intersection(&self, other: &Self) -> Self {
+        self.combine(other, |a, b| a && b)
+    }
+
+    /// What is in this and not in the other.
+    pub fn minus(&self, other: &Self) -> Self {
+        self.combine(other, |a, b| a && !b)
+    }
+
+    fn combine(&self, other: &Self, keep: fn(bool, bool) -> bool) -> Self {
+        let empty = Node::default();
+        let mut out = Self::default();
+        for (element, node) in &self.nodes {
+            let theirs = other.nodes.get(element).unwrap_or(&empty);
+            let member = keep(node.member, theirs.member);
+            let below = node.below.combine(&theirs.below, keep);
+            if member || !below.is_empty() {
+                out.nodes.insert(element.clone(), Node { member, below });
+            }
+        }
+        out
+    }
+
+    /// This set without `removed` and without anything below a member of it.
+    pub(super) fn without_trees(&self, removed: &Self) -> Self {
+        let mut out = Self::default();
+        for (element, node) in &self.nodes {
+            let Some(gone) = removed.nodes.get(element) else {
+                out.nodes.insert(element.clone(), node.clone());
+                continue;
+            };
+            if gone.member {
+                continue;
+            }
+            let below = node.below.without_trees(&gone.below);
+            if node.member || !below.is_empty() {
+                out.nodes.insert(element.clone(), Node { member: node.member, below });
+            }
+        }
+        out
+    }
+
+    /// The members as messages write them: `.spec.replicas`.
+    pub fn describe(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        self.describe_into(&mut String::new(), &mut out);
+        out
+    }
+
+    fn describe_into(&self, prefix: &mut String, out: &mut Vec<String>) {
+        for (element, node) in &self.nodes {
+            let length = prefix.len();
+            element.describe(prefix);
+            if node.member {
+                out.push(prefix.clone());
+            }
+            node.below.describe_into(prefix, out);
+            prefix.truncate(length);
+        }
+    }
+
+    /// As `FieldsV1`.
+    pub fn to_value(&self) -> Value {
+        let encode = |(element, node): (&PathElement, &Node)| {
+            let mut below = node.below.to_value();
+            if node.member
+                && !node.below.is_empty()
+                && let Value::Object(map) = &mut below
+            {
+                map.insert(".".to_owned(), json!({}));
+            }
+            (element.encode(), below)
+        };
+        Value::Object(self.nodes.iter().map(encode).collect())
+    }
+
+    /// From `FieldsV1`; what cannot be understood is an error.
+    pub fn from_value(value: &Value) -> Result<Self, String> {
+        let Value::Object(map) = value else { return Err("fields must be an object".to_owned()) };
+        let mut out = Self::default();
+        for (text, below) in map.iter().filter(|(k, _)| *k != ".") {
+            let element = PathElement::decode(text).ok_or_else(|| format!("unable to parse path element {text:?}"))?;
+            let member = below.as_object().is_some_and(|m| m.is_empty() || m.contains_key("."));
+            out.nodes.insert(element, Node { member, below: Self::from_value(below)? });
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,297 @@
+//! The types of the API as data, unpacked once from what the build step made.
+
+use crate::facts;
+use flate2::read::DeflateDecoder;
+use ironclad_api::GroupVersionKind;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::LazyLock;
+
+static SHAPES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bundle.bin"));
+static DOCS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/docs.bin"));
+
+/// A type's place in the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TypeId(pub(crate) u32);
+
+/// A value without fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Scalar {
+    String,
+    Int32,
+    Int64,
+    Double,
+    Bool,
+    Bytes,
+    Time,
+    MicroTime,
+    Quantity,
+    IntOrString,
+    /// Whatever JSON can hold; kept as it is.
+    Any,
+}
+
+/// How the items of a list are told apart when it is merged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum List {
+    /// The list is one value.
+    #[default]
+    Atomic,
+    /// Each value stands once.
+    Set,
+    /// Items are told apart by these fields.
+    Map(Vec<String>),
+}
+
+/// What a value looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A value without fields.
+    Scalar(Scalar),
+    /// An object with the fields of a type.
+    Object(TypeId),
+    /// A list.
+    List(Box<Shape>),
+    /// An object with arbitrary keys.
+    Map(Box<Shape>),
+}
+
+/// A field of a type.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// Its name in JSON.
+    pub name: String,
+    /// What it holds.
+    pub shape: Shape,
+    /// Whether OpenAPI calls it required.
+    pub required: bool,
+    /// For lists: how server-side apply tells items apart.
+    pub list: List,
+    /// Whether an object or a map is one value for server-side apply.
+    pub atomic: bool,
+    /// For lists: the field by which a strategic merge patch tells items apart; empty for lists of plain values.
+    pub merge_key: Option<String>,
+}
+
+/// A type of the API.
+#[derive(Debug)]
+pub struct Type {
+    /// The definition's name in OpenAPI, for example `io.k8s.api.core.v1.Pod`.
+    pub definition: String,
+    /// For the types of whole objects.
+    pub gvk: Option<GroupVersionKind>,
+    /// The fields in the order of their names.
+    pub fields: Vec<Field>,
+    /// What it is, if it has no fields.
+    pub scalar: Option<Scalar>,
+}
+
+impl Type {
+    /// The field called `name`.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.binary_search_by(|f| f.name.as_str().cmp(name)).ok().map(|i| &self.fields[i])
+    }
+}
+
+/// All types.
+#[derive(Debug)]
+pub struct Bundle {
+    types: Vec<Type>,
+    kinds: HashMap<GroupVersionKind, TypeId>,
+    definitions: HashMap<String, TypeId>,
+}
+
+/// The bundle of the built-in types.
+pub fn bundle() -> &'static Bundle {
+    static BUNDLE: LazyLock<Bundle> = LazyLock::new(|| unpack(&inflate(SHAPES)));
+    &BUNDLE
+}
+
+impl Bundle {
+    /// The type of a kind's objects.
+    pub fn kind(&self, gvk: &GroupVersionKind) -> Option<TypeId> {
+        self.kinds.get(gvk).copied()
+    }
+
+    /// The type with this definition name.
+    pub fn definition(&self, name: &str) -> Option<TypeId> {
+        self.definitions.get(name).copied()
+    }
+
+    /// The type at this place.
+    pub fn get(&self, id: TypeId) -> &Type {
+        &self.types[id.0 as usize]
+    }
+
+    /// Every type.
+    pub fn types(&self) -> impl Iterator<Item = (TypeId, &Type)> {
+        self.types.iter().enumerate().map(|(i, t)| (TypeId(i as u32), t))
+    }
+
+    /// The docs of every type: its own, and those of its fields in their order. Unpacked for each call, for only
+    /// OpenAPI needs them.
+    pub fn docs(&self) -> Vec<(String, Vec<String>)> {
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+        let one = |v: &Value| (text(&v[0]), v[1].as_array().into_iter().flatten().map(text).collect());
+        let order: Vec<Vec<usize>> = orders();
+        let mut docs: Vec<(String, Vec<String>)> = inflate(DOCS).as_array().into_iter().flatten().map(one).collect();
+        for (doc, order) in docs.iter_mut().zip(order) {
+            doc.1 = order.iter().map(|i| std::mem::take(&mut doc.1[*i])).collect();
+        }
+        docs
+    }
+}
+
+fn inflate(bytes: &[u8]) -> Value {
+    let mut text = String::new();
+    let read = DeflateDecoder::new(bytes).read_to_string(&mut text);
+    read.ok().and_then(|_| serde_json::from_str(&text).ok()).expect("the build step made it")
+}
+
+/// For each type the places of its fields as the build step wrote them, in the order of their names.
+fn orders() -> Vec<Vec<usize>> {
+    let raw = inflate(SHAPES);
+    let order = |ty: &Value| {
+        let fields = ty[5].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut order: Vec<usize> = (0..fields.len()).collect();
+        order.sort_by_key(|i| fields[*i][0].as_str().unwrap_or_default().to_owned());
+        order
+    };
+    raw.as_array().into_iter().flatten().map(order).collect()
+}
+
+fn unpack(raw: &Value) -> Bundle {
+    let raw = raw.as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let paths: HashMap<String, (TypeId, Option<Scalar>)> =
+        raw.iter().enumerate().map(|(i, ty)| (text(&ty[0]), (TypeId(i as u32), ty[4].as_str().map(scalar)))).collect();
+    let mut bundle = Bundle { types: Vec::new(), kinds: HashMap::new(), definitions: HashMap::new() };
+    for (index, ty) in raw.iter().enumerate() {
+        let id = TypeId(index as u32);
+        let definition = text(&ty[1]);
+        let gvk = ty[2].as_array().map(|r| GroupVersionKind::new(&text(&r[0]), &text(&r[1]), &text(&r[2])));
+        if let Some(gvk) = &gvk {
+            bundle.kinds.insert(gvk.clone(), id);
+        }
+        let mut fields: Vec<Field> = ty[5].as_array().into_iter().flatten().map(|f| field(f, &paths)).collect();
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut ty = Type { definition, gvk, fields, scalar: ty[4].as_str().map(scalar) };
+        facts::correct(&mut ty);
+        bundle.definitions.insert(ty.definition.clone(), id);
+        bundle.types.push(ty);
+    }
+    bundle
+}
+
+fn field(raw: &Value, paths: &HashMap<String, (TypeId, Option<Scalar>)>) -> Field {
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let shape = shape(&text(&raw[1]), paths);
+    let merge = text(&raw[3]);
+    let keys: Vec<String> = raw[4].as_array().into_iter().flatten().map(|k| camel(&text(k))).collect();
+    let (list, merge_key) = match merge.as_str() {
+        "set" => (List::Set, Some(String::new())),
+        "map" => (List::Map(keys.clone()), keys.first().cloned()),
+        _ => (List::Atomic, None),
+    };
+    let atomic = merge == "atomic" && matches!(shape, Shape::Map(_));
+    Field { name: text(&raw[0]), required: raw[2] == Value::Bool(true), shape, list, atomic, merge_key }
+}
+
+fn shape(text: &str, paths: &HashMap<String, (TypeId, Option<Scalar>)>) -> Shape {
+    let inner = |open: char, close: char| text.strip_prefix(open)?.strip_suffix(close);
+    if let Some(item) = inner('[', ']') {
+        return Shape::List(Box::new(shape(item, paths)));
+    }
+    if let Some(value) = inner('{', '}') {
+        return Shape::Map(Box::new(shape(value, paths)));
+    }
+    match text.strip_prefix('@') {
+        Some(path) => match paths.get(path) {
+            Some((_, Some(scalar))) => Shape::Scalar(*scalar),
+            Some((id, None)) => Shape::Object(*id),
+            None => Shape::Scalar(Scalar::Any),
+        },
+        None => Shape::Scalar(scalar(text)),
+    }
+}
+
+fn scalar(name: &str) -> Scalar {
+    match name {
+        "string" => Scalar::String,
+        "int32" => Scalar::Int32,
+        "int64" => Scalar::Int64,
+        "double" => Scalar::Double,
+        "bool" => Scalar::Bool,
+        "bytes" => Scalar::Bytes,
+        "time" => Scalar::Time,
+        "microtime" => Scalar::MicroTime,
+        "quantity" => Scalar::Quantity,
+        "intorstring" => Scalar::IntOrString,
+        _ => Scalar::Any,
+    }
+}
+
+/// `container_port` as `containerPort`.
+fn camel(snake: &str) -> String {
+    match snake {
+        "ip" | "type_" => return snake.trim_end_matches('_').to_owned(),
+        _ => {}
+    }
+    let mut out = String::new();
+    let mut upper = false;
+    for c in snake.trim_end_matches('_').chars() {
+        match c {
+            '_' => upper = true,
+            c if upper => {
+                out.extend(c.to_uppercase());
+                upper = false;
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(group: &str, version: &str, kind: &str) -> &'static Type {
+        bundle().get(bundle().kind(&GroupVersionKind::new(group, version, kind)).unwrap())
+    }
+
+    fn child(ty: &'static Type, name: &str) -> &'static Type {
+        let mut shape = &ty.field(name).unwrap().shape;
+        while let Shape::List(inner) | Shape::Map(inner) = shape {
+            shape = inner;
+        }
+        let Shape::Object(id) = shape else { panic!("{name}: {shape:?}") };
+        bundle().get(*id)
+    }
+
+    #[test]
+    fn the_bundle_knows_how_a_deployment_looks() {
+        let spec = child(kind("apps", "v1", "Deployment"), "spec");
+        assert_eq!(spec.field("replicas").unwrap().shape, Shape::Scalar(Scalar::Int32));
+        let pod = child(child(spec, "template"), "spec");
+        let containers = pod.field("containers").unwrap();
+        assert!(containers.required);
+        assert_eq!(containers.list, List::Map(vec!["name".into()]));
+        let container = child(pod, "containers");
+        let ports = container.field("ports").unwrap();
+        assert_eq!(ports.list, List::Map(vec!["containerPort".into(), "protocol".into()]));
+        assert_eq!(ports.merge_key.as_deref(), Some("containerPort"));
+        assert!(spec.field("selector").unwrap().atomic);
+    }
+
+    #[test]
+    fn docs_belong_to_their_fields() {
+        let id = bundle().kind(&GroupVersionKind::new("", "v1", "Pod")).unwrap();
+        let docs = bundle().docs();
+        let ty = bundle().get(id);
+        let place = ty.fields.iter().position(|f| f.name == "spec").unwrap();
+        assert!(docs[id.0 as usize].1[place].starts_with("Specification of the desired behavior of the pod."));
+    }
+}

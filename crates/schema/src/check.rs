@@ -1,0 +1,301 @@
+//! What a typed server does to an object that comes in: refuses wrong types, drops and names unknown fields, and brings
+//! values into their canonical form.
+
+use crate::bundle::{Bundle, Field, Scalar, Shape, TypeId};
+use ironclad_api::quantity::Quantity;
+use serde_json::{Map, Value, json};
+
+/// What was noticed in an object whose types are right.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Noticed {
+    /// Paths of fields that the type does not have; they were removed.
+    pub unknown: Vec<String>,
+}
+
+/// How many unknown fields are named.
+const NAMED: usize = 100;
+
+/// Checks and normalizes an object of type `id` in place. The error is worded as Go's decoder words it.
+pub fn object(bundle: &Bundle, id: TypeId, value: &mut Value) -> Result<Noticed, String> {
+    let mut walk = Walk { bundle, noticed: Noticed::default(), fields: Vec::new() };
+    walk.object(id, value, &mut String::new())?;
+    Ok(walk.noticed)
+}
+
+/// Checks and normalizes a value of a shape.
+pub fn value(bundle: &Bundle, shape: &Shape, value: &mut Value) -> Result<Noticed, String> {
+    let mut walk = Walk { bundle, noticed: Noticed::default(), fields: Vec::new() };
+    walk.shape(shape, value, &mut String::new(), "")?;
+    Ok(walk.noticed)
+}
+
+struct Walk<'a> {
+    bundle: &'a Bundle,
+    noticed: Noticed,
+    /// Names of the fields on the way, without indexes, as Go's messages have them.
+    fields: Vec<String>,
+}
+
+impl Walk<'_> {
+    fn object(&mut self, id: TypeId, value: &mut Value, path: &mut String) -> Result<(), String> {
+        let ty = self.bundle.get(id);
+        let name = ty.definition.rsplit('.').next().unwrap_or_default();
+        let Value::Object(map) = value else { return Err(self.wrong(value, name, &go_object(&ty.definition))) };
+        let keys: Vec<String> = map.keys().cloned().collect();
+        for key in keys {
+            let length = path.len();
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(&key);
+            match ty.field(&key) {
+                None => {
+                    if self.noticed.unknown.len() < NAMED {
+                        self.noticed.unknown.push(path.clone());
+                    }
+                    map.remove(&key);
+                }
+                Some(field) => {
+                    self.fields.push(key.clone());
+                    self.field(field, map, path, name)?;
+                    self.fields.pop();
+                }
+            }
+            path.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn field(
+        &mut self,
+        field: &Field,
+        map: &mut Map<String, Value>,
+        path: &mut String,
+        of: &str,
+    ) -> Result<(), String> {
+        let Some(value) = map.get_mut(&field.name) else { return Ok(()) };
+        // What Go leaves out when it encodes: nothing, and empty lists and maps of optional fields.
+        let empty = match (&field.shape, &*value) {
+            (Shape::Scalar(Scalar::Any), _) => false,
+            (_, Value::Null) => true,
+            (Shape::List(_), Value::Array(a)) => a.is_empty() && !field.required,
+            (Shape::Map(_), Value::Object(o)) => o.is_empty() && !field.required,
+            _ => false,
+        };
+        if empty {
+            map.remove(&field.name);
+            return Ok(());
+        }
+        self.shape(&field.shape, value, path, of)
+    }
+
+    fn shape(&mut self, shape: &Shape, value: &mut Value, path: &mut String, of: &str) -> Result<(), String> {
+        match shape {
+            Shape::Object(id) => match value {
+                Value::Object(_) => self.object(*id, value, path),
+                _ => Err(self.wrong(value, of, &go_object(&self.bundle.get(*id).definition))),
+            },
+            Shape::List(item) => {
+                let Value::Array(items) = value else { return Err(self.wrong(value, of, &self.go(shape))) };
+                for (index, item_value) in items.iter_mut().enumerate() {
+                    let length = path.len();
+                    path.push_str(&format!("[{index}]"));
+                    if item_value.is_null() {
+                        zero(item, item_value);
+                    }
+                    self.shape(item, item_value, path, of)?;
+                    path.truncate(length);
+                }
+                Ok(())
+            }
+            Shape::Map(item) => {
+                let Value::Object(map) = value else { return Err(self.wrong(value, of, &self.go(shape))) };
+                for (key, item_value) in map.iter_mut() {
+                    let length = path.len();
+                    path.push('.');
+                    path.push_str(key);
+                    if item_value.is_null() {
+                        zero(item, item_value);
+                    }
+                    self.shape(item, item_value, path, of)?;
+                    path.truncate(length);
+                }
+                Ok(())
+            }
+            Shape::Scalar(scalar) => self.scalar(*scalar, value, of),
+        }
+    }
+
+    fn scalar(&self, scalar: Scalar, value: &mut Value, of: &str) -> Result<(), String> {
+        match (scalar, &*value) {
+            (Scalar::Any, _) | (Scalar::String, Value::String(_)) | (Scalar::Bool, Value::Bool(_)) => Ok(()),
+            (Scalar::Double, Value::Number(_)) => Ok(()),
+            (Scalar::Int32 | Scalar::Int64, Value::Number(n)) => match whole(n) {
+                Some(i) if scalar == Scalar::Int64 || i32::try_from(i).is_ok() => {
+                    *value = json!(i);
+                    Ok(())
+                }
+                _ => Err(self.wrong_text(&format!("number {n}"), of, go_scalar(scalar))),
+            },
+            (Scalar::IntOrString, Value::Number(n)) => {
+                *value = json!(whole(n).ok_or_else(|| self.wrong_text(&format!("number {n}"), of, "int32"))?);
+                Ok(())
+            }
+            (Scalar::IntOrString, Value::String(_)) => Ok(()),
+            (Scalar::Quantity, Value::Number(n)) => canonical(&n.to_string(), value),
+            (Scalar::Quantity, Value::String(s)) => canonical(&s.clone(), value),
+            (Scalar::Time, Value::String(s)) => time(&s.clone(), value, ironclad_api::time::rfc3339),
+            (Scalar::MicroTime, Value::String(s)) => time(&s.clone(), value, ironclad_api::time::rfc3339_micro),
+            (Scalar::Bytes, Value::String(s)) => {
+                use base64::Engine;
+                let decoded = base64::engine::general_purpose::STANDARD.decode(s.replace(['\n', '\r'], ""));
+                let bytes = decoded.map_err(|e| format!("illegal base64 data: {e}"))?;
+                *value = json!(base64::engine::general_purpose::STANDARD.encode(bytes));
+                Ok(())
+            }
+            _ => Err(self.wrong(value, of, go_scalar(scalar))),
+        }
+    }
+
+    fn wrong(&self, value: &Value, of: &str, want: &str) -> String {
+        let got = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        self.wrong_text(got, of, want)
+    }
+
+    fn wrong_text(&self, got: &str, of: &str, want: &str) -> String {
+        if self.fields.is_empty() {
+            return format!("json: cannot unmarshal {got} into Go value of type {want}");
+        }
+        let path = self.fields.join(".");
+        format!("json: cannot unmarshal {got} into Go struct field {of}.{path} of type {want}")
+    }
+
+    fn go(&self, shape: &Shape) -> String {
+        match shape {
+            Shape::Scalar(s) => go_scalar(*s).to_owned(),
+            Shape::Object(id) => go_object(&self.bundle.get(*id).definition),
+            Shape::List(item) => format!("[]{}", self.go(item)),
+            Shape::Map(item) => format!("map[string]{}", self.go(item)),
+        }
+    }
+}
+
+fn go_object(definition: &str) -> String {
+    let mut parts = definition.rsplit('.');
+    let name = parts.next().unwrap_or_default();
+    format!("{}.{name}", parts.next().unwrap_or_default())
+}
+
+fn go_scalar(scalar: Scalar) -> &'static str {
+    match scalar {
+        Scalar::Int32 => "int32",
+        Scalar::Int64 => "int64",
+        Scalar::Double => "float64",
+        Scalar::Bool => "bool",
+        Scalar::Bytes => "[]uint8",
+        Scalar::String | Scalar::Time | Scalar::MicroTime | Scalar::Quantity | Scalar::IntOrString | Scalar::Any => {
+            "string"
+        }
+    }
+}
+
+/// What Go has in the place of a null item.
+fn zero(shape: &Shape, value: &mut Value) {
+    *value = match shape {
+        Shape::Object(_) | Shape::Map(_) => json!({}),
+        Shape::List(_) => json!([]),
+        Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Double) => json!(0),
+        Shape::Scalar(Scalar::Bool) => json!(false),
+        Shape::Scalar(Scalar::Any) => Value::Null,
+        Shape::Scalar(Scalar::Quantity) => json!("0"),
+        Shape::Scalar(_) => json!(""),
+    };
+}
+
+/// A number without a fraction.
+fn whole(n: &serde_json::Number) -> Option<i64> {
+    n.as_i64().or_else(|| n.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64))
+}
+
+fn canonical(text: &str, value: &mut Value) -> Result<(), String> {
+    *value = json!(text.parse::<Quantity>().map_err(|e| e.to_string())?.to_string());
+    Ok(())
+}
+
+fn time(text: &str, value: &mut Value, write: fn(jiff::Timestamp) -> String) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let parsed = text.parse::<jiff::Timestamp>();
+    let why = || format!("parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\"");
+    *value = json!(write(parsed.map_err(|_| why())?));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle;
+    use ironclad_api::GroupVersionKind;
+
+    fn check(group: &str, kind: &str, mut value: Value) -> (Result<Noticed, String>, Value) {
+        let id = bundle().kind(&GroupVersionKind::new(group, "v1", kind)).unwrap();
+        let result = object(bundle(), id, &mut value);
+        (result, value)
+    }
+
+    #[test]
+    fn wrong_types_are_worded_as_go_words_them() {
+        let table = [
+            (
+                json!({"spec": {"replicas": "3"}}),
+                "string into Go struct field DeploymentSpec.spec.replicas of type int32",
+            ),
+            (
+                json!({"spec": {"replicas": 1.5}}),
+                "number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32",
+            ),
+            (json!({"spec": 3}), "number into Go struct field Deployment.spec of type v1.DeploymentSpec"),
+            (
+                json!({"spec": {"template": {"spec": {"containers": [{"name": 5}]}}}}),
+                "number into Go struct field Container.spec.template.spec.containers.name of type string",
+            ),
+            (
+                json!({"metadata": {"labels": []}}),
+                "array into Go struct field ObjectMeta.metadata.labels of type map[string]string",
+            ),
+        ];
+        for (value, want) in table {
+            assert_eq!(check("apps", "Deployment", value).0.unwrap_err(), format!("json: cannot unmarshal {want}"));
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_named_and_dropped() {
+        let pod = json!({"spec": {"contaners": [], "containers": [{"name": "a", "imag": "x"}]}, "foo": 1});
+        let (noticed, value) = check("", "Pod", pod);
+        assert_eq!(noticed.unwrap().unknown, ["foo", "spec.containers[0].imag", "spec.contaners"]);
+        assert_eq!(value, json!({"spec": {"containers": [{"name": "a"}]}}));
+    }
+
+    #[test]
+    fn values_become_canonical() {
+        let pod = json!({
+            "metadata": {"creationTimestamp": null, "labels": {}},
+            "spec": {"volumes": [], "terminationGracePeriodSeconds": 30.0, "containers": [{
+                "name": "a", "resources": {"requests": {"cpu": 0.5, "memory": "1024Mi"}}}]}});
+        let (_, value) = check("", "Pod", pod);
+        assert_eq!(
+            value,
+            json!({"metadata": {}, "spec": {"terminationGracePeriodSeconds": 30, "containers": [{
+                "name": "a", "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}]}})
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! JSON from outside: bounded in depth, with duplicate keys noted rather than lost.
+
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use std::cell::RefCell;
+use std::fmt;
+
+/// A parsed document.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The value; of duplicate keys the last one counts.
+    pub value: Value,
+    /// Paths of keys that stood twice, such as `metadata.name`, in the order in which they were met.
+    pub duplicates: Vec<String>,
+}
+
+/// How many duplicates are noted.
+const NOTED: usize = 100;
+
+/// Parses one document. Nesting deeper than 128 levels and anything behind the document is an error.
+pub fn parse(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
+    let notes = RefCell::new(Notes::default());
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = Noting { notes: &notes }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(Parsed { value, duplicates: notes.into_inner().duplicates })
+}
+
+#[derive(Default)]
+struct Notes {
+    path: Vec<String>,
+    duplicates: Vec<String>,
+}
+
+#[derive(Clone, Copy)]
+struct Noting<'a> {
+    notes: &'a RefCell<Notes>,
+}
+
+impl<'de> DeserializeSeed<'de> for Noting<'_> {
+    type Value = Value;
+    fn deserialize<D: serde::Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Noting<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+        Ok(Value::Bool(v))
+    }
+
+    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_f64<E: Error>(self, v: f64) -> Result<Value, E> {
+        Number::from_f64(v).map(Value::Number).ok_or_else(|| E::custom("a number must be finite"))
+    }
+
+    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
+        Ok(Value::String(v.to_owned()))
+    }
+
+    fn visit_string<E>(self, v: String) -> Result<Value, E> {
+        Ok(Value::String(v))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        loop {
+            self.notes.borrow_mut().path.push(format!("[{}]", items.len()));
+            let item = seq.next_element_seed(self);
+            self.notes.borrow_mut().path.pop();
+            match item? {
+                Some(item) => items.push(item),
+                None => return Ok(Value::Array(items)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = access.next_key::<String>()? {
+            self.notes.borrow_mut().path.push(key.clone());
+            if map.contains_key(&key) {
+                self.notes.borrow_mut().note();
+            }
+            let value = access.next_value_seed(self);
+            self.notes.borrow_mut().path.pop();
+            map.insert(key, value?);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+impl Notes {
+    fn note(&mut self) {
+        if self.duplicates.len() < NOTED {
+            let mut text = String::new();
+            for part in &self.path {
+                if !text.is_empty() && !part.starts_with('[') {
+                    text.push('.');
+                }
+                text.push_str(part);
+            }
+            self.duplicates.push(text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicate_keys_are_noted_and_the_last_counts() {
+        let parsed = parse(br#"{"a":1,"l":[{},{"b":{"c":1,"c":2}}],"a":3}"#).unwrap();
+        assert_eq!(parsed.duplicates, ["l[1].b.c", "a"]);
+        assert_eq!(parsed.value["a"], 3);
+    }
+
+    #[test]
+    fn depth_and_trailing_text_are_refused() {
+        assert!(parse("[".repeat(100_000).as_bytes()).is_err());
+        assert!(parse(b"{} x").is_err());
+    }
+}
