@@ -44,6 +44,11 @@ pub fn entry<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String, Value>
         *object = Value::Object(Map::new());
     }
     let Value::Object(map) = object else { unreachable!("made an object above") };
+    entry_of(map, key)
+}
+
+/// [`entry`] for a map.
+pub fn entry_of<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
     let slot = map.entry(key).or_insert_with(|| Value::Object(Map::new()));
     if !slot.is_object() {
         *slot = Value::Object(Map::new());

@@ -88,7 +88,7 @@ pub struct Set {
 
 /// What a set holds at one element.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Node {
+pub(super) struct Node {
     pub(super) member: bool,
     pub(super) below: Set,
 }

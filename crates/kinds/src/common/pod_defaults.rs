@@ -1,0 +1,186 @@
+//! The defaults of a pod's specification, as `kubectl get -o yaml` shows them.
+
+use ironclad_api::object::default_to;
+use serde_json::{Map, Value, json};
+
+type Object = Map<String, Value>;
+
+fn each<'a>(object: &'a mut Object, list: &str) -> impl Iterator<Item = &'a mut Object> {
+    object.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+}
+
+fn set(object: &mut Object, key: &str, value: &Value) {
+    default_to(object, key, || value.clone());
+}
+
+/// Fills in the defaults of a pod's or template's `spec`.
+pub(crate) fn spec(spec: &mut Value) {
+    let Some(spec) = spec.as_object_mut() else { return };
+    set(spec, "restartPolicy", &json!("Always"));
+    set(spec, "terminationGracePeriodSeconds", &json!(30));
+    set(spec, "dnsPolicy", &json!("ClusterFirst"));
+    set(spec, "schedulerName", &json!("default-scheduler"));
+    set(spec, "securityContext", &json!({}));
+    let account = spec.get("serviceAccountName").or_else(|| spec.get("serviceAccount")).cloned();
+    if let Some(account) = account.filter(|a| a.as_str().is_some_and(|a| !a.is_empty())) {
+        spec.insert("serviceAccountName".into(), account.clone());
+        spec.insert("serviceAccount".into(), account);
+    }
+    let host_network = spec.get("hostNetwork") == Some(&json!(true));
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        each(spec, list).for_each(|c| container(c, host_network, list != "ephemeralContainers"));
+    }
+    each(spec, "volumes").for_each(volume);
+    for constraint in each(spec, "topologySpreadConstraints") {
+        set(constraint, "whenUnsatisfiable", &json!("DoNotSchedule"));
+    }
+}
+
+/// What only a pod has, not a template: links to Services and requests that follow from limits.
+pub(crate) fn pod(pod: &mut Value) {
+    let Some(object) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    set(object, "enableServiceLinks", &json!(true));
+    for list in ["initContainers", "containers"] {
+        for container in each(object, list) {
+            let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut) else { continue };
+            let limits = resources.get("limits").and_then(Value::as_object).cloned().unwrap_or_default();
+            if limits.is_empty() {
+                continue;
+            }
+            let requests = ironclad_api::object::entry_of(resources, "requests");
+            for (name, amount) in limits {
+                requests.entry(name).or_insert(amount);
+            }
+        }
+    }
+}
+
+fn container(c: &mut Object, host_network: bool, probes: bool) {
+    set(c, "terminationMessagePath", &json!("/dev/termination-log"));
+    set(c, "terminationMessagePolicy", &json!("File"));
+    set(c, "resources", &json!({}));
+    let image = c.get("image").and_then(Value::as_str).unwrap_or_default();
+    let policy = if is_latest(image) { "Always" } else { "IfNotPresent" };
+    set(c, "imagePullPolicy", &json!(policy));
+    for port in each(c, "ports") {
+        set(port, "protocol", &json!("TCP"));
+        if host_network && let Some(number) = port.get("containerPort").cloned() {
+            set(port, "hostPort", &number);
+        }
+    }
+    for env in each(c, "env") {
+        let source = env.get_mut("valueFrom").and_then(|v| v.get_mut("fieldRef")).and_then(Value::as_object_mut);
+        if let Some(reference) = source {
+            set(reference, "apiVersion", &json!("v1"));
+        }
+    }
+    if !probes {
+        return;
+    }
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(probe) = c.get_mut(probe).and_then(Value::as_object_mut) {
+            for (field, default) in
+                [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
+            {
+                set(probe, field, &json!(default));
+            }
+            handler(probe);
+        }
+    }
+    for hook in ["postStart", "preStop"] {
+        if let Some(hook) = c.get_mut("lifecycle").and_then(|l| l.get_mut(hook)).and_then(Value::as_object_mut) {
+            handler(hook);
+        }
+    }
+}
+
+fn handler(handler: &mut Object) {
+    if let Some(get) = handler.get_mut("httpGet").and_then(Value::as_object_mut) {
+        set(get, "path", &json!("/"));
+        set(get, "scheme", &json!("HTTP"));
+    }
+    if let Some(grpc) = handler.get_mut("grpc").and_then(Value::as_object_mut) {
+        set(grpc, "service", &json!(""));
+    }
+}
+
+fn volume(volume: &mut Object) {
+    let sources = volume.keys().filter(|k| *k != "name").count();
+    if sources == 0 {
+        volume.insert("emptyDir".into(), json!({}));
+    }
+    for (source, field, default) in [
+        ("configMap", "defaultMode", json!(0o644)),
+        ("secret", "defaultMode", json!(0o644)),
+        ("projected", "defaultMode", json!(0o644)),
+        ("downwardAPI", "defaultMode", json!(0o644)),
+        ("hostPath", "type", json!("")),
+    ] {
+        let Some(object) = volume.get_mut(source).and_then(Value::as_object_mut) else { continue };
+        set(object, field, &default);
+        field_refs(object);
+        for part in each(object, "sources") {
+            if let Some(token) = part.get_mut("serviceAccountToken").and_then(Value::as_object_mut) {
+                set(token, "expirationSeconds", &json!(3600));
+            }
+            if let Some(api) = part.get_mut("downwardAPI").and_then(Value::as_object_mut) {
+                field_refs(api);
+            }
+        }
+    }
+}
+
+fn field_refs(object: &mut Object) {
+    for item in each(object, "items") {
+        if let Some(reference) = item.get_mut("fieldRef").and_then(Value::as_object_mut) {
+            set(reference, "apiVersion", &json!("v1"));
+        }
+    }
+}
+
+/// Whether an image has the tag `latest`, said or not.
+fn is_latest(image: &str) -> bool {
+    let last = image.rsplit('/').next().unwrap_or_default();
+    if last.contains('@') {
+        return false;
+    }
+    last.split_once(':').is_none_or(|(_, tag)| tag == "latest")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minimal_pod_gets_the_stock_defaults() {
+        let mut value = json!({"spec": {"containers": [{"name": "a", "image": "nginx", "ports": [{"containerPort": 80}],
+            "resources": {"limits": {"cpu": "1"}}, "livenessProbe": {"httpGet": {"port": 80}}}], "volumes": [{"name": "v"}]}});
+        spec(&mut value["spec"]);
+        pod(&mut value);
+        assert_eq!(
+            value["spec"],
+            json!({
+                "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
+                "schedulerName": "default-scheduler", "securityContext": {}, "enableServiceLinks": true,
+                "volumes": [{"name": "v", "emptyDir": {}}],
+                "containers": [{
+                    "name": "a", "image": "nginx", "imagePullPolicy": "Always",
+                    "ports": [{"containerPort": 80, "protocol": "TCP"}],
+                    "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}},
+                    "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+                    "livenessProbe": {"httpGet": {"port": 80, "path": "/", "scheme": "HTTP"}, "timeoutSeconds": 1,
+                        "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3},
+                }],
+            })
+        );
+    }
+
+    #[test]
+    fn the_pull_policy_follows_the_tag() {
+        for (image, latest) in
+            [("a", true), ("a:latest", true), ("a:1", false), ("r:5000/a", true), ("a@sha256:x", false)]
+        {
+            assert_eq!(is_latest(image), latest, "{image}");
+        }
+    }
+}

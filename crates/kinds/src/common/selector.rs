@@ -1,0 +1,59 @@
+//! Validation of label selectors.
+
+use ironclad_api::{ErrorList, FieldError, Path, names};
+use serde_json::{Map, Value};
+
+/// What is wrong with a `metav1.LabelSelector`.
+pub(crate) fn validate(selector: &Value, path: &Path) -> ErrorList {
+    let mut errors = crate::metadata::labels(&selector["matchLabels"], &path.child("matchLabels"));
+    for (index, e) in selector["matchExpressions"].as_array().into_iter().flatten().enumerate() {
+        let path = path.child("matchExpressions").index(index);
+        let values = e["values"].as_array().map_or(0, Vec::len);
+        match e["operator"].as_str().unwrap_or_default() {
+            "In" | "NotIn" if values == 0 => {
+                errors.push(FieldError::required(
+                    &path.child("values"),
+                    "must be specified when `operator` is 'In' or 'NotIn'",
+                ));
+            }
+            "Exists" | "DoesNotExist" if values > 0 => {
+                errors.push(FieldError::forbidden(
+                    &path.child("values"),
+                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                ));
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            _ => errors.push(FieldError::invalid(
+                &path.child("operator"),
+                &e["operator"],
+                "not a valid selector operator",
+            )),
+        }
+        for why in names::qualified_name(e["key"].as_str().unwrap_or_default()) {
+            errors.push(FieldError::invalid(&path.child("key"), &e["key"], why));
+        }
+    }
+    errors
+}
+
+/// What is wrong with the selector of a workload: missing, broken, empty, or at odds with its template's labels.
+pub(crate) fn validate_workload(spec: &Value, path: &Path, kind: &str) -> ErrorList {
+    let at = path.child("selector");
+    if spec["selector"].is_null() {
+        return vec![FieldError::required(&at, "")];
+    }
+    let mut errors = validate(&spec["selector"], &at);
+    let parsed = serde_json::from_value(spec["selector"].clone()).ok();
+    let Ok(selector) = ironclad_api::selector::LabelSelector::from_meta(parsed.as_ref()) else { return errors };
+    if selector.is_everything() {
+        errors.push(FieldError::invalid(&at, &spec["selector"], format!("empty selector is invalid for {kind}")));
+    }
+    let empty = Map::new();
+    let labels = spec["template"]["metadata"]["labels"].as_object().unwrap_or(&empty);
+    if !selector.matches(labels) {
+        let labels_path = path.child("template").child("metadata").child("labels");
+        let shown = Value::Object(labels.clone());
+        errors.push(FieldError::invalid(&labels_path, &shown, "`selector` does not match template `labels`"));
+    }
+    errors
+}

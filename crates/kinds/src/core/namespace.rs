@@ -1,0 +1,55 @@
+//! Namespaces.
+
+use crate::Strategy;
+use ironclad_api::names;
+use ironclad_api::object;
+use ironclad_api::table::{Cells, Column, age};
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+
+pub(crate) struct Namespace;
+
+static COLUMNS: LazyLock<[Column; 3]> = LazyLock::new(|| {
+    [Column::object_name(), Column::text("Status", "Whether the namespace is in use or going away."), Column::age()]
+});
+
+impl Strategy for Namespace {
+    fn default(&self, namespace: &mut Value) {
+        // The label by which selectors can name a namespace.
+        let name = object::name(namespace).to_owned();
+        if !name.is_empty() {
+            let labels = object::entry_of(object::metadata_mut(namespace), "labels");
+            labels.insert("kubernetes.io/metadata.name".into(), json!(name));
+        }
+    }
+
+    fn prepare_create(&self, namespace: &mut Value) {
+        namespace["status"] = json!({"phase": "Active"});
+        let finalizers = &mut namespace["spec"]["finalizers"];
+        let known = finalizers.as_array().is_some_and(|f| f.contains(&json!("kubernetes")));
+        if !known {
+            let mut list = finalizers.as_array().cloned().unwrap_or_default();
+            list.push(json!("kubernetes"));
+            *finalizers = Value::Array(list);
+        }
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        new["spec"]["finalizers"] = old["spec"]["finalizers"].clone();
+        if new["spec"]["finalizers"].is_null() {
+            new["spec"] = json!({});
+        }
+    }
+
+    fn validate_name(&self, name: &str) -> Vec<String> {
+        names::dns1123_label(name)
+    }
+
+    fn columns(&self) -> &[Column] {
+        &*COLUMNS
+    }
+
+    fn cells(&self, namespace: &Value) -> Cells {
+        vec![json!(object::name(namespace)), namespace["status"]["phase"].clone(), age(namespace)]
+    }
+}

@@ -1,0 +1,85 @@
+//! Nodes.
+
+use crate::Strategy;
+use ironclad_api::object;
+use ironclad_api::table::{Cells, Column, age};
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+
+pub(crate) struct Node;
+
+static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
+    vec![
+        Column::object_name(),
+        Column::text("Status", "Whether the node takes pods."),
+        Column::text("Roles", "What the node is for."),
+        Column::age(),
+        Column::text("Version", "The kubelet's version."),
+        Column::text("Internal-IP", "The node's address in the cluster.").wide(),
+        Column::text("External-IP", "The node's address outside.").wide(),
+        Column::text("OS-Image", "The operating system.").wide(),
+        Column::text("Kernel-Version", "The kernel.").wide(),
+        Column::text("Container-Runtime", "What runs containers.").wide(),
+    ]
+});
+
+const ROLE: &str = "node-role.kubernetes.io/";
+
+impl Strategy for Node {
+    fn columns(&self) -> &[Column] {
+        &COLUMNS
+    }
+
+    fn field<'a>(&self, node: &'a Value, field: &str) -> std::borrow::Cow<'a, str> {
+        match field {
+            "spec.unschedulable" => (if node["spec"]["unschedulable"] == true { "true" } else { "false" }).into(),
+            _ => "".into(),
+        }
+    }
+
+    fn cells(&self, node: &Value) -> Cells {
+        let info = |field: &str| match object::text(node, &["status", "nodeInfo", field]) {
+            "" => json!("<unknown>"),
+            text => json!(text),
+        };
+        let address = |kind: &str| {
+            let all = node["status"]["addresses"].as_array().into_iter().flatten();
+            let found = all.into_iter().find(|a| a["type"] == kind).and_then(|a| a["address"].as_str());
+            json!(found.unwrap_or("<none>"))
+        };
+        vec![
+            json!(object::name(node)),
+            json!(status(node)),
+            json!(roles(node)),
+            age(node),
+            json!(object::text(node, &["status", "nodeInfo", "kubeletVersion"])),
+            address("InternalIP"),
+            address("ExternalIP"),
+            info("osImage"),
+            info("kernelVersion"),
+            info("containerRuntimeVersion"),
+        ]
+    }
+}
+
+fn status(node: &Value) -> String {
+    let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
+    let ready = conditions.into_iter().find(|c| c["type"] == "Ready");
+    let mut status = match ready.map(|c| c["status"] == "True") {
+        Some(true) => "Ready",
+        Some(false) => "NotReady",
+        None => "Unknown",
+    }
+    .to_owned();
+    if node["spec"]["unschedulable"] == true {
+        status.push_str(",SchedulingDisabled");
+    }
+    status
+}
+
+fn roles(node: &Value) -> String {
+    let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
+    let mut roles: Vec<&str> = labels.filter_map(|(k, _)| k.strip_prefix(ROLE)).filter(|r| !r.is_empty()).collect();
+    roles.sort_unstable();
+    if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") }
+}

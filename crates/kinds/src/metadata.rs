@@ -1,0 +1,152 @@
+//! What is wrong with an object's metadata, worded as stock words it.
+
+use crate::Kind;
+use ironclad_api::{ErrorList, FieldError, Path, names, object};
+use serde_json::{Value, json};
+
+/// Annotations of one object, keys and values, in bytes.
+const ANNOTATIONS_MAX: usize = 256 << 10;
+
+/// Checks the metadata of a new object, or of any object as far as it does not depend on an older one.
+pub fn validate_metadata(kind: &Kind, object: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::new("metadata");
+    let name = object::name(object);
+    let generate = object::text(object, &["metadata", "generateName"]);
+    if !generate.is_empty() {
+        let base =
+            if generate.ends_with('-') { format!("{}a", &generate[..generate.len() - 1]) } else { generate.to_owned() };
+        for why in kind.strategy.validate_name(&base) {
+            errors.push(FieldError::invalid_str(&path.child("generateName"), generate, why));
+        }
+    }
+    if name.is_empty() {
+        errors.push(FieldError::required(&path.child("name"), "name or generateName is required"));
+    } else {
+        for why in kind.strategy.validate_name(name) {
+            errors.push(FieldError::invalid_str(&path.child("name"), name, why));
+        }
+    }
+    let namespace = object::namespace(object);
+    if kind.namespaced {
+        if namespace.is_empty() {
+            errors.push(FieldError::required(&path.child("namespace"), ""));
+        } else {
+            for why in names::dns1123_label(namespace) {
+                errors.push(FieldError::invalid_str(&path.child("namespace"), namespace, why));
+            }
+        }
+    } else if !namespace.is_empty() {
+        errors.push(FieldError::forbidden(&path.child("namespace"), "not allowed on this type"));
+    }
+    let meta = &object["metadata"];
+    errors.extend(labels(&meta["labels"], &path.child("labels")));
+    errors.extend(annotations(&meta["annotations"], &path.child("annotations")));
+    errors.extend(owners(&meta["ownerReferences"], &path.child("ownerReferences")));
+    errors.extend(finalizers(&meta["finalizers"], &path.child("finalizers")));
+    errors
+}
+
+/// Checks what may not change.
+pub fn validate_metadata_update(new: &Value, old: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::new("metadata");
+    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let (is, was) = (&new["metadata"][field], &old["metadata"][field]);
+        if is != was {
+            errors.push(FieldError::invalid(&path.child(field), is, "field is immutable"));
+        }
+    }
+    if !old["metadata"]["deletionTimestamp"].is_null() {
+        let list = |v: &Value| v["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let before = list(old);
+        let added: Vec<String> =
+            list(new).iter().filter(|f| !before.contains(f)).filter_map(|f| f.as_str().map(str::to_owned)).collect();
+        if !added.is_empty() {
+            let why = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+            );
+            errors.push(FieldError::forbidden(&path.child("finalizers"), why));
+        }
+    }
+    errors
+}
+
+/// What is wrong with labels, wherever they stand.
+pub(crate) fn labels(map: &Value, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    for (key, value) in map.as_object().into_iter().flatten() {
+        for why in names::qualified_name(key) {
+            errors.push(FieldError::invalid_str(path, key, why));
+        }
+        let value = value.as_str().unwrap_or_default();
+        for why in names::label_value(value) {
+            errors.push(FieldError::invalid_str(path, value, why));
+        }
+    }
+    errors
+}
+
+fn annotations(map: &Value, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let mut size = 0;
+    for (key, value) in map.as_object().into_iter().flatten() {
+        for why in names::qualified_name(&key.to_lowercase()) {
+            errors.push(FieldError::invalid_str(path, key, why));
+        }
+        size += key.len() + value.as_str().map_or(0, str::len);
+    }
+    if size > ANNOTATIONS_MAX {
+        errors.push(FieldError::too_long(path, ANNOTATIONS_MAX));
+    }
+    errors
+}
+
+fn owners(list: &Value, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let mut controllers = Vec::new();
+    for (index, owner) in list.as_array().into_iter().flatten().enumerate() {
+        let path = path.index(index);
+        for field in ["apiVersion", "kind", "name", "uid"] {
+            if object::text(owner, &[field]).is_empty() {
+                errors.push(FieldError::invalid(
+                    &path.child(field),
+                    &owner[field],
+                    format!("{field} must not be empty"),
+                ));
+            }
+        }
+        if owner["controller"] == json!(true) {
+            controllers.push(object::text(owner, &["name"]).to_owned());
+        }
+    }
+    if controllers.len() > 1 {
+        let why = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+            controllers[0], controllers[1]
+        );
+        errors.push(FieldError::invalid(path, list, why));
+    }
+    errors
+}
+
+fn finalizers(list: &Value, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    for (index, finalizer) in list.as_array().into_iter().flatten().enumerate() {
+        let text = finalizer.as_str().unwrap_or_default();
+        let path = path.index(index);
+        let wrong = names::qualified_name(text);
+        for why in &wrong {
+            errors.push(FieldError::invalid_str(&path, text, why.clone()));
+        }
+        let known = ["kubernetes", "orphan", "foregroundDeletion"].contains(&text);
+        if wrong.is_empty() && !text.contains('/') && !known {
+            errors.push(FieldError::invalid_str(
+                &path,
+                text,
+                "name is neither a standard finalizer name nor is it fully qualified",
+            ));
+        }
+    }
+    errors
+}
