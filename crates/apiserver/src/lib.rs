@@ -1,1 +1,25 @@
-//! HTTP in, objects out: the Kubernetes API over the store.
+//! HTTP in, objects out: request info, authentication, authorization, admission, registry, store; watch; discovery.
+//!
+//! Invariants: every write passes authentication, authorization and admission; an object is encoded once, when it is
+//! written, and lists, watches and answers share those bytes; nothing is acknowledged before the store has it.
+
+mod authn;
+mod body;
+mod cache;
+mod discovery;
+mod encode;
+mod handler;
+mod metrics;
+mod nonresource;
+mod registry;
+mod request;
+mod respond;
+mod selection;
+mod server;
+mod special;
+mod table;
+
+pub use server::{ApiServer, Config, KubeletAccess, Prepared, Reader, TokenIssuer};
+
+/// A body that goes out.
+pub type Body = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, tower::BoxError>;

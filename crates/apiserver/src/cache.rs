@@ -1,0 +1,268 @@
+//! The watch cache: for each resource its current objects as shared bytes with what selection needs, and the recent
+//! changes for watches.
+//!
+//! One task follows the store and hands each change to the cache of its resource, so that there is one revision up to
+//! which all caches are current.
+
+use crate::encode;
+use bytes::Bytes;
+use ironclad_kinds::Kind;
+use ironclad_store::{Batch, Entry, Event, RangeQuery, Revision, Store};
+use parking_lot::{Mutex, RwLock};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Changes that one resource remembers.
+const HISTORY: usize = 8192;
+/// Changes that a watcher may be behind.
+const BEHIND: usize = 4096;
+
+/// An object as the cache holds it.
+#[derive(Debug)]
+pub(crate) struct Cached {
+    pub(crate) key: Arc<str>,
+    pub(crate) bytes: Bytes,
+    pub(crate) revision: Revision,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) labels: Vec<(String, String)>,
+    /// The values of the kind's selectable fields, in the order of its row.
+    fields: Vec<String>,
+}
+
+impl Cached {
+    pub(crate) fn of(kind: &Kind, entry: &Entry) -> Self {
+        let object = encode::decode(entry.value.bytes());
+        let meta = &object["metadata"];
+        let labels = meta["labels"].as_object().into_iter().flatten();
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+        Self {
+            key: entry.key.clone(),
+            bytes: entry.value.bytes().clone(),
+            revision: entry.modified,
+            namespace: text(&meta["namespace"]),
+            name: text(&meta["name"]),
+            labels: labels.map(|(k, v)| (k.clone(), text(v))).collect(),
+            fields: kind.selectable.iter().map(|f| kind.strategy.field(&object, f).into_owned()).collect(),
+        }
+    }
+
+    pub(crate) fn field(&self, kind: &Kind, field: &str) -> Option<&str> {
+        match field {
+            "metadata.name" => Some(&self.name),
+            "metadata.namespace" => Some(&self.namespace),
+            _ => kind.selectable.iter().position(|f| f == field).and_then(|i| self.fields.get(i)).map(String::as_str),
+        }
+    }
+
+    pub(crate) fn value(&self) -> Value {
+        encode::decode(&self.bytes)
+    }
+}
+
+/// A change to an object.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) revision: Revision,
+    pub(crate) object: Arc<Cached>,
+    pub(crate) deleted: bool,
+    pub(crate) previous: Option<Arc<Cached>>,
+}
+
+/// The objects of one resource.
+pub(crate) struct ResourceCache {
+    kind: Arc<Kind>,
+    objects: RwLock<BTreeMap<Arc<str>, Arc<Cached>>>,
+    recent: Mutex<Recent>,
+    changes: broadcast::Sender<Arc<Changed>>,
+}
+
+struct Recent {
+    changes: VecDeque<Arc<Changed>>,
+    /// Changes behind this revision are complete.
+    since: Revision,
+}
+
+impl ResourceCache {
+    fn new(kind: Arc<Kind>) -> Self {
+        let recent = Recent { changes: VecDeque::new(), since: Revision(0) };
+        Self { kind, objects: RwLock::default(), recent: Mutex::new(recent), changes: broadcast::channel(BEHIND).0 }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<Arc<Cached>> {
+        self.objects.read().get(key).cloned()
+    }
+
+    /// The objects whose keys begin with `prefix`, behind `after`.
+    pub(crate) fn list(&self, prefix: &str, after: Option<&str>) -> Vec<Arc<Cached>> {
+        let objects = self.objects.read();
+        let first = match after {
+            Some(key) => Bound::Excluded(Arc::from(key)),
+            None => Bound::Included(Arc::from(prefix)),
+        };
+        let range = objects.range::<Arc<str>, _>((first, Bound::Unbounded));
+        range.take_while(|(k, _)| k.starts_with(prefix)).map(|(_, v)| v.clone()).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.objects.read().len()
+    }
+
+    fn load(&self, entry: &Entry) {
+        self.objects.write().insert(entry.key.clone(), Arc::new(Cached::of(&self.kind, entry)));
+    }
+
+    fn apply(&self, event: &Event, revision: Revision) {
+        let object = Arc::new(Cached::of(&self.kind, &event.entry));
+        let mut objects = self.objects.write();
+        let previous = match event.deleted {
+            true => objects.remove(&event.entry.key),
+            false => objects.insert(event.entry.key.clone(), object.clone()),
+        };
+        let change = Arc::new(Changed { revision, object, deleted: event.deleted, previous });
+        // Under the lock of the objects, so that a snapshot and a subscription fit together.
+        let mut recent = self.recent.lock();
+        recent.changes.push_back(change.clone());
+        if recent.changes.len() > HISTORY
+            && let Some(oldest) = recent.changes.pop_front()
+        {
+            recent.since = oldest.revision;
+        }
+        // Nobody may be watching.
+        let _ = self.changes.send(change);
+    }
+
+    /// Every change behind `after`: what is remembered, then what comes. `Err` with the oldest possible revision.
+    pub(crate) fn watch(
+        &self,
+        after: Revision,
+    ) -> Result<(Vec<Arc<Changed>>, broadcast::Receiver<Arc<Changed>>), Revision> {
+        let recent = self.recent.lock();
+        if after < recent.since {
+            return Err(recent.since);
+        }
+        let missed = recent.changes.iter().filter(|c| c.revision > after).cloned().collect();
+        Ok((missed, self.changes.subscribe()))
+    }
+
+    /// All objects, and the changes that follow exactly behind them.
+    pub(crate) fn snapshot(&self) -> (Vec<Arc<Cached>>, broadcast::Receiver<Arc<Changed>>) {
+        let objects = self.objects.read();
+        let _recent = self.recent.lock();
+        (objects.values().cloned().collect(), self.changes.subscribe())
+    }
+}
+
+/// The caches of all resources.
+pub(crate) struct Caches {
+    by_prefix: HashMap<String, Arc<ResourceCache>>,
+    revision: watch::Sender<Revision>,
+    store: Arc<dyn Store>,
+    following: std::sync::atomic::AtomicBool,
+}
+
+impl Caches {
+    /// Loads everything and follows the store until `token` is cancelled.
+    pub(crate) async fn start(
+        store: Arc<dyn Store>,
+        kinds: &[Arc<Kind>],
+        token: CancellationToken,
+    ) -> ironclad_store::Result<Arc<Self>> {
+        let mut by_prefix = HashMap::new();
+        for kind in kinds.iter().filter(|k| k.version == k.storage_version) {
+            by_prefix.entry(kind.prefix.to_string()).or_insert_with(|| Arc::new(ResourceCache::new(kind.clone())));
+        }
+        let caches =
+            Arc::new(Self { by_prefix, revision: watch::Sender::new(Revision(0)), store, following: true.into() });
+        let revision = caches.load().await?;
+        let following = caches.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                error = following.follow(revision) => {
+                    following.following.store(false, std::sync::atomic::Ordering::Release);
+                    tracing::error!(%error, "the watch caches no longer follow the store");
+                }
+            }
+        });
+        Ok(caches)
+    }
+
+    async fn load(&self) -> ironclad_store::Result<Revision> {
+        let page = self.store.range(&RangeQuery { prefix: "/registry/".to_owned(), ..RangeQuery::default() }).await?;
+        for entry in &page.entries {
+            if let Some(cache) = self.of_key(&entry.key) {
+                cache.load(entry);
+            }
+        }
+        for cache in self.by_prefix.values() {
+            cache.recent.lock().since = page.revision;
+        }
+        self.revision.send_replace(page.revision);
+        Ok(page.revision)
+    }
+
+    async fn follow(&self, after: Revision) -> ironclad_store::Error {
+        let mut changes = match self.store.watch("/registry/", after).await {
+            Ok(changes) => changes,
+            Err(error) => return error,
+        };
+        loop {
+            match changes.next().await {
+                Ok(batch) => self.apply(&batch),
+                Err(error) => return error,
+            }
+        }
+    }
+
+    fn apply(&self, batch: &Batch) {
+        for event in batch.events.iter() {
+            if let Some(cache) = self.of_key(&event.entry.key) {
+                cache.apply(event, batch.revision);
+            }
+        }
+        self.revision.send_replace(batch.revision);
+    }
+
+    /// The cache of a key: prefixes have two or three parts.
+    fn of_key(&self, key: &str) -> Option<&Arc<ResourceCache>> {
+        let mut slashes = key.match_indices('/').map(|(i, _)| i).skip(2);
+        let two = slashes.next()?;
+        let three = slashes.next();
+        self.by_prefix.get(&key[..=two]).or_else(|| self.by_prefix.get(&key[..=three?]))
+    }
+
+    pub(crate) fn of(&self, kind: &Kind) -> Option<&Arc<ResourceCache>> {
+        self.by_prefix.get(&*kind.prefix)
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        *self.revision.borrow()
+    }
+
+    /// Waits until everything that was committed before the call is in the caches; returns their revision.
+    pub(crate) async fn current(&self) -> ironclad_store::Result<Revision> {
+        let newest = self.store.revision().await?;
+        Ok(self.reach(newest).await)
+    }
+
+    /// Waits until the caches show `revision`.
+    pub(crate) async fn reach(&self, revision: Revision) -> Revision {
+        let mut receiver = self.revision.subscribe();
+        // The sender lives as long as `self`.
+        receiver.wait_for(|r| *r >= revision).await.map_or(revision, |r| *r)
+    }
+
+    /// Whether the caches still follow the store.
+    pub(crate) fn is_following(&self) -> bool {
+        self.following.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&Kind, usize)> {
+        self.by_prefix.values().map(|c| (&*c.kind, c.len()))
+    }
+}

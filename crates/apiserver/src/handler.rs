@@ -1,0 +1,243 @@
+//! One request from its head to its answer.
+
+use crate::registry::{Answer, Answered, DeleteOptions, Input, Registry, Request};
+use crate::request::Info;
+use crate::respond::{self, Accepted, View};
+use crate::server::Inner;
+use crate::{Body, body, discovery, encode, nonresource, registry, table};
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use ironclad_api::{ApiError, Reason, UserInfo, object};
+use ironclad_kinds::{Kind, Verb};
+use serde_json::Value;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+/// Serves one request; a panic becomes an answer.
+pub(crate) async fn serve<B>(inner: &Arc<Inner>, request: http::Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    let info = Info::of(&request);
+    let began = std::time::Instant::now();
+    let answer = AssertUnwindSafe(route(inner, &info, request)).catch_unwind().await;
+    let mut response = match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => respond::error(&error),
+        Err(_) => {
+            tracing::error!(path = info.path, "a request panicked");
+            respond::error(&ApiError::internal("this request caused apiserver to panic. Look in the logs for details."))
+        }
+    };
+    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
+        response.headers_mut().insert("audit-id", id);
+    }
+    inner.metrics.request(&info, response.status().as_u16(), began.elapsed());
+    response
+}
+
+async fn route<B>(inner: &Arc<Inner>, info: &Info, request: http::Request<B>) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    let user = inner.user_of(&parts).await?;
+    let request = http::Request::from_parts(parts, body);
+    inner.authorize(&user, info).await?;
+    if !info.is_resource {
+        if let Some(response) = discovery::answer(inner, info, request.headers()) {
+            return Ok(response);
+        }
+        return nonresource::answer(inner, info, request.headers());
+    }
+    resource(inner, info, &user, request).await
+}
+
+fn no_such_path() -> ApiError {
+    ApiError::new(Reason::NotFound, "the server could not find the requested resource")
+}
+
+async fn resource<B>(
+    inner: &Arc<Inner>,
+    info: &Info,
+    user: &UserInfo,
+    raw: http::Request<B>,
+) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    let kind = inner
+        .kinds
+        .iter()
+        .find(|k| {
+            k.group == info.group.as_str() && k.version == info.version.as_str() && k.plural == info.resource.as_str()
+        })
+        .cloned()
+        .ok_or_else(no_such_path)?;
+    let mut info = info.clone();
+    if &*kind.plural == "namespaces" && info.name.is_empty() {
+        info.namespace = String::new();
+    }
+    if kind.namespaced && info.namespace.is_empty() && !matches!(&*info.verb, "list" | "watch") {
+        let reviews = kind.verbs == Verb::CREATE;
+        if !reviews || info.verb != "create" {
+            return Err(no_such_path());
+        }
+    }
+    let stored = inner.kind_of(storage_group(&kind), &kind.plural).unwrap_or_else(|| kind.clone());
+    let headers = raw.headers().clone();
+    let agent = headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let accept = Accepted::of(&headers)?;
+    let request = Request { kind: &kind, stored: &stored, info: &info, user, user_agent: agent, accept };
+    if passes_on(&kind, &info) {
+        if info.verb == "create" || info.verb == "get" {
+            connect(inner, &request).await?;
+        }
+        return inner.pass_on(&request, raw).await;
+    }
+    let registry = &inner.registry;
+    if info.subresource.is_empty() {
+        match &*info.verb {
+            "list" if kind.allows(Verb::List) => return registry.list(&request).await,
+            "watch" if kind.allows(Verb::Watch) => return registry.watch(&request).await,
+            _ => {}
+        }
+    }
+    let bytes = body::read(raw.into_body()).await?;
+    let answer = act(inner, registry, &request, &headers, &bytes).await?;
+    Ok(finish(&request, answer))
+}
+
+/// The group in which the objects of a kind are stored, where another one shows them too.
+fn storage_group(kind: &Kind) -> &str {
+    if &*kind.plural == "events" { "" } else { &kind.group }
+}
+
+/// Whether somebody else answers.
+fn passes_on(kind: &Kind, info: &Info) -> bool {
+    matches!(
+        (&*kind.plural, &*info.subresource),
+        ("pods", "exec" | "attach" | "portforward" | "log" | "proxy") | ("services" | "nodes", "proxy")
+    )
+}
+
+/// Lets admission see a connection into a pod.
+async fn connect(inner: &Arc<Inner>, request: &Request<'_>) -> Result<(), ApiError> {
+    if request.info.subresource == "log" {
+        return Ok(());
+    }
+    let mut admission = request.admission(ironclad_admission::Operation::Connect, None, None, Value::Null)?;
+    inner.registry.admission.admit(&mut admission).await?;
+    inner.registry.admission.validate(&mut admission).await
+}
+
+async fn act(
+    inner: &Arc<Inner>,
+    registry: &Arc<Registry>,
+    request: &Request<'_>,
+    headers: &HeaderMap,
+    bytes: &Bytes,
+) -> Result<Answer, ApiError> {
+    let (kind, info) = (request.kind, request.info);
+    let input = || registry::decode(headers, bytes);
+    let refused = || {
+        let message = format!("{:?} is not supported on resources of kind \"{}\"", info.verb, kind.group_resource());
+        Err(ApiError::new(Reason::MethodNotAllowed, message))
+    };
+    match (&*info.subresource, &*info.verb) {
+        ("", "create") if kind.verbs == Verb::CREATE && &*kind.plural != "bindings" => {
+            inner.review(request, input()?).await
+        }
+        ("", "create") if &*kind.plural == "bindings" => bind(inner, request, input()?).await,
+        ("", "create") if kind.allows(Verb::Create) => registry.create(request, input()?).await,
+        ("", "get") if kind.allows(Verb::Get) => registry.get(request).await,
+        ("", "update") if kind.allows(Verb::Update) => registry.update(request, input()?).await,
+        ("", "patch") if kind.allows(Verb::Patch) => registry.patch(request, headers, bytes).await,
+        ("", "delete") if kind.allows(Verb::Delete) => {
+            registry.delete(request, &options(request, headers, bytes)?).await
+        }
+        ("", "deletecollection") if kind.allows(Verb::DeleteCollection) => {
+            registry.delete_collection(request, &options(request, headers, bytes)?).await
+        }
+        ("", _) => refused(),
+        (sub, _) if kind.subresource(sub).is_none() => Err(no_such_path()),
+        ("scale", "get" | "update" | "patch") => registry.scale(request, headers, bytes).await,
+        ("binding", "create") => registry.bind(request, input()?).await,
+        ("eviction", "create") => evict(registry, request, input()?).await,
+        ("finalize", "update") => registry.finalize(request, input()?).await,
+        ("token", "create") => {
+            let token = inner.tokens.issue(&info.namespace, &info.name, &input()?.value).await?;
+            Ok(Answer::value(201, token))
+        }
+        (_, "get") => registry.get(request).await,
+        (_, "update") => registry.update(request, input()?).await,
+        (_, "patch") => registry.patch(request, headers, bytes).await,
+        _ => refused(),
+    }
+}
+
+fn options(request: &Request<'_>, headers: &HeaderMap, bytes: &Bytes) -> Result<DeleteOptions, ApiError> {
+    let body = if bytes.is_empty() { Value::Null } else { registry::decode(headers, bytes)?.value };
+    DeleteOptions::parse(request, &body)
+}
+
+/// The old form of a binding, which names its pod itself.
+async fn bind(inner: &Arc<Inner>, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
+    let pods = inner.kind_of("", "pods").ok_or_else(no_such_path)?;
+    let mut info = request.info.clone();
+    object::name(&input.value).clone_into(&mut info.name);
+    "binding".clone_into(&mut info.subresource);
+    let request = Request { kind: &pods, stored: &pods, info: &info, ..*request };
+    inner.registry.bind(&request, input).await
+}
+
+async fn evict(registry: &Arc<Registry>, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
+    let entry = registry.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
+    let pod = encode::decode(entry.value.bytes());
+    let body = &input.value["deleteOptions"];
+    let dry_run = request.dry_run()? || body["dryRun"].as_array().is_some_and(|d| !d.is_empty());
+    registry.may_evict(&pod, dry_run).await?;
+    let mut info = request.info.clone();
+    info.subresource = String::new();
+    "delete".clone_into(&mut info.verb);
+    if dry_run {
+        info.query.0.insert("dryRun".into(), vec!["All".into()]);
+    }
+    let inner = Request { info: &info, ..*request };
+    registry.delete(&inner, &DeleteOptions::parse(&inner, body)?).await?;
+    Ok(Answer::value(
+        201,
+        serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    ))
+}
+
+/// The answer in the form that the client accepts.
+fn finish(request: &Request<'_>, answer: Answer) -> Response<Body> {
+    let code = StatusCode::from_u16(answer.code).unwrap_or(StatusCode::OK);
+    let same = request.kind.version == request.stored.version && request.kind.group == request.stored.group;
+    let plain = request.accept.view == View::Object && !request.accept.yaml;
+    let mut response = match answer.object {
+        Answered::Stored(bytes) if same && plain => respond::bytes(code, bytes),
+        other => {
+            let value = match other {
+                Answered::Stored(bytes) => request.to_requested(encode::decode(&bytes)),
+                Answered::Value(value) => value,
+            };
+            let is_object = value["kind"] == *request.kind.kind;
+            let value = match request.accept.view {
+                View::Table if is_object => table::of_object(request, &value),
+                View::Partial if is_object => registry::partial_object(&value),
+                _ => value,
+            };
+            if request.accept.yaml { respond::yaml(code, &value) } else { respond::value(code, &value) }
+        }
+    };
+    for warning in &answer.warnings {
+        respond::warn(&mut response, warning);
+    }
+    response
+}

@@ -1,0 +1,220 @@
+//! The generic registry: what can be done with objects of every kind, over the store and the watch caches.
+
+mod create;
+mod delete;
+mod input;
+mod list;
+mod patch;
+mod scale;
+mod update;
+mod watch;
+
+use crate::cache::Caches;
+use crate::encode;
+use crate::request::{Info, Query};
+use crate::special::allocate::Addresses;
+use ironclad_admission::{Chain, Operation};
+use ironclad_api::{ApiError, Reason, UserInfo, object};
+use ironclad_kinds::Kind;
+use ironclad_schema::{Shape, bundle};
+use ironclad_store::{Change, Entry, Error, Expect, Key, Op, Store};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use delete::Options as DeleteOptions;
+pub(crate) use input::{Input, decode};
+pub(crate) use list::partial_object;
+pub(crate) use update::Changed;
+
+/// How long Events are kept.
+const EVENT_TTL: Duration = Duration::from_hours(1);
+
+pub(crate) struct Registry {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) caches: Arc<Caches>,
+    pub(crate) admission: Chain,
+    pub(crate) addresses: Addresses,
+}
+
+/// A request for objects of one kind.
+pub(crate) struct Request<'a> {
+    pub(crate) kind: &'a Kind,
+    /// The row of the version in which the kind is stored.
+    pub(crate) stored: &'a Kind,
+    pub(crate) info: &'a Info,
+    pub(crate) user: &'a UserInfo,
+    pub(crate) user_agent: &'a str,
+    pub(crate) accept: crate::respond::Accepted,
+}
+
+/// An object that is answered.
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) object: Answered,
+    pub(crate) warnings: Vec<String>,
+}
+
+pub(crate) enum Answered {
+    /// Bytes in the stored version.
+    Stored(bytes::Bytes),
+    /// A value in the version of the request.
+    Value(Value),
+}
+
+impl Answer {
+    pub(crate) fn stored(entry: &Entry) -> Self {
+        Self { code: 200, object: Answered::Stored(entry.value.bytes().clone()), warnings: Vec::new() }
+    }
+
+    pub(crate) fn value(code: u16, value: Value) -> Self {
+        Self { code, object: Answered::Value(value), warnings: Vec::new() }
+    }
+}
+
+impl Request<'_> {
+    pub(crate) fn query(&self) -> &Query {
+        &self.info.query
+    }
+
+    /// Whether nothing is to be stored.
+    pub(crate) fn dry_run(&self) -> Result<bool, ApiError> {
+        match self.query().get("dryRun") {
+            "" => Ok(false),
+            "All" => Ok(true),
+            other => {
+                Err(ApiError::bad_request(format!("dryRun: Unsupported value: {other:?}: supported values: \"All\"")))
+            }
+        }
+    }
+
+    /// The prefix of the keys that the request can reach.
+    pub(crate) fn prefix(&self) -> String {
+        match self.kind.namespaced && !self.info.namespace.is_empty() {
+            true => format!("{}{}/", self.kind.prefix, self.info.namespace),
+            false => self.kind.prefix.to_string(),
+        }
+    }
+
+    pub(crate) fn key(&self, name: &str) -> Key {
+        format!("{}{name}", self.prefix()).into()
+    }
+
+    pub(crate) fn not_found(&self) -> ApiError {
+        ApiError::not_found(&self.kind.group_resource(), &self.info.name)
+    }
+
+    /// A stored object in the version of the request.
+    pub(crate) fn to_requested(&self, object: Value) -> Value {
+        convert(self.stored, self.kind, object)
+    }
+
+    /// An object of the request in the stored version.
+    pub(crate) fn to_stored(&self, object: Value) -> Value {
+        convert(self.kind, self.stored, object)
+    }
+
+    /// The name that managed fields go by.
+    pub(crate) fn manager(&self) -> String {
+        match self.query().get("fieldManager") {
+            "" => {
+                let agent = self.user_agent.split('/').next().unwrap_or_default();
+                if agent.is_empty() { "unknown".to_owned() } else { agent.chars().take(128).collect() }
+            }
+            given => given.to_owned(),
+        }
+    }
+
+    pub(crate) fn admission(
+        &self,
+        operation: Operation,
+        object: Option<Value>,
+        old: Option<Arc<Value>>,
+        options: Value,
+    ) -> Result<ironclad_admission::Request, ApiError> {
+        Ok(ironclad_admission::Request {
+            operation,
+            kind: self.kind.gvk(),
+            resource: self.kind.gvr(),
+            subresource: self.info.subresource.clone(),
+            namespace: if self.kind.namespaced || &*self.kind.plural == "namespaces" {
+                self.info.namespace.clone()
+            } else {
+                String::new()
+            },
+            name: self.info.name.clone(),
+            user: self.user.clone(),
+            object,
+            old,
+            options,
+            dry_run: self.dry_run()?,
+            warnings: Vec::new(),
+        })
+    }
+}
+
+/// An object of one version of a kind in another.
+fn convert(from: &Kind, to: &Kind, object: Value) -> Value {
+    if from.version == to.version && from.group == to.group {
+        return object;
+    }
+    let mut object = from.strategy.convert(object, &to.version);
+    object["apiVersion"] = json!(to.api_version());
+    object
+}
+
+/// How the fields of a kind are told apart.
+pub(crate) fn shape(kind: &Kind) -> Option<Shape> {
+    bundle().kind(&kind.gvk()).map(Shape::Object)
+}
+
+impl Registry {
+    /// The entry under a key.
+    pub(crate) async fn entry(&self, key: &str) -> Result<Option<Entry>, ApiError> {
+        self.store.get(key, None).await.map_err(|e| store_error(&e))
+    }
+
+    pub(crate) async fn get(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
+        let entry = self.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
+        Ok(Answer::stored(&entry))
+    }
+
+    /// Stores an object under its key; the answer is what was stored.
+    pub(crate) async fn put(&self, request: &Request<'_>, object: &Value, expect: Expect) -> Result<Entry, ApiError> {
+        let name = object::name(object);
+        let ttl = (&*request.kind.plural == "events").then_some(EVENT_TTL);
+        let key = request.key(name);
+        let change = Change::Put { value: encode::template(object), ttl };
+        let committed = self.store.commit(vec![Op { key, expect, change }]).await;
+        let resource = request.kind.group_resource();
+        match committed {
+            Ok(done) => {
+                done.entries.into_iter().next().flatten().ok_or_else(|| ApiError::internal("nothing was stored"))
+            }
+            Err(Error::Conflict { .. }) if expect == Expect::Absent => Err(ApiError::already_exists(&resource, name)),
+            Err(Error::Conflict { current: None, .. }) => Err(ApiError::not_found(&resource, name)),
+            Err(Error::Conflict { .. }) => Err(modified(request, name)),
+            Err(error) => Err(store_error(&error)),
+        }
+    }
+}
+
+/// 409: somebody else was faster.
+pub(crate) fn modified(request: &Request<'_>, name: &str) -> ApiError {
+    let why = "the object has been modified; please apply your changes to the latest version and try again";
+    ApiError::conflict(&request.kind.group_resource(), name, why)
+}
+
+/// A failure of the store as the client sees it.
+pub(crate) fn store_error(error: &Error) -> ApiError {
+    match error {
+        Error::Compacted { .. } => ApiError::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+        ),
+        Error::Future { requested, newest } => {
+            ApiError::new(Reason::Timeout, format!("Too large resource version: {requested}, current: {newest}"))
+                .retry_after(1)
+        }
+        other => ApiError::internal(other),
+    }
+}

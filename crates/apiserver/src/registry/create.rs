@@ -1,0 +1,144 @@
+//! Creating objects.
+
+use super::{Answer, Answered, Input, Registry, Request, shape};
+use crate::encode;
+use ironclad_admission::Operation;
+use ironclad_api::object::{self, metadata_mut};
+use ironclad_api::{ApiError, names, time};
+use ironclad_kinds::validate_metadata;
+use ironclad_schema::{apply, bundle};
+use ironclad_store::Expect;
+use serde_json::{Value, json};
+
+/// How often a generated name may be taken already.
+const ATTEMPTS: u32 = 8;
+
+impl Registry {
+    pub(crate) async fn create(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
+        let (mut object, mut warnings) = request.check(request.kind, input)?;
+        request.settle_namespace(&mut object)?;
+        // A status cannot be set when an object is made, where it has a door of its own.
+        if request.kind.subresource("status").is_some()
+            && let Some(map) = object.as_object_mut()
+        {
+            map.remove("status");
+        }
+        let (entry, more) = self.create_checked(request, object, None).await?;
+        warnings.extend(more);
+        Ok(Answer { code: 201, warnings, ..entry })
+    }
+
+    /// Creates an object whose fields are known. `applied` is the manager of an apply that creates.
+    pub(crate) async fn create_checked(
+        &self,
+        request: &Request<'_>,
+        object: Value,
+        applied: Option<&apply::Manager>,
+    ) -> Result<(Answer, Vec<String>), ApiError> {
+        let generate = object::text(&object, &["metadata", "generateName"]).to_owned();
+        let generated = object::name(&object).is_empty() && !generate.is_empty();
+        for attempt in 0.. {
+            let mut object = object.clone();
+            if generated {
+                metadata_mut(&mut object).insert("name".into(), names::generate(&generate).into());
+            }
+            match self.create_once(request, object, applied).await {
+                Err(error) if generated && error.code == 409 && attempt < ATTEMPTS => {}
+                other => return other,
+            }
+        }
+        Err(ApiError::internal("no free name was found"))
+    }
+
+    async fn create_once(
+        &self,
+        request: &Request<'_>,
+        mut object: Value,
+        applied: Option<&apply::Manager>,
+    ) -> Result<(Answer, Vec<String>), ApiError> {
+        let kind = request.kind;
+        fresh_metadata(&mut object, kind.generation);
+        kind.strategy.default(&mut object);
+        kind.strategy.prepare_create(&mut object);
+        let options = json!({"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"});
+        let mut admission = request.admission(Operation::Create, Some(object), None, options)?;
+        admission.name = object::name(admission.object.as_ref().unwrap_or(&Value::Null)).to_owned();
+        self.admission.admit(&mut admission).await?;
+        let mut object = admission.object.take().unwrap_or_default();
+        kind.strategy.default(&mut object);
+        let name = object::name(&object).to_owned();
+        let mut errors = validate_metadata(kind, &object);
+        errors.extend(kind.strategy.validate(&object));
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(&kind.group, &kind.kind, &name, &errors));
+        }
+        admission.object = Some(object);
+        self.admission.validate(&mut admission).await?;
+        let mut object = admission.object.take().unwrap_or_default();
+        let mut warnings = std::mem::take(&mut admission.warnings);
+        warnings.extend(kind.strategy.warnings(&object, None));
+        self.track(request, &Value::Null, &mut object, applied)?;
+        let dry_run = request.dry_run()?;
+        let reserved = self.addresses.reserve(kind, &mut object, None, dry_run)?;
+        let object = request.to_stored(object);
+        if dry_run {
+            let exists = self.entry(&request.key(&name)).await?.is_some();
+            if exists {
+                return Err(ApiError::already_exists(&kind.group_resource(), &name));
+            }
+            return Ok((Answer::value(201, request.to_requested(object)), warnings));
+        }
+        let entry = self.put(request, &object, Expect::Absent).await?;
+        reserved.keep();
+        Ok((
+            Answer { code: 201, object: Answered::Stored(entry.value.bytes().clone()), warnings: Vec::new() },
+            warnings,
+        ))
+    }
+
+    /// Notes who wrote which fields.
+    pub(crate) fn track(
+        &self,
+        request: &Request<'_>,
+        old: &Value,
+        new: &mut Value,
+        applied: Option<&apply::Manager>,
+    ) -> Result<(), ApiError> {
+        let Some(shape) = shape(request.kind) else { return Ok(()) };
+        if applied.is_some() {
+            return Ok(());
+        }
+        let manager = apply::Manager {
+            name: request.manager(),
+            operation: apply::Operation::Update,
+            api_version: request.kind.api_version(),
+            subresource: match &*request.info.subresource {
+                "status" | "scale" => request.info.subresource.clone(),
+                _ => String::new(),
+            },
+            time: time::now(),
+        };
+        apply::track(&apply::Schema { bundle: bundle(), shape }, old, new, &manager)
+    }
+}
+
+/// What the server alone decides about a new object.
+fn fresh_metadata(object: &mut Value, generation: bool) {
+    let meta = metadata_mut(object);
+    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+        meta.remove(field);
+    }
+    meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+    meta.insert("creationTimestamp".into(), time::now().into());
+    if generation {
+        meta.insert("generation".into(), json!(1));
+    }
+}
+
+/// The value of an answer, in the version of the request.
+pub(crate) fn answered(request: &Request<'_>, answer: &Answered) -> Value {
+    match answer {
+        Answered::Stored(bytes) => request.to_requested(encode::decode(bytes)),
+        Answered::Value(value) => value.clone(),
+    }
+}

@@ -1,0 +1,220 @@
+//! Deleting objects: preconditions, grace, finalizers, propagation.
+
+use super::create::answered;
+use super::{Answer, Registry, Request, modified, store_error};
+use crate::encode;
+use ironclad_admission::Operation;
+use ironclad_api::object::{self, metadata_mut};
+use ironclad_api::{ApiError, time};
+use ironclad_store::{Change, Entry, Error, Expect, Op};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+const ATTEMPTS: u32 = 6;
+
+/// `metav1.DeleteOptions`, from the body or the query.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    grace: Option<i64>,
+    propagation: Option<String>,
+    uid: Option<String>,
+    version: Option<String>,
+}
+
+impl Options {
+    pub(crate) fn parse(request: &Request<'_>, body: &Value) -> Result<Self, ApiError> {
+        let query = request.query();
+        let text = |v: &Value| v.as_str().map(str::to_owned);
+        let from_query = |key: &str| (!query.get(key).is_empty()).then(|| query.get(key).to_owned());
+        let orphan = body["orphanDependents"].as_bool().or_else(|| from_query("orphanDependents").map(|t| t == "true"));
+        let propagation = text(&body["propagationPolicy"]).or_else(|| from_query("propagationPolicy"));
+        if orphan.is_some() && propagation.is_some() {
+            return Err(ApiError::bad_request("orphanDependents and deletionPropagation cannot be both set"));
+        }
+        let propagation = propagation.or_else(|| orphan.map(|o| if o { "Orphan" } else { "Background" }.to_owned()));
+        if let Some(other) = propagation.as_deref().filter(|p| !["Orphan", "Background", "Foreground"].contains(p)) {
+            return Err(ApiError::bad_request(format!(
+                "invalid propagationPolicy: {other:?}: must be Orphan, Background or Foreground"
+            )));
+        }
+        let grace = body["gracePeriodSeconds"].as_i64().or_else(|| query.number("gracePeriodSeconds"));
+        if grace.is_some_and(|g| g < 0) {
+            return Err(ApiError::bad_request("gracePeriodSeconds: Invalid value: must be greater than or equal to 0"));
+        }
+        let pre = &body["preconditions"];
+        Ok(Self { grace, propagation, uid: text(&pre["uid"]), version: text(&pre["resourceVersion"]) })
+    }
+
+    fn check(&self, request: &Request<'_>, name: &str, old: &Value) -> Result<(), ApiError> {
+        let pairs =
+            [("UID", &self.uid, object::uid(old)), ("ResourceVersion", &self.version, object::resource_version(old))];
+        for (what, want, have) in pairs {
+            if let Some(want) = want.as_deref().filter(|w| *w != have) {
+                let why = format!("Precondition failed: {what} in precondition: {want}, {what} in object meta: {have}");
+                return Err(ApiError::conflict(&request.kind.group_resource(), name, why));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Registry {
+    pub(crate) async fn delete(&self, request: &Request<'_>, options: &Options) -> Result<Answer, ApiError> {
+        self.delete_named(request, &request.info.name, options).await
+    }
+
+    /// Deletes what a selection matches, one after the other, and answers with the list.
+    pub(crate) async fn delete_collection(&self, request: &Request<'_>, options: &Options) -> Result<Answer, ApiError> {
+        let page = self.page(request).await?;
+        let mut items = Vec::with_capacity(page.objects.len());
+        for cached in page.objects {
+            let mut info = request.info.clone();
+            info.namespace.clone_from(&cached.namespace);
+            let one = Request { info: &info, ..*request };
+            match self.delete_named(&one, &cached.name, options).await {
+                Ok(answer) => items.push(answered(request, &answer.object)),
+                // Somebody else was faster.
+                Err(error) if error.code == 404 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let list = json!({
+            "kind": request.kind.list_kind, "apiVersion": request.kind.api_version(),
+            "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,
+        });
+        Ok(Answer::value(200, list))
+    }
+
+    async fn delete_named(&self, request: &Request<'_>, name: &str, options: &Options) -> Result<Answer, ApiError> {
+        let key = request.key(name);
+        for _ in 0..ATTEMPTS {
+            let missing = || ApiError::not_found(&request.kind.group_resource(), name);
+            let entry = self.entry(&key).await?.ok_or_else(missing)?;
+            match self.delete_once(request, name, options, &entry).await {
+                Err(error) if error.message.contains("the object has been modified") && options.version.is_none() => {}
+                other => return other,
+            }
+        }
+        Err(modified(request, name))
+    }
+
+    async fn delete_once(
+        &self,
+        request: &Request<'_>,
+        name: &str,
+        options: &Options,
+        entry: &Entry,
+    ) -> Result<Answer, ApiError> {
+        let old = encode::decode(entry.value.bytes());
+        options.check(request, name, &old)?;
+        let mut admission =
+            request.admission(Operation::Delete, None, Some(Arc::new(request.to_requested(old.clone()))), json!({}))?;
+        name.clone_into(&mut admission.name);
+        self.admission.admit(&mut admission).await?;
+        self.admission.validate(&mut admission).await?;
+        let mut new = old.clone();
+        self.mark(request, options, &mut new);
+        if request.dry_run()? {
+            return Ok(Answer { warnings: admission.warnings, ..Answer::value(200, request.to_requested(new)) });
+        }
+        let answer = if self.finished(request.kind, &new) {
+            let gone = self.remove(request, entry, &new).await?;
+            self.gone(request, &gone, &new)
+        } else if new == old {
+            Answer::stored(entry)
+        } else {
+            let inner = request.info.clone();
+            let request = Request { info: &inner, ..*request };
+            let entry = self.put(&request, &new, Expect::Modified(entry.modified)).await?;
+            Answer::stored(&entry)
+        };
+        Ok(Answer { warnings: admission.warnings, ..answer })
+    }
+
+    /// What clients get for an object that is gone: the object where its kind ends gracefully, else a success.
+    fn gone(&self, request: &Request<'_>, entry: &Entry, object: &Value) -> Answer {
+        if &*request.kind.plural == "pods" || &*request.kind.plural == "namespaces" {
+            return Answer::stored(entry);
+        }
+        let details = json!({
+            "name": object::name(object), "group": request.kind.group, "kind": request.kind.plural, "uid": object::uid(object),
+        });
+        let details: serde_json::Map<String, Value> = details
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(_, v)| *v != "")
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        Answer::value(
+            200,
+            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}),
+        )
+    }
+
+    /// Sets the time of deletion, the grace and the finalizers that the propagation needs.
+    fn mark(&self, request: &Request<'_>, options: &Options, object: &mut Value) {
+        let strategy = &request.kind.strategy;
+        let grace = strategy.grace_period(object, options.grace);
+        let deleting = !object["metadata"]["deletionTimestamp"].is_null();
+        let spec_terminating = &*request.kind.plural == "namespaces";
+        let meta = metadata_mut(object);
+        let mut finalizers: Vec<Value> = meta.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+        match options.propagation.as_deref() {
+            Some(policy) => {
+                finalizers.retain(|f| f != ORPHAN && f != FOREGROUND);
+                match policy {
+                    "Orphan" => finalizers.push(json!(ORPHAN)),
+                    "Foreground" => finalizers.push(json!(FOREGROUND)),
+                    _ => {}
+                }
+            }
+            None => {}
+        }
+        match finalizers.is_empty() {
+            true => drop(meta.remove("finalizers")),
+            false => drop(meta.insert("finalizers".into(), Value::Array(finalizers))),
+        }
+        let seconds = grace.unwrap_or(0);
+        let now = jiff::Timestamp::now();
+        let after = |s: i64| time::rfc3339(now.saturating_add(jiff::Span::new().seconds(s)).unwrap_or(now));
+        if !deleting {
+            meta.insert("deletionTimestamp".into(), json!(after(seconds)));
+            meta.insert("deletionGracePeriodSeconds".into(), json!(seconds));
+            if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
+                meta.insert("generation".into(), json!(generation + 1));
+            }
+        } else {
+            // A shorter grace shortens what is left; a longer one changes nothing.
+            let left = meta.get("deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+            let shorter = options.grace.map_or_else(|| left.min(seconds), |g| if grace.is_some() { g } else { 0 });
+            if shorter < left {
+                meta.insert("deletionTimestamp".into(), json!(after(shorter)));
+                meta.insert("deletionGracePeriodSeconds".into(), json!(shorter));
+            }
+        }
+        if spec_terminating {
+            object["status"]["phase"] = json!("Terminating");
+        }
+    }
+
+    /// Removes an object for good; watchers see `last`.
+    pub(crate) async fn remove(&self, request: &Request<'_>, entry: &Entry, last: &Value) -> Result<Entry, ApiError> {
+        let change = Change::Delete { last: Some(encode::template(last)) };
+        let op = Op { key: entry.key.clone(), expect: Expect::Modified(entry.modified), change };
+        let name = object::name(last);
+        match self.store.commit(vec![op]).await {
+            Ok(done) => {
+                self.addresses.release(request.kind, last);
+                done.entries.into_iter().next().flatten().ok_or_else(|| request.not_found())
+            }
+            Err(Error::Conflict { current: None, .. }) => {
+                Err(ApiError::not_found(&request.kind.group_resource(), name))
+            }
+            Err(Error::Conflict { .. }) => Err(modified(request, name)),
+            Err(error) => Err(store_error(&error)),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The scale subresource: the part of a workload that an autoscaler needs, as `autoscaling/v1 Scale`.
+
+use super::update::Changed;
+use super::{Answer, Input, Registry, Request};
+use crate::encode;
+use http::HeaderMap;
+use ironclad_api::selector::LabelSelector;
+use ironclad_api::{ApiError, FieldError, Path, object};
+use ironclad_schema::patch;
+use serde_json::{Value, json};
+
+/// The scale of a workload.
+fn scale_of(workload: &Value) -> Value {
+    let meta = &workload["metadata"];
+    let parsed = serde_json::from_value(workload["spec"]["selector"].clone()).ok();
+    let selector = match workload["kind"] == "ReplicationController" {
+        true => {
+            let pairs = workload["spec"]["selector"].as_object().into_iter().flatten();
+            pairs.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect::<Vec<_>>().join(",")
+        }
+        false => LabelSelector::from_meta(parsed.as_ref()).map(|s| s.to_string()).unwrap_or_default(),
+    };
+    let mut scale = json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1",
+        "metadata": {
+            "name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"],
+            "resourceVersion": meta["resourceVersion"], "creationTimestamp": meta["creationTimestamp"],
+        },
+        "spec": {"replicas": workload["spec"]["replicas"].as_i64().unwrap_or(1)},
+        "status": {"replicas": workload["status"]["replicas"].as_i64().unwrap_or(0)},
+    });
+    if !selector.is_empty() {
+        scale["status"]["selector"] = json!(selector);
+    }
+    scale
+}
+
+/// The workload with the replicas of a scale.
+fn with_replicas(old: &Value, scale: &Value) -> Result<Value, ApiError> {
+    let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+    if replicas < 0 {
+        let path = Path::new("spec").child("replicas");
+        let error = FieldError::invalid(&path, &json!(replicas), "must be greater than or equal to 0");
+        return Err(ApiError::invalid("autoscaling", "Scale", object::name(old), &[error]));
+    }
+    let mut new = old.clone();
+    new["spec"]["replicas"] = json!(replicas);
+    match object::resource_version(scale) {
+        "" => drop(object::metadata_mut(&mut new).remove("resourceVersion")),
+        version => drop(object::metadata_mut(&mut new).insert("resourceVersion".into(), json!(version))),
+    }
+    Ok(new)
+}
+
+impl Registry {
+    pub(crate) async fn scale(
+        &self,
+        request: &Request<'_>,
+        headers: &HeaderMap,
+        bytes: &[u8],
+    ) -> Result<Answer, ApiError> {
+        if request.info.verb == "get" {
+            let entry = self.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
+            return Ok(Answer::value(200, scale_of(&encode::decode(entry.value.bytes()))));
+        }
+        let Input { value: sent, .. } = super::input::decode(headers, bytes)?;
+        let media =
+            headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+        let answer = self
+            .change(request, |old| {
+                let mut scale = scale_of(old);
+                match (&*request.info.verb, media.as_str()) {
+                    ("update", _) => scale = sent.clone(),
+                    (_, "application/json-patch+json") => patch::json(&mut scale, &sent)?,
+                    _ => {
+                        object::metadata_mut(&mut scale).remove("resourceVersion");
+                        patch::merge(&mut scale, &sent);
+                    }
+                }
+                Ok(Changed { object: with_replicas(old, &scale)?, warnings: Vec::new(), applied: None })
+            })
+            .await?;
+        let workload = super::create::answered(request, &answer.object);
+        Ok(Answer { warnings: answer.warnings, ..Answer::value(200, scale_of(&workload)) })
+    }
+}

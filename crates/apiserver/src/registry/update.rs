@@ -1,0 +1,263 @@
+//! Changing objects: one road for PUT, PATCH, status and the other subresources that change an object.
+
+use super::{Answer, Answered, Input, Registry, Request, modified};
+use crate::encode;
+use ironclad_admission::Operation;
+use ironclad_api::object::{self, metadata_mut};
+use ironclad_api::{ApiError, FieldError, Path};
+use ironclad_kinds::{Kind, validate_metadata, validate_metadata_update};
+use ironclad_schema::apply;
+use ironclad_store::{Entry, Expect};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// How often a change that does not insist on a version is tried again.
+const ATTEMPTS: u32 = 6;
+
+/// What a change makes of the present object.
+pub(crate) struct Changed {
+    pub(crate) object: Value,
+    pub(crate) warnings: Vec<String>,
+    /// Who applied it, where managed fields are settled already.
+    pub(crate) applied: Option<apply::Manager>,
+}
+
+impl Registry {
+    pub(crate) async fn update(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
+        let (mut object, warnings) = request.check(request.kind, input)?;
+        request.settle_namespace(&mut object)?;
+        let name = object::name(&object).to_owned();
+        if name.is_empty() {
+            metadata_mut(&mut object).insert("name".into(), request.info.name.clone().into());
+        } else if name != request.info.name {
+            let (path, sent) = (&request.info.name, &name);
+            let message = format!("the name of the object ({sent}) does not match the name on the URL ({path})");
+            return Err(ApiError::bad_request(message));
+        }
+        if self.entry(&request.key(&request.info.name)).await?.is_none() {
+            if !request.kind.create_on_update || !request.info.subresource.is_empty() {
+                return Err(request.not_found());
+            }
+            let (answer, more) = self.create_checked(request, object, None).await?;
+            return Ok(Answer { code: 201, warnings: [warnings, more].concat(), ..answer });
+        }
+        self.change(request, |_| Ok(Changed { object: object.clone(), warnings: warnings.clone(), applied: None }))
+            .await
+    }
+
+    /// Changes an object by a function of its present state; tries again when somebody else was faster, unless the
+    /// change insists on a resource version.
+    pub(crate) async fn change(
+        &self,
+        request: &Request<'_>,
+        change: impl Fn(&Value) -> Result<Changed, ApiError>,
+    ) -> Result<Answer, ApiError> {
+        let key = request.key(&request.info.name);
+        for attempt in 1.. {
+            let entry = self.entry(&key).await?.ok_or_else(|| request.not_found())?;
+            let old = request.to_requested(encode::decode(entry.value.bytes()));
+            let changed = change(&old)?;
+            let insists = !object::resource_version(&changed.object).is_empty()
+                && object::resource_version(&changed.object) != object::resource_version(&old);
+            if insists {
+                return Err(modified(request, &request.info.name));
+            }
+            let pinned = !object::resource_version(&changed.object).is_empty() && &*request.info.verb == "update";
+            match self.change_once(request, &entry, old, changed).await {
+                Err(error)
+                    if error.reason == ironclad_api::Reason::Conflict
+                        && attempt < ATTEMPTS
+                        && !pinned
+                        && is_race(&error) => {}
+                other => return other,
+            }
+        }
+        Err(modified(request, &request.info.name))
+    }
+
+    async fn change_once(
+        &self,
+        request: &Request<'_>,
+        entry: &Entry,
+        old: Value,
+        changed: Changed,
+    ) -> Result<Answer, ApiError> {
+        let Changed { object: mut new, mut warnings, applied } = changed;
+        let kind = request.kind;
+        let uid = object::uid(&new);
+        if !uid.is_empty() && uid != object::uid(&old) {
+            let why =
+                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object::uid(&old));
+            return Err(ApiError::conflict(&kind.group_resource(), &request.info.name, why));
+        }
+        keep_metadata(&mut new, &old);
+        self.prepare(request, &mut new, &old);
+        let old = Arc::new(old);
+        let options = json!({"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1"});
+        let mut admission = request.admission(Operation::Update, Some(new), Some(old.clone()), options)?;
+        self.admission.admit(&mut admission).await?;
+        let mut new = admission.object.take().unwrap_or_default();
+        if request.info.subresource.is_empty() {
+            kind.strategy.default(&mut new);
+        }
+        self.validate(request, &new, &old)?;
+        admission.object = Some(new);
+        self.admission.validate(&mut admission).await?;
+        let mut new = admission.object.take().unwrap_or_default();
+        warnings.append(&mut admission.warnings);
+        warnings.extend(kind.strategy.warnings(&new, Some(&old)));
+        self.track(request, &old, &mut new, applied.as_ref())?;
+        let dry_run = request.dry_run()?;
+        let reserved = self.addresses.reserve(kind, &mut new, Some(&old), dry_run)?;
+        if same(&new, &old) {
+            return Ok(Answer { warnings, ..Answer::stored(entry) });
+        }
+        let generation =
+            kind.generation && request.info.subresource != "status" && !kind.strategy.same_generation(&new, &old);
+        if generation {
+            let next = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+            metadata_mut(&mut new).insert("generation".into(), json!(next));
+        }
+        let new = request.to_stored(new);
+        if dry_run {
+            return Ok(Answer { warnings, ..Answer::value(200, request.to_requested(new)) });
+        }
+        if self.finished(kind, &new) {
+            let entry = self.remove(request, entry, &new).await?;
+            reserved.keep();
+            return Ok(Answer { warnings, ..Answer::stored(&entry) });
+        }
+        let entry = self.put(request, &new, Expect::Modified(entry.modified)).await?;
+        reserved.keep();
+        Ok(Answer { code: 200, object: Answered::Stored(entry.value.bytes().clone()), warnings })
+    }
+
+    /// Puts back what this door does not change, then lets the kind have its say.
+    fn prepare(&self, request: &Request<'_>, new: &mut Value, old: &Value) {
+        let kind = request.kind;
+        match &*request.info.subresource {
+            "status" | "approval" => {
+                let sub = new.get("status").cloned();
+                let (labels, annotations) =
+                    (new["metadata"].get("labels").cloned(), new["metadata"].get("annotations").cloned());
+                let (managed, finalizers) =
+                    (new["metadata"].get("managedFields").cloned(), old["metadata"].get("finalizers").cloned());
+                *new = old.clone();
+                put(new, "status", sub);
+                let meta = metadata_mut(new);
+                for (field, value) in [
+                    ("labels", labels),
+                    ("annotations", annotations),
+                    ("managedFields", managed),
+                    ("finalizers", finalizers),
+                ] {
+                    match value {
+                        Some(value) => drop(meta.insert(field.into(), value)),
+                        None => drop(meta.remove(field)),
+                    }
+                }
+                kind.strategy.prepare_status_update(new, old);
+            }
+            "finalize" | "ephemeralcontainers" | "resize" | "scale" => {
+                put(new, "status", old.get("status").cloned());
+            }
+            _ => {
+                if kind.subresource("status").is_some() {
+                    put(new, "status", old.get("status").cloned());
+                }
+                kind.strategy.default(new);
+                kind.strategy.prepare_update(new, old);
+            }
+        }
+    }
+
+    fn validate(&self, request: &Request<'_>, new: &Value, old: &Value) -> Result<(), ApiError> {
+        let kind = request.kind;
+        let mut errors = validate_metadata(kind, new);
+        errors.extend(validate_metadata_update(new, old));
+        errors.extend(match &*request.info.subresource {
+            "status" | "approval" => kind.strategy.validate_status_update(new, old),
+            "finalize" => Vec::new(),
+            "ephemeralcontainers" | "resize" | "scale" => kind.strategy.validate(new),
+            _ => kind.strategy.validate_update(new, old),
+        });
+        if request.info.verb == "update"
+            && !kind.create_on_update
+            && object::resource_version(new).is_empty()
+            && needs_version(kind)
+        {
+            let path = Path::new("metadata").child("resourceVersion");
+            errors.push(FieldError::invalid(&path, &json!(0), "must be specified for an update"));
+        }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(ApiError::invalid(&kind.group, &kind.kind, object::name(new), &errors))
+        }
+    }
+
+    /// Whether an object that is being deleted has nothing left to wait for.
+    pub(crate) fn finished(&self, kind: &Kind, object: &Value) -> bool {
+        let meta = &object["metadata"];
+        let waiting = meta["finalizers"].as_array().is_some_and(|f| !f.is_empty());
+        let deleting = !meta["deletionTimestamp"].is_null();
+        let graceful = meta["deletionGracePeriodSeconds"].as_i64().is_some_and(|s| s > 0);
+        let namespace =
+            &*kind.plural == "namespaces" && object["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
+        deleting && !waiting && !graceful && !namespace
+    }
+}
+
+/// Kinds that refuse a PUT without a resource version.
+fn needs_version(kind: &Kind) -> bool {
+    &*kind.plural == "customresourcedefinitions"
+}
+
+fn is_race(error: &ApiError) -> bool {
+    error.message.contains("the object has been modified")
+}
+
+fn put(object: &mut Value, field: &str, value: Option<Value>) {
+    match (value, object.as_object_mut()) {
+        (Some(value), Some(map)) => drop(map.insert(field.to_owned(), value)),
+        (None, Some(map)) => drop(map.remove(field)),
+        _ => {}
+    }
+}
+
+/// What a client cannot change, whatever it sends.
+fn keep_metadata(new: &mut Value, old: &Value) {
+    let meta = metadata_mut(new);
+    for field in
+        ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName"]
+    {
+        let given = meta.get(field).is_some_and(|v| !v.is_null());
+        let own = old["metadata"].get(field);
+        // A value that differs is a mistake that validation names; a missing one is filled in.
+        if !given || field == "generation" {
+            match own {
+                Some(value) => drop(meta.insert(field.into(), value.clone())),
+                None => drop(meta.remove(field)),
+            }
+        }
+    }
+    if !meta.contains_key("managedFields")
+        && let Some(managed) = old["metadata"].get("managedFields")
+    {
+        meta.insert("managedFields".into(), managed.clone());
+    }
+}
+
+/// Whether nothing but the resource version and the times of managed fields differs.
+fn same(new: &Value, old: &Value) -> bool {
+    let essence = |v: &Value| {
+        let mut v = v.clone();
+        let meta = metadata_mut(&mut v);
+        meta.remove("resourceVersion");
+        for entry in meta.get_mut("managedFields").and_then(Value::as_array_mut).into_iter().flatten() {
+            entry.as_object_mut().and_then(|e| e.remove("time"));
+        }
+        v
+    };
+    new == old || essence(new) == essence(old)
+}

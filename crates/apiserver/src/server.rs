@@ -1,0 +1,316 @@
+//! The server: what it is made of, its service for calls in process, and its TLS listener.
+
+use crate::cache::Caches;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::special::allocate::Addresses;
+use crate::{Body, handler};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use ipnet::Ipv4Net;
+use ironclad_admission::Chain;
+use ironclad_api::source::{Change, Changes, Source};
+use ironclad_api::{ApiError, GroupResource, UserInfo};
+use ironclad_auth::{Authenticator, Authorizer};
+use ironclad_kinds::{Kind, Served};
+use ironclad_store::Store;
+use rustls_pki_types::CertificateDer;
+use serde_json::Value;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_util::sync::CancellationToken;
+
+/// A TLS handshake that takes longer is given up.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Makes tokens for service accounts.
+#[async_trait]
+pub trait TokenIssuer: Send + Sync {
+    /// Answers a `TokenRequest` for a service account; `request` is the whole object.
+    async fn issue(&self, namespace: &str, name: &str, request: &Value) -> Result<Value, ApiError>;
+    /// The OpenID configuration and the public keys, as JSON.
+    fn documents(&self) -> (Value, Value);
+}
+
+/// How the server reaches kubelets.
+#[derive(Clone, Default)]
+pub struct KubeletAccess {
+    /// TLS with the server's client certificate; without it nothing that a kubelet answers can be asked.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl KubeletAccess {
+    pub(crate) fn connector(&self) -> Option<TlsConnector> {
+        self.tls.clone().map(TlsConnector::from)
+    }
+}
+
+/// What a server is made from.
+pub struct Config {
+    /// Where objects are kept.
+    pub store: Arc<dyn Store>,
+    /// Addresses of Services.
+    pub service_cidr: Ipv4Net,
+    /// Ports of Services on nodes.
+    pub node_ports: (u16, u16),
+    /// The address and port under which the cluster's pods reach the server.
+    pub advertise: (Ipv4Addr, u16),
+    /// How kubelets are reached.
+    pub kubelets: KubeletAccess,
+    /// Version of this program, for `/version`.
+    pub version: String,
+}
+
+/// Who decides: set once the server can be read from, since deciding needs reading.
+pub(crate) struct Deciders {
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) tokens: Arc<dyn TokenIssuer>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) kinds: Vec<Arc<Kind>>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) tokens: Arc<dyn TokenIssuer>,
+    pub(crate) kubelets: KubeletAccess,
+    pub(crate) metrics: Metrics,
+    pub(crate) version: String,
+    pub(crate) started: std::time::Instant,
+    pub(crate) openapi: OnceLock<Bytes>,
+}
+
+impl Inner {
+    /// The row of a resource in the version in which it is stored.
+    pub(crate) fn kind_of(&self, group: &str, plural: &str) -> Option<Arc<Kind>> {
+        let stored = |k: &&Arc<Kind>| k.group == group && k.plural == plural && k.version == k.storage_version;
+        self.kinds.iter().find(stored).cloned()
+    }
+}
+
+/// Reads from the watch caches; it exists before the server, whose deciders need it.
+#[derive(Clone)]
+pub struct Reader {
+    caches: Arc<Caches>,
+    kinds: Arc<Vec<Arc<Kind>>>,
+}
+
+impl Reader {
+    fn cache(&self, resource: &GroupResource) -> Option<(&Arc<crate::cache::ResourceCache>, &Kind)> {
+        let stored = |k: &&Arc<Kind>| {
+            k.group == resource.group.as_str()
+                && k.plural == resource.resource.as_str()
+                && k.version == k.storage_version
+        };
+        let kind = self.kinds.iter().find(stored)?;
+        Some((self.caches.of(kind)?, kind))
+    }
+}
+
+impl Source for Reader {
+    fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        let (cache, kind) = self.cache(resource)?;
+        let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+        cache.get(&format!("{}{place}{name}", kind.prefix)).map(|c| Arc::new(c.value()))
+    }
+
+    fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Value>> {
+        let Some((cache, kind)) = self.cache(resource) else { return Vec::new() };
+        let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+        cache.list(&format!("{}{place}", kind.prefix), None).iter().map(|c| Arc::new(c.value())).collect()
+    }
+
+    fn subscribe(&self, resource: &GroupResource) -> Changes {
+        let Some((cache, _)) = self.cache(resource) else { return Box::pin(futures::stream::pending()) };
+        let (objects, changes) = cache.snapshot();
+        let first = objects.into_iter().map(|c| Change::Put(Arc::new(c.value()))).chain([Change::Synced]);
+        let first: Vec<Change> = first.collect();
+        let cache = cache.clone();
+        let next = futures::stream::unfold((cache, changes), |(cache, mut changes)| async move {
+            loop {
+                match changes.recv().await {
+                    Ok(c) if c.deleted => return Some((Change::Delete(Arc::new(c.object.value())), (cache, changes))),
+                    Ok(c) => return Some((Change::Put(Arc::new(c.object.value())), (cache, changes))),
+                    // A reader in process is never so slow; if it is, what it missed comes with the next change.
+                    Err(tokio::sync::broadcast::error::RecvError::Lagged(n)) => {
+                        tracing::error!(n, "an index lost changes")
+                    }
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return None,
+                }
+            }
+        });
+        Box::pin(futures::StreamExt::chain(futures::stream::iter(first), next))
+    }
+}
+
+/// A server that has its caches but nobody who decides yet.
+pub struct Prepared {
+    config: Config,
+    caches: Arc<Caches>,
+    kinds: Arc<Vec<Arc<Kind>>>,
+}
+
+impl Prepared {
+    /// What deciders read from.
+    pub fn reader(&self) -> Reader {
+        Reader { caches: self.caches.clone(), kinds: self.kinds.clone() }
+    }
+
+    /// The server, with who decides.
+    pub async fn finish(
+        self,
+        authenticator: Arc<dyn Authenticator>,
+        authorizer: Arc<dyn Authorizer>,
+        tokens: Arc<dyn TokenIssuer>,
+        admission: Chain,
+    ) -> Result<ApiServer, ApiError> {
+        let addresses = Addresses::new(self.config.service_cidr, self.config.node_ports);
+        for service in self.reader().list(&GroupResource::new("", "services"), "") {
+            addresses.load(&service);
+        }
+        let registry = Registry { store: self.config.store, caches: self.caches, admission, addresses };
+        let deciders = Deciders { authenticator, authorizer, tokens };
+        let inner = Inner {
+            registry: Arc::new(registry),
+            kinds: self.kinds.to_vec(),
+            authenticator: deciders.authenticator,
+            authorizer: deciders.authorizer,
+            tokens: deciders.tokens,
+            kubelets: self.config.kubelets,
+            metrics: Metrics::default(),
+            version: self.config.version,
+            started: std::time::Instant::now(),
+            openapi: OnceLock::new(),
+        };
+        let (advertise, port) = self.config.advertise;
+        let first = Ipv4Addr::from(u32::from(self.config.service_cidr.network()) + 1);
+        inner.bootstrap(advertise, port, first).await?;
+        Ok(ApiServer { inner: Arc::new(inner) })
+    }
+}
+
+/// The API server. Cheap to clone; as a service it serves calls in process.
+#[derive(Clone)]
+pub struct ApiServer {
+    inner: Arc<Inner>,
+}
+
+impl ApiServer {
+    /// Loads the caches and begins to follow the store.
+    pub async fn prepare(config: Config, token: CancellationToken) -> Result<Prepared, ApiError> {
+        let kinds: Vec<Arc<Kind>> =
+            ironclad_kinds::all().iter().filter(|k| k.served == Served::Default).cloned().collect();
+        let caches = Caches::start(config.store.clone(), &kinds, token).await.map_err(ApiError::internal)?;
+        Ok(Prepared { config, caches, kinds: Arc::new(kinds) })
+    }
+
+    /// Stores an object of the program's own, such as a bootstrap role, if there is none.
+    pub async fn ensure(&self, group: &str, plural: &str, object: Value) -> Result<(), ApiError> {
+        self.inner.ensure(group, plural, object).await
+    }
+
+    /// Serves TLS connections until `token` is cancelled.
+    pub async fn serve(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, token: CancellationToken) {
+        let acceptor = TlsAcceptor::from(tls);
+        loop {
+            let accepted = tokio::select! {
+                () = token.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => drop(tokio::spawn(self.clone().connection(stream, acceptor.clone(), token.clone()))),
+                Err(error) => {
+                    // Out of file descriptors, most likely: give the others time to end.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self, stream: tokio::net::TcpStream, acceptor: TlsAcceptor, token: CancellationToken) {
+        // Without it answers would wait for acknowledgements.
+        let _ = stream.set_nodelay(true);
+        let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => return,
+        };
+        let chain: Vec<CertificateDer<'static>> =
+            stream.get_ref().1.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();
+        let peer = Connection { certificates: Arc::new(chain) };
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let server = self.clone();
+            let mut request = request;
+            request.extensions_mut().insert(peer.clone());
+            async move { Ok::<_, Infallible>(handler::serve(&server.inner, request).await) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http2()
+            .max_concurrent_streams(1000)
+            .keep_alive_interval(Some(Duration::from_secs(30)))
+            .timer(hyper_util::rt::TokioTimer::new());
+        builder.http1().timer(hyper_util::rt::TokioTimer::new());
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = token.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                match tokio::time::timeout(Duration::from_secs(2), connection).await {
+                    Ok(ended) => ended,
+                    Err(_) => return,
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+}
+
+/// What is known of a client's connection.
+#[derive(Clone, Default)]
+pub struct Connection {
+    pub(crate) certificates: Arc<Vec<CertificateDer<'static>>>,
+}
+
+impl<B> tower::Service<Request<B>> for ApiServer
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let inner = self.inner.clone();
+        Box::pin(async move { Ok(handler::serve(&inner, request).await) })
+    }
+}
+
+/// The user of a call in process. A request from the network never has one: its extensions are made here.
+pub(crate) fn user_in_process(request: &http::request::Parts) -> Option<&UserInfo> {
+    if request.extensions.get::<Connection>().is_some() {
+        return None;
+    }
+    request.extensions.get::<UserInfo>()
+}

@@ -1,0 +1,8 @@
+//! What is particular to single resources: addresses of Services, bindings, evictions, reviews, tokens, kubelets.
+
+pub(crate) mod allocate;
+pub(crate) mod bootstrap;
+pub(crate) mod kubelet;
+pub(crate) mod pods;
+pub(crate) mod reviews;
+pub(crate) mod upgrade;

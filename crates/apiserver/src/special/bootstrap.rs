@@ -1,0 +1,88 @@
+//! What the server makes for itself: the first namespaces, and the Service by which pods reach it.
+
+use crate::server::Inner;
+use crate::{encode, registry};
+use ironclad_api::ApiError;
+use ironclad_store::{Change, Expect, Op};
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+impl Inner {
+    /// Stores an object under its kind's key if there is none.
+    pub(crate) async fn ensure(&self, group: &str, plural: &str, object: Value) -> Result<(), ApiError> {
+        let kind = self.kind_of(group, plural).ok_or_else(|| ApiError::internal(format!("no kind {plural}")))?;
+        let namespace = ironclad_api::object::namespace(&object);
+        let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+        let key = format!("{}{place}{}", kind.prefix, ironclad_api::object::name(&object));
+        let mut object = object;
+        let meta = ironclad_api::object::metadata_mut(&mut object);
+        meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+        meta.insert("creationTimestamp".into(), ironclad_api::time::now().into());
+        if kind.generation {
+            meta.insert("generation".into(), json!(1));
+        }
+        object["apiVersion"] = json!(kind.api_version());
+        object["kind"] = json!(kind.kind);
+        kind.strategy.default(&mut object);
+        if plural == "namespaces" {
+            kind.strategy.prepare_create(&mut object);
+        }
+        let change = Change::Put { value: encode::template(&object), ttl: None };
+        match self.registry.store.commit(vec![Op { key: key.into(), expect: Expect::Absent, change }]).await {
+            Ok(_) | Err(ironclad_store::Error::Conflict { .. }) => Ok(()),
+            Err(error) => Err(registry::store_error(&error)),
+        }
+    }
+
+    pub(crate) async fn bootstrap(&self, advertise: Ipv4Addr, port: u16, service_ip: Ipv4Addr) -> Result<(), ApiError> {
+        for name in NAMESPACES {
+            self.ensure("", "namespaces", json!({"metadata": {"name": name}})).await?;
+        }
+        let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+        let ip = service_ip.to_string();
+        let service = json!({
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+            "spec": {
+                "type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}], "sessionAffinity": "None",
+            },
+            "status": {"loadBalancer": {}},
+        });
+        self.ensure("", "services", service.clone()).await?;
+        self.registry.addresses.load(&service);
+        let slice = json!({
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [advertise.to_string()], "conditions": {"ready": true}}],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        });
+        self.replace("discovery.k8s.io", "endpointslices", slice).await?;
+        let endpoints = json!({
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+            "subsets": [{"addresses": [{"ip": advertise.to_string()}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
+        });
+        self.replace("", "endpoints", endpoints).await
+    }
+
+    /// Makes an object, or gives the one that is there this content.
+    async fn replace(&self, group: &str, plural: &str, object: Value) -> Result<(), ApiError> {
+        self.ensure(group, plural, object.clone()).await?;
+        let kind = self.kind_of(group, plural).ok_or_else(|| ApiError::internal(format!("no kind {plural}")))?;
+        let (namespace, name) = (ironclad_api::object::namespace(&object), ironclad_api::object::name(&object));
+        let key = format!("{}{namespace}/{name}", kind.prefix);
+        let Some(entry) = self.registry.entry(&key).await? else { return Ok(()) };
+        let stored = encode::decode(entry.value.bytes());
+        let mut wanted = stored.clone();
+        for (field, value) in object.as_object().into_iter().flatten().filter(|(k, _)| *k != "metadata") {
+            wanted[field] = value.clone();
+        }
+        if wanted == stored {
+            return Ok(());
+        }
+        let change = Change::Put { value: encode::template(&wanted), ttl: None };
+        let op = Op { key: key.into(), expect: Expect::Modified(entry.modified), change };
+        self.registry.store.commit(vec![op]).await.map(drop).map_err(|e| registry::store_error(&e))
+    }
+}

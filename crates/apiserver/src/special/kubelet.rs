@@ -1,0 +1,240 @@
+//! Requests that a kubelet or a pod answers: logs, exec, attach, port forward, proxies.
+
+use crate::Body;
+use crate::registry::Request;
+use crate::request::Info;
+use crate::server::Inner;
+use bytes::Bytes;
+use http::{Response, Uri};
+use ironclad_api::{ApiError, GroupResource, Reason, object};
+use rustls_pki_types::ServerName;
+use serde_json::Value;
+use std::net::{IpAddr, SocketAddr};
+use tokio::net::TcpStream;
+
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// Where a request goes on to.
+struct Target {
+    address: SocketAddr,
+    tls: bool,
+    path: String,
+}
+
+fn list<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
+    object::at(value, path).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The container that a request means.
+fn container(pod: &Value, asked: &str) -> Result<String, ApiError> {
+    let groups = ["containers", "initContainers", "ephemeralContainers"];
+    let of = |group: &str| -> Vec<String> {
+        list(pod, &["spec", group]).iter().filter_map(|c| c["name"].as_str().map(str::to_owned)).collect()
+    };
+    let name = object::name(pod);
+    if !asked.is_empty() {
+        if groups.iter().any(|g| of(g).iter().any(|c| c == asked)) {
+            return Ok(asked.to_owned());
+        }
+        return Err(ApiError::bad_request(format!("container {asked} is not valid for pod {name}")));
+    }
+    let annotated = object::text(pod, &["metadata", "annotations", DEFAULT_CONTAINER]);
+    let main = of("containers");
+    if main.iter().any(|c| c == annotated) {
+        return Ok(annotated.to_owned());
+    }
+    match main.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(ApiError::bad_request(format!("a container name must be specified for pod {name}"))),
+        many => {
+            let mut choose =
+                format!("a container name must be specified for pod {name}, choose one of: [{}]", many.join(" "));
+            let inits = of("initContainers");
+            if !inits.is_empty() {
+                choose.push_str(&format!(" or one of the init containers: [{}]", inits.join(" ")));
+            }
+            Err(ApiError::bad_request(choose))
+        }
+    }
+}
+
+impl Inner {
+    /// Answers a subresource of a pod, service or node by passing the request on.
+    pub(crate) async fn pass_on<B>(
+        &self,
+        request: &Request<'_>,
+        raw: http::Request<B>,
+    ) -> Result<Response<Body>, ApiError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<tower::BoxError>,
+    {
+        let target = self.target(request).await?;
+        let query = raw.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
+        let uri: Uri =
+            format!("{}{query}", target.path).parse().map_err(|e| ApiError::bad_request(format!("bad path: {e}")))?;
+        let (mut parts, body) = raw.into_parts();
+        parts.uri = uri;
+        parts.headers.remove(http::header::AUTHORIZATION);
+        let raw = http::Request::from_parts(parts, body);
+        let unreachable = |e: &dyn std::fmt::Display| {
+            let message = format!("error dialing backend: {e}");
+            ApiError::new(Reason::InternalError, message)
+        };
+        let stream = TcpStream::connect(target.address).await.map_err(|e| unreachable(&e))?;
+        stream.set_nodelay(true).map_err(|e| unreachable(&e))?;
+        let host = target.address.to_string();
+        if !target.tls {
+            return super::upgrade::pass(stream, raw, &host).await;
+        }
+        let connector = self.kubelets.connector().ok_or_else(|| ApiError::internal("no credentials for kubelets"))?;
+        let name = ServerName::IpAddress(target.address.ip().into());
+        let stream = connector.connect(name, stream).await.map_err(|e| unreachable(&e))?;
+        super::upgrade::pass(stream, raw, &host).await
+    }
+
+    async fn target(&self, request: &Request<'_>) -> Result<Target, ApiError> {
+        let info = request.info;
+        match (&*request.kind.plural, &*info.subresource) {
+            ("pods", "proxy") => self.pod_proxy(info),
+            ("pods", _) => self.pod_stream(request).await,
+            ("services", _) => self.service_proxy(info),
+            ("nodes", _) => {
+                let (name, port) = split_port(&info.name);
+                let mut target = self.kubelet_of(name)?;
+                if let Some(port) = port.and_then(|p| p.parse().ok()) {
+                    target.address.set_port(port);
+                    target.tls = info.name.starts_with("https:") || target.address.port() == port;
+                }
+                target.path = format!("/{}", info.rest);
+                Ok(target)
+            }
+            _ => Err(request.not_found()),
+        }
+    }
+
+    async fn pod_stream(&self, request: &Request<'_>) -> Result<Target, ApiError> {
+        let info = request.info;
+        let pod = self.read("", "pods", &info.namespace, &info.name)?;
+        let node = object::text(&pod, &["spec", "nodeName"]);
+        let (namespace, name) = (&info.namespace, &info.name);
+        if node.is_empty() {
+            let message = format!("pod {name} does not have a host assigned");
+            return Err(ApiError::bad_request(message));
+        }
+        let phase = object::text(&pod, &["status", "phase"]);
+        if info.subresource != "log" && matches!(phase, "Succeeded" | "Failed") {
+            let message = format!("cannot exec into a container in a completed pod; current phase is {phase}");
+            return Err(ApiError::bad_request(message));
+        }
+        let mut target = self.kubelet_of(node)?;
+        target.path = match &*info.subresource {
+            "portforward" => format!("/portForward/{namespace}/{name}"),
+            sub => {
+                let container = container(&pod, info.query.get("container"))?;
+                let door = if sub == "log" { "containerLogs" } else { sub };
+                format!("/{door}/{namespace}/{name}/{container}")
+            }
+        };
+        Ok(target)
+    }
+
+    fn kubelet_of(&self, name: &str) -> Result<Target, ApiError> {
+        let node = self.read("", "nodes", "", name)?;
+        let addresses = list(&node, &["status", "addresses"]);
+        let ip = ["InternalIP", "ExternalIP"].iter().find_map(|kind| addresses.iter().find(|a| a["type"] == *kind));
+        let ip: Option<IpAddr> = ip.and_then(|a| a["address"].as_str()?.parse().ok());
+        let ip = ip.ok_or_else(|| {
+            ApiError::internal(format!("no preferred addresses found; known addresses: [] of node {name}"))
+        })?;
+        let port = object::at(&node, &["status", "daemonEndpoints", "kubeletEndpoint", "Port"]).and_then(Value::as_u64);
+        Ok(Target { address: SocketAddr::new(ip, port.unwrap_or(10250) as u16), tls: true, path: String::new() })
+    }
+
+    fn read(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Result<Value, ApiError> {
+        let resource = GroupResource::new(group, plural);
+        let missing = || ApiError::not_found(&resource, name);
+        let kind = self.kind_of(group, plural).ok_or_else(missing)?;
+        let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+        let key = format!("{}{place}{name}", kind.prefix);
+        let cached = self.registry.caches.of(&kind).and_then(|c| c.get(&key)).ok_or_else(missing)?;
+        Ok(cached.value())
+    }
+
+    fn pod_proxy(&self, info: &Info) -> Result<Target, ApiError> {
+        let (name, port) = split_port(&info.name);
+        let pod = self.read("", "pods", &info.namespace, name)?;
+        let ip: IpAddr = object::text(&pod, &["status", "podIP"])
+            .parse()
+            .map_err(|_| ApiError::bad_request(format!("pod {name} has no address yet")))?;
+        let ports = || list(&pod, &["spec", "containers"]).iter().flat_map(|c| list(c, &["ports"]));
+        let port = match port {
+            Some(text) => text
+                .parse()
+                .ok()
+                .or_else(|| ports().find(|p| p["name"] == text)?["containerPort"].as_u64().map(|p| p as u16)),
+            None => ports().next().and_then(|p| p["containerPort"].as_u64()).map(|p| p as u16).or(Some(80)),
+        };
+        let port = port.ok_or_else(|| ApiError::bad_request(format!("no port of pod {name} is named so")))?;
+        Ok(Target {
+            address: SocketAddr::new(ip, port),
+            tls: info.name.starts_with("https:"),
+            path: format!("/{}", info.rest),
+        })
+    }
+
+    fn service_proxy(&self, info: &Info) -> Result<Target, ApiError> {
+        let (name, port) = split_port(&info.name);
+        let service = self.read("", "services", &info.namespace, name)?;
+        let ports = list(&service, &["spec", "ports"]);
+        let wanted = match port {
+            None => ports.first(),
+            Some(text) => ports.iter().find(|p| p["name"] == text || p["port"].to_string() == text),
+        };
+        let unavailable = |why: String| ApiError::new(Reason::ServiceUnavailable, why);
+        let wanted = wanted.ok_or_else(|| {
+            unavailable(format!("no service port {:?} found for service {name:?}", port.unwrap_or_default()))
+        })?;
+        let kind = self
+            .kind_of("discovery.k8s.io", "endpointslices")
+            .ok_or_else(|| ApiError::internal("no EndpointSlices"))?;
+        let cache = self.registry.caches.of(&kind).ok_or_else(|| ApiError::internal("no EndpointSlices"))?;
+        let mut found = Vec::new();
+        for cached in cache.list(&format!("{}{}/", kind.prefix, info.namespace), None) {
+            if !cached.labels.iter().any(|(k, v)| k == "kubernetes.io/service-name" && v == name) {
+                continue;
+            }
+            let slice = cached.value();
+            let name_of = |p: &Value| p["name"].as_str().unwrap_or_default().to_owned();
+            let port = list(&slice, &["ports"])
+                .iter()
+                .find(|p| name_of(p) == name_of(wanted))
+                .and_then(|p| p["port"].as_u64());
+            let Some(port) = port else { continue };
+            for endpoint in list(&slice, &["endpoints"]).iter().filter(|e| e["conditions"]["ready"] != false) {
+                found.extend(
+                    endpoint["addresses"][0]
+                        .as_str()
+                        .and_then(|a| a.parse::<IpAddr>().ok())
+                        .map(|ip| SocketAddr::new(ip, port as u16)),
+                );
+            }
+        }
+        if found.is_empty() {
+            return Err(unavailable(format!("no endpoints available for service {name:?}")));
+        }
+        let address = found[fastrand::usize(..found.len())];
+        Ok(Target { address, tls: info.name.starts_with("https:"), path: format!("/{}", info.rest) })
+    }
+}
+
+/// `name`, `name:port`, `scheme:name:port`.
+fn split_port(text: &str) -> (&str, Option<&str>) {
+    let parts: Vec<&str> = text.split(':').collect();
+    match parts.as_slice() {
+        [name] => (name, None),
+        [name, port] => (name, Some(port)),
+        [_, name, port, ..] => (name, (!port.is_empty()).then_some(*port)),
+        [] => ("", None),
+    }
+}
