@@ -3,6 +3,10 @@
 //! Invariant: a plugin sees every write through the API, our own components' included, and reads other objects only
 //! through [`ironclad_api::source::Source`].
 
+mod plugins;
+
+pub use plugins::default_chain;
+
 use async_trait::async_trait;
 use ironclad_api::{GroupVersionKind, GroupVersionResource, UserInfo, error::Result};
 use serde_json::Value;

@@ -18,6 +18,11 @@ pub fn name(object: &Value) -> &str {
     text(object, &["metadata", "name"])
 }
 
+/// The field `name` of a reference.
+pub fn name_of(reference: &Value) -> &str {
+    text(reference, &["name"])
+}
+
 /// `metadata.namespace`, empty for cluster-scoped objects.
 pub fn namespace(object: &Value) -> &str {
     text(object, &["metadata", "namespace"])

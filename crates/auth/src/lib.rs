@@ -5,6 +5,82 @@
 
 mod authenticate;
 mod authorize;
+pub mod bootstrap;
+mod certificates;
+pub mod kubeconfig;
+mod node;
+pub mod pki;
+mod rbac;
+pub mod tokens;
 
 pub use authenticate::{Authenticated, Authenticator, Credentials};
 pub use authorize::{Attributes, Authorizer, Decision, ResourceRule, Rules};
+pub use certificates::Certificates;
+pub use node::NodeAuthorizer;
+pub use rbac::Rbac;
+
+use async_trait::async_trait;
+use ironclad_api::{ApiError, UserInfo};
+use std::sync::Arc;
+
+/// Makes aws-lc-rs the process's provider of cryptography; fine to call again.
+pub fn install_crypto() {
+    // An error says that a provider is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Asks one authenticator after the other.
+pub struct Union(pub Vec<Arc<dyn Authenticator>>);
+
+#[async_trait]
+impl Authenticator for Union {
+    async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Option<Authenticated>, ApiError> {
+        let mut refused = None;
+        for one in &self.0 {
+            match one.authenticate(credentials).await {
+                Ok(None) => {}
+                Ok(Some(found)) => return Ok(Some(found)),
+                Err(error) => refused = Some(error),
+            }
+        }
+        refused.map_or(Ok(None), Err)
+    }
+}
+
+/// Asks one authorizer after the other; members of `system:masters` may do everything.
+pub struct Authorizers(pub Vec<Arc<dyn Authorizer>>);
+
+#[async_trait]
+impl Authorizer for Authorizers {
+    async fn authorize(&self, attributes: &Attributes) -> Decision {
+        if attributes.user.is_in(ironclad_api::user::MASTERS) {
+            return Decision::Allow(String::new());
+        }
+        let mut reasons = Vec::new();
+        for one in &self.0 {
+            match one.authorize(attributes).await {
+                Decision::NoOpinion(reason) if reason.is_empty() => {}
+                Decision::NoOpinion(reason) => reasons.push(reason),
+                decided => return decided,
+            }
+        }
+        Decision::NoOpinion(reasons.join(", "))
+    }
+
+    async fn rules(&self, user: &UserInfo, namespace: &str) -> Rules {
+        let mut all = Rules::default();
+        if user.is_in(ironclad_api::user::MASTERS) {
+            let star = || vec!["*".to_owned()];
+            let resources =
+                ResourceRule { verbs: star(), api_groups: star(), resources: star(), ..ResourceRule::default() };
+            let paths = ResourceRule { verbs: star(), non_resource_urls: star(), ..ResourceRule::default() };
+            return Rules { rules: vec![resources, paths], incomplete: false };
+        }
+        for one in &self.0 {
+            let rules = one.rules(user, namespace).await;
+            all.rules.extend(rules.rules);
+            all.incomplete |= rules.incomplete;
+        }
+        all
+    }
+}

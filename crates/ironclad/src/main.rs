@@ -1,3 +1,33 @@
-//! x
+//! `ironclad`: Kubernetes in one small, fast, safe binary.
+//!
+//! This crate only wires: every part is a plain function or struct of its own crate. Invariant: the shim's role is
+//! taken before anything else happens, so that a shim has one thread and little memory.
 
-fn main() {}
+mod cli;
+mod cluster;
+mod down;
+mod failure;
+mod image;
+mod preflight;
+mod process;
+mod server;
+mod status;
+mod steps;
+mod up;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            steps::complain(&failure);
+            ExitCode::from(failure.id.exit_code())
+        }
+    }
+}

@@ -1,9 +1,11 @@
-//! Makes the schema bundle from the sources of the package k8s-openapi, whose types are those of the API.
+//! Makes the schema bundle from the sources of the packages k8s-openapi, whose types are those of the API, and k8s-pb,
+//! which has their numbers on the wire.
 //!
-//! The package's text never enters the repository: it is read where cargo keeps it, and the result is a compressed
+//! The packages' text never enters the repository: it is read where cargo keeps it, and the result is a compressed
 //! file in the build directory.
 
 mod parse;
+mod proto;
 
 use serde_json::{Value, json};
 use std::io::Write;
@@ -21,6 +23,13 @@ fn main() {
     types.sort_by(|a, b| a.path.cmp(&b.path));
     assert!(types.len() > 600, "the sources of k8s-openapi have another shape: {} types", types.len());
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let messages = package_dir("k8s-pb").join("src");
+    let mut files = Vec::new();
+    collect(&messages, &mut files);
+    files.sort();
+    let messages: Vec<Value> = files.iter().flat_map(|f| proto::file(&messages, f)).collect();
+    assert!(messages.len() > 1000, "the sources of k8s-pb have another shape: {} messages", messages.len());
+    write(&out.join("proto.bin"), &Value::Array(messages));
     let docs: Vec<Value> = types.iter().map(parse::Type::docs).collect();
     write(&out.join("bundle.bin"), &json!(types.iter().map(parse::Type::shape).collect::<Vec<_>>()));
     write(&out.join("docs.bin"), &Value::Array(docs));
@@ -42,7 +51,7 @@ fn package_dir(name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").expect("cargo sets CARGO");
     let manifest = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("Cargo.toml");
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline", "--manifest-path"])
+        .args(["metadata", "--format-version", "1", "--manifest-path"])
         .arg(manifest)
         .output()
         .expect("cargo can be run");

@@ -10,5 +10,6 @@ mod facts;
 pub mod json;
 pub mod openapi;
 pub mod patch;
+pub mod proto;
 
 pub use bundle::{Bundle, Field, List, Scalar, Shape, Type, TypeId, bundle};

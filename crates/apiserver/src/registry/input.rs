@@ -4,10 +4,10 @@ use super::Request;
 use http::HeaderMap;
 use ironclad_api::{ApiError, Reason, object};
 use ironclad_kinds::Kind;
-use ironclad_schema::{bundle, check, json};
+use ironclad_schema::{bundle, check, json, proto};
 use serde_json::Value;
 
-const ACCEPTED: &str = "application/json, application/yaml";
+const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// What a body held.
 pub(crate) struct Input {
@@ -23,6 +23,11 @@ pub(crate) fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<Input, ApiErro
     match media {
         "application/json" | "" | "*/*" => parse_json(bytes),
         "application/yaml" | "application/apply-patch+yaml" => parse_yaml(bytes),
+        "application/vnd.kubernetes.protobuf" => {
+            let value = proto::decode(bundle(), bytes)
+                .map_err(|e| ApiError::bad_request(format!("cannot decode protobuf: {e}")))?;
+            Ok(Input { value, duplicates: Vec::new() })
+        }
         m if m.ends_with("+json") => parse_json(bytes),
         _ => {
             let message =

@@ -1,0 +1,99 @@
+//! ServiceAccount: every pod has an account, and a token of it where it can be read.
+
+use crate::{Operation, Plugin, Request};
+use async_trait::async_trait;
+use ironclad_api::error::Result;
+use ironclad_api::object::{default_to, entry};
+use ironclad_api::source::Source;
+use ironclad_api::{ApiError, GroupResource, names, object};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+pub(super) struct ServiceAccounts {
+    source: Arc<dyn Source>,
+}
+
+impl ServiceAccounts {
+    pub(super) fn new(source: Arc<dyn Source>) -> Self {
+        Self { source }
+    }
+}
+
+#[async_trait]
+impl Plugin for ServiceAccounts {
+    fn name(&self) -> &'static str {
+        "ServiceAccount"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Create
+    }
+
+    async fn admit(&self, request: &mut Request) -> Result<()> {
+        let resource = request.resource.group_resource();
+        if resource != GroupResource::new("", "pods") || !request.subresource.is_empty() {
+            return Ok(());
+        }
+        let (namespace, name) = (request.namespace.clone(), request.name.clone());
+        let Some(pod) = request.object.as_mut() else { return Ok(()) };
+        // A mirror of a pod that a kubelet runs by itself has nothing of the API.
+        if pod["metadata"]["annotations"].get("kubernetes.io/config.mirror").is_some() {
+            return Ok(());
+        }
+        let spec = entry(pod, "spec");
+        default_to(spec, "serviceAccountName", || json!("default"));
+        if spec["serviceAccountName"] == "" {
+            spec.insert("serviceAccountName".into(), json!("default"));
+        }
+        let account = spec["serviceAccountName"].clone();
+        spec.insert("serviceAccount".into(), account.clone());
+        let account = account.as_str().unwrap_or_default().to_owned();
+        let found = self.source.get(&GroupResource::new("", "serviceaccounts"), &namespace, &account);
+        let Some(found) = found else {
+            let why =
+                format!("error looking up service account {namespace}/{account}: serviceaccount {account:?} not found");
+            return Err(ApiError::forbidden(&resource, &name, why));
+        };
+        let wanted = pod["spec"]["automountServiceAccountToken"].as_bool();
+        if wanted.or(found["automountServiceAccountToken"].as_bool()).unwrap_or(true) {
+            mount_token(pod);
+        }
+        let own = pod["spec"]["imagePullSecrets"].as_array().is_some_and(|s| !s.is_empty());
+        if !own && found["imagePullSecrets"].is_array() {
+            pod["spec"]["imagePullSecrets"] = found["imagePullSecrets"].clone();
+        }
+        Ok(())
+    }
+}
+
+/// Gives every container that mounts nothing there a token, the cluster's certificate and the namespace.
+fn mount_token(pod: &mut Value) {
+    let volume = format!("kube-api-access-{}", names::random_suffix());
+    let mut used = false;
+    for group in ["containers", "initContainers"] {
+        for container in pod["spec"].get_mut(group).and_then(Value::as_array_mut).into_iter().flatten() {
+            let Some(container) = container.as_object_mut() else { continue };
+            let mounts = container.entry("volumeMounts").or_insert_with(|| json!([]));
+            let Some(mounts) = mounts.as_array_mut() else { continue };
+            if mounts.iter().any(|m| object::text(m, &["mountPath"]) == MOUNT) {
+                continue;
+            }
+            mounts.push(json!({"name": volume, "mountPath": MOUNT, "readOnly": true}));
+            used = true;
+        }
+    }
+    if !used {
+        return;
+    }
+    let source = json!({"name": volume, "projected": {"defaultMode": 0o644, "sources": [
+        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
+    ]}});
+    let volumes = entry(pod, "spec").entry("volumes").or_insert_with(|| json!([]));
+    if let Some(volumes) = volumes.as_array_mut() {
+        volumes.push(source);
+    }
+}

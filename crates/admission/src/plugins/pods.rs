@@ -1,0 +1,117 @@
+//! Priority and DefaultTolerationSeconds.
+
+use crate::{Operation, Plugin, Request};
+use async_trait::async_trait;
+use ironclad_api::error::Result;
+use ironclad_api::object::{default_to, entry};
+use ironclad_api::source::Source;
+use ironclad_api::{ApiError, GroupResource, object};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn is_new_pod(request: &Request) -> bool {
+    request.resource.group.is_empty() && request.resource.resource == "pods" && request.subresource.is_empty()
+}
+
+/// Gives pods the number of their priority class.
+pub(super) struct Priority {
+    source: Arc<dyn Source>,
+}
+
+impl Priority {
+    pub(super) fn new(source: Arc<dyn Source>) -> Self {
+        Self { source }
+    }
+
+    fn class(&self, name: &str) -> Option<Arc<Value>> {
+        let classes = GroupResource::new("scheduling.k8s.io", "priorityclasses");
+        if !name.is_empty() {
+            return self.source.get(&classes, "", name);
+        }
+        let defaults = self.source.list(&classes, "").into_iter().filter(|c| c["globalDefault"] == true);
+        defaults.min_by_key(|c| c["value"].as_i64().unwrap_or(0))
+    }
+}
+
+#[async_trait]
+impl Plugin for Priority {
+    fn name(&self) -> &'static str {
+        "Priority"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Create
+    }
+
+    async fn admit(&self, request: &mut Request) -> Result<()> {
+        if !is_new_pod(request) {
+            return Ok(());
+        }
+        let resource = request.resource.group_resource();
+        let name = request.name.clone();
+        let Some(pod) = request.object.as_mut() else { return Ok(()) };
+        let wanted = object::text(pod, &["spec", "priorityClassName"]).to_owned();
+        let class = self.class(&wanted);
+        if class.is_none() && !wanted.is_empty() {
+            return Err(ApiError::forbidden(
+                &resource,
+                &name,
+                format!("no PriorityClass with name {wanted} was found"),
+            ));
+        }
+        let value = class.as_ref().and_then(|c| c["value"].as_i64()).unwrap_or(0);
+        let policy =
+            class.as_ref().and_then(|c| c["preemptionPolicy"].as_str()).unwrap_or("PreemptLowerPriority").to_owned();
+        let spec = entry(pod, "spec");
+        if spec.get("priority").and_then(Value::as_i64).is_some_and(|p| p != value) {
+            let why = format!(
+                "the integer value of priority ({}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name",
+                spec["priority"]
+            );
+            return Err(ApiError::forbidden(&resource, &name, why));
+        }
+        spec.insert("priority".into(), json!(value));
+        default_to(spec, "preemptionPolicy", || json!(policy));
+        if let Some(class) = class.filter(|_| wanted.is_empty()) {
+            spec.insert("priorityClassName".into(), json!(object::name(&class)));
+        }
+        Ok(())
+    }
+}
+
+/// Lets pods stay for five minutes on a node that is not ready or unreachable.
+pub(super) struct DefaultTolerations;
+
+const SECONDS: i64 = 300;
+
+#[async_trait]
+impl Plugin for DefaultTolerations {
+    fn name(&self) -> &'static str {
+        "DefaultTolerationSeconds"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Create | Operation::Update)
+    }
+
+    async fn admit(&self, request: &mut Request) -> Result<()> {
+        if !is_new_pod(request) {
+            return Ok(());
+        }
+        let Some(pod) = request.object.as_mut() else { return Ok(()) };
+        let list = entry(pod, "spec").entry("tolerations").or_insert_with(|| json!([]));
+        let Some(list) = list.as_array_mut() else { return Ok(()) };
+        for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+            let covers = |t: &Value| {
+                let (k, effect) = (object::text(t, &["key"]), object::text(t, &["effect"]));
+                (k == key || k.is_empty()) && (effect == "NoExecute" || effect.is_empty())
+            };
+            if !list.iter().any(covers) {
+                list.push(
+                    json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}),
+                );
+            }
+        }
+        Ok(())
+    }
+}

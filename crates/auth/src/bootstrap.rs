@@ -1,0 +1,354 @@
+//! The bootstrap policy: the roles and bindings that every cluster begins with, as one table.
+//!
+//! A rule is `verbs | groups | resources`, or `verbs | urls` for paths; `*` in a list is everything.
+
+use crate::ResourceRule;
+use serde_json::{Value, json};
+
+const READ: &str = "get,list,watch";
+const WRITE: &str = "create,delete,deletecollection,patch,update";
+const ALL: &str = "create,delete,deletecollection,get,list,patch,update,watch";
+
+/// Resources of a namespace that users with the role `edit` manage, by group.
+const MANAGED: &[(&str, &str)] = &[
+    (
+        "",
+        "configmaps,events,persistentvolumeclaims,pods,pods/attach,pods/exec,pods/portforward,pods/proxy,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy,endpoints",
+    ),
+    (
+        "apps",
+        "daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,statefulsets,statefulsets/scale",
+    ),
+    ("autoscaling", "horizontalpodautoscalers"),
+    ("batch", "cronjobs,jobs"),
+    ("networking.k8s.io", "ingresses,networkpolicies"),
+    ("policy", "poddisruptionbudgets"),
+    ("coordination.k8s.io", "leases"),
+];
+
+/// Resources of a namespace that users with the role `view` read, by group.
+const VIEWED: &[(&str, &str)] = &[
+    (
+        "",
+        "bindings,configmaps,endpoints,events,limitranges,namespaces,namespaces/status,persistentvolumeclaims,persistentvolumeclaims/status,pods,pods/log,pods/status,replicationcontrollers,replicationcontrollers/scale,replicationcontrollers/status,resourcequotas,resourcequotas/status,serviceaccounts,services,services/status",
+    ),
+    (
+        "apps",
+        "controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,replicasets,replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status",
+    ),
+    ("autoscaling", "horizontalpodautoscalers,horizontalpodautoscalers/status"),
+    ("batch", "cronjobs,cronjobs/status,jobs,jobs/status"),
+    ("discovery.k8s.io", "endpointslices"),
+    ("networking.k8s.io", "ingresses,ingresses/status,networkpolicies"),
+    ("policy", "poddisruptionbudgets,poddisruptionbudgets/status"),
+];
+
+/// The rules of kubelets, besides what depends on the pods of their node.
+const NODE: &[&str] = &[
+    "create|authentication.k8s.io|tokenreviews",
+    "create|authorization.k8s.io|localsubjectaccessreviews,subjectaccessreviews",
+    "get,list,watch||services",
+    "create,get,list,watch||nodes",
+    "patch,update||nodes/status",
+    "patch,update||nodes",
+    "create,patch,update||events",
+    "create,patch,update|events.k8s.io|events",
+    "get,list,watch||pods",
+    "create,delete||pods",
+    "patch,update||pods/status",
+    "create||pods/eviction",
+    "get,list,watch||persistentvolumes",
+    "get,patch,update||persistentvolumeclaims/status",
+    "get,list,watch|storage.k8s.io|csidrivers,volumeattachments",
+    "create,delete,get,patch,update|storage.k8s.io|csinodes",
+    "create,delete,get,patch,update|coordination.k8s.io|leases",
+    "get,list,watch|node.k8s.io|runtimeclasses",
+    "create,get,list,watch|certificates.k8s.io|certificatesigningrequests",
+    "get,list,watch|resource.k8s.io|resourceclaims",
+    "create,delete,deletecollection,get,list,patch,update,watch|resource.k8s.io|resourceslices",
+];
+
+/// Cluster roles: name and rules.
+const ROLES: &[(&str, &[&str])] = &[
+    ("cluster-admin", &["*|*|*", "*|/*"]),
+    (
+        "system:discovery",
+        &["get|/api,/api/*,/apis,/apis/*,/healthz,/livez,/openapi,/openapi/*,/readyz,/version,/version/"],
+    ),
+    (
+        "system:basic-user",
+        &[
+            "create|authorization.k8s.io|selfsubjectaccessreviews,selfsubjectrulesreviews",
+            "create|authentication.k8s.io|selfsubjectreviews",
+        ],
+    ),
+    ("system:public-info-viewer", &["get|/healthz,/livez,/readyz,/version,/version/"]),
+    ("system:monitoring", &["get|/healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/*"]),
+    (
+        "system:service-account-issuer-discovery",
+        &["get|/.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,/openid/v1/jwks/"],
+    ),
+    (
+        "system:auth-delegator",
+        &["create|authentication.k8s.io|tokenreviews", "create|authorization.k8s.io|subjectaccessreviews"],
+    ),
+    (
+        "system:kubelet-api-admin",
+        &[
+            "get,list,watch||nodes",
+            "proxy||nodes",
+            "*||nodes/log,nodes/metrics,nodes/proxy,nodes/stats,nodes/configz,nodes/healthz,nodes/pods",
+        ],
+    ),
+    ("system:node", NODE),
+    (
+        "system:node-proxier",
+        &[
+            "list,watch||services",
+            "list,watch||endpoints",
+            "get,list,watch||nodes",
+            "create,patch,update||events",
+            "create,patch,update|events.k8s.io|events",
+            "list,watch|discovery.k8s.io|endpointslices",
+            "get,list,watch|networking.k8s.io|servicecidrs",
+        ],
+    ),
+    (
+        "system:kube-dns",
+        &["list,watch||endpoints,namespaces,pods,services", "list,watch|discovery.k8s.io|endpointslices"],
+    ),
+    (
+        "system:ironclad-dns",
+        &[
+            "list,watch||endpoints,namespaces,pods,services,nodes",
+            "list,watch|discovery.k8s.io|endpointslices",
+            "create,get,patch,update||services,endpoints",
+            "create,get,patch,update,delete|discovery.k8s.io|endpointslices",
+        ],
+    ),
+    (
+        "system:kube-scheduler",
+        &[
+            "create,patch,update||events",
+            "create,patch,update|events.k8s.io|events",
+            "create,get,list,watch,update,patch|coordination.k8s.io|leases",
+            "get,list,watch||nodes",
+            "delete,get,list,watch||pods",
+            "create||bindings,pods/binding",
+            "patch,update||pods/status",
+            "get,list,watch||replicationcontrollers,services,namespaces,persistentvolumes",
+            "get,list,watch|apps|replicasets,statefulsets",
+            "get,list,watch|policy|poddisruptionbudgets",
+            "get,list,watch,patch,update||persistentvolumeclaims",
+            "create|authentication.k8s.io|tokenreviews",
+            "create|authorization.k8s.io|subjectaccessreviews",
+            "get,list,watch|storage.k8s.io|csidrivers,csinodes,csistoragecapacities,storageclasses,volumeattachments",
+            "get,list,watch|resource.k8s.io|deviceclasses,resourceslices",
+            "get,list,patch,update,watch|resource.k8s.io|resourceclaims,resourceclaims/status",
+        ],
+    ),
+    // Controllers run in one process under one name: the sum of what each of them needs.
+    ("system:kube-controller-manager", &["*|*|*", "get|/*"]),
+    ("system:node-bootstrapper", &["create,get,list,watch|certificates.k8s.io|certificatesigningrequests"]),
+    (
+        "system:persistent-volume-provisioner",
+        &[
+            "create,delete,get,list,watch||persistentvolumes",
+            "get,list,update,watch||persistentvolumeclaims",
+            "get,list,watch|storage.k8s.io|storageclasses",
+            "watch||events",
+            "create,patch,update||events",
+        ],
+    ),
+    (
+        "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+        &["create|certificates.k8s.io|certificatesigningrequests/nodeclient"],
+    ),
+    (
+        "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+        &["create|certificates.k8s.io|certificatesigningrequests/selfnodeclient"],
+    ),
+    ("system:heapster", &["get,list,watch||events,namespaces,nodes,pods", "get,list,watch|apps|deployments"]),
+];
+
+/// Cluster role bindings: name, role, subjects (`User:x`, `Group:x`).
+const BINDINGS: &[(&str, &str, &[&str])] = &[
+    ("cluster-admin", "cluster-admin", &["Group:system:masters"]),
+    ("system:monitoring", "system:monitoring", &["Group:system:monitoring"]),
+    ("system:discovery", "system:discovery", &["Group:system:authenticated"]),
+    ("system:basic-user", "system:basic-user", &["Group:system:authenticated"]),
+    (
+        "system:public-info-viewer",
+        "system:public-info-viewer",
+        &["Group:system:authenticated", "Group:system:unauthenticated"],
+    ),
+    ("system:node-proxier", "system:node-proxier", &["User:system:kube-proxy"]),
+    ("system:kube-controller-manager", "system:kube-controller-manager", &["User:system:kube-controller-manager"]),
+    ("system:kube-scheduler", "system:kube-scheduler", &["User:system:kube-scheduler"]),
+    (
+        "system:service-account-issuer-discovery",
+        "system:service-account-issuer-discovery",
+        &["Group:system:serviceaccounts"],
+    ),
+    ("system:ironclad-dns", "system:ironclad-dns", &["User:system:ironclad-dns"]),
+    ("system:ironclad-kubelet-client", "system:kubelet-api-admin", &["User:kube-apiserver-kubelet-client"]),
+];
+
+/// Priority classes: name, value, description.
+const PRIORITIES: &[(&str, i64, &str)] = &[
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+];
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::to_owned).collect()
+}
+
+fn parse(rule: &str) -> ResourceRule {
+    let parts: Vec<&str> = rule.split('|').collect();
+    match parts.as_slice() {
+        [verbs, urls] => ResourceRule { verbs: list(verbs), non_resource_urls: list(urls), ..ResourceRule::default() },
+        [verbs, groups, resources] => ResourceRule {
+            verbs: list(verbs),
+            api_groups: list(groups),
+            resources: list(resources),
+            ..ResourceRule::default()
+        },
+        _ => ResourceRule::default(),
+    }
+}
+
+fn rule_value(rule: &ResourceRule) -> Value {
+    if rule.non_resource_urls.is_empty() {
+        json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources})
+    } else {
+        json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls})
+    }
+}
+
+/// The rules of the role `system:node`.
+pub(crate) fn node_rules() -> Vec<ResourceRule> {
+    NODE.iter().map(|r| parse(r)).collect()
+}
+
+fn metadata(name: &str, extra: &[(&str, &str)]) -> Value {
+    let mut labels = json!({"kubernetes.io/bootstrapping": "rbac-defaults"});
+    for (key, value) in extra {
+        labels[*key] = json!(value);
+    }
+    json!({"name": name, "labels": labels, "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}})
+}
+
+/// The objects of the policy: group, plural, object.
+pub fn objects() -> Vec<(&'static str, &'static str, Value)> {
+    const RBAC: &str = "rbac.authorization.k8s.io";
+    let mut out = Vec::new();
+    for (name, rules) in ROLES {
+        let rules: Vec<Value> = rules.iter().map(|r| rule_value(&parse(r))).collect();
+        out.push((RBAC, "clusterroles", json!({"metadata": metadata(name, &[]), "rules": rules})));
+    }
+    for (name, rules, labels) in user_roles() {
+        out.push((RBAC, "clusterroles", json!({"metadata": metadata(name, labels), "rules": rules})));
+    }
+    for (name, role, subjects) in BINDINGS {
+        let subject = |s: &&str| {
+            let (kind, name) = s.split_once(':').unwrap_or(("User", s));
+            json!({"kind": kind, "name": name, "apiGroup": RBAC})
+        };
+        let subjects: Vec<Value> = subjects.iter().map(|s| subject(s)).collect();
+        let role = json!({"apiGroup": RBAC, "kind": "ClusterRole", "name": role});
+        out.push((
+            RBAC,
+            "clusterrolebindings",
+            json!({"metadata": metadata(name, &[]), "roleRef": role, "subjects": subjects}),
+        ));
+    }
+    for (name, value, description) in PRIORITIES {
+        let class = json!({"metadata": {"name": name}, "value": value, "description": description, "preemptionPolicy": "PreemptLowerPriority"});
+        out.push(("scheduling.k8s.io", "priorityclasses", class));
+    }
+    out
+}
+
+type Labels = &'static [(&'static str, &'static str)];
+
+/// The roles for people: `view`, `edit` and `admin`, each with what the one before has.
+fn user_roles() -> Vec<(&'static str, Vec<Value>, Labels)> {
+    let rules = |verbs: &str, table: &[(&str, &str)]| -> Vec<Value> {
+        table.iter().map(|(group, resources)| rule_value(&parse(&format!("{verbs}|{group}|{resources}")))).collect()
+    };
+    let view = rules(READ, VIEWED);
+    let mut edit = rules(READ, &[("", "pods/attach,pods/exec,pods/portforward,pods/proxy,secrets,services/proxy")]);
+    edit.push(rule_value(&parse("impersonate||serviceaccounts")));
+    edit.push(rule_value(&parse("create||pods/eviction,serviceaccounts/token")));
+    edit.extend(rules(WRITE, MANAGED));
+    edit.extend(view.clone());
+    let mut admin = edit.clone();
+    admin.push(rule_value(&parse("create|authorization.k8s.io|localsubjectaccessreviews")));
+    admin.push(rule_value(&parse(&format!("{ALL}|rbac.authorization.k8s.io|rolebindings,roles"))));
+    vec![
+        ("view", view, &[("rbac.authorization.k8s.io/aggregate-to-edit", "true")]),
+        ("edit", edit, &[("rbac.authorization.k8s.io/aggregate-to-admin", "true")]),
+        ("admin", admin, &[]),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Attributes;
+    use crate::rbac::allows;
+
+    fn may(role: &str, verb: &str, group: &str, resource: &str) -> bool {
+        let found =
+            objects().into_iter().find(|(_, p, o)| *p == "clusterroles" && o["metadata"]["name"] == role).unwrap().2;
+        let texts = |v: &Value| -> Vec<String> {
+            v.as_array().into_iter().flatten().map(|x| x.as_str().unwrap().to_owned()).collect()
+        };
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let a = Attributes {
+            verb: verb.into(),
+            group: group.into(),
+            resource: resource.into(),
+            subresource: subresource.into(),
+            is_resource: true,
+            ..Attributes::default()
+        };
+        found["rules"].as_array().unwrap().iter().any(|r| {
+            let rule = ResourceRule {
+                verbs: texts(&r["verbs"]),
+                api_groups: texts(&r["apiGroups"]),
+                resources: texts(&r["resources"]),
+                ..ResourceRule::default()
+            };
+            allows(&rule, &a)
+        })
+    }
+
+    #[test]
+    fn the_roles_for_people_grow_from_view_to_admin() {
+        assert!(may("view", "list", "", "pods"));
+        assert!(!may("view", "get", "", "secrets"));
+        assert!(!may("view", "create", "", "pods"));
+        assert!(may("edit", "get", "", "secrets"));
+        assert!(may("edit", "create", "apps", "deployments"));
+        assert!(!may("edit", "create", "rbac.authorization.k8s.io", "roles"));
+        assert!(may("admin", "create", "rbac.authorization.k8s.io", "roles"));
+        assert!(!may("admin", "create", "", "namespaces"));
+    }
+
+    #[test]
+    fn every_rule_of_the_table_can_be_read() {
+        for (_, rules) in ROLES {
+            assert!(rules.iter().all(|r| !parse(r).verbs.is_empty()), "{rules:?}");
+        }
+    }
+}

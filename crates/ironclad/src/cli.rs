@@ -1,0 +1,200 @@
+//! The command line.
+
+use crate::failure::Result;
+use crate::{down, image, server, status, up};
+use clap::{Args, Parser, Subcommand};
+use ipnet::Ipv4Net;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+/// Kubernetes in one binary.
+#[derive(Parser)]
+#[command(name = "ironclad", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a cluster on this machine and leave it running in the background
+    Up(Up),
+    /// Stop the cluster and its containers
+    Down(Down),
+    /// Run the cluster in the foreground, for a service manager
+    Server(Server),
+    /// Show the cluster's parts, versions, addresses and health
+    Status(Status),
+    /// Bring in, list and remove images
+    #[command(subcommand)]
+    Image(Image),
+}
+
+/// Which cluster: several can live on one machine.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Which {
+    /// The cluster's name; the name of its kubeconfig context and of everything it makes
+    #[arg(long, default_value = "ironclad", env = "IRONCLAD_NAME", value_parser = name)]
+    pub(crate) name: String,
+    /// Where the cluster's state lives
+    #[arg(long, default_value = "/var/lib/ironclad", env = "IRONCLAD_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// How the cluster is laid out. What is not given is kept from the last start, or chosen at the first.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Layout {
+    /// The address on which the API is served [default: all]
+    #[arg(long)]
+    pub(crate) bind_address: Option<IpAddr>,
+    /// The node's address [default: the one that the default route uses]
+    #[arg(long)]
+    pub(crate) node_ip: Option<Ipv4Addr>,
+    /// The node's name [default: the host name]
+    #[arg(long)]
+    pub(crate) node_name: Option<String>,
+    /// Port of the API server; 0 takes a free one [default: 6443]
+    #[arg(long)]
+    pub(crate) api_port: Option<u16>,
+    /// Port of the kubelet; 0 takes a free one [default: 10250]
+    #[arg(long)]
+    pub(crate) kubelet_port: Option<u16>,
+    /// Port of the DNS server; 0 takes a free one [default: a free one]
+    #[arg(long)]
+    pub(crate) dns_port: Option<u16>,
+    /// Addresses of pods [default: 10.244.0.0/16]
+    #[arg(long)]
+    pub(crate) pod_cidr: Option<Ipv4Net>,
+    /// Addresses of Services [default: 10.96.0.0/12]
+    #[arg(long)]
+    pub(crate) service_cidr: Option<Ipv4Net>,
+    /// Ports of Services on the node [default: 30000-32767]
+    #[arg(long, value_parser = port_range)]
+    pub(crate) node_ports: Option<(u16, u16)>,
+    /// Where images named REGISTRY are pulled from instead: REGISTRY=URL
+    #[arg(long = "registry-mirror", value_name = "REGISTRY=URL")]
+    pub(crate) mirrors: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) layout: Layout,
+    /// Write the kubeconfig to this file instead of merging it into the user's
+    #[arg(long)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// How many seconds to wait until the cluster is ready
+    #[arg(long, default_value_t = 120)]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct Down {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Leave nothing behind: remove the cluster's state as well
+    #[arg(long)]
+    pub(crate) purge: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Server {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) layout: Layout,
+    /// What to log, for example `info,ironclad_kubelet=debug`
+    #[arg(long, default_value = "info", env = "IRONCLAD_LOG")]
+    pub(crate) log: String,
+    /// Tell the steps of the start through this file descriptor
+    #[arg(long, hide = true)]
+    pub(crate) steps_fd: Option<i32>,
+}
+
+#[derive(Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Image {
+    /// Bring in images from OCI layout or docker-archive files; `-` reads standard input
+    Import {
+        #[command(flatten)]
+        which: Which,
+        /// The tar files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// List the images on this machine
+    #[command(alias = "ls")]
+    List {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Remove images
+    Rm {
+        #[command(flatten)]
+        which: Which,
+        /// Their names or ids
+        #[arg(required = true)]
+        images: Vec<String>,
+    },
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> Result<()> {
+        match self.command {
+            Command::Up(args) => up::run(args),
+            Command::Down(args) => down::run(args),
+            Command::Server(args) => server::run(args),
+            Command::Status(args) => status::run(args),
+            Command::Image(args) => image::run(args),
+        }
+    }
+}
+
+/// A cluster's name becomes part of cgroup, link and table names: a DNS label of at most 32 bytes.
+fn name(text: &str) -> std::result::Result<String, String> {
+    if text.len() > 32 {
+        return Err("must be no more than 32 bytes".to_owned());
+    }
+    match ironclad_api::names::dns1123_label(text).into_iter().next() {
+        Some(why) => Err(why),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn port_range(text: &str) -> std::result::Result<(u16, u16), String> {
+    let range = text.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    range.filter(|(a, b)| *a > 0 && a <= b).ok_or_else(|| "must be FIRST-LAST, for example 30000-32767".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bad_names_and_ranges_are_refused() {
+        assert!(name("ironclad-2").is_ok());
+        for bad in ["", "A", "a/b", "-a", &"a".repeat(33)] {
+            assert!(name(bad).is_err(), "{bad}");
+        }
+        assert_eq!(port_range("30000-32767"), Ok((30000, 32767)));
+        for bad in ["", "1", "5-4", "0-4", "a-b", "1-70000"] {
+            assert!(port_range(bad).is_err(), "{bad}");
+        }
+    }
+}

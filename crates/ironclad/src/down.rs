@@ -1,0 +1,35 @@
+//! `ironclad down`: stops the server, then the containers; `--purge` leaves nothing behind.
+
+use crate::cli::Down;
+use crate::cluster::Cluster;
+use crate::failure::{Context, Failure, Id, Result};
+use crate::{preflight, process};
+use std::time::Duration;
+
+pub(crate) fn run(args: Down) -> Result<()> {
+    preflight::root()?;
+    let Some(cluster) = Cluster::load(&args.which.data_dir)? else {
+        if args.purge {
+            eprintln!(" ✓ Nothing to remove");
+            return Ok(());
+        }
+        let cause = format!("there is no cluster in {}", args.which.data_dir.display());
+        return Err(Failure::new(
+            Id::NotRunning,
+            cause,
+            "Name another with --data-dir, or start one with `ironclad up`.",
+        ));
+    };
+    if let Some((_, handle)) = process::find(&cluster) {
+        process::stop(&handle, Duration::from_secs(15))?;
+        eprintln!(" ✓ Server stopped");
+    }
+    if args.purge {
+        if let Some(file) = &cluster.kubeconfig {
+            ironclad_auth::kubeconfig::remove(file, &cluster.name).context("cannot clean the kubeconfig")?;
+        }
+        std::fs::remove_dir_all(&cluster.dir).context("cannot remove the data directory")?;
+        eprintln!(" ✓ {} removed", cluster.dir.display());
+    }
+    Ok(())
+}

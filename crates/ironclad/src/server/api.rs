@@ -1,0 +1,130 @@
+//! The store, the certificates and the API server.
+
+use crate::cluster::Cluster;
+use crate::failure::{Context, Failure, Id, Result};
+use crate::steps::Steps;
+use async_trait::async_trait;
+use ironclad_api::source::Source;
+use ironclad_api::{ApiError, UserInfo};
+use ironclad_apiserver::{ApiServer, Config, KubeletAccess, TokenIssuer};
+use ironclad_auth::pki::{Pki, Subject};
+use ironclad_auth::tokens::Tokens;
+use ironclad_auth::{Authorizers, Certificates, NodeAuthorizer, Rbac, Union, bootstrap, kubeconfig};
+use ironclad_client::Client;
+use ironclad_store::{Error, LogStore, Options};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// The version that the API server and the node show.
+pub(crate) const VERSION: &str = concat!("v1.37.0+ironclad.", env!("CARGO_PKG_VERSION_MINOR"));
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// The running API server and what its clients need.
+pub(crate) struct Api {
+    server: ApiServer,
+    pub(crate) pki: Pki,
+    pub(crate) tokens: Arc<Tokens>,
+}
+
+impl Api {
+    /// A client in process with the identity of a component.
+    pub(crate) fn client(&self, user: &str, groups: &[&str]) -> Client {
+        ironclad_client::in_process(self.server.clone(), UserInfo::new(user, groups))
+    }
+}
+
+struct Issuer(Arc<Tokens>);
+
+#[async_trait]
+impl TokenIssuer for Issuer {
+    async fn issue(&self, namespace: &str, name: &str, request: &Value) -> std::result::Result<Value, ApiError> {
+        self.0.issue(namespace, name, request)
+    }
+
+    fn documents(&self) -> (Value, Value) {
+        self.0.documents()
+    }
+}
+
+fn open_store(cluster: &Cluster) -> Result<LogStore> {
+    LogStore::open(&cluster.store_dir(), Options::default()).map_err(|error| {
+        let (id, help) = match &error {
+            Error::Locked(_) => (Id::DataDirInUse, "See `ironclad status`; stop it with `ironclad down`."),
+            Error::Format { .. } => (Id::DataDirNewer, "Use the newer ironclad, or another --data-dir."),
+            Error::Corrupt { .. } => {
+                (Id::DataDirDamaged, "Restore the data directory from a copy; nothing was changed.")
+            }
+            _ => (Id::DataDirUnusable, "Give a directory on a local disk that root can write, with --data-dir."),
+        };
+        Failure::new(id, error.to_string(), help)
+    })
+}
+
+fn server_names(cluster: &Cluster) -> Vec<String> {
+    let mut names: Vec<String> = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "localhost",
+        "127.0.0.1",
+        "::1",
+    ]
+    .map(str::to_owned)
+    .into();
+    names.push(cluster.node_name.clone());
+    names.push(cluster.node_ip.to_string());
+    names.push(cluster.service_ip(1).to_string());
+    if !cluster.bind_address.is_unspecified() {
+        names.push(cluster.bind_address.to_string());
+    }
+    names
+}
+
+/// Starts the API server; returns when it answers.
+pub(crate) async fn start(cluster: &Cluster, steps: &Steps, token: &CancellationToken) -> Result<Api> {
+    let step = steps.begin("Starting the API server");
+    let store = Arc::new(open_store(cluster)?);
+    let pki = Pki::open_or_create(&cluster.pki_dir(), &cluster.name).context("cannot make certificates")?;
+    let certificate = |file: &str, subject: Subject| pki.issue(file, &subject).context("cannot make certificates");
+    let serving = certificate("apiserver", Subject::server("kube-apiserver", "", server_names(cluster)))?;
+    let admin = certificate("admin", Subject::client("kubernetes-admin", "system:masters"))?;
+    let kubelets = certificate("apiserver-kubelet-client", Subject::client("kube-apiserver-kubelet-client", ""))?;
+    let config = Config {
+        store,
+        service_cidr: cluster.service_cidr,
+        node_ports: cluster.node_ports,
+        advertise: (cluster.node_ip, cluster.api_port),
+        kubelets: KubeletAccess { tls: Some(pki.client_tls(&kubelets).context("cannot set up TLS")?) },
+        version: VERSION.to_owned(),
+    };
+    let prepared = ApiServer::prepare(config, token.clone()).await.context("cannot load the cluster's state")?;
+    let reader = Arc::new(prepared.reader());
+    let source: Arc<dyn Source> = reader.clone();
+    let key = pki.token_key().context("cannot make the key of tokens")?;
+    let tokens = Arc::new(Tokens::new(&key, ISSUER, source.clone()).context("cannot use the key of tokens")?);
+    let rbac = Rbac::start(&*reader, token);
+    let node = NodeAuthorizer::start(&*reader, token);
+    rbac.synced().await;
+    let authenticator = Arc::new(Union(vec![Arc::new(Certificates), tokens.clone()]));
+    let authorizer = Arc::new(Authorizers(vec![node, rbac]));
+    let admission = ironclad_admission::default_chain(&source);
+    let issuer = Arc::new(Issuer(tokens.clone()));
+    let server =
+        prepared.finish(authenticator, authorizer, issuer, admission).await.context("cannot prepare the cluster")?;
+    for (group, plural, object) in bootstrap::objects() {
+        server.ensure(group, plural, object).await.context("cannot make the bootstrap policy")?;
+    }
+    let address = SocketAddr::new(cluster.bind_address, cluster.api_port);
+    let listener = TcpListener::bind(address).await.context("cannot listen for the API")?;
+    let tls = pki.server_tls(&serving).context("cannot set up TLS")?;
+    let (serving, stop) = (server.clone(), token.clone());
+    tokio::spawn(async move { serving.serve(listener, tls, stop).await });
+    let file = kubeconfig::build(&cluster.name, &cluster.api_url(), pki.ca(), &admin);
+    kubeconfig::save(&cluster.admin_kubeconfig(), &file).context("cannot write the kubeconfig")?;
+    step.done("API server ready");
+    Ok(Api { server, pki, tokens })
+}

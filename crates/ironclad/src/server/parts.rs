@@ -1,0 +1,26 @@
+//! Everything that talks to the API server: controllers, scheduler, kubelet, network, DNS.
+
+use super::api::Api;
+use crate::cluster::Cluster;
+use crate::failure::Result;
+use crate::steps::Steps;
+use ironclad_client::Informers;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Starts every part; returns when the node is ready.
+pub(crate) async fn start(
+    _cluster: &Cluster,
+    steps: &Steps,
+    api: &Api,
+    token: &CancellationToken,
+) -> Result<JoinSet<()>> {
+    let mut parts = JoinSet::new();
+    let step = steps.begin("Starting the scheduler");
+    let client = api.client("system:kube-scheduler", &[]);
+    let informers = Informers::new(client.clone(), token.clone());
+    let config = ironclad_scheduler::Config { client, informers, name: "default-scheduler".to_owned() };
+    parts.spawn(ironclad_scheduler::run(config, token.clone()));
+    step.done("Scheduler ready");
+    Ok(parts)
+}
