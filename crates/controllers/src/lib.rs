@@ -1,1 +1,93 @@
-//! The controllers, one folder each.
+//! The controllers, one file each: a pure decision of what to do next, and a thin loop that does it.
+//!
+//! Invariants: a controller looks at what is, not at what happened, so that a missed event changes nothing; it changes
+//! only what differs; what it cannot do it tries again after a back-off.
+
+mod accounts;
+mod deployment;
+mod endpoints;
+mod garbage;
+mod namespaces;
+mod nodes;
+mod replicaset;
+mod rollout;
+mod slices;
+
+use ipnet::Ipv4Net;
+use ironclad_client::events::Recorder;
+use ironclad_client::{Client, Informers};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Makes the token of a Secret of type `kubernetes.io/service-account-token`: namespace, account, its uid, secret.
+pub type SecretTokens = Arc<dyn Fn(&str, &str, &str, &str) -> Option<String> + Send + Sync>;
+
+/// What controllers need.
+#[derive(Clone)]
+pub struct Context {
+    /// The API server, as `system:kube-controller-manager`.
+    pub client: Client,
+    /// Shared informers.
+    pub informers: Informers,
+    /// The cluster's certificate authority, as PEM, for `kube-root-ca.crt`.
+    pub root_ca: String,
+    /// Makes tokens of Secrets.
+    pub tokens: SecretTokens,
+    /// Addresses of pods, of which every node gets a part.
+    pub pod_cidr: Ipv4Net,
+    /// How much of them: the prefix length of a node's part.
+    pub node_prefix: u8,
+}
+
+impl Context {
+    fn recorder(&self, component: &str) -> Recorder {
+        Recorder::new(self.client.clone(), component, "")
+    }
+}
+
+/// Runs every controller until `token` is cancelled.
+pub async fn run(context: Context, token: CancellationToken) {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(accounts::run(context.clone(), token.clone()));
+    tasks.spawn(deployment::run(context.clone(), token.clone()));
+    tasks.spawn(endpoints::run(context.clone(), token.clone()));
+    tasks.spawn(garbage::run(context.clone(), token.clone()));
+    tasks.spawn(namespaces::run(context.clone(), token.clone()));
+    tasks.spawn(nodes::run(context.clone(), token.clone()));
+    tasks.spawn(replicaset::run(context, token));
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a controller failed");
+        }
+    }
+}
+
+/// The reference of an object that manages what it is put into.
+fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    meta.owner_references.iter().flatten().find(|o| o.controller == Some(true))
+}
+
+/// A reference that makes `owner` the controller of another object.
+fn own<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: owner.meta().name.clone().unwrap_or_default(),
+        uid: owner.meta().uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// Whether an answer says that the object is not there.
+fn is_missing(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// Whether an answer says that somebody else was faster, or made it already.
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}

@@ -48,7 +48,10 @@ impl Walk<'_> {
                 path.push('.');
             }
             path.push_str(&key);
+            // Every whole object says what it is.
+            let head = ty.gvk.is_some() && matches!(key.as_str(), "apiVersion" | "kind");
             match ty.field(&key) {
+                None if head => {}
                 None => {
                     if self.noticed.unknown.len() < NAMED {
                         self.noticed.unknown.push(path.clone());
@@ -279,10 +282,10 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_named_and_dropped() {
-        let pod = json!({"spec": {"contaners": [], "containers": [{"name": "a", "imag": "x"}]}, "foo": 1});
+        let pod = json!({"kind": "Pod", "spec": {"contaners": [], "containers": [{"name": "a", "imag": "x"}]}, "foo": 1});
         let (noticed, value) = check("", "Pod", pod);
         assert_eq!(noticed.unwrap().unknown, ["foo", "spec.containers[0].imag", "spec.contaners"]);
-        assert_eq!(value, json!({"spec": {"containers": [{"name": "a"}]}}));
+        assert_eq!(value, json!({"kind": "Pod", "spec": {"containers": [{"name": "a"}]}}));
     }
 
     #[test]

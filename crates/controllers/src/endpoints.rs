@@ -1,0 +1,220 @@
+//! EndpointSlices and Endpoints of Services with a selector.
+
+use crate::slices::{Ports, desired, plan};
+use crate::{Context, is_conflict, is_missing, own};
+use ironclad_api::selector::LabelSelector;
+use ironclad_client::{Change, ObjectKey, WorkQueue};
+use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort as OldPort, EndpointSubset, Endpoints, Pod, Service};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+const SERVICE: &str = "kubernetes.io/service-name";
+const MANAGED: &str = "endpointslice.kubernetes.io/managed-by";
+const MANAGER: &str = "endpointslice-controller.k8s.io";
+const HEADLESS: &str = "service.kubernetes.io/headless";
+/// Addresses that the old form holds.
+const CAPACITY: usize = 1000;
+
+fn service_of(slice: &EndpointSlice) -> Option<&String> {
+    slice.metadata.labels.as_ref()?.get(SERVICE)
+}
+
+pub(crate) async fn run(context: Context, token: CancellationToken) {
+    let queue: Arc<WorkQueue<ObjectKey>> = WorkQueue::new();
+    let (services, pods) = (context.informers.get::<Service>(), context.informers.get::<Pod>());
+    let (slices, old) = (context.informers.get::<EndpointSlice>(), context.informers.get::<Endpoints>());
+    slices.add_index("service", |s: &EndpointSlice| {
+        let of = service_of(s).map(|n| format!("{}/{n}", s.metadata.namespace.as_deref().unwrap_or_default()));
+        of.into_iter().collect()
+    });
+    let add = queue.clone();
+    services.on_change(move |c| add.add(ObjectKey::of(&**c.object())));
+    let (add, known) = (queue.clone(), services.clone());
+    pods.on_change(move |change| {
+        // What a Service sees of a pod: an update that touches nothing of it concerns nobody.
+        let touched = match change {
+            Change::Modified { old, new } => face(old) != face(new),
+            _ => true,
+        };
+        if !touched {
+            return;
+        }
+        let namespace = change.object().metadata.namespace.clone().unwrap_or_default();
+        let mut labels = vec![change.object().metadata.labels.clone()];
+        if let Change::Modified { old, .. } = change {
+            labels.push(old.metadata.labels.clone());
+        }
+        for service in known.list_namespace(&namespace) {
+            if labels.iter().any(|l| selector(&service).is_some_and(|s| s.matches(l))) {
+                add.add(ObjectKey::of(&*service));
+            }
+        }
+    });
+    let add = queue.clone();
+    slices.on_change(move |c| {
+        let slice = c.object();
+        let mine = slice.metadata.labels.as_ref().and_then(|l| l.get(MANAGED)).is_some_and(|m| m == MANAGER);
+        if let Some(name) = service_of(slice).filter(|_| mine) {
+            add.add(ObjectKey::new(slice.metadata.namespace.as_deref().unwrap_or_default(), name));
+        }
+    });
+    services.synced().await;
+    pods.synced().await;
+    slices.synced().await;
+    old.synced().await;
+    let work = move |key: ObjectKey| {
+        let (context, services, pods, slices, old) =
+            (context.clone(), services.clone(), pods.clone(), slices.clone(), old.clone());
+        async move {
+            let of = slices.by_index("service", &key.to_string());
+            let mine = |s: &&Arc<EndpointSlice>| {
+                s.metadata.labels.as_ref().and_then(|l| l.get(MANAGED)).is_some_and(|m| m == MANAGER)
+            };
+            let existing: Vec<_> = of.iter().filter(mine).cloned().collect();
+            let Some(service) = services.get_key(&key) else {
+                for slice in &existing {
+                    remove(&context, slice).await?;
+                }
+                return Ok(None);
+            };
+            let Some(selector) = selector(&service) else { return Ok(None) };
+            let chosen: Vec<Arc<Pod>> = pods
+                .list_namespace(&key.namespace)
+                .into_iter()
+                .filter(|p| selector.matches(&p.metadata.labels))
+                .collect();
+            let wanted = desired(&service, &chosen);
+            endpoints(&context, &service, &wanted, old.get_key(&key).as_deref()).await?;
+            let plan = plan(wanted, &existing);
+            let api: Api<EndpointSlice> = Api::namespaced(context.client.clone(), &key.namespace);
+            for (ports, list) in plan.create {
+                api.create(&PostParams::default(), &new_slice(&service, &ports, list)).await?;
+            }
+            for (slice, list) in plan.update {
+                let patch =
+                    json!({"metadata": {"resourceVersion": slice.metadata.resource_version}, "endpoints": list});
+                let name = slice.metadata.name.clone().unwrap_or_default();
+                api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            }
+            for slice in plan.delete {
+                remove(&context, &slice).await?;
+            }
+            Ok::<_, kube::Error>(None)
+        }
+    };
+    queue.run("endpoints", 5, token, work).await;
+}
+
+/// What a Service sees of a pod.
+fn face(pod: &Pod) -> impl PartialEq + use<> {
+    let status = pod.status.clone().unwrap_or_default();
+    let ready = crate::replicaset::is_ready(pod).is_some();
+    (pod.metadata.labels.clone(), status.pod_ip, ready, pod.metadata.deletion_timestamp.is_some(), status.phase)
+}
+
+fn selector(service: &Service) -> Option<LabelSelector> {
+    let spec = service.spec.as_ref()?;
+    let map = spec.selector.as_ref().filter(|s| !s.is_empty())?;
+    (spec.type_.as_deref() != Some("ExternalName")).then(|| LabelSelector::from_map(map))
+}
+
+async fn remove(context: &Context, slice: &EndpointSlice) -> Result<(), kube::Error> {
+    let api: Api<EndpointSlice> =
+        Api::namespaced(context.client.clone(), slice.metadata.namespace.as_deref().unwrap_or_default());
+    match api.delete(slice.metadata.name.as_deref().unwrap_or_default(), &DeleteParams::default()).await {
+        Err(error) if !is_missing(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn new_slice(service: &Service, ports: &Ports, endpoints: Vec<Endpoint>) -> EndpointSlice {
+    let name = service.metadata.name.clone().unwrap_or_default();
+    let mut labels = service.metadata.labels.clone().unwrap_or_default();
+    labels.insert(SERVICE.to_owned(), name.clone());
+    labels.insert(MANAGED.to_owned(), MANAGER.to_owned());
+    if service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some("None") {
+        labels.insert(HEADLESS.to_owned(), String::new());
+    }
+    let port = |(name, protocol, port): &(String, String, i32)| EndpointPort {
+        name: Some(name.clone()),
+        protocol: Some(protocol.clone()),
+        port: Some(*port),
+        app_protocol: None,
+    };
+    EndpointSlice {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{name}-")),
+            namespace: service.metadata.namespace.clone(),
+            labels: Some(labels),
+            owner_references: Some(vec![own(service)]),
+            ..ObjectMeta::default()
+        },
+        address_type: "IPv4".to_owned(),
+        endpoints: Some(endpoints),
+        ports: Some(ports.iter().map(port).collect()),
+    }
+}
+
+/// The same in the old form, where ready and other addresses stand apart.
+async fn endpoints(
+    context: &Context,
+    service: &Service,
+    wanted: &BTreeMap<Ports, Vec<Endpoint>>,
+    current: Option<&Endpoints>,
+) -> Result<(), kube::Error> {
+    let mut subsets: Vec<EndpointSubset> = Vec::new();
+    let mut count = 0;
+    for (ports, list) in wanted {
+        let address = |e: &Endpoint| EndpointAddress {
+            ip: e.addresses[0].clone(),
+            hostname: e.hostname.clone(),
+            node_name: e.node_name.clone(),
+            target_ref: e.target_ref.clone(),
+        };
+        let terminating = |e: &&Endpoint| e.conditions.as_ref().and_then(|c| c.terminating) != Some(true);
+        let is_ready = |e: &&Endpoint| e.conditions.as_ref().and_then(|c| c.ready) == Some(true);
+        let room = CAPACITY.saturating_sub(count);
+        let (good, other): (Vec<&Endpoint>, Vec<&Endpoint>) =
+            list.iter().filter(|e| terminating(e) || is_ready(e)).take(room).partition(|e| is_ready(e));
+        count += good.len() + other.len();
+        let list = |v: Vec<&Endpoint>| (!v.is_empty()).then(|| v.into_iter().map(address).collect());
+        let port = |(name, protocol, port): &(String, String, i32)| OldPort {
+            name: (!name.is_empty()).then(|| name.clone()),
+            protocol: Some(protocol.clone()),
+            port: *port,
+            app_protocol: None,
+        };
+        if good.is_empty() && other.is_empty() {
+            continue;
+        }
+        subsets.push(EndpointSubset {
+            addresses: list(good),
+            not_ready_addresses: list(other),
+            ports: (!ports.is_empty()).then(|| ports.iter().map(port).collect()),
+        });
+    }
+    let (namespace, name) =
+        (service.metadata.namespace.clone().unwrap_or_default(), service.metadata.name.clone().unwrap_or_default());
+    let api: Api<Endpoints> = Api::namespaced(context.client.clone(), &namespace);
+    let subsets = (!subsets.is_empty()).then_some(subsets);
+    let Some(current) = current else {
+        let mut labels = service.metadata.labels.clone().unwrap_or_default();
+        labels.insert("endpoints.kubernetes.io/managed-by".to_owned(), "endpoint-controller".to_owned());
+        let metadata =
+            ObjectMeta { name: Some(name), namespace: Some(namespace), labels: Some(labels), ..ObjectMeta::default() };
+        return match api.create(&PostParams::default(), &Endpoints { metadata, subsets }).await {
+            Err(error) if !is_conflict(&error) => Err(error),
+            _ => Ok(()),
+        };
+    };
+    if current.subsets == subsets {
+        return Ok(());
+    }
+    let patch = json!({"metadata": {"resourceVersion": current.metadata.resource_version}, "subsets": subsets});
+    api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+}
