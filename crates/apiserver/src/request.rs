@@ -1,7 +1,6 @@
 //! Request info: what a request is about, from its method, path and query alone.
 
 use http::{Method, Request};
-use ironclad_api::GroupResource;
 use std::collections::HashMap;
 
 /// What a request is about.
@@ -152,10 +151,6 @@ impl Info {
             _ => "",
         };
         verb.clone_into(&mut self.verb);
-    }
-
-    pub(crate) fn group_resource(&self) -> GroupResource {
-        GroupResource::new(&self.group, &self.resource)
     }
 
     /// Whether the request lasts as long as the client wants.

@@ -24,7 +24,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -88,8 +88,6 @@ pub(crate) struct Inner {
     pub(crate) kubelets: KubeletAccess,
     pub(crate) metrics: Metrics,
     pub(crate) version: String,
-    pub(crate) started: std::time::Instant,
-    pub(crate) openapi: OnceLock<Bytes>,
 }
 
 impl Inner {
@@ -191,8 +189,6 @@ impl Prepared {
             kubelets: self.config.kubelets,
             metrics: Metrics::default(),
             version: self.config.version,
-            started: std::time::Instant::now(),
-            openapi: OnceLock::new(),
         };
         let (advertise, port) = self.config.advertise;
         let first = Ipv4Addr::from(u32::from(self.config.service_cidr.network()) + 1);
@@ -284,7 +280,7 @@ impl ApiServer {
 
 /// What is known of a client's connection.
 #[derive(Clone, Default)]
-pub struct Connection {
+pub(crate) struct Connection {
     pub(crate) certificates: Arc<Vec<CertificateDer<'static>>>,
 }
 

@@ -263,7 +263,7 @@ pub fn objects() -> Vec<(&'static str, &'static str, Value)> {
             let (kind, name) = s.split_once(':').unwrap_or(("User", s));
             json!({"kind": kind, "name": name, "apiGroup": RBAC})
         };
-        let subjects: Vec<Value> = subjects.iter().map(|s| subject(s)).collect();
+        let subjects: Vec<Value> = subjects.iter().map(subject).collect();
         let role = json!({"apiGroup": RBAC, "kind": "ClusterRole", "name": role});
         out.push((
             RBAC,

@@ -359,7 +359,7 @@ impl Round<'_> {
             false => ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."),
         };
         set(status, "Available", state, reason, message.to_owned(), false);
-        let Some(set_name) = new.and_then(|n| n.metadata.name.clone()) else { return None };
+        let set_name = new.and_then(|n| n.metadata.name.clone())?;
         if spec.paused.unwrap_or(false) {
             set(status, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused".to_owned(), false);
             return None;

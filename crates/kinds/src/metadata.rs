@@ -14,8 +14,10 @@ pub fn validate_metadata(kind: &Kind, object: &Value) -> ErrorList {
     let name = object::name(object);
     let generate = object::text(object, &["metadata", "generateName"]);
     if !generate.is_empty() {
-        let base =
-            if generate.ends_with('-') { format!("{}a", &generate[..generate.len() - 1]) } else { generate.to_owned() };
+        let base = match generate.strip_suffix('-') {
+            Some(stem) => format!("{stem}a"),
+            None => generate.to_owned(),
+        };
         for why in kind.strategy.validate_name(&base) {
             errors.push(FieldError::invalid_str(&path.child("generateName"), generate, why));
         }

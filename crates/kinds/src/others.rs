@@ -399,10 +399,10 @@ impl Strategy for DisruptionBudget {
 impl Strategy for Binding {
     fn default(&self, object: &mut Value) {
         let group = "rbac.authorization.k8s.io";
-        if let Some(reference) = object.get_mut("roleRef").and_then(Value::as_object_mut) {
-            if reference.get("apiGroup").is_none_or(|g| g == "") {
-                reference.insert("apiGroup".into(), json!(group));
-            }
+        if let Some(reference) = object.get_mut("roleRef").and_then(Value::as_object_mut)
+            && reference.get("apiGroup").is_none_or(|g| g == "")
+        {
+            reference.insert("apiGroup".into(), json!(group));
         }
         for subject in object["subjects"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
             if subject.get("kind") != Some(&json!("ServiceAccount")) && subject.get("apiGroup").is_none_or(|g| g == "")

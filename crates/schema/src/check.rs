@@ -282,7 +282,8 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_named_and_dropped() {
-        let pod = json!({"kind": "Pod", "spec": {"contaners": [], "containers": [{"name": "a", "imag": "x"}]}, "foo": 1});
+        let pod =
+            json!({"kind": "Pod", "spec": {"contaners": [], "containers": [{"name": "a", "imag": "x"}]}, "foo": 1});
         let (noticed, value) = check("", "Pod", pod);
         assert_eq!(noticed.unwrap().unknown, ["foo", "spec.containers[0].imag", "spec.contaners"]);
         assert_eq!(value, json!({"kind": "Pod", "spec": {"containers": [{"name": "a"}]}}));

@@ -90,7 +90,7 @@ fn log_file(dir: &Path) -> std::path::PathBuf {
 /// Where the last frame begins: the frames of these tests are all of one length.
 fn last_frame(bytes: &[u8]) -> usize {
     let magic = 0x4e52_4943u32.to_le_bytes();
-    (24..bytes.len() - 4).step_by(8).filter(|at| bytes[*at..*at + 4] == magic).next_back().unwrap()
+    (24..bytes.len() - 4).step_by(8).rfind(|at| bytes[*at..*at + 4] == magic).unwrap()
 }
 
 #[tokio::test]

@@ -162,16 +162,13 @@ impl Registry {
         let spec_terminating = &*request.kind.plural == "namespaces";
         let meta = metadata_mut(object);
         let mut finalizers: Vec<Value> = meta.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
-        match options.propagation.as_deref() {
-            Some(policy) => {
-                finalizers.retain(|f| f != ORPHAN && f != FOREGROUND);
-                match policy {
-                    "Orphan" => finalizers.push(json!(ORPHAN)),
-                    "Foreground" => finalizers.push(json!(FOREGROUND)),
-                    _ => {}
-                }
+        if let Some(policy) = options.propagation.as_deref() {
+            finalizers.retain(|f| f != ORPHAN && f != FOREGROUND);
+            match policy {
+                "Orphan" => finalizers.push(json!(ORPHAN)),
+                "Foreground" => finalizers.push(json!(FOREGROUND)),
+                _ => {}
             }
-            None => {}
         }
         match finalizers.is_empty() {
             true => drop(meta.remove("finalizers")),

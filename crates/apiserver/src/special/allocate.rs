@@ -41,8 +41,12 @@ impl Reservation {
     pub(crate) fn keep(mut self) {
         self.kept = true;
         let mut taken = self.taken.lock();
-        self.freed_ips.iter().for_each(|ip| drop(taken.ips.remove(ip)));
-        self.freed_ports.iter().for_each(|port| drop(taken.ports.remove(port)));
+        for ip in &self.freed_ips {
+            taken.ips.remove(ip);
+        }
+        for port in &self.freed_ports {
+            taken.ports.remove(port);
+        }
     }
 }
 
@@ -50,8 +54,12 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.kept {
             let mut taken = self.taken.lock();
-            self.ips.iter().for_each(|ip| drop(taken.ips.remove(ip)));
-            self.ports.iter().for_each(|port| drop(taken.ports.remove(port)));
+            for ip in &self.ips {
+                taken.ips.remove(ip);
+            }
+            for port in &self.ports {
+                taken.ports.remove(port);
+            }
         }
     }
 }
@@ -88,8 +96,12 @@ impl Addresses {
     pub(crate) fn release(&self, kind: &Kind, service: &Value) {
         if is_service(kind) {
             let mut taken = self.taken.lock();
-            ip_of(service).iter().for_each(|ip| drop(taken.ips.remove(ip)));
-            ports_of(service).iter().for_each(|port| drop(taken.ports.remove(port)));
+            if let Some(ip) = &ip_of(service) {
+                taken.ips.remove(ip);
+            }
+            for port in &ports_of(service) {
+                taken.ports.remove(port);
+            }
         }
     }
 
@@ -219,7 +231,9 @@ impl Addresses {
                 continue;
             }
             match given {
-                Some(number) if had.contains(&number) || keep.contains(&number) => drop(keep.insert(number)),
+                Some(number) if had.contains(&number) || keep.contains(&number) => {
+                    keep.insert(number);
+                }
                 Some(number) => {
                     self.take_port(number, &path, reservation)?;
                     keep.insert(number);

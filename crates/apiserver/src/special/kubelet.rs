@@ -69,7 +69,7 @@ impl Inner {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<tower::BoxError>,
     {
-        let target = self.target(request).await?;
+        let target = self.target(request)?;
         let query = raw.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
         let uri: Uri =
             format!("{}{query}", target.path).parse().map_err(|e| ApiError::bad_request(format!("bad path: {e}")))?;
@@ -93,11 +93,11 @@ impl Inner {
         super::upgrade::pass(stream, raw, &host).await
     }
 
-    async fn target(&self, request: &Request<'_>) -> Result<Target, ApiError> {
+    fn target(&self, request: &Request<'_>) -> Result<Target, ApiError> {
         let info = request.info;
         match (&*request.kind.plural, &*info.subresource) {
             ("pods", "proxy") => self.pod_proxy(info),
-            ("pods", _) => self.pod_stream(request).await,
+            ("pods", _) => self.pod_stream(request),
             ("services", _) => self.service_proxy(info),
             ("nodes", _) => {
                 let (name, port) = split_port(&info.name);
@@ -113,7 +113,7 @@ impl Inner {
         }
     }
 
-    async fn pod_stream(&self, request: &Request<'_>) -> Result<Target, ApiError> {
+    fn pod_stream(&self, request: &Request<'_>) -> Result<Target, ApiError> {
         let info = request.info;
         let pod = self.read("", "pods", &info.namespace, &info.name)?;
         let node = object::text(&pod, &["spec", "nodeName"]);
@@ -189,7 +189,7 @@ impl Inner {
         let ports = list(&service, &["spec", "ports"]);
         let wanted = match port {
             None => ports.first(),
-            Some(text) => ports.iter().find(|p| p["name"] == text || p["port"].to_string() == text),
+            Some(text) => ports.iter().find(|p| p["name"] == text || p["port"] == text),
         };
         let unavailable = |why: String| ApiError::new(Reason::ServiceUnavailable, why);
         let wanted = wanted.ok_or_else(|| {
