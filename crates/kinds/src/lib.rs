@@ -5,6 +5,7 @@
 
 mod row;
 mod strategy;
+pub mod table;
 
 pub use row::{Kind, Served, Subresource, Text, Verb};
 pub use strategy::{Plain, Strategy};
