@@ -99,6 +99,8 @@ pub struct Kind {
     pub subresources: Vec<Subresource>,
     /// Whether the version is served by default.
     pub served: Served,
+    /// The group in which objects are stored: its own, but the core group for events.k8s.io.
+    pub storage_group: Text,
     /// The version in which objects of this group and resource are stored.
     pub storage_version: Text,
     /// The store's prefix, for example `/registry/pods/`; the same for all versions.

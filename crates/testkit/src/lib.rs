@@ -1,1 +1,46 @@
-//! Clusters and images for tests.
+//! Images and registries for tests: everything is made from Debian packages on this machine, nothing comes from
+//! the internet. Built once, kept in a cache directory, byte for byte the same each time.
+
+pub mod images;
+pub mod registry;
+
+pub use images::{Image, Images};
+pub use registry::{Credentials, Registry};
+
+/// What can go wrong while images are built or served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A command failed.
+    #[error("`{command}` failed: {output}")]
+    Command {
+        /// The command line.
+        command: String,
+        /// What it wrote.
+        output: String,
+    },
+    /// An image that was never built.
+    #[error("no image {0:?} in the test kit; there are: {1}")]
+    NoImage(String, String),
+    /// A worker thread ended.
+    #[error("the build thread ended: {0}")]
+    Thread(#[from] tokio::task::JoinError),
+    /// The cache holds something else than JSON.
+    #[error("the image cache is damaged: {0}")]
+    Cache(#[from] serde_json::Error),
+}
+
+/// A result of the test kit.
+pub type Result<T> = std::result::Result<T, Error>;
+
+pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let what = what.into();
+    move |source| Error::Io { what, source }
+}

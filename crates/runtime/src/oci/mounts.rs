@@ -1,0 +1,113 @@
+//! The mounts of a container, in the order in which they are made.
+
+use super::Input;
+use crate::spec::{Device, Mount};
+use ironclad_cri::Propagation;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+/// Standard mounts, then those of the pod; what is deeper comes later.
+pub(super) fn of(input: &Input<'_>) -> Result<Vec<Mount>, String> {
+    let privileged = input.config.security.privileged;
+    let own: Vec<&str> = input.config.mounts.iter().map(|m| m.container_path.trim_end_matches('/')).collect();
+    let sys = if privileged { "rw" } else { "ro" };
+    let mut list = vec![
+        fs_mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+        fs_mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        fs_mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        fs_mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        fs_mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", sys]),
+        fs_mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", sys]),
+    ];
+    let shm =
+        if input.sandbox.namespaces.host_ipc { "/dev/shm".to_owned() } else { format!("{}/shm", input.sandbox_dir) };
+    list.push(bind("/dev/shm", &shm, &["rbind", "rprivate", "nosuid", "nodev", "noexec"]));
+    let readonly = if input.config.security.readonly_rootfs { "ro" } else { "rw" };
+    for (inside, file) in [("/etc/hostname", "hostname"), ("/etc/resolv.conf", "resolv.conf")] {
+        list.push(bind(inside, &format!("{}/{file}", input.sandbox_dir), &["rbind", "rprivate", readonly]));
+    }
+    list.retain(|m| !own.contains(&m.destination.as_str()));
+    let mut images = input.image_volumes.iter();
+    for mount in &input.config.mounts {
+        if !mount.container_path.starts_with('/') {
+            return Err(format!("mount path {:?} is not absolute", mount.container_path));
+        }
+        if mount.image.is_some() {
+            let layers = images.next().map(Vec::as_slice).unwrap_or_default();
+            list.push(match layers {
+                [only] => bind(&mount.container_path, only, &["rbind", "rprivate", "rro"]),
+                many => Mount {
+                    destination: mount.container_path.clone(),
+                    kind: "overlay".into(),
+                    source: "overlay".into(),
+                    options: vec![format!("lowerdir={}", many.join(":")), "ro".into()],
+                },
+            });
+            continue;
+        }
+        let propagation = match mount.propagation {
+            Propagation::Private => "rprivate",
+            Propagation::HostToContainer => "rslave",
+            Propagation::Bidirectional => "rshared",
+        };
+        let access = match (mount.readonly, mount.recursive_read_only) {
+            (_, true) => "rro",
+            (true, false) => "ro",
+            (false, false) => "rw",
+        };
+        list.push(bind(&mount.container_path, &mount.host_path, &["rbind", propagation, access]));
+    }
+    list.sort_by_key(|m| m.destination.split('/').filter(|p| !p.is_empty()).count());
+    Ok(list)
+}
+
+fn fs_mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
+    let source = if kind == "tmpfs" { "tmpfs" } else { kind };
+    Mount { destination: destination.into(), kind: kind.into(), source: source.into(), options: own(options) }
+}
+
+fn bind(destination: &str, source: &str, options: &[&str]) -> Mount {
+    Mount { destination: destination.into(), kind: "bind".into(), source: source.into(), options: own(options) }
+}
+
+fn own(options: &[&str]) -> Vec<String> {
+    options.iter().map(|o| (*o).to_owned()).collect()
+}
+
+/// The device nodes at a path of the node, with directories searched.
+pub(super) fn host_devices(path: &Path, seen_at: &str, found: &mut Vec<Device>) {
+    let Ok(meta) = fs::metadata(path) else { return };
+    if meta.is_dir() {
+        // What containers get of their own is left out.
+        if matches!(path.to_str(), Some("/dev/pts" | "/dev/shm" | "/dev/fd" | "/dev/mqueue" | "/dev/hugepages")) {
+            return;
+        }
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            let link = entry.file_type().is_ok_and(|t| t.is_symlink());
+            if !link {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                host_devices(&entry.path(), &format!("{seen_at}/{name}"), found);
+            }
+        }
+        return;
+    }
+    let kind = match meta.file_type() {
+        t if t.is_char_device() => "c",
+        t if t.is_block_device() => "b",
+        _ => return,
+    };
+    if matches!(path.to_str(), Some("/dev/console" | "/dev/ptmx")) {
+        return;
+    }
+    let number = meta.rdev();
+    found.push(Device {
+        path: seen_at.to_owned(),
+        kind: kind.into(),
+        major: i64::from(rustix::fs::major(number)),
+        minor: i64::from(rustix::fs::minor(number)),
+        file_mode: meta.permissions().mode() & 0o777,
+        uid: meta.uid(),
+        gid: meta.gid(),
+    });
+}
