@@ -88,7 +88,7 @@ where
             return Err(no_such_path());
         }
     }
-    let stored = inner.kind_of(storage_group(&kind), &kind.plural).unwrap_or_else(|| kind.clone());
+    let stored = inner.kind_of(&kind.storage_group, &kind.plural).unwrap_or_else(|| kind.clone());
     let headers = raw.headers().clone();
     let agent = headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let accept = Accepted::of(&headers)?;
@@ -110,11 +110,6 @@ where
     let bytes = body::read(raw.into_body()).await?;
     let answer = act(inner, registry, &request, &headers, &bytes).await?;
     Ok(finish(&request, answer))
-}
-
-/// The group in which the objects of a kind are stored, where another one shows them too.
-fn storage_group(kind: &Kind) -> &str {
-    if &*kind.plural == "events" { "" } else { &kind.group }
 }
 
 /// Whether somebody else answers.

@@ -28,6 +28,9 @@ pub(crate) fn run(args: Down) -> Result<()> {
         if let Some(file) = &cluster.kubeconfig {
             ironclad_auth::kubeconfig::remove(file, &cluster.name).context("cannot clean the kubeconfig")?;
         }
+        if cluster.run_dir().exists() {
+            std::fs::remove_dir_all(cluster.run_dir()).context("cannot remove the volatile state")?;
+        }
         std::fs::remove_dir_all(&cluster.dir).context("cannot remove the data directory")?;
         eprintln!(" ✓ {} removed", cluster.dir.display());
     }

@@ -72,8 +72,7 @@ pub trait Strategy: Send + Sync + 'static {
         }
     }
 
-    /// The object in the form of this row's version, `version`; the object's `apiVersion` still says what form it has,
-    /// and the caller sets it anew. Call [`crate::table::convert`], which does both.
+    /// The object in another version of its group and resource; `apiVersion` is set by the caller.
     fn convert(&self, object: Value, _version: &str) -> Value {
         object
     }

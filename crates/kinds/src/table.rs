@@ -381,6 +381,8 @@ fn build(row: &Row) -> Kind {
         verbs: row.verbs,
         subresources: row.subresources.iter().map(sub).collect(),
         served: row.served,
+        // Events of the other group are those of the core group in another shape.
+        storage_group: if row.kind == "Event" { "" } else { row.group }.into(),
         storage_version: row.storage.into(),
         prefix: format!("/registry/{prefix}/").into(),
         selectable: texts(row.fields),

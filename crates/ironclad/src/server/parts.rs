@@ -10,12 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Starts every part; returns when the node is ready.
-pub(crate) async fn start(
-    cluster: &Cluster,
-    steps: &Steps,
-    api: &Api,
-    token: &CancellationToken,
-) -> Result<JoinSet<()>> {
+pub(crate) fn start(cluster: &Cluster, steps: &Steps, api: &Api, token: &CancellationToken) -> Result<JoinSet<()>> {
     let mut parts = JoinSet::new();
     let step = steps.begin("Starting the controllers");
     let client = api.client("system:kube-controller-manager", &[]);
