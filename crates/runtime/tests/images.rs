@@ -35,7 +35,7 @@ async fn images_are_pulled_once_and_shared() {
     node.runtime.pull_image(request(&registry.image("nginx:1.28")), None).await.unwrap();
     assert_eq!(registry.blobs_served() - before, 2, "only the configuration and the layer that differs");
     let image = node.runtime.image_status(&name).await.unwrap().unwrap();
-    assert_eq!(image.repo_tags, [name.clone()]);
+    assert_eq!(image.repo_tags, std::slice::from_ref(&name));
     assert!(image.repo_digests[0].contains("@sha256:") && image.size > 1_000_000);
     let by_digest = node.runtime.image_status(&image.repo_digests[0]).await.unwrap();
     assert_eq!(by_digest.unwrap().id, image.id);
