@@ -63,8 +63,9 @@ impl Store {
             if host != name.registry() {
                 from.set_mirror_registry(host.clone());
             }
-            let client = self.registries.client(&host)?;
             for auth in credentials(&request.auth) {
+                // A client keeps what it learned with its credentials, so others need another one.
+                let client = self.registries.client(&host)?;
                 match fetch_manifest(&client, &from, &auth).await {
                     Ok((manifest, digest, config)) => return Ok(Resolved { client, from, manifest, digest, config }),
                     Err(e) => last = explain(&request.image, &name.whole(), &e),
