@@ -1,1 +1,62 @@
-//! The node agent: pod workers, probes, volumes, status and the kubelet's HTTP API.
+//! The node agent: pod workers, volumes, status, probes and the kubelet's HTTP API.
+//!
+//! Invariants: containers are known only through [`ironclad_cri::Runtime`]; what to do next is a pure function of the
+//! pod and of what the runtime shows, so that a restart changes nothing; one task looks after each pod.
+
+mod backoff;
+mod container;
+mod decide;
+mod env;
+mod manager;
+mod node;
+mod probe;
+mod server;
+mod status;
+mod streams;
+mod volumes;
+mod worker;
+
+use ironclad_client::{Client, Informers};
+use ironclad_cri::Runtime;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use manager::run;
+
+/// What a kubelet needs.
+#[derive(Clone)]
+pub struct Config {
+    /// The API server, as `system:node:<name>`.
+    pub client: Client,
+    /// Shared informers.
+    pub informers: Informers,
+    /// What runs containers.
+    pub runtime: Arc<dyn Runtime>,
+    /// The node's name.
+    pub node_name: String,
+    /// The node's address.
+    pub node_ip: Ipv4Addr,
+    /// The port of the kubelet's own API.
+    pub port: u16,
+    /// TLS of that API; clients must show a certificate of the cluster.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// Where pods' volumes and logs live.
+    pub root_dir: PathBuf,
+    /// The address of the cluster's DNS.
+    pub cluster_dns: Ipv4Addr,
+    /// The cluster's domain, for example `cluster.local`.
+    pub cluster_domain: String,
+    /// The version that the node shows.
+    pub version: String,
+}
+
+impl Config {
+    fn pod_dir(&self, uid: &str) -> PathBuf {
+        self.root_dir.join("pods").join(uid)
+    }
+
+    fn log_dir(&self, namespace: &str, name: &str, uid: &str) -> PathBuf {
+        self.root_dir.join("logs").join(format!("{namespace}_{name}_{uid}"))
+    }
+}
