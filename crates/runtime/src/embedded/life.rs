@@ -29,15 +29,14 @@ impl Inner {
                     state.pid = pid;
                     state.started_at = sys::now_nanos();
                 }
-                self.refresh(&container);
+                let _ordered = container.telling.lock();
                 // It may have ended already; its end is told after its start.
-                container.phase.send_if_modified(|p| {
-                    let starts = *p == ContainerState::Created;
-                    *p = if starts { ContainerState::Running } else { *p };
-                    starts
-                });
+                let ended = self.refresh(&container);
+                if !ended {
+                    container.phase.send_replace(ContainerState::Running);
+                }
                 self.tell(id, &container.record.sandbox_id, ContainerEventKind::Started);
-                if *container.phase.borrow() == ContainerState::Exited {
+                if ended {
                     self.tell(id, &container.record.sandbox_id, ContainerEventKind::Stopped);
                 }
                 Ok(())
@@ -122,8 +121,10 @@ impl Inner {
 
     fn exited(&self, id: &str) {
         let Ok(container) = self.container(id) else { return };
-        let told_at_start = *container.phase.borrow() == ContainerState::Created;
-        if self.refresh(&container) && !told_at_start {
+        let _ordered = container.telling.lock();
+        let was = *container.phase.borrow();
+        // One that is still starting is told by who starts it.
+        if self.refresh(&container) && was == ContainerState::Running {
             self.tell(id, &container.record.sandbox_id, ContainerEventKind::Stopped);
         }
     }

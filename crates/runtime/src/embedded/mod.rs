@@ -68,6 +68,8 @@ pub(crate) struct Container {
     record: ContainerRecord,
     state: Mutex<State>,
     phase: watch::Sender<ContainerState>,
+    /// Held while the phase changes and that is told, so that events come in the order of what happened.
+    telling: Mutex<()>,
     change: tokio::sync::Mutex<()>,
 }
 
