@@ -1,6 +1,6 @@
 //! Containers from start to end.
 
-use super::{Container, Inner, Sandbox, ctl, remove_dir};
+use super::{Container, Inner, Sandbox, ctl};
 use crate::images::internal;
 use crate::shim::wire::{Event, Request};
 use crate::spec::Spec;
@@ -162,9 +162,7 @@ impl Inner {
         drop(ctl::call(&self.sandbox_run(&record.sandbox_id), &Request::Forget { id: id.to_owned() }, &[]).await);
         self.kill_group(&record.cgroup).await;
         self.layout.remove(&record.cgroup).map_err(internal("remove the container's cgroup"))?;
-        let dir = self.container_data(id);
-        let removed = tokio::task::spawn_blocking(move || remove_dir(&dir)).await;
-        removed.map_err(|e| Error::Internal(format!("remove container: {e}")))??;
+        self.discard_dir(&self.container_data(id))?;
         self.containers.lock().remove(id);
         self.tell(id, &record.sandbox_id, ContainerEventKind::Deleted);
         Ok(())
