@@ -184,10 +184,14 @@ impl Layout {
         self.write("memory", path, "memory.limit_in_bytes", value)
     }
 
-    /// Only these devices may be used; v1 hierarchies only.
+    /// Only these devices may be used.
     pub(crate) fn allow_devices(&self, path: &str, rules: &[crate::spec::DeviceRule]) -> io::Result<()> {
         if !self.v1.contains_key("devices") {
-            return Ok(());
+            let everything = rules.iter().all(|r| r.allow && r.kind.is_none());
+            return match &self.v2 {
+                Some(root) if !everything => crate::devices::restrict(&root.join(path.trim_start_matches('/')), rules),
+                _ => Ok(()),
+            };
         }
         for rule in rules {
             let number = |n: Option<i64>| n.map_or("*".to_owned(), |n| n.to_string());
