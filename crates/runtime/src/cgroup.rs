@@ -106,8 +106,11 @@ impl Layout {
         self.dirs(path).into_iter().map(|d| d.to_string_lossy().into_owned()).collect()
     }
 
-    /// Ids of all processes in a group and below it.
+    /// Ids of all processes in a group and below it. The root is no group: nobody may take its processes for theirs.
     pub(crate) fn processes(&self, path: &str) -> Vec<i32> {
+        if path.trim_matches('/').is_empty() {
+            return Vec::new();
+        }
         let mut found = Vec::new();
         if let Some(dir) = self.dir("memory", path).or_else(|| self.dirs(path).into_iter().next()) {
             walk(&dir, &mut |dir| {

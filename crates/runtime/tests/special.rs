@@ -95,6 +95,35 @@ async fn sysctls_profiles_and_recursive_read_only_mounts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_pods_at_once_come_and_go_without_a_trace() {
+    let node = Node::new(BUSYBOX).await;
+    let before = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let pods = (0..40).map(|i| {
+        let node = &node;
+        async move {
+            let mut pod = node.pod();
+            pod.uid = format!("uid-{i}");
+            pod.cgroup_parent = format!("/kubepods/pod{i}");
+            let sandbox = node.runtime.run_pod_sandbox(pod).await.unwrap();
+            let config = ContainerConfig { log_path: format!("{i}.log"), ..shell("echo up; exec sleep 1000") };
+            let id = node.runtime.create_container(&sandbox, config).await.unwrap();
+            node.runtime.start_container(&id).await.unwrap();
+            for n in 0..10 {
+                let out = node.runtime.exec_sync(&id, &["echo".into(), n.to_string()], None).await.unwrap();
+                assert_eq!(out.stdout, format!("{n}\n").as_bytes());
+            }
+            node.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
+            node.runtime.remove_pod_sandbox(&sandbox).await.unwrap();
+        }
+    });
+    futures::future::join_all(pods).await;
+    assert!(node.runtime.list_containers(None).await.unwrap().is_empty());
+    let after = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    assert!(after <= before + 4, "{before} descriptors before, {after} after");
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_requests_are_refused_before_anything_is_made() {
     let node = Node::new(BUSYBOX).await;
     let sandbox = node.runtime.run_pod_sandbox(node.pod()).await.unwrap();

@@ -138,13 +138,15 @@ impl Inner {
         let run = self.sandbox_run(&container.record.sandbox_id);
         let signal = |signal| Request::Kill { id: id.to_owned(), signal };
         let ended = |p: &ContainerState| *p == ContainerState::Exited;
+        let mut obeyed = false;
         if !timeout.is_zero() {
             ctl::call(&run, &signal(container.record.stop_signal), &[]).await?;
-            if let Ok(Ok(_)) = tokio::time::timeout(timeout, phase.wait_for(ended)).await {
-                return Ok(());
-            }
+            obeyed = matches!(tokio::time::timeout(timeout, phase.wait_for(ended)).await, Ok(Ok(_)));
         }
-        ctl::call(&run, &signal(libc::SIGKILL), &[]).await?;
+        if !obeyed {
+            ctl::call(&run, &signal(libc::SIGKILL), &[]).await?;
+        }
+        // Without a process namespace of its own nothing ends with the first process.
         if container.record.config.security.pid != PidMode::Container {
             self.kill_group(&container.record.cgroup).await;
         }
