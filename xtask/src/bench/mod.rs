@@ -1,6 +1,7 @@
 //! Benches: each prints figures that can be compared with those of another commit on the same machine.
 
 mod container;
+mod store;
 
 use clap::Subcommand;
 
@@ -13,6 +14,15 @@ pub(crate) enum Bench {
         #[arg(long, default_value_t = 30)]
         count: usize,
     },
+    /// Durable commits per second of the embedded store, with 1, 64 and 1,000 clients.
+    Store {
+        /// Where the store is made; the directory for temporary files if it is not given.
+        #[arg(long)]
+        dir: Option<std::path::PathBuf>,
+        /// How long each number of clients writes.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
 }
 
 /// Runs a bench.
@@ -20,5 +30,6 @@ pub(crate) fn run(what: &Bench) -> Result<(), Box<dyn std::error::Error>> {
     let tokio = tokio::runtime::Runtime::new()?;
     match what {
         Bench::Container { count } => tokio.block_on(container::run(*count)),
+        Bench::Store { dir, seconds } => tokio.block_on(store::run(dir.as_deref(), *seconds)),
     }
 }
