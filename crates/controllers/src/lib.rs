@@ -6,9 +6,11 @@
 mod accounts;
 mod deployment;
 mod endpoints;
+mod eviction;
 mod garbage;
 mod namespaces;
 mod nodes;
+mod podgc;
 mod replicaset;
 mod rollout;
 mod slices;
@@ -54,9 +56,11 @@ pub async fn run(context: Context, token: CancellationToken) {
     tasks.spawn(accounts::run(context.clone(), token.clone()));
     tasks.spawn(deployment::run(context.clone(), token.clone()));
     tasks.spawn(endpoints::run(context.clone(), token.clone()));
+    tasks.spawn(eviction::run(context.clone(), token.clone()));
     tasks.spawn(garbage::run(context.clone(), token.clone()));
     tasks.spawn(namespaces::run(context.clone(), token.clone()));
     tasks.spawn(nodes::run(context.clone(), token.clone()));
+    tasks.spawn(podgc::run(context.clone(), token.clone()));
     tasks.spawn(replicaset::run(context, token));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {

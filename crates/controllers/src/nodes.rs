@@ -5,10 +5,11 @@ use ipnet::Ipv4Net;
 use ironclad_client::WorkQueue;
 use ironclad_client::events::EventType;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Pod, Taint};
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{Node, Taint};
+use kube::api::{Api, Patch, PatchParams};
+use parking_lot::Mutex;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -20,43 +21,39 @@ const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
 pub(crate) async fn run(context: Context, token: CancellationToken) {
     let queue: Arc<WorkQueue<String>> = WorkQueue::new();
-    let (nodes, leases, pods) =
-        (context.informers.get::<Node>(), context.informers.get::<Lease>(), context.informers.get::<Pod>());
-    pods.add_index("node", |p: &Pod| p.spec.iter().filter_map(|s| s.node_name.clone()).collect());
+    let (nodes, leases) = (context.informers.get::<Node>(), context.informers.get::<Lease>());
     let add = queue.clone();
     nodes.on_change(move |c| add.add(c.object().metadata.name.clone().unwrap_or_default()));
     nodes.synced().await;
     leases.synced().await;
-    pods.synced().await;
+    let given: Arc<Mutex<HashMap<String, Ipv4Net>>> = Arc::default();
     let recorder = context.recorder("node-controller");
     let work = move |name: String| {
-        let (context, nodes, leases, pods, recorder) =
-            (context.clone(), nodes.clone(), leases.clone(), pods.clone(), recorder.clone());
+        let (context, nodes, leases) = (context.clone(), nodes.clone(), leases.clone());
+        let (recorder, given) = (recorder.clone(), given.clone());
         async move {
             let api: Api<Node> = Api::all(context.client.clone());
             let Some(node) = nodes.get("", &name) else {
-                // Its pods have nowhere to run any more.
-                for pod in pods.by_index("node", &name) {
-                    remove(&context, &pod).await?;
-                }
+                // Its part of the addresses is free again.
+                given.lock().remove(&name);
                 return Ok(None);
             };
             if node.spec.as_ref().and_then(|s| s.pod_cidr.as_ref()).is_none() {
-                let taken =
-                    nodes.list().iter().filter_map(|n| n.spec.as_ref()?.pod_cidr.as_ref()?.parse().ok()).collect();
-                if let Some(cidr) = free_part(context.pod_cidr, context.node_prefix, &taken) {
-                    let patch = json!({"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}});
-                    api.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await?;
-                }
+                let cidr = take_part(&context, &nodes.list(), &mut given.lock(), &name);
+                let Some(cidr) = cidr else {
+                    let message = format!("Node {name} status is now: CIDRNotAvailable");
+                    recorder.event(&*node, EventType::Normal, "CIDRNotAvailable", message);
+                    return Ok(Some(SILENCE));
+                };
+                let patch = json!({"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}});
+                api.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await?;
                 return Ok(None);
             }
             let renewed = leases.get("kube-node-lease", &name).and_then(|l| l.spec.as_ref()?.renew_time.clone());
             let now = k8s_openapi::jiff::Timestamp::now();
-            let silent = match renewed {
-                Some(time) => Duration::try_from(now.duration_since(time.0)).unwrap_or_default(),
-                // A node that never had a Lease has just come.
-                None => return Ok(Some(SILENCE)),
-            };
+            // A node that never had a Lease is silent since it came.
+            let heard = renewed.map(|t| t.0).or(node.metadata.creation_timestamp.as_ref().map(|t| t.0));
+            let silent = Duration::try_from(now.duration_since(heard.unwrap_or(now))).unwrap_or_default();
             let ready = condition(&node).unwrap_or("Unknown");
             if silent >= SILENCE && ready != "Unknown" {
                 let stamp = ironclad_api::time::now();
@@ -88,14 +85,22 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
     queue.run("node", 4, token, work).await;
 }
 
-async fn remove(context: &Context, pod: &Pod) -> Result<(), kube::Error> {
-    let meta = &pod.metadata;
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), meta.namespace.as_deref().unwrap_or_default());
-    let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::background() };
-    match api.delete(meta.name.as_deref().unwrap_or_default(), &now).await {
-        Err(error) if !crate::is_missing(&error) => Err(error),
-        _ => Ok(()),
+/// The part of the pods' addresses for a node: what it was given before its object shows it, else the first free one.
+/// `given` holds what was handed out, so that two nodes that come at once get different parts.
+fn take_part(
+    context: &Context,
+    nodes: &[Arc<Node>],
+    given: &mut HashMap<String, Ipv4Net>,
+    name: &str,
+) -> Option<Ipv4Net> {
+    if let Some(part) = given.get(name) {
+        return Some(*part);
     }
+    let shown = nodes.iter().filter_map(|n| n.spec.as_ref()?.pod_cidr.as_ref()?.parse().ok());
+    let taken = shown.chain(given.values().copied()).collect();
+    let part = free_part(context.pod_cidr, context.node_prefix, &taken)?;
+    given.insert(name.to_owned(), part);
+    Some(part)
 }
 
 fn condition(node: &Node) -> Option<&str> {

@@ -106,8 +106,11 @@ impl Layout {
         self.dirs(path).into_iter().map(|d| d.to_string_lossy().into_owned()).collect()
     }
 
-    /// Ids of all processes in a group and below it.
+    /// Ids of all processes in a group and below it. The root is no group: nobody may take its processes for theirs.
     pub(crate) fn processes(&self, path: &str) -> Vec<i32> {
+        if path.trim_matches('/').is_empty() {
+            return Vec::new();
+        }
         let mut found = Vec::new();
         if let Some(dir) = self.dir("memory", path).or_else(|| self.dirs(path).into_iter().next()) {
             walk(&dir, &mut |dir| {
@@ -184,10 +187,14 @@ impl Layout {
         self.write("memory", path, "memory.limit_in_bytes", value)
     }
 
-    /// Only these devices may be used; v1 hierarchies only.
+    /// Only these devices may be used.
     pub(crate) fn allow_devices(&self, path: &str, rules: &[crate::spec::DeviceRule]) -> io::Result<()> {
         if !self.v1.contains_key("devices") {
-            return Ok(());
+            let everything = rules.iter().all(|r| r.allow && r.kind.is_none());
+            return match &self.v2 {
+                Some(root) if !everything => crate::devices::restrict(&root.join(path.trim_start_matches('/')), rules),
+                _ => Ok(()),
+            };
         }
         for rule in rules {
             let number = |n: Option<i64>| n.map_or("*".to_owned(), |n| n.to_string());

@@ -5,6 +5,7 @@
 //! [`Embedded::purge`] removes it.
 
 mod cgroup;
+mod devices;
 mod embedded;
 mod images;
 mod oci;

@@ -187,3 +187,75 @@ fn docker_archive(layers: &[Vec<u8>]) -> Vec<u8> {
     add("manifest.json", manifest.as_bytes());
     tar.into_inner().unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_image_of_the_test_kit_does_its_work() {
+    let all = ["nginx:1.27", "redis:7", "tool:1", "guestbook:1", "nonroot:1"];
+    let node = Node::new(&all).await;
+    let sandbox = node.runtime.run_pod_sandbox(node.pod()).await.unwrap();
+    let start = async |name: &str, envs: Vec<(String, String)>| {
+        let config = ContainerConfig {
+            name: name.into(),
+            image: format!("test.local/{name}"),
+            log_path: format!("{name}.log"),
+            envs,
+            ..ContainerConfig::default()
+        };
+        let id = node.runtime.create_container(&sandbox, config).await.unwrap();
+        node.runtime.start_container(&id).await.unwrap();
+        id
+    };
+    let own = |s: &str| s.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    start("nginx:1.27", vec![]).await;
+    let redis = start("redis:7", vec![]).await;
+    let tool = start("tool:1", vec![]).await;
+    let fetch = own("curl -sS --retry 20 --retry-connrefused --retry-delay 0 --retry-max-time 5 http://127.0.0.1/");
+    let page = node.runtime.exec_sync(&tool, &fetch, None).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&page.stdout), "Welcome to nginx 1.27 on pod\n", "{page:?}");
+    let log = log_text(&node.logs().join("nginx:1.27.log").to_string_lossy());
+    assert!(log.contains("GET / HTTP/1.1"), "{log}");
+    let pong = node.runtime.exec_sync(&redis, &own("redis-cli set a b"), None).await.unwrap();
+    assert_eq!(pong.stdout, b"OK\n");
+    let version = node.runtime.exec_sync(&tool, &own("dig -v"), None).await.unwrap();
+    assert!(
+        String::from_utf8_lossy(&version.stderr).contains("DiG")
+            || String::from_utf8_lossy(&version.stdout).contains("DiG")
+    );
+    let plain = start("nonroot:1", vec![]).await;
+    node.runtime.exec_sync(&plain, &own("true"), None).await.unwrap();
+    let said = || log_text(&node.logs().join("nonroot:1.log").to_string_lossy());
+    while !said().contains("hello") {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(said().starts_with("uid=1000(app) gid=1000(app)") && said().contains("/srv/new\nhello\n"), "{}", said());
+    let status = node.runtime.container_stats(Some(&sandbox)).await.unwrap();
+    assert!(status.len() == 4 && status.iter().all(|s| s.memory_usage > 0 && s.cpu_usage_nanos > 0), "{status:?}");
+    assert!(node.runtime.pod_sandbox_stats(Some(&sandbox)).await.unwrap()[0].process_count >= 4);
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guestbook_keeps_what_is_written() {
+    let node = Node::new(&["redis:7", "tool:1", "guestbook:1"]).await;
+    let sandbox = node.runtime.run_pod_sandbox(node.pod()).await.unwrap();
+    let mut ids = Vec::new();
+    for name in ["redis:7", "guestbook:1", "tool:1"] {
+        let envs = vec![("REDIS_HOST".into(), "127.0.0.1".into())];
+        let config = ContainerConfig {
+            name: name.into(),
+            image: format!("test.local/{name}"),
+            envs,
+            ..ContainerConfig::default()
+        };
+        let id = node.runtime.create_container(&sandbox, config).await.unwrap();
+        node.runtime.start_container(&id).await.unwrap();
+        ids.push(id);
+    }
+    let script = "until redis-cli ping; do sleep 0.05; done";
+    node.runtime.exec_sync(&ids[0], &["sh".into(), "-c".into(), script.into()], None).await.unwrap();
+    let get = "curl -sS http://127.0.0.1/cgi-bin/add?hello && curl -sS http://127.0.0.1/cgi-bin/list";
+    let out = node.runtime.exec_sync(&ids[2], &["sh".into(), "-c".into(), get.into()], None).await.unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(text.contains("guestbook on pod") && text.contains("hello"), "{text} {out:?}");
+    node.end().await;
+}

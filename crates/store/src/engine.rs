@@ -17,8 +17,8 @@ use memory::Memory;
 use parking_lot::RwLock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use tokio::sync::oneshot;
+use std::sync::mpsc::{Sender, channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Changes values on their way to the disk and back, for encryption at rest.
 pub trait Transform: Send + Sync + 'static {
@@ -62,12 +62,15 @@ impl Default for Options {
 struct Request {
     ops: Vec<Op>,
     reply: oneshot::Sender<Result<Committed>>,
+    /// Its place in the queue, given back when the writer takes it.
+    place: OwnedSemaphorePermit,
 }
 
 /// The embedded store. Dropping it stops the writer after what was accepted is done.
 pub struct LogStore {
     memory: Arc<RwLock<Memory>>,
-    requests: Option<SyncSender<Request>>,
+    requests: Option<Sender<Request>>,
+    places: Arc<Semaphore>,
     writer: Option<std::thread::JoinHandle<()>>,
     dir: PathBuf,
     watch_buffer: usize,
@@ -83,12 +86,13 @@ impl LogStore {
         let lock = files::DirLock::take(dir)?;
         let recovered = recover::recover(dir, &options)?;
         let memory = Arc::new(RwLock::new(recovered.memory));
-        let (requests, receiver) = sync_channel(WAITING);
+        let (requests, receiver) = channel();
+        let places = Arc::new(Semaphore::new(WAITING));
         let watch_buffer = options.watch_buffer;
         let writer = writer::Writer::new(dir, options, memory.clone(), recovered.log, recovered.deadlines);
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&receiver));
         let writer = Some(thread.map_err(|e| files::io("cannot start the writer", e))?);
-        Ok(Self { memory, requests: Some(requests), writer, dir: dir.to_owned(), watch_buffer, _lock: lock })
+        Ok(Self { memory, requests: Some(requests), places, writer, dir: dir.to_owned(), watch_buffer, _lock: lock })
     }
 }
 
@@ -120,18 +124,9 @@ impl Store for LogStore {
         let (reply, answer) = oneshot::channel();
         let closed = || Error::Closed("its writer has ended".to_owned());
         let requests = self.requests.as_ref().ok_or_else(closed)?;
-        let mut request = Request { ops, reply };
-        // The queue is long enough that this only turns when the disk cannot keep up.
-        loop {
-            match requests.try_send(request) {
-                Ok(()) => break,
-                Err(std::sync::mpsc::TrySendError::Full(back)) => {
-                    request = back;
-                    tokio::task::yield_now().await;
-                }
-                Err(std::sync::mpsc::TrySendError::Disconnected(_)) => return Err(closed()),
-            }
-        }
+        // Nobody closes the semaphore; only the length of the queue makes a writer wait here.
+        let place = self.places.clone().acquire_owned().await.map_err(|_| closed())?;
+        requests.send(Request { ops, reply, place }).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 

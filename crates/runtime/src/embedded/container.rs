@@ -8,6 +8,7 @@ use crate::spec::{Overlay, User};
 use crate::state::{self, ContainerRecord, State};
 use crate::sys::now_nanos;
 use ironclad_cri::*;
+use parking_lot::Mutex;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ impl Container {
             record,
             state: state.into(),
             phase: watch::channel(phase).0,
+            telling: Mutex::default(),
             change: tokio::sync::Mutex::default(),
         })
     }

@@ -1,6 +1,6 @@
 //! Containers from start to end.
 
-use super::{Container, Inner, Sandbox, ctl, remove_dir};
+use super::{Container, Inner, Sandbox, ctl};
 use crate::images::internal;
 use crate::shim::wire::{Event, Request};
 use crate::spec::Spec;
@@ -29,15 +29,14 @@ impl Inner {
                     state.pid = pid;
                     state.started_at = sys::now_nanos();
                 }
-                self.refresh(&container);
+                let _ordered = container.telling.lock();
                 // It may have ended already; its end is told after its start.
-                container.phase.send_if_modified(|p| {
-                    let starts = *p == ContainerState::Created;
-                    *p = if starts { ContainerState::Running } else { *p };
-                    starts
-                });
+                let ended = self.refresh(&container);
+                if !ended {
+                    container.phase.send_replace(ContainerState::Running);
+                }
                 self.tell(id, &container.record.sandbox_id, ContainerEventKind::Started);
-                if *container.phase.borrow() == ContainerState::Exited {
+                if ended {
                     self.tell(id, &container.record.sandbox_id, ContainerEventKind::Stopped);
                 }
                 Ok(())
@@ -122,8 +121,10 @@ impl Inner {
 
     fn exited(&self, id: &str) {
         let Ok(container) = self.container(id) else { return };
-        let told_at_start = *container.phase.borrow() == ContainerState::Created;
-        if self.refresh(&container) && !told_at_start {
+        let _ordered = container.telling.lock();
+        let was = *container.phase.borrow();
+        // One that is still starting is told by who starts it.
+        if self.refresh(&container) && was == ContainerState::Running {
             self.tell(id, &container.record.sandbox_id, ContainerEventKind::Stopped);
         }
     }
@@ -137,13 +138,15 @@ impl Inner {
         let run = self.sandbox_run(&container.record.sandbox_id);
         let signal = |signal| Request::Kill { id: id.to_owned(), signal };
         let ended = |p: &ContainerState| *p == ContainerState::Exited;
+        let mut obeyed = false;
         if !timeout.is_zero() {
             ctl::call(&run, &signal(container.record.stop_signal), &[]).await?;
-            if let Ok(Ok(_)) = tokio::time::timeout(timeout, phase.wait_for(ended)).await {
-                return Ok(());
-            }
+            obeyed = matches!(tokio::time::timeout(timeout, phase.wait_for(ended)).await, Ok(Ok(_)));
         }
-        ctl::call(&run, &signal(libc::SIGKILL), &[]).await?;
+        if !obeyed {
+            ctl::call(&run, &signal(libc::SIGKILL), &[]).await?;
+        }
+        // Without a process namespace of its own nothing ends with the first process.
         if container.record.config.security.pid != PidMode::Container {
             self.kill_group(&container.record.cgroup).await;
         }
@@ -161,9 +164,7 @@ impl Inner {
         drop(ctl::call(&self.sandbox_run(&record.sandbox_id), &Request::Forget { id: id.to_owned() }, &[]).await);
         self.kill_group(&record.cgroup).await;
         self.layout.remove(&record.cgroup).map_err(internal("remove the container's cgroup"))?;
-        let dir = self.container_data(id);
-        let removed = tokio::task::spawn_blocking(move || remove_dir(&dir)).await;
-        removed.map_err(|e| Error::Internal(format!("remove container: {e}")))??;
+        self.discard_dir(&self.container_data(id))?;
         self.containers.lock().remove(id);
         self.tell(id, &record.sandbox_id, ContainerEventKind::Deleted);
         Ok(())

@@ -54,6 +54,8 @@ pub(crate) struct Inner {
     events: broadcast::Sender<ContainerEvent>,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
     containers: Mutex<BTreeMap<String, Arc<Container>>>,
+    /// Directories of removed containers that are being deleted.
+    trash: tokio_util::task::TaskTracker,
 }
 
 pub(crate) struct Sandbox {
@@ -68,13 +70,16 @@ pub(crate) struct Container {
     record: ContainerRecord,
     state: Mutex<State>,
     phase: watch::Sender<ContainerState>,
+    /// Held while the phase changes and that is told, so that events come in the order of what happened.
+    telling: Mutex<()>,
     change: tokio::sync::Mutex<()>,
 }
 
 impl Embedded {
     /// Opens the runtime in its directories: finds the shims that run, and clears away what has none.
     pub async fn open(config: Config) -> Result<Self> {
-        for dir in ["sandboxes", "containers", "images"] {
+        drop(std::fs::remove_dir_all(config.data_dir.join("trash"))); // missing at the first start
+        for dir in ["sandboxes", "containers", "images", "trash"] {
             let path = config.data_dir.join(dir);
             std::fs::create_dir_all(&path).map_err(internal(format!("create {}", path.display())))?;
         }
@@ -89,6 +94,7 @@ impl Embedded {
             events: broadcast::channel(4096).0,
             sandboxes: Mutex::default(),
             containers: Mutex::default(),
+            trash: tokio_util::task::TaskTracker::new(),
             config,
         });
         inner.layout.create(&inner.shim_cgroup()).map_err(internal("create the shims' cgroup"))?;
@@ -117,7 +123,9 @@ impl Embedded {
         let top = inner.top_cgroup();
         inner.kill_group(&top).await;
         inner.layout.remove(&top).map_err(internal("remove the cluster's cgroup"))?;
-        for dir in ["sandboxes", "containers", "images"] {
+        inner.trash.close();
+        inner.trash.wait().await;
+        for dir in ["sandboxes", "containers", "images", "trash"] {
             remove_dir(&inner.config.data_dir.join(dir))?;
         }
         remove_dir(&inner.config.run_dir)
@@ -173,6 +181,22 @@ impl Inner {
             self.sandboxes.lock().get(sandbox).map(|s| s.record.lock().config.uid.clone()).unwrap_or_default();
         // Nobody may be listening.
         drop(self.events.send(ContainerEvent { id: id.into(), sandbox_id: sandbox.into(), pod_uid, kind }));
+    }
+
+    /// Takes a directory out of its name at once, and deletes it in the background: a file takes a millisecond on
+    /// some file systems. What a crash leaves of it goes at the next start.
+    fn discard_dir(&self, path: &std::path::Path) -> Result<()> {
+        let trash = self.config.data_dir.join("trash").join(new_id());
+        match std::fs::rename(path, &trash) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(internal(format!("remove {}", path.display())))?,
+        }
+        self.trash.spawn_blocking(move || {
+            if let Err(e) = remove_dir(&trash) {
+                tracing::warn!("{e}");
+            }
+        });
+        Ok(())
     }
 
     fn layers_in_use(&self) -> BTreeSet<String> {

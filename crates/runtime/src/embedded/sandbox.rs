@@ -39,7 +39,8 @@ impl Sandbox {
 impl Inner {
     pub(super) async fn run_sandbox(self: &Arc<Self>, config: SandboxConfig) -> Result<String> {
         let id = new_id();
-        let cgroup = format!("{}/{}", self.top_cgroup(), config.cgroup_parent.trim_matches('/'));
+        let parent = config.cgroup_parent.trim_matches('/');
+        let cgroup = format!("{}/{}", self.top_cgroup(), if parent.is_empty() { &id } else { parent });
         let record = SandboxRecord {
             id: id.clone(),
             config,

@@ -23,6 +23,8 @@ pub(super) struct Container {
     pub(super) ended: bool,
     pub(super) state: State,
     cgroup: String,
+    /// Its first process has no process namespace of its own that would end with it.
+    shares_processes: bool,
 }
 
 impl Container {
@@ -42,8 +44,18 @@ impl Container {
             })?;
         drop(theirs);
         let cgroup = spec.linux.cgroups_path.clone();
+        let shares_processes = kinds & libc::CLONE_NEWPID == 0;
         let state = State { pid, ..State::default() };
-        Ok(Self { bundle: bundle.into(), pid, streams, starting: Some((ours, asked_by)), ended: false, state, cgroup })
+        Ok(Self {
+            bundle: bundle.into(),
+            pid,
+            streams,
+            starting: Some((ours, asked_by)),
+            ended: false,
+            state,
+            cgroup,
+            shares_processes,
+        })
     }
 
     /// Runs another process in it. Returns its pid and where it reports.
@@ -93,9 +105,16 @@ impl Container {
 
     /// Its first process ended with this raw status.
     pub(super) fn exited(&mut self, status: i32) {
+        let layout = crate::cgroup::Layout::detect();
+        if self.shares_processes {
+            for pid in layout.processes(&self.cgroup) {
+                // It may have ended at this moment.
+                drop(sys::kill(pid, libc::SIGKILL));
+            }
+        }
         self.streams.drain();
         let code = sys::exit_code(status);
-        let killed = code != 0 && crate::cgroup::Layout::detect().oom_kills(&self.cgroup) > 0;
+        let killed = code != 0 && layout.oom_kills(&self.cgroup) > 0;
         let reason = match (killed, code) {
             (true, _) => "OOMKilled",
             (false, 0) => "Completed",

@@ -3,7 +3,8 @@
 use super::Transform;
 use super::files::{self, HEADER, SNAPSHOT_MAGIC, corrupt, io};
 use super::frame::{self, Logged, Reader, put_u32};
-use crate::{Result, Revision};
+use crate::{Entry, Event, Key, Result, Revision};
+use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -14,7 +15,8 @@ const BLOCK: usize = 256;
 pub(super) fn write(
     dir: &Path,
     revision: Revision,
-    entries: &[Logged],
+    entries: &[Entry],
+    deadlines: &HashMap<Key, u64>,
     transform: Option<&dyn Transform>,
 ) -> Result<()> {
     let path = files::snapshot_path(dir, revision);
@@ -25,8 +27,13 @@ pub(super) fn write(
     let mut block = Vec::new();
     for chunk in entries.chunks(BLOCK) {
         block.clear();
-        for logged in chunk {
-            frame::encode_one(logged, transform, &mut block).map_err(|why| fail(std::io::Error::other(why)))?;
+        for entry in chunk {
+            let logged = Logged {
+                template: entry.value.template(),
+                deadline: deadlines.get(&entry.key).copied().unwrap_or(0),
+                event: Event { entry: entry.clone(), deleted: false, previous: None },
+            };
+            frame::encode_one(&logged, transform, &mut block).map_err(|why| fail(std::io::Error::other(why)))?;
             block.extend_from_slice(&logged.event.entry.modified.0.to_le_bytes());
         }
         write_block(&mut out, chunk.len(), &block).map_err(fail)?;

@@ -94,6 +94,7 @@ impl Writer {
             Some(why) => Err(Error::Closed(why.clone())),
             None => self.commit(request.ops, round),
         };
+        drop(request.place);
         round.answers.push((request.reply, answer));
     }
 
@@ -221,18 +222,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes a snapshot beside the work; the entries are shared, not copied.
+    /// Writes a snapshot beside the work. Here entries are only shared; the snapshot's own thread encodes them.
     fn snapshot(&self, revision: Revision) {
-        let deadline = |key: &Key| self.deadlines.get(key).copied().unwrap_or(0);
-        let logged = |entry: Entry| Logged {
-            template: entry.value.template(),
-            deadline: deadline(&entry.key),
-            event: Event { entry, deleted: false, previous: None },
-        };
-        let entries: Vec<Logged> = self.memory.read().all().into_iter().map(logged).collect();
+        let (entries, deadlines) = (self.memory.read().all(), self.deadlines.clone());
         let (dir, transform, busy) = (self.dir.clone(), self.options.transform.clone(), self.snapshotting.clone());
         let work = move || {
-            if let Err(error) = snapshot::write(&dir, revision, &entries, transform.as_deref()) {
+            if let Err(error) = snapshot::write(&dir, revision, &entries, &deadlines, transform.as_deref()) {
                 tracing::error!(%error, "cannot write a snapshot; the log goes on growing");
             }
             busy.store(false, Ordering::Release);

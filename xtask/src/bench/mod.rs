@@ -1,0 +1,35 @@
+//! Benches: each prints figures that can be compared with those of another commit on the same machine.
+
+mod container;
+mod store;
+
+use clap::Subcommand;
+
+/// What can be measured.
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// Time of container create, start and delete, of sandboxes, and memory of a shim.
+    Container {
+        /// How many of each.
+        #[arg(long, default_value_t = 30)]
+        count: usize,
+    },
+    /// Durable commits per second of the embedded store, with 1, 64 and 1,000 clients.
+    Store {
+        /// Where the store is made; the directory for temporary files if it is not given.
+        #[arg(long)]
+        dir: Option<std::path::PathBuf>,
+        /// How long each number of clients writes.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
+}
+
+/// Runs a bench.
+pub(crate) fn run(what: &Bench) -> Result<(), Box<dyn std::error::Error>> {
+    let tokio = tokio::runtime::Runtime::new()?;
+    match what {
+        Bench::Container { count } => tokio.block_on(container::run(*count)),
+        Bench::Store { dir, seconds } => tokio.block_on(store::run(dir.as_deref(), *seconds)),
+    }
+}
