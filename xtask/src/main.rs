@@ -13,6 +13,12 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build the test images and serve them on loopback until this program is stopped.
+    Registry {
+        /// The port; 0 takes a free one.
+        #[arg(long, default_value_t = 5000)]
+        port: u16,
+    },
     /// Measure something; prints one line for each number.
     Bench {
         #[command(subcommand)]
@@ -27,6 +33,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ironclad_runtime::shim_main(&args[2..]);
     }
     match Args::parse().task {
+        Task::Registry { port } => registry(port),
         Task::Bench { what } => bench::run(&what),
     }
+}
+
+fn registry(port: u16) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let images = ironclad_testkit::Images::build().await?;
+        let registry = ironclad_testkit::Registry::start(&images, None, port).await?;
+        for name in images.names() {
+            println!("{}", registry.image(name));
+        }
+        tokio::signal::ctrl_c().await?;
+        Ok(())
+    })
 }

@@ -196,6 +196,10 @@ impl Cluster {
         PathBuf::from("/run/ironclad").join(&self.name)
     }
 
+    pub(crate) fn kubelet_dir(&self) -> PathBuf {
+        self.dir.join("kubelet")
+    }
+
     pub(crate) fn log_file(&self) -> PathBuf {
         self.dir.join("ironclad.log")
     }

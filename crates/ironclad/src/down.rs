@@ -3,7 +3,7 @@
 use crate::cli::Down;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
-use crate::{preflight, process};
+use crate::{node, preflight, process};
 use std::time::Duration;
 
 pub(crate) fn run(args: Down) -> Result<()> {
@@ -24,6 +24,9 @@ pub(crate) fn run(args: Down) -> Result<()> {
         process::stop(&handle, Duration::from_secs(15))?;
         eprintln!(" ✓ Server stopped");
     }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(containers(&cluster, args.purge))?;
+    eprintln!(" ✓ Containers stopped");
     if args.purge {
         if let Some(file) = &cluster.kubeconfig {
             ironclad_auth::kubeconfig::remove(file, &cluster.name).context("cannot clean the kubeconfig")?;
@@ -35,4 +38,11 @@ pub(crate) fn run(args: Down) -> Result<()> {
         eprintln!(" ✓ {} removed", cluster.dir.display());
     }
     Ok(())
+}
+
+async fn containers(cluster: &Cluster, purge: bool) -> Result<()> {
+    if purge {
+        return node::purge(cluster).await;
+    }
+    node::runtime(cluster).await?.remove_all().await.context("cannot stop the containers")
 }

@@ -8,6 +8,7 @@ mod cluster;
 mod down;
 mod failure;
 mod image;
+mod node;
 mod preflight;
 mod process;
 mod server;
@@ -22,6 +23,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("shim", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        ironclad_runtime::shim_main(rest);
+    }
     let cli = cli::Cli::parse();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -73,7 +73,7 @@ async fn serve(cluster: &Cluster, steps: &Steps) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
     let api = api::start(cluster, steps, &token).await?;
-    let mut parts = parts::start(cluster, steps, &api, &token)?;
+    let mut parts = parts::start(cluster, steps, &api, &token).await?;
     steps.tell(Remark::Ready);
     tracing::info!(url = cluster.api_url(), "the cluster is ready");
     let outcome = tokio::select! {

@@ -158,6 +158,8 @@ impl Registry {
                 }
                 kind.strategy.prepare_status_update(new, old);
             }
+            // The server itself wrote what a binding changes, the status included.
+            "binding" => {}
             "finalize" | "ephemeralcontainers" | "resize" | "scale" => {
                 put(new, "status", old.get("status").cloned());
             }
@@ -177,7 +179,7 @@ impl Registry {
         errors.extend(validate_metadata_update(new, old));
         errors.extend(match &*request.info.subresource {
             "status" | "approval" => kind.strategy.validate_status_update(new, old),
-            "finalize" => Vec::new(),
+            "finalize" | "binding" => Vec::new(),
             "ephemeralcontainers" | "resize" | "scale" => kind.strategy.validate(new),
             _ => kind.strategy.validate_update(new, old),
         });

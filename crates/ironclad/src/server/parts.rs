@@ -1,18 +1,47 @@
-//! Everything that talks to the API server: controllers, scheduler, kubelet, network, DNS.
+//! Everything that talks to the API server: controllers, scheduler, kubelet, network.
 
-use super::api::Api;
+use super::api::{Api, VERSION};
 use crate::cluster::Cluster;
-use crate::failure::Result;
+use crate::failure::{Context, Failure, Id, Result};
+use crate::node;
 use crate::steps::Steps;
+use ironclad_auth::pki::Subject;
 use ironclad_client::Informers;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// How long the node may take to become ready.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// Starts every part; returns when the node is ready.
-pub(crate) fn start(cluster: &Cluster, steps: &Steps, api: &Api, token: &CancellationToken) -> Result<JoinSet<()>> {
+pub(crate) async fn start(
+    cluster: &Cluster,
+    steps: &Steps,
+    api: &Api,
+    token: &CancellationToken,
+) -> Result<JoinSet<()>> {
     let mut parts = JoinSet::new();
-    let step = steps.begin("Starting the controllers");
+    let step = steps.begin("Starting controllers and scheduler");
+    controllers(cluster, api, token, &mut parts);
+    let client = api.client("system:kube-scheduler", &[]);
+    let informers = Informers::new(client.clone(), token.clone());
+    let config = ironclad_scheduler::Config { client, informers, name: "default-scheduler".to_owned() };
+    parts.spawn(ironclad_scheduler::run(config, token.clone()));
+    step.done("Controllers and scheduler ready");
+    let step = steps.begin("Starting the node");
+    let ready = kubelet(cluster, api, token, &mut parts).await?;
+    if tokio::time::timeout(PATIENCE, ready.notified()).await.is_err() {
+        let help = format!("{} says why.", cluster.log_file().display());
+        return Err(Failure::new(Id::NotReady, "the node does not become ready", help));
+    }
+    step.done(format!("Node {} ready", cluster.node_name));
+    Ok(parts)
+}
+
+fn controllers(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {
     let client = api.client("system:kube-controller-manager", &[]);
     let informers = Informers::new(client.clone(), token.clone());
     let tokens = api.tokens.clone();
@@ -27,12 +56,36 @@ pub(crate) fn start(cluster: &Cluster, steps: &Steps, api: &Api, token: &Cancell
         node_prefix: 24.max(cluster.pod_cidr.prefix_len()),
     };
     parts.spawn(ironclad_controllers::run(context, token.clone()));
-    step.done("Controllers ready");
-    let step = steps.begin("Starting the scheduler");
-    let client = api.client("system:kube-scheduler", &[]);
+}
+
+async fn kubelet(
+    cluster: &Cluster,
+    api: &Api,
+    token: &CancellationToken,
+    parts: &mut JoinSet<()>,
+) -> Result<Arc<Notify>> {
+    let runtime = node::runtime(cluster).await?;
+    let names = vec![cluster.node_name.clone(), cluster.node_ip.to_string(), "127.0.0.1".to_owned()];
+    let user = format!("system:node:{}", cluster.node_name);
+    let serving = api.pki.issue("kubelet", &Subject::server(&user, "system:nodes", names));
+    let serving = serving.context("cannot make the kubelet's certificate")?;
+    let client = api.client(&user, &["system:nodes"]);
     let informers = Informers::new(client.clone(), token.clone());
-    let config = ironclad_scheduler::Config { client, informers, name: "default-scheduler".to_owned() };
-    parts.spawn(ironclad_scheduler::run(config, token.clone()));
-    step.done("Scheduler ready");
-    Ok(parts)
+    let config = ironclad_kubelet::Config {
+        client,
+        informers,
+        runtime: Arc::new(runtime),
+        node_name: cluster.node_name.clone(),
+        node_ip: cluster.node_ip,
+        port: cluster.kubelet_port,
+        tls: api.pki.server_tls(&serving).context("cannot set up TLS")?,
+        root_dir: cluster.kubelet_dir(),
+        cluster_dns: cluster.service_ip(10),
+        cluster_domain: "cluster.local".to_owned(),
+        version: VERSION.to_owned(),
+    };
+    std::fs::create_dir_all(&config.root_dir).context("cannot make the kubelet's directory")?;
+    let ready = Arc::new(Notify::new());
+    parts.spawn(ironclad_kubelet::run(config, ready.clone(), token.clone()));
+    Ok(ready)
 }
