@@ -2,8 +2,8 @@
 
 use crate::Body;
 use crate::request::Info;
-use crate::respond;
 use crate::server::Inner;
+use crate::{openapi, respond};
 use http::{HeaderMap, Response, StatusCode};
 use ironclad_api::{ApiError, KUBERNETES_VERSION, Reason};
 use serde_json::json;
@@ -16,6 +16,10 @@ pub(crate) fn answer(inner: &Inner, info: &Info, _headers: &HeaderMap) -> Result
         "/metrics" => respond::text(StatusCode::OK, inner.metrics.render(&inner.registry.caches)),
         "/.well-known/openid-configuration" => respond::value(StatusCode::OK, &inner.tokens.documents().0),
         "/openid/v1/jwks" => respond::value(StatusCode::OK, &inner.tokens.documents().1),
+        _ if path.starts_with("/openapi/v3") => {
+            let missing = || ApiError::new(Reason::NotFound, "the server could not find the requested resource");
+            openapi::answer(inner, path).ok_or_else(missing)?
+        }
         _ => match path.split('/').nth(1) {
             Some(door @ ("healthz" | "livez" | "readyz")) => health(inner, info, door),
             _ => return Err(ApiError::new(Reason::NotFound, "the server could not find the requested resource")),
@@ -42,7 +46,9 @@ fn paths(inner: &Inner) -> Vec<String> {
             }
         }
     }
-    out.extend(["/healthz", "/livez", "/metrics", "/openid/v1/jwks", "/readyz", "/version"].map(str::to_owned));
+    out.extend(
+        ["/healthz", "/livez", "/metrics", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"].map(str::to_owned),
+    );
     out
 }
 

@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 const STDIN: u8 = 0;
@@ -101,8 +102,9 @@ async fn serve(socket: Socket, session: ironclad_cri::Result<Session>) {
                 return;
             }
         }
+        let farewell = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         // A client that is gone needs no farewell.
-        let _ = sink.close().await;
+        let _ = sink.send(Message::Close(Some(farewell))).await;
     });
     let ended = match session {
         Ok(session) => run(source, session, &frames).await,

@@ -111,7 +111,7 @@ impl Worker {
         Ok(Observed { sandbox, sandboxes, containers })
     }
 
-    fn newest<'a>(observed: &'a Observed) -> HashMap<&'a str, &'a ContainerStatus> {
+    fn newest(observed: &Observed) -> HashMap<&str, &ContainerStatus> {
         let mut newest: HashMap<&str, &ContainerStatus> = HashMap::new();
         for status in &observed.containers {
             newest.entry(name_of(status)).or_insert(status);

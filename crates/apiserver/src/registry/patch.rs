@@ -45,8 +45,6 @@ impl Registry {
 
     fn patched(&self, request: &Request<'_>, old: &Value, patch: &Patch) -> Result<Changed, ApiError> {
         let mut new = old.clone();
-        // A patch that does not name a version does not insist on one.
-        object::metadata_mut(&mut new).remove("resourceVersion");
         match patch {
             Patch::Json(p) => patch::json(&mut new, p)?,
             Patch::Merge(p) => {
