@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     config: Config,
     layout: Layout,
     node: Node,
+    /// The shim's program, protected from what runs in containers.
+    program: std::os::fd::OwnedFd,
     images: Arc<Store>,
     events: broadcast::Sender<ContainerEvent>,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
@@ -81,15 +83,17 @@ impl Embedded {
         drop(std::fs::remove_dir_all(config.data_dir.join("trash"))); // missing at the first start
         for dir in ["sandboxes", "containers", "images", "trash"] {
             let path = config.data_dir.join(dir);
-            std::fs::create_dir_all(&path).map_err(internal(format!("create {}", path.display())))?;
+            private_dir(&path).map_err(internal(format!("create {}", path.display())))?;
         }
-        std::fs::create_dir_all(&config.run_dir).map_err(internal(format!("create {}", config.run_dir.display())))?;
+        private_dir(&config.run_dir).map_err(internal(format!("create {}", config.run_dir.display())))?;
         // Already set when another part of the process came first.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let images = Store::open(config.data_dir.join("images"), config.registries.clone())?;
         let inner = Arc::new(Inner {
             layout: Layout::detect(),
             node: Node::detect(),
+            program: crate::shim::mounts::sealed(&config.shim)
+                .map_err(internal(format!("open {}", config.shim.display())))?,
             images: Arc::new(images),
             events: broadcast::channel(4096).0,
             sandboxes: Mutex::default(),
@@ -130,6 +134,13 @@ impl Embedded {
         }
         remove_dir(&inner.config.run_dir)
     }
+}
+
+/// Makes a directory that only root can look into: bundles hold environments, and those hold secrets.
+fn private_dir(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
 }
 
 fn remove_dir(path: &std::path::Path) -> Result<()> {
