@@ -11,6 +11,7 @@ mod encode;
 mod handler;
 mod metrics;
 mod nonresource;
+mod openapi;
 mod registry;
 mod request;
 mod respond;

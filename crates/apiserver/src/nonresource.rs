@@ -2,13 +2,13 @@
 
 use crate::Body;
 use crate::request::Info;
-use crate::respond;
 use crate::server::Inner;
+use crate::{openapi, respond};
 use http::{HeaderMap, Response, StatusCode};
 use ironclad_api::{ApiError, KUBERNETES_VERSION, Reason};
 use serde_json::json;
 
-pub(crate) fn answer(inner: &Inner, info: &Info, _headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
+pub(crate) fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
     let path = info.path.trim_end_matches('/');
     Ok(match path {
         "" => respond::value(StatusCode::OK, &json!({"paths": paths(inner)})),
@@ -17,6 +17,7 @@ pub(crate) fn answer(inner: &Inner, info: &Info, _headers: &HeaderMap) -> Result
         "/.well-known/openid-configuration" => respond::value(StatusCode::OK, &inner.tokens.documents().0),
         "/openid/v1/jwks" => respond::value(StatusCode::OK, &inner.tokens.documents().1),
         _ => match path.split('/').nth(1) {
+            Some("openapi") => return openapi::answer(inner, info, headers),
             Some(door @ ("healthz" | "livez" | "readyz")) => health(inner, info, door),
             _ => return Err(ApiError::new(Reason::NotFound, "the server could not find the requested resource")),
         },
