@@ -25,6 +25,7 @@ const CAPACITY: usize = 1000;
 const OVER: &str = "endpoints.kubernetes.io/over-capacity";
 const OLD_MANAGED: &str = "endpoints.kubernetes.io/managed-by";
 const OLD_MANAGER: &str = "endpoint-controller";
+const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 fn service_of(slice: &EndpointSlice) -> Option<&String> {
@@ -140,7 +141,9 @@ async fn remove_all(
     for slice in slices {
         remove(context, slice).await?;
     }
-    let Some(old) = old.filter(|o| is_ours(o)) else { return Ok(()) };
+    // Those that were made by hand were the Service's as well; a lock of a leader election is nobody's.
+    let lock = |o: &&Endpoints| o.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(LEADER));
+    let Some(old) = old.filter(|o| !lock(o)) else { return Ok(()) };
     let meta = &old.metadata;
     let api: Api<Endpoints> = Api::namespaced(context.client.clone(), meta.namespace.as_deref().unwrap_or_default());
     let preconditions = Preconditions { uid: meta.uid.clone(), resource_version: None };
@@ -190,11 +193,6 @@ async fn remove(context: &Context, slice: &EndpointSlice) -> Result<(), kube::Er
         Err(error) if !is_missing(&error) => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Whether this controller keeps the object.
-fn is_ours(old: &Endpoints) -> bool {
-    old.metadata.labels.as_ref().and_then(|l| l.get(OLD_MANAGED)).is_some_and(|m| m == OLD_MANAGER)
 }
 
 /// The labels of a Service's slices.
