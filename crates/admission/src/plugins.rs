@@ -1,20 +1,44 @@
-//! The plugins, one file each, and the chain of those that are on by default.
+//! The plugins, one file for each idea, and the chain of those that are on by default.
 
 mod accounts;
+mod certificates;
+mod classes;
+mod escalation;
+mod limits;
 mod namespaces;
+mod nodes;
 mod pods;
+mod storage;
 
-use crate::{Chain, Plugin};
+use crate::{Chain, Plugin, Request};
 use ironclad_api::source::Source;
+use ironclad_auth::Authorizer;
 use std::sync::Arc;
 
+/// Whether a request is about objects of this resource themselves, not a subresource of theirs.
+fn is(request: &Request, group: &str, resource: &str) -> bool {
+    request.resource.group == group && request.resource.resource == resource && request.subresource.is_empty()
+}
+
 /// The plugins that are on by default, in stock's order.
-pub fn default_chain(source: &Arc<dyn Source>) -> Chain {
+pub fn default_chain(source: &Arc<dyn Source>, authorizer: &Arc<dyn Authorizer>) -> Chain {
+    let (source, authorizer) = (|| source.clone(), || authorizer.clone());
     let plugins: Vec<Arc<dyn Plugin>> = vec![
-        Arc::new(namespaces::Lifecycle::new(source.clone())),
-        Arc::new(accounts::ServiceAccounts::new(source.clone())),
-        Arc::new(pods::Priority::new(source.clone())),
+        Arc::new(namespaces::Lifecycle::new(source())),
+        Arc::new(limits::LimitRanger::new(source())),
+        Arc::new(accounts::ServiceAccounts::new(source())),
+        Arc::new(nodes::NodeRestriction::new(source())),
+        Arc::new(nodes::TaintNewNodes),
+        Arc::new(pods::Priority::new(source())),
         Arc::new(pods::DefaultTolerations),
+        Arc::new(storage::DefaultClass::new(source())),
+        Arc::new(storage::Resize::new(source())),
+        Arc::new(classes::Runtime::new(source())),
+        Arc::new(certificates::Signers::approval(authorizer())),
+        Arc::new(certificates::Signers::signing(authorizer())),
+        Arc::new(certificates::Subjects),
+        Arc::new(classes::DefaultIngress::new(source())),
+        Arc::new(escalation::Escalation::new(source(), authorizer())),
     ];
     Chain::new(plugins)
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, Response, StatusCode};
 use ironclad_api::{ApiError, KUBERNETES_VERSION, Reason};
 use serde_json::json;
 
-pub(crate) fn answer(inner: &Inner, info: &Info, _headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
+pub(crate) fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
     let path = info.path.trim_end_matches('/');
     Ok(match path {
         "" => respond::value(StatusCode::OK, &json!({"paths": paths(inner)})),
@@ -16,11 +16,8 @@ pub(crate) fn answer(inner: &Inner, info: &Info, _headers: &HeaderMap) -> Result
         "/metrics" => respond::text(StatusCode::OK, inner.metrics.render(&inner.registry.caches)),
         "/.well-known/openid-configuration" => respond::value(StatusCode::OK, &inner.tokens.documents().0),
         "/openid/v1/jwks" => respond::value(StatusCode::OK, &inner.tokens.documents().1),
-        _ if path.starts_with("/openapi/v3") => {
-            let missing = || ApiError::new(Reason::NotFound, "the server could not find the requested resource");
-            openapi::answer(inner, path).ok_or_else(missing)?
-        }
         _ => match path.split('/').nth(1) {
+            Some("openapi") => return openapi::answer(inner, info, headers),
             Some(door @ ("healthz" | "livez" | "readyz")) => health(inner, info, door),
             _ => return Err(ApiError::new(Reason::NotFound, "the server could not find the requested resource")),
         },
@@ -46,9 +43,7 @@ fn paths(inner: &Inner) -> Vec<String> {
             }
         }
     }
-    out.extend(
-        ["/healthz", "/livez", "/metrics", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"].map(str::to_owned),
-    );
+    out.extend(["/healthz", "/livez", "/metrics", "/openid/v1/jwks", "/readyz", "/version"].map(str::to_owned));
     out
 }
 

@@ -30,4 +30,10 @@ pub struct Authenticated {
 pub trait Authenticator: Send + Sync {
     /// `Ok(None)` when there is no credential of this sort; an error when there is one and it is not good.
     async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Option<Authenticated>, ApiError>;
+
+    /// Checks a bearer token for a `TokenReview`: good only if it is for one of `audiences`, or for the API itself when
+    /// there are none. The answer's audiences are those of the two that agree.
+    async fn review(&self, _token: &str, _audiences: &[String]) -> Result<Option<Authenticated>, ApiError> {
+        Ok(None)
+    }
 }

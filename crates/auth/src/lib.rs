@@ -7,6 +7,9 @@ mod authenticate;
 mod authorize;
 pub mod bootstrap;
 mod certificates;
+pub mod covers;
+mod forbidden;
+mod impersonate;
 pub mod kubeconfig;
 mod node;
 pub mod pki;
@@ -16,8 +19,10 @@ pub mod tokens;
 pub use authenticate::{Authenticated, Authenticator, Credentials};
 pub use authorize::{Attributes, Authorizer, Decision, ResourceRule, Rules};
 pub use certificates::Certificates;
+pub use forbidden::forbidden;
+pub use impersonate::impersonated;
 pub use node::NodeAuthorizer;
-pub use rbac::Rbac;
+pub use rbac::{Rbac, rules_of_role};
 
 use async_trait::async_trait;
 use ironclad_api::{ApiError, UserInfo};
@@ -38,6 +43,18 @@ impl Authenticator for Union {
         let mut refused = None;
         for one in &self.0 {
             match one.authenticate(credentials).await {
+                Ok(None) => {}
+                Ok(Some(found)) => return Ok(Some(found)),
+                Err(error) => refused = Some(error),
+            }
+        }
+        refused.map_or(Ok(None), Err)
+    }
+
+    async fn review(&self, token: &str, audiences: &[String]) -> Result<Option<Authenticated>, ApiError> {
+        let mut refused = None;
+        for one in &self.0 {
+            match one.review(token, audiences).await {
                 Ok(None) => {}
                 Ok(Some(found)) => return Ok(Some(found)),
                 Err(error) => refused = Some(error),

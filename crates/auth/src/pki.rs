@@ -206,6 +206,15 @@ fn san(text: &str) -> std::result::Result<SanType, rcgen::Error> {
     }
 }
 
+/// The organizations that a certificate request (PEM) asks for; `None` when it is no request.
+pub fn organizations_of_request(pem: &[u8]) -> Option<Vec<String>> {
+    use x509_parser::prelude::FromDer;
+    let block = pem::parse(pem).ok().filter(|b| b.tag() == "CERTIFICATE REQUEST")?;
+    let (_, request) = x509_parser::certification_request::X509CertificationRequest::from_der(block.contents()).ok()?;
+    let subject = &request.certification_request_info.subject;
+    Some(subject.iter_organization().filter_map(|o| o.as_str().ok().map(str::to_owned)).collect())
+}
+
 fn lifetime(params: &mut CertificateParams, life: Duration) {
     let now = SystemTime::now();
     // Clocks of clients may be a little behind.

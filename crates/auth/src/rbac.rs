@@ -26,10 +26,10 @@ struct Binding {
 
 #[derive(Default)]
 struct Index {
-    roles: HashMap<Key, Arc<Vec<ResourceRule>>>,
+    roles: HashMap<Key, Vec<ResourceRule>>,
     bindings: HashMap<Key, Binding>,
-    /// Bindings by subject: `u:name`, `g:group`.
-    by_subject: HashMap<String, BTreeSet<Key>>,
+    /// Bindings by namespace and subject: `u:name`, `g:group`.
+    by_subject: HashMap<Key, BTreeSet<String>>,
 }
 
 /// The authorizer.
@@ -96,8 +96,7 @@ impl Index {
         self.delete(binding, object);
         let key = key(object);
         if !binding {
-            let rules = object["rules"].as_array().into_iter().flatten().map(rule).collect();
-            self.roles.insert(key, Arc::new(rules));
+            self.roles.insert(key, rules_of_role(object));
             return;
         }
         let subjects: Vec<String> =
@@ -108,7 +107,7 @@ impl Index {
             object::text(object, &["roleRef", "name"]).to_owned(),
         );
         for subject in &subjects {
-            self.by_subject.entry(subject.clone()).or_default().insert(key.clone());
+            self.by_subject.entry((key.0.clone(), subject.clone())).or_default().insert(key.1.clone());
         }
         self.bindings.insert(key, Binding { role, subjects });
     }
@@ -120,26 +119,85 @@ impl Index {
             return;
         }
         for subject in self.bindings.remove(&key).map(|b| b.subjects).unwrap_or_default() {
-            if let Some(set) = self.by_subject.get_mut(&subject) {
-                set.remove(&key);
+            let at = (key.0.clone(), subject);
+            if let Some(set) = self.by_subject.get_mut(&at) {
+                set.remove(&key.1);
+                if set.is_empty() {
+                    self.by_subject.remove(&at);
+                }
             }
         }
     }
 
-    /// The rules of every binding that concerns the user, cluster-wide or in the namespace, with a description.
-    fn rules_of(&self, user: &UserInfo, namespace: &str) -> Vec<(Arc<Vec<ResourceRule>>, String)> {
-        let subjects = std::iter::once(format!("u:{}", user.name)).chain(user.groups.iter().map(|g| format!("g:{g}")));
+    /// Every binding that concerns the user, cluster-wide first, then in the namespace.
+    fn bindings_of<'a>(&'a self, user: &UserInfo, namespace: &str) -> Vec<Granted<'a>> {
+        let subjects: Vec<String> =
+            std::iter::once(format!("u:{}", user.name)).chain(user.groups.iter().map(|g| format!("g:{g}"))).collect();
+        let places: &[&str] = if namespace.is_empty() { &[""] } else { &["", namespace] };
         let mut out = Vec::new();
-        for subject in subjects {
-            let bindings = self.by_subject.get(&subject).into_iter().flatten();
-            for key in bindings.filter(|k| k.0.is_empty() || (!namespace.is_empty() && k.0 == namespace)) {
-                let Some(binding) = self.bindings.get(key) else { continue };
-                let Some(rules) = self.roles.get(&binding.role) else { continue };
-                out.push((rules.clone(), format!("RBAC: allowed by {:?} of {:?}", key.1, binding.role.1)));
+        for place in places {
+            for subject in &subjects {
+                for name in self.by_subject.get(&((*place).to_owned(), subject.clone())).into_iter().flatten() {
+                    let key = ((*place).to_owned(), name.clone());
+                    let Some(binding) = self.bindings.get(&key) else { continue };
+                    let rules = self.roles.get(&binding.role).map(|r| r.as_slice());
+                    out.push(Granted { binding: key, role: &binding.role, subject: subject.clone(), rules });
+                }
             }
         }
         out
     }
+
+    fn decide(&self, a: &Attributes) -> Decision {
+        let granted = self.bindings_of(&a.user, &a.namespace);
+        let allowing = |g: &&Granted<'_>| g.rules.is_some_and(|rules| rules.iter().any(|r| allows(r, a)));
+        if let Some(found) = granted.iter().find(allowing) {
+            return Decision::Allow(found.reason());
+        }
+        let lost: BTreeSet<String> = granted.iter().filter(|g| g.rules.is_none()).map(Granted::lost).collect();
+        match lost.into_iter().collect::<Vec<_>>().as_slice() {
+            [] => Decision::NoOpinion(String::new()),
+            [one] => Decision::NoOpinion(format!("RBAC: {one}")),
+            many => Decision::NoOpinion(format!("RBAC: [{}]", many.join(", "))),
+        }
+    }
+}
+
+/// A binding that concerns a user, with the rules of its role if there is such a role.
+struct Granted<'a> {
+    binding: Key,
+    role: &'a Key,
+    subject: String,
+    rules: Option<&'a [ResourceRule]>,
+}
+
+impl Granted<'_> {
+    fn reason(&self) -> String {
+        let (namespace, name) = &self.binding;
+        let (kind, at) = match namespace.as_str() {
+            "" => ("ClusterRoleBinding", name.clone()),
+            namespace => ("RoleBinding", format!("{name}/{namespace}")),
+        };
+        let role = if self.role.0.is_empty() { "ClusterRole" } else { "Role" };
+        let whom = match self.subject.split_at(2) {
+            ("g:", group) => format!("Group {group:?}"),
+            (_, user) => match user.strip_prefix("system:serviceaccount:").and_then(|u| u.split_once(':')) {
+                Some((namespace, name)) => format!("ServiceAccount {:?}", format!("{name}/{namespace}")),
+                None => format!("User {user:?}"),
+            },
+        };
+        format!("RBAC: allowed by {kind} {at:?} of {role} {:?} to {whom}", self.role.1)
+    }
+
+    fn lost(&self) -> String {
+        let kind = if self.role.0.is_empty() { "clusterrole" } else { "role" };
+        format!("{kind}.{GROUP} {:?} not found", self.role.1)
+    }
+}
+
+/// The rules that a Role or ClusterRole holds.
+pub fn rules_of_role(role: &Value) -> Vec<ResourceRule> {
+    role["rules"].as_array().into_iter().flatten().map(rule).collect()
 }
 
 fn subject(subject: &Value, namespace: &str) -> Option<String> {
@@ -183,16 +241,14 @@ pub(crate) fn allows(rule: &ResourceRule, a: &Attributes) -> bool {
 #[async_trait]
 impl Authorizer for Rbac {
     async fn authorize(&self, a: &Attributes) -> Decision {
-        let found = self.index.read().rules_of(&a.user, &a.namespace);
-        match found.into_iter().find(|(rules, _)| rules.iter().any(|r| allows(r, a))) {
-            Some((_, reason)) => Decision::Allow(reason),
-            None => Decision::NoOpinion(String::new()),
-        }
+        self.index.read().decide(a)
     }
 
     async fn rules(&self, user: &UserInfo, namespace: &str) -> Rules {
-        let found = self.index.read().rules_of(user, namespace);
-        Rules { rules: found.iter().flat_map(|(rules, _)| rules.iter().cloned()).collect(), incomplete: false }
+        let index = self.index.read();
+        let granted = index.bindings_of(user, namespace);
+        let incomplete = granted.iter().any(|g| g.rules.is_none());
+        Rules { rules: granted.iter().filter_map(|g| g.rules).flatten().cloned().collect(), incomplete }
     }
 }
 
@@ -212,7 +268,7 @@ mod tests {
             is_resource: true,
             ..Attributes::default()
         };
-        index.rules_of(user, namespace).iter().any(|(rules, _)| rules.iter().any(|r| allows(r, &a)))
+        matches!(index.decide(&a), Decision::Allow(_))
     }
 
     #[test]

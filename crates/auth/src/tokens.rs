@@ -158,6 +158,13 @@ impl Tokens {
         (configuration, json!({"keys": [key]}))
     }
 
+    /// The token's owner, if it is good for one of `wanted`; tokens for others are none.
+    fn good_for(&self, token: &str, wanted: &[String]) -> Result<Authenticated, ApiError> {
+        let mut found = self.check(token)?.ok_or_else(ApiError::unauthorized)?;
+        found.audiences.retain(|a| wanted.contains(a));
+        if found.audiences.is_empty() { Err(ApiError::unauthorized()) } else { Ok(found) }
+    }
+
     fn check(&self, token: &str) -> Result<Option<Authenticated>, ApiError> {
         let mut validation = Validation::new(Algorithm::ES256);
         validation.validate_aud = false;
@@ -184,19 +191,22 @@ impl Tokens {
         let Some(found) = self.source.get(&GroupResource::new("", "serviceaccounts"), &namespace, &account) else {
             return refused();
         };
-        if object::uid(&found) != uid || !self.still_there(&namespace, &bound) {
+        if object::uid(&found) != uid || long_gone(&found) || !self.still_there(&namespace, &bound) {
             return refused();
         }
         let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
         let mut user =
             UserInfo::new(&format!("system:serviceaccount:{namespace}:{account}"), &[&groups[0], &groups[1]]);
         user.uid = uid;
-        for (claim, extra) in [("pod", "pod"), ("node", "node")] {
+        for claim in ["pod", "node"] {
             for part in ["name", "uid"] {
                 if let Some(value) = bound[claim][part].as_str() {
-                    user.extra.insert(format!("authentication.kubernetes.io/{extra}-{part}"), vec![value.to_owned()]);
+                    user.extra.insert(format!("authentication.kubernetes.io/{claim}-{part}"), vec![value.to_owned()]);
                 }
             }
+        }
+        if let Some(id) = claims["jti"].as_str() {
+            user.extra.insert("authentication.kubernetes.io/credential-id".into(), vec![format!("JTI={id}")]);
         }
         let audiences: Vec<String> = match &claims["aud"] {
             Value::Array(list) => list.iter().filter_map(|a| a.as_str().map(str::to_owned)).collect(),
@@ -206,36 +216,35 @@ impl Tokens {
         Ok(Some(Authenticated { user, audiences }))
     }
 
-    /// Whether everything that a token is bound to exists, and is what it was.
+    /// Whether what a token is bound to exists, and is what it was. The node of a pod is told, not checked.
     fn still_there(&self, namespace: &str, bound: &Value) -> bool {
-        [("pod", "pods", namespace), ("secret", "secrets", namespace), ("node", "nodes", "")].into_iter().all(
-            |(claim, plural, place)| {
-                let Some(name) = bound[claim]["name"].as_str() else { return true };
-                let found = self.source.get(&GroupResource::new("", plural), place, name);
-                // A node may be gone from the cluster while its pods' tokens still count.
-                let Some(found) = found else { return claim == "node" };
-                bound[claim]["uid"].as_str().is_none_or(|uid| uid == object::uid(&found))
-            },
-        )
+        let to = [("pod", "pods", namespace), ("secret", "secrets", namespace), ("node", "nodes", "")];
+        let Some((claim, plural, place)) = to.into_iter().find(|(claim, ..)| bound[*claim]["name"].is_string()) else {
+            return true;
+        };
+        let found = self.source.get(&GroupResource::new("", plural), place, object::text(bound, &[claim, "name"]));
+        found.is_some_and(|found| {
+            !long_gone(&found) && bound[claim]["uid"].as_str().is_none_or(|uid| uid == object::uid(&found))
+        })
     }
+}
+
+/// Whether an object's deletion began more than a minute before: until then its last words are still heard.
+fn long_gone(object: &Value) -> bool {
+    let at = object::text(object, &["metadata", "deletionTimestamp"]).parse::<jiff::Timestamp>();
+    at.is_ok_and(|at| at.as_second() + 60 < jiff::Timestamp::now().as_second())
 }
 
 #[async_trait]
 impl Authenticator for Tokens {
     async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Option<Authenticated>, ApiError> {
         let Some(token) = bearer(credentials) else { return Ok(None) };
-        match self.check(&token)? {
-            None => Err(ApiError::unauthorized()),
-            Some(found) => {
-                // Tokens for others are none for the API; a review says for whom they are.
-                let review = credentials.uri.path() == "/";
-                if review || found.audiences.contains(&self.audience) {
-                    Ok(Some(found))
-                } else {
-                    Err(ApiError::unauthorized())
-                }
-            }
-        }
+        self.good_for(&token, std::slice::from_ref(&self.audience)).map(Some)
+    }
+
+    async fn review(&self, token: &str, audiences: &[String]) -> Result<Option<Authenticated>, ApiError> {
+        let own = std::slice::from_ref(&self.audience);
+        self.good_for(token, if audiences.is_empty() { own } else { audiences }).map(Some)
     }
 }
 

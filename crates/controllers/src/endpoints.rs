@@ -3,11 +3,13 @@
 use crate::slices::{Ports, desired, plan};
 use crate::{Context, is_conflict, is_missing, own};
 use ironclad_api::selector::LabelSelector;
-use ironclad_client::{Change, ObjectKey, WorkQueue};
-use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort as OldPort, EndpointSubset, Endpoints, Pod, Service};
+use ironclad_client::{Change, Informer, ObjectKey, WorkQueue};
+use k8s_openapi::api::core::v1::{
+    EndpointAddress, EndpointPort as OldPort, EndpointSubset, Endpoints, Node, Pod, Service,
+};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +21,12 @@ const MANAGER: &str = "endpointslice-controller.k8s.io";
 const HEADLESS: &str = "service.kubernetes.io/headless";
 /// Addresses that the old form holds.
 const CAPACITY: usize = 1000;
+/// Says on the old form that it does not show everything.
+const OVER: &str = "endpoints.kubernetes.io/over-capacity";
+const OLD_MANAGED: &str = "endpoints.kubernetes.io/managed-by";
+const OLD_MANAGER: &str = "endpoint-controller";
+const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
+const ZONE: &str = "topology.kubernetes.io/zone";
 
 fn service_of(slice: &EndpointSlice) -> Option<&String> {
     slice.metadata.labels.as_ref()?.get(SERVICE)
@@ -63,51 +71,106 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
             add.add(ObjectKey::new(slice.metadata.namespace.as_deref().unwrap_or_default(), name));
         }
     });
+    let nodes = context.informers.get::<Node>();
     services.synced().await;
     pods.synced().await;
     slices.synced().await;
     old.synced().await;
+    nodes.synced().await;
+    let caches = Arc::new(Caches { services, pods, slices, old, nodes });
     let work = move |key: ObjectKey| {
-        let (context, services, pods, slices, old) =
-            (context.clone(), services.clone(), pods.clone(), slices.clone(), old.clone());
-        async move {
-            let of = slices.by_index("service", &key.to_string());
-            let mine = |s: &&Arc<EndpointSlice>| {
-                s.metadata.labels.as_ref().and_then(|l| l.get(MANAGED)).is_some_and(|m| m == MANAGER)
-            };
-            let existing: Vec<_> = of.iter().filter(mine).cloned().collect();
-            let Some(service) = services.get_key(&key) else {
-                for slice in &existing {
-                    remove(&context, slice).await?;
-                }
-                return Ok(None);
-            };
-            let Some(selector) = selector(&service) else { return Ok(None) };
-            let chosen: Vec<Arc<Pod>> = pods
-                .list_namespace(&key.namespace)
-                .into_iter()
-                .filter(|p| selector.matches(&p.metadata.labels))
-                .collect();
-            let wanted = desired(&service, &chosen);
-            endpoints(&context, &service, &wanted, old.get_key(&key).as_deref()).await?;
-            let plan = plan(wanted, &existing);
-            let api: Api<EndpointSlice> = Api::namespaced(context.client.clone(), &key.namespace);
-            for (ports, list) in plan.create {
-                api.create(&PostParams::default(), &new_slice(&service, &ports, list)).await?;
-            }
-            for (slice, list) in plan.update {
-                let patch =
-                    json!({"metadata": {"resourceVersion": slice.metadata.resource_version}, "endpoints": list});
-                let name = slice.metadata.name.clone().unwrap_or_default();
-                api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-            }
-            for slice in plan.delete {
-                remove(&context, &slice).await?;
-            }
-            Ok::<_, kube::Error>(None)
-        }
+        let (context, caches) = (context.clone(), caches.clone());
+        async move { sync(&context, &caches, &key).await.map(|()| None) }
     };
     queue.run("endpoints", 5, token, work).await;
+}
+
+/// What is known of the cluster.
+struct Caches {
+    services: Arc<Informer<Service>>,
+    pods: Arc<Informer<Pod>>,
+    slices: Arc<Informer<EndpointSlice>>,
+    old: Arc<Informer<Endpoints>>,
+    nodes: Arc<Informer<Node>>,
+}
+
+fn is_mine(slice: &EndpointSlice) -> bool {
+    slice.metadata.labels.as_ref().and_then(|l| l.get(MANAGED)).is_some_and(|m| m == MANAGER)
+}
+
+async fn sync(context: &Context, caches: &Caches, key: &ObjectKey) -> Result<(), kube::Error> {
+    let mut existing = caches.slices.by_index("service", &key.to_string());
+    existing.retain(|s| is_mine(s));
+    let old = caches.old.get_key(key);
+    let Some(service) = caches.services.get_key(key) else {
+        return remove_all(context, &existing, old.as_deref()).await;
+    };
+    let Some(selector) = selector(&service) else { return Ok(()) };
+    let mut chosen = caches.pods.list_namespace(&key.namespace);
+    chosen.retain(|p| selector.matches(&p.metadata.labels));
+    let mut wanted = desired(&service, &chosen);
+    let zone = |node: &str| caches.nodes.get("", node)?.metadata.labels.as_ref()?.get(ZONE).cloned();
+    for endpoint in wanted.values_mut().flatten() {
+        endpoint.zone = endpoint.node_name.as_deref().and_then(zone);
+    }
+    endpoints(context, &service, &wanted, old.as_deref()).await?;
+    let plan = plan(wanted, &existing);
+    let api: Api<EndpointSlice> = Api::namespaced(context.client.clone(), &key.namespace);
+    existing.retain(|s| !plan.delete.iter().any(|d| d.metadata.uid == s.metadata.uid));
+    relabel(&api, &service, &existing).await?;
+    for (ports, list) in plan.create {
+        api.create(&PostParams::default(), &new_slice(&service, &ports, list)).await?;
+    }
+    for (slice, list) in plan.update {
+        let patch = json!({"metadata": {"uid": slice.metadata.uid}, "endpoints": list});
+        let name = slice.metadata.name.clone().unwrap_or_default();
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    }
+    for slice in plan.delete {
+        remove(context, &slice).await?;
+    }
+    Ok(())
+}
+
+/// Removes what a Service that is gone has left.
+async fn remove_all(
+    context: &Context,
+    slices: &[Arc<EndpointSlice>],
+    old: Option<&Endpoints>,
+) -> Result<(), kube::Error> {
+    for slice in slices {
+        remove(context, slice).await?;
+    }
+    // Those that were made by hand were the Service's as well; a lock of a leader election is nobody's.
+    let lock = |o: &&Endpoints| o.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(LEADER));
+    let Some(old) = old.filter(|o| !lock(o)) else { return Ok(()) };
+    let meta = &old.metadata;
+    let api: Api<Endpoints> = Api::namespaced(context.client.clone(), meta.namespace.as_deref().unwrap_or_default());
+    let preconditions = Preconditions { uid: meta.uid.clone(), resource_version: None };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    match api.delete(meta.name.as_deref().unwrap_or_default(), &params).await {
+        Err(error) if !is_missing(&error) && !is_conflict(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Gives slices the labels that their Service has now.
+async fn relabel(
+    api: &Api<EndpointSlice>,
+    service: &Service,
+    slices: &[Arc<EndpointSlice>],
+) -> Result<(), kube::Error> {
+    let labels = slice_labels(service);
+    for slice in slices.iter().filter(|s| s.metadata.labels.as_ref() != Some(&labels)) {
+        let mut patch = json!(labels);
+        // A label that the Service lost is taken off as well.
+        let lost = slice.metadata.labels.iter().flatten().filter(|(k, _)| !labels.contains_key(*k));
+        lost.for_each(|(k, _)| patch[k] = serde_json::Value::Null);
+        let patch = json!({"metadata": {"uid": slice.metadata.uid, "labels": patch}});
+        let name = slice.metadata.name.as_deref().unwrap_or_default();
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    }
+    Ok(())
 }
 
 /// What a Service sees of a pod.
@@ -132,14 +195,20 @@ async fn remove(context: &Context, slice: &EndpointSlice) -> Result<(), kube::Er
     }
 }
 
-fn new_slice(service: &Service, ports: &Ports, endpoints: Vec<Endpoint>) -> EndpointSlice {
-    let name = service.metadata.name.clone().unwrap_or_default();
+/// The labels of a Service's slices.
+fn slice_labels(service: &Service) -> BTreeMap<String, String> {
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
-    labels.insert(SERVICE.to_owned(), name.clone());
+    labels.insert(SERVICE.to_owned(), service.metadata.name.clone().unwrap_or_default());
     labels.insert(MANAGED.to_owned(), MANAGER.to_owned());
     if service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some("None") {
         labels.insert(HEADLESS.to_owned(), String::new());
     }
+    labels
+}
+
+fn new_slice(service: &Service, ports: &Ports, endpoints: Vec<Endpoint>) -> EndpointSlice {
+    let name = service.metadata.name.clone().unwrap_or_default();
+    let labels = slice_labels(service);
     let port = |(name, protocol, port): &(String, String, i32)| EndpointPort {
         name: Some(name.clone()),
         protocol: Some(protocol.clone()),
@@ -202,19 +271,30 @@ async fn endpoints(
         (service.metadata.namespace.clone().unwrap_or_default(), service.metadata.name.clone().unwrap_or_default());
     let api: Api<Endpoints> = Api::namespaced(context.client.clone(), &namespace);
     let subsets = (!subsets.is_empty()).then_some(subsets);
+    let over = wanted.values().flatten().count() > CAPACITY;
     let Some(current) = current else {
         let mut labels = service.metadata.labels.clone().unwrap_or_default();
-        labels.insert("endpoints.kubernetes.io/managed-by".to_owned(), "endpoint-controller".to_owned());
-        let metadata =
-            ObjectMeta { name: Some(name), namespace: Some(namespace), labels: Some(labels), ..ObjectMeta::default() };
+        labels.insert(OLD_MANAGED.to_owned(), OLD_MANAGER.to_owned());
+        if service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some("None") {
+            labels.insert(HEADLESS.to_owned(), String::new());
+        }
+        let annotations = over.then(|| [(OVER.to_owned(), "truncated".to_owned())].into());
+        let (name, namespace) = (Some(name), Some(namespace));
+        let metadata = ObjectMeta { name, namespace, labels: Some(labels), annotations, ..ObjectMeta::default() };
         return match api.create(&PostParams::default(), &Endpoints { metadata, subsets }).await {
             Err(error) if !is_conflict(&error) => Err(error),
             _ => Ok(()),
         };
     };
-    if current.subsets == subsets {
+    let marked = current.metadata.annotations.as_ref().and_then(|a| a.get(OVER)).is_some_and(|v| v == "truncated");
+    if current.subsets == subsets && marked == over {
         return Ok(());
     }
-    let patch = json!({"metadata": {"resourceVersion": current.metadata.resource_version}, "subsets": subsets});
+    let metadata = json!({
+        "resourceVersion": current.metadata.resource_version,
+        "annotations": {OVER: over.then_some("truncated")},
+        "labels": {OLD_MANAGED: OLD_MANAGER},
+    });
+    let patch = json!({"metadata": metadata, "subsets": subsets});
     api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
 }

@@ -8,6 +8,7 @@ mod deployment;
 mod endpoints;
 mod eviction;
 mod garbage;
+mod mirroring;
 mod namespaces;
 mod nodes;
 mod podgc;
@@ -58,6 +59,7 @@ pub async fn run(context: Context, token: CancellationToken) {
     tasks.spawn(endpoints::run(context.clone(), token.clone()));
     tasks.spawn(eviction::run(context.clone(), token.clone()));
     tasks.spawn(garbage::run(context.clone(), token.clone()));
+    tasks.spawn(mirroring::run(context.clone(), token.clone()));
     tasks.spawn(namespaces::run(context.clone(), token.clone()));
     tasks.spawn(nodes::run(context.clone(), token.clone()));
     tasks.spawn(podgc::run(context.clone(), token.clone()));

@@ -1,9 +1,12 @@
 //! Namespaces that go away: everything in them is deleted, then their finalizer is taken off.
 
+mod conditions;
+
 use crate::Context;
+use conditions::Findings;
 use ironclad_client::{Change, WorkQueue};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::discovery::{Discovery, Scope, verbs};
 use serde_json::json;
 use std::sync::Arc;
@@ -18,7 +21,9 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
     let namespaces = context.informers.get::<Namespace>();
     let add = queue.clone();
     namespaces.on_change(move |c| {
-        if !matches!(c, Change::Deleted(_)) && c.object().metadata.deletion_timestamp.is_some() {
+        // The conditions that are written here bring no news.
+        let before = matches!(c, Change::Modified { old, .. } if old.metadata.deletion_timestamp.is_some());
+        if !before && !matches!(c, Change::Deleted(_)) && c.object().metadata.deletion_timestamp.is_some() {
             add.add(c.object().metadata.name.clone().unwrap_or_default());
         }
     });
@@ -42,28 +47,68 @@ async fn empty(context: &Context, namespace: &Namespace) -> Result<Option<Durati
     if !finalizers.iter().any(|f| f == "kubernetes") {
         return Ok(None);
     }
-    let mut left = 0;
-    for resource in deletable(context).await? {
-        let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &name, &resource);
-        let list = api.list_metadata(&ListParams::default().limit(1)).await?;
-        if list.items.is_empty() {
-            continue;
+    let mut findings = Findings::default();
+    match deletable(context).await {
+        Ok(resources) => {
+            for resource in resources {
+                if let Err(error) = sweep(context, &name, &resource, &mut findings).await {
+                    // One kind that cannot be emptied does not keep the others.
+                    findings.failures.push(error.to_string());
+                }
+            }
         }
-        api.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
-        left += api.list_metadata(&ListParams::default().limit(1)).await?.items.len();
+        Err(error) => findings.discovery = Some(error.to_string()),
     }
-    if left > 0 {
+    report(context, namespace, &findings).await?;
+    if !findings.is_empty() {
         return Ok(Some(AGAIN));
     }
-    let keep: Vec<String> = finalizers.into_iter().filter(|f| f != "kubernetes").collect();
+    finalize(context, namespace, finalizers).await.map(|()| None)
+}
+
+/// Deletes the objects of one kind and notes what is left of them.
+async fn sweep(
+    context: &Context,
+    namespace: &str,
+    resource: &ApiResource,
+    findings: &mut Findings,
+) -> Result<(), kube::Error> {
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, resource);
+    if api.list_metadata(&ListParams::default().limit(1)).await?.items.is_empty() {
+        return Ok(());
+    }
+    api.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
+    let left = api.list_metadata(&ListParams::default()).await?.items;
+    let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
+    findings.note(&format!("{}{group}", resource.plural), left.iter().map(|o| &o.metadata));
+    Ok(())
+}
+
+async fn report(context: &Context, namespace: &Namespace, findings: &Findings) -> Result<(), kube::Error> {
+    let before = namespace.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
+    let after = conditions::update(&before, findings, k8s_openapi::jiff::Timestamp::now());
+    if after == before {
+        return Ok(());
+    }
+    let api: Api<Namespace> = Api::all(context.client.clone());
+    let name = namespace.metadata.name.as_deref().unwrap_or_default();
+    let patch = json!({"metadata": {"uid": namespace.metadata.uid}, "status": {"conditions": after}});
+    match api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+        Err(error) if !crate::is_missing(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn finalize(context: &Context, namespace: &Namespace, finalizers: Vec<String>) -> Result<(), kube::Error> {
+    let name = namespace.metadata.name.clone().unwrap_or_default();
     let mut done = namespace.clone();
     done.metadata.resource_version = None;
-    done.spec.get_or_insert_default().finalizers = Some(keep);
+    done.spec.get_or_insert_default().finalizers = Some(finalizers.into_iter().filter(|f| f != "kubernetes").collect());
     let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": done.metadata, "spec": done.spec});
     let api: Api<Namespace> = Api::all(context.client.clone());
     match api.replace_subresource::<serde_json::Value>("finalize", &name, &PostParams::default(), &body).await {
         Err(error) if !crate::is_missing(&error) => Err(error),
-        _ => Ok(None),
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! ReplicaSets: as many pods as are wanted, no more and no less.
 
-use crate::{Context, controller_of, is_missing, own};
+use crate::{Context, controller_of, is_conflict, is_missing, own};
 use ironclad_api::selector::LabelSelector;
 use ironclad_client::events::{EventType, Recorder};
 use ironclad_client::{Change, ObjectKey, WorkQueue};
@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Pods that are made or deleted in one round.
 const BURST: usize = 500;
+/// The index of pods that nobody controls, by their namespace.
+const FREE: &str = "free";
 /// After so long what was expected is no longer waited for.
 const EXPECTED: Duration = Duration::from_mins(5);
 
@@ -34,12 +36,22 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
     let queue: Arc<WorkQueue<ObjectKey>> = WorkQueue::new();
     let (sets, pods) = (context.informers.get::<ReplicaSet>(), context.informers.get::<Pod>());
     pods.add_index("controller", |p: &Pod| controller_of(&p.metadata).map(|o| o.uid.clone()).into_iter().collect());
+    pods.add_index(FREE, |p: &Pod| match controller_of(&p.metadata) {
+        Some(_) => Vec::new(),
+        None => p.metadata.namespace.clone().into_iter().collect(),
+    });
     let expectations = Expectations::default();
     let add = queue.clone();
     sets.on_change(move |c| add.add(ObjectKey::of(&**c.object())));
     let (add, seen, known) = (queue.clone(), expectations.clone(), sets.clone());
     pods.on_change(move |change| {
         let pod = change.object();
+        // A pod that changed hands concerns the one that had it as well.
+        if let Change::Modified { old, .. } = change
+            && let Some(owner) = controller_of(&old.metadata).filter(|o| o.kind == "ReplicaSet")
+        {
+            add.add(ObjectKey::new(old.metadata.namespace.as_deref().unwrap_or_default(), &owner.name));
+        }
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         match controller_of(&pod.metadata).filter(|o| o.kind == "ReplicaSet") {
             Some(owner) => {
@@ -70,16 +82,16 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
                 return Ok(None);
             };
             let uid = set.metadata.uid.clone().unwrap_or_default();
-            let mut owned = pods.by_index("controller", &uid);
-            let orphans = pods.list_namespace(&key.namespace);
-            owned.extend(adopt(&context, &set, &orphans).await?);
+            let mut owned = release(&context, &set, pods.by_index("controller", &uid)).await?;
+            owned.extend(adopt(&context, &set, &pods.by_index(FREE, &key.namespace)).await?);
+            let terminating = owned.iter().filter(|p| is_terminating(p)).count() as i32;
             owned.retain(|p| is_active(p));
             let settled = settled(&expectations, &key);
             let mut failure = None;
             if settled && set.metadata.deletion_timestamp.is_none() {
                 failure = manage(&context, &set, &owned, &expectations, &recorder).await.err();
             }
-            let again = report(&context, &set, &owned, failure.as_ref()).await?;
+            let again = report(&context, &set, &owned, terminating, failure.as_ref()).await?;
             failure.map_or(Ok(again), Err)
         }
     };
@@ -117,6 +129,33 @@ fn selects(set: &ReplicaSet, pod: &Pod) -> bool {
 pub(crate) fn is_active(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
     !matches!(phase, Some("Succeeded" | "Failed")) && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// A pod that is going away and has not ended yet.
+fn is_terminating(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed")) && pod.metadata.deletion_timestamp.is_some()
+}
+
+/// Lets go of pods that the selector no longer matches; returns those that stay.
+async fn release(context: &Context, set: &ReplicaSet, pods: Vec<Arc<Pod>>) -> Result<Vec<Arc<Pod>>, kube::Error> {
+    let (stay, leave): (Vec<_>, Vec<_>) = pods.into_iter().partition(|p| selects(set, p));
+    // A set that goes away leaves its pods to the garbage collector.
+    if set.metadata.deletion_timestamp.is_some() {
+        return Ok(stay);
+    }
+    for pod in leave.iter().filter(|p| p.metadata.deletion_timestamp.is_none()) {
+        let meta = &pod.metadata;
+        let api: Api<Pod> = Api::namespaced(context.client.clone(), meta.namespace.as_deref().unwrap_or_default());
+        let mine = json!([{"$patch": "delete", "uid": set.metadata.uid}]);
+        let patch = json!({"metadata": {"uid": meta.uid, "ownerReferences": mine}});
+        let name = meta.name.as_deref().unwrap_or_default();
+        match api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Err(error) if !is_missing(&error) && !is_conflict(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(stay)
 }
 
 /// Takes pods without a controller that the selector matches.
@@ -158,10 +197,9 @@ async fn manage(
     let extra = (pods.len() - wanted).min(BURST);
     let mut ranked = pods.to_vec();
     ranked.sort_by_cached_key(|p| rank(p, pods));
-    for pod in ranked.into_iter().take(extra) {
-        delete(context, set, &pod, &key, expectations, recorder).await?;
-    }
-    Ok(())
+    ranked.truncate(extra);
+    let gone = ranked.iter().map(|pod| delete(context, set, pod, &key, expectations, recorder));
+    futures::future::join_all(gone).await.into_iter().collect()
 }
 
 /// Makes pods in batches that grow: one, two, four ... so that a mistake shows before it is made a hundred times.
@@ -314,6 +352,7 @@ async fn report(
     context: &Context,
     set: &ReplicaSet,
     pods: &[Arc<Pod>],
+    terminating: i32,
     failure: Option<&kube::Error>,
 ) -> Result<Option<Duration>, kube::Error> {
     let min_ready = i64::from(set.spec.min_ready_seconds.unwrap_or(0));
@@ -352,9 +391,9 @@ async fn report(
         fully_labeled_replicas: Some(pods.iter().filter(full).count() as i32),
         ready_replicas: Some(ready),
         available_replicas: Some(available),
+        terminating_replicas: Some(terminating),
         observed_generation: set.metadata.generation,
         conditions: (!conditions.is_empty()).then_some(conditions),
-        ..old.clone()
     };
     if status != old {
         let name = set.metadata.name.clone().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! the owner flag is never set, so that a restarted process takes the table over.
 
 mod batch;
+pub mod conntrack;
 mod expression;
 
 pub use batch::{Batch, Hook, SetSpec, Socket};

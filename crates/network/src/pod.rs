@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use tokio::sync::oneshot;
 
+pub(crate) use worker::protocol_number;
 pub use worker::purge;
 
 /// What the pod network is made from.

@@ -17,4 +17,5 @@ mod sys;
 
 pub use embedded::{Config, Embedded};
 pub use images::registry::RegistryConfig;
+pub use images::store::ImageStore;
 pub use shim::shim_main;

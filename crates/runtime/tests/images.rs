@@ -6,7 +6,7 @@ mod common;
 
 use common::{Node, config, log_text, shell};
 use ironclad_cri::*;
-use ironclad_runtime::Embedded;
+use ironclad_runtime::{Embedded, ImageStore, RegistryConfig};
 use ironclad_testkit::{Credentials, Images, Registry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -257,5 +257,30 @@ async fn the_guestbook_keeps_what_is_written() {
     let out = node.runtime.exec_sync(&ids[2], &["sh".into(), "-c".into(), get.into()], None).await.unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(text.contains("guestbook on pod") && text.contains("hello"), "{text} {out:?}");
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_beside_the_node_shares_its_images() {
+    let node = Node::new(&["busybox:1.36"]).await;
+    let kit = Images::build().await.unwrap();
+    let store = ImageStore::open(&node.dir.path().join("data"), RegistryConfig::default()).unwrap();
+    assert_eq!(store.list_images().await.unwrap().len(), 1);
+    let archive = node.dir.path().join("other.tar");
+    kit.archive("tool:1", "test.local/tool:1", &archive).unwrap();
+    store.import(std::fs::File::open(&archive).unwrap()).await.unwrap();
+    assert!(node.runtime.image_status("test.local/tool:1").await.unwrap().is_some());
+    let config =
+        ContainerConfig { image: "test.local/tool:1".into(), ..shell("curl --version | head -n 1; sleep 1000") };
+    let (_, id) = node.run(config).await;
+    store.remove_image("test.local/tool:1").await.unwrap();
+    assert!(node.runtime.image_status("test.local/tool:1").await.unwrap().is_none());
+    let out = node.runtime.exec_sync(&id, &["curl".into(), "--version".into()], None).await.unwrap();
+    assert_eq!(out.exit_code, 0, "layers of a running container stay");
+    let layers = || std::fs::read_dir(node.dir.path().join("data/images/l")).unwrap().count();
+    assert_eq!(layers(), 2);
+    node.runtime.remove_container(&id).await.unwrap();
+    store.remove_image("nothing").await.unwrap();
+    assert_eq!(layers(), 1);
     node.end().await;
 }

@@ -44,6 +44,21 @@ async fn a_privileged_pod_of_the_node_sees_the_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn not_even_a_privileged_container_reaches_the_runtimes_program() {
+    let node = Node::new(BUSYBOX).await;
+    let mut pod = node.pod();
+    pod.namespaces.pid = PidMode::Pod;
+    let mut config = shell("chmod 755 /proc/1/exe; echo broken >> /proc/1/exe; echo tried");
+    config.security = SecurityContext { privileged: true, pid: PidMode::Pod, ..SecurityContext::default() };
+    let sandbox = node.runtime.run_pod_sandbox(pod).await.unwrap();
+    let id = node.runtime.create_container(&sandbox, config).await.unwrap();
+    node.runtime.start_container(&id).await.unwrap();
+    let text = log_text(&node.exited(&id).await.log_path);
+    assert!(text.contains("/proc/1/exe: Read-only file system") && text.contains("tried"), "{text}");
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sysctls_profiles_and_recursive_read_only_mounts() {
     let node = Node::new(BUSYBOX).await;
     let dir = node.dir.path().join("tree");

@@ -21,6 +21,9 @@ async fn exec_sync_tells_output_and_code_and_keeps_to_its_time() {
     let (_, id) = node.run(shell("sleep 1000")).await;
     let out = node.runtime.exec_sync(&id, &command("echo a; echo b >&2; exit 5"), None).await.unwrap();
     assert_eq!((out.stdout.as_slice(), out.stderr.as_slice(), out.exit_code), (&b"a\n"[..], &b"b\n"[..], 5));
+    let left_open = command("echo first; sleep 60 & exit 1");
+    let out = node.runtime.exec_sync(&id, &left_open, Some(Duration::from_secs(20))).await.unwrap();
+    assert_eq!((out.stdout.as_slice(), out.exit_code), (&b"first\n"[..], 1));
     let begin = Instant::now();
     let error = node.runtime.exec_sync(&id, &command("sleep 100"), Some(Duration::from_millis(300))).await.unwrap_err();
     assert!(matches!(error, Error::DeadlineExceeded(_)) && begin.elapsed() < Duration::from_secs(5), "{error}");

@@ -2,9 +2,8 @@
 
 use crate::registry::{Answer, Input, Request};
 use crate::server::Inner;
-use http::{HeaderMap, HeaderValue, Uri};
 use ironclad_api::{ApiError, UserInfo, object};
-use ironclad_auth::{Attributes, Credentials, Decision};
+use ironclad_auth::{Attributes, Decision};
 use serde_json::{Value, json};
 
 fn user_value(user: &UserInfo) -> Value {
@@ -110,24 +109,9 @@ impl Inner {
 
     async fn token_review(&self, spec: &Value) -> Value {
         let token = object::text(spec, &["token"]);
-        let mut headers = HeaderMap::new();
-        if let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}")) {
-            headers.insert(http::header::AUTHORIZATION, value);
-        }
-        let uri = Uri::from_static("/");
-        let credentials = Credentials { certificates: &[], headers: &headers, uri: &uri };
-        let wanted = texts(&spec["audiences"]);
-        match self.authenticator.authenticate(credentials).await {
+        match self.authenticator.review(token, &texts(&spec["audiences"])).await {
             Ok(Some(found)) => {
-                let common: Vec<String> = match (wanted.is_empty(), found.audiences.is_empty()) {
-                    (true, _) => found.audiences.clone(),
-                    (_, true) => wanted.clone(),
-                    _ => wanted.iter().filter(|a| found.audiences.contains(a)).cloned().collect(),
-                };
-                if !wanted.is_empty() && common.is_empty() {
-                    return json!({"authenticated": false, "user": {}, "error": "token audiences do not match"});
-                }
-                json!({"authenticated": true, "user": user_value(&found.user), "audiences": common})
+                json!({"authenticated": true, "user": user_value(&found.user), "audiences": found.audiences})
             }
             Ok(None) => json!({"authenticated": false, "user": {}}),
             Err(error) => json!({"authenticated": false, "user": {}, "error": error.message}),

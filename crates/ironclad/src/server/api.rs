@@ -9,7 +9,7 @@ use ironclad_api::{ApiError, UserInfo};
 use ironclad_apiserver::{ApiServer, Config, KubeletAccess, TokenIssuer};
 use ironclad_auth::pki::{Pki, Subject};
 use ironclad_auth::tokens::Tokens;
-use ironclad_auth::{Authorizers, Certificates, NodeAuthorizer, Rbac, Union, bootstrap, kubeconfig};
+use ironclad_auth::{Authorizer, Authorizers, Certificates, NodeAuthorizer, Rbac, Union, bootstrap, kubeconfig};
 use ironclad_client::Client;
 use ironclad_store::{Error, LogStore, Options};
 use serde_json::Value;
@@ -110,8 +110,8 @@ pub(crate) async fn start(cluster: &Cluster, steps: &Steps, token: &Cancellation
     let node = NodeAuthorizer::start(&*reader, token);
     rbac.synced().await;
     let authenticator = Arc::new(Union(vec![Arc::new(Certificates), tokens.clone()]));
-    let authorizer = Arc::new(Authorizers(vec![node, rbac]));
-    let admission = ironclad_admission::default_chain(&source);
+    let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers(vec![node, rbac]));
+    let admission = ironclad_admission::default_chain(&source, &authorizer);
     let issuer = Arc::new(Issuer(tokens.clone()));
     let server =
         prepared.finish(authenticator, authorizer, issuer, admission).await.context("cannot prepare the cluster")?;

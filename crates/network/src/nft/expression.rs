@@ -52,7 +52,8 @@ pub enum Expression {
     Masquerade,
     Random { modulus: u32, register: u32 },
     Update { set: String, key: u32, data: u32, timeout_ms: u64 },
-    AddressType { register: u32 },
+    Forget { set: String, key: u32, data: u32 },
+    AddressType { source: bool, register: u32 },
     Conntrack { key: u32, register: u32 },
     Reject,
 }
@@ -153,9 +154,14 @@ impl Rule {
         self.with(Expression::Meta { key: 6, register: DATA }).compare(equal, prefix.as_bytes())
     }
 
-    /// The destination (or source, by a second rule) is one of the host's own addresses.
+    /// The destination is one of the host's own addresses.
     pub fn to_host(self) -> Self {
-        self.with(Expression::AddressType { register: DATA }).compare(true, &2u32.to_ne_bytes())
+        self.with(Expression::AddressType { source: false, register: DATA }).compare(true, &2u32.to_ne_bytes())
+    }
+
+    /// The source is one of the host's own addresses.
+    pub fn from_host(self) -> Self {
+        self.with(Expression::AddressType { source: true, register: DATA }).compare(true, &2u32.to_ne_bytes())
     }
 
     /// The connection's destination was translated.
@@ -224,6 +230,11 @@ impl Rule {
         self.with(Expression::Update { set: set.to_owned(), key: KEY, data: DATA, timeout_ms })
     }
 
+    /// Forgets what the key registers led to: remembering keeps an older entry as it is.
+    pub fn forget(self, set: &str) -> Self {
+        self.with(Expression::Forget { set: set.to_owned(), key: KEY, data: DATA })
+    }
+
     /// Sends the connection to address and port of the data registers.
     pub fn dnat(self, family: Family) -> Self {
         self.with(Expression::Dnat { family, address: DATA, port: DATA + family.length() / 4 })
@@ -270,7 +281,7 @@ impl Expression {
             Self::Dnat { .. } => "nat",
             Self::Masquerade => "masq",
             Self::Random { .. } => "numgen",
-            Self::Update { .. } => "dynset",
+            Self::Update { .. } | Self::Forget { .. } => "dynset",
             Self::AddressType { .. } => "fib",
             Self::Conntrack { .. } => "ct",
             Self::Reject => "reject",
@@ -327,8 +338,11 @@ impl Expression {
             Self::Update { set, key, data, timeout_ms } => {
                 b.string(1, set).be32(3, 1).be32(4, *key).be32(5, *data).attribute(6, &timeout_ms.to_be_bytes());
             }
-            Self::AddressType { register } => {
-                b.be32(1, *register).be32(2, 3).be32(3, 2);
+            Self::Forget { set, key, data } => {
+                b.string(1, set).be32(3, 2).be32(4, *key).be32(5, *data);
+            }
+            Self::AddressType { source, register } => {
+                b.be32(1, *register).be32(2, 3).be32(3, if *source { 1 } else { 2 });
             }
             Self::Reject => {
                 b.be32(1, 2).attribute(2, &[1]);

@@ -19,7 +19,7 @@ use crate::state::{ContainerRecord, SandboxRecord, State};
 use async_trait::async_trait;
 use ironclad_cri::*;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     config: Config,
     layout: Layout,
     node: Node,
+    /// The shim's program, protected from what runs in containers.
+    program: std::os::fd::OwnedFd,
     images: Arc<Store>,
     events: broadcast::Sender<ContainerEvent>,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
@@ -81,15 +83,17 @@ impl Embedded {
         drop(std::fs::remove_dir_all(config.data_dir.join("trash"))); // missing at the first start
         for dir in ["sandboxes", "containers", "images", "trash"] {
             let path = config.data_dir.join(dir);
-            std::fs::create_dir_all(&path).map_err(internal(format!("create {}", path.display())))?;
+            private_dir(&path).map_err(internal(format!("create {}", path.display())))?;
         }
-        std::fs::create_dir_all(&config.run_dir).map_err(internal(format!("create {}", config.run_dir.display())))?;
+        private_dir(&config.run_dir).map_err(internal(format!("create {}", config.run_dir.display())))?;
         // Already set when another part of the process came first.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let images = Store::open(config.data_dir.join("images"), config.registries.clone())?;
+        let images = Store::open(&config.data_dir, config.registries.clone())?;
         let inner = Arc::new(Inner {
             layout: Layout::detect(),
             node: Node::detect(),
+            program: crate::shim::mounts::sealed(&config.shim)
+                .map_err(internal(format!("open {}", config.shim.display())))?,
             images: Arc::new(images),
             events: broadcast::channel(4096).0,
             sandboxes: Mutex::default(),
@@ -130,6 +134,13 @@ impl Embedded {
         }
         remove_dir(&inner.config.run_dir)
     }
+}
+
+/// Makes a directory that only root can look into: bundles hold environments, and those hold secrets.
+fn private_dir(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
 }
 
 fn remove_dir(path: &std::path::Path) -> Result<()> {
@@ -197,11 +208,6 @@ impl Inner {
             }
         });
         Ok(())
-    }
-
-    fn layers_in_use(&self) -> BTreeSet<String> {
-        let images: BTreeSet<String> = self.containers.lock().values().map(|c| c.record.image_id.clone()).collect();
-        images.iter().filter_map(|i| self.images.find(i)).flat_map(|r| r.layers).collect()
     }
 }
 
@@ -312,21 +318,21 @@ impl Runtime for Embedded {
     }
 
     async fn image_status(&self, image: &str) -> Result<Option<Image>> {
-        Ok(self.0.images.status(image))
+        self.0.images.status(image)
     }
 
     async fn list_images(&self) -> Result<Vec<Image>> {
-        Ok(self.0.images.list())
+        self.0.images.list()
     }
 
     async fn remove_image(&self, image: &str) -> Result<()> {
         let (inner, image) = (self.0.clone(), image.to_owned());
-        let done = tokio::task::spawn_blocking(move || inner.images.remove(&image, &inner.layers_in_use())).await;
+        let done = tokio::task::spawn_blocking(move || inner.images.remove(&image)).await;
         done.map_err(|e| Error::Internal(format!("remove image: {e}")))?
     }
 
     async fn image_fs_info(&self) -> Result<FilesystemUsage> {
-        let used = self.0.images.usage();
+        let used = self.0.images.usage()?;
         let mountpoint = self.0.config.data_dir.join("images").to_string_lossy().into_owned();
         Ok(FilesystemUsage { mountpoint, used_bytes: used.bytes, inodes_used: used.inodes })
     }

@@ -35,8 +35,8 @@ impl Inner {
         }
         let ids: Vec<String> = self.sandboxes.lock().keys().cloned().collect();
         self.config.network.retain(&ids).await?;
-        let (inner, in_use) = (self.clone(), self.layers_in_use());
-        let collected = tokio::task::spawn_blocking(move || inner.images.collect(&in_use)).await;
+        let inner = self.clone();
+        let collected = tokio::task::spawn_blocking(move || inner.images.collect()).await;
         collected.map_err(|e| Error::Internal(format!("collect layers: {e}")))?
     }
 

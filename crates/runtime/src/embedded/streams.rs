@@ -22,7 +22,9 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
 /// Most that is kept of each stream of an `exec_sync`.
-const MAX_OUTPUT: u64 = 16 << 20;
+const MAX_OUTPUT: usize = 16 << 20;
+/// How long output is waited for after the command's end.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// A process that runs in a container, and our ends of its streams.
 struct Running {
@@ -107,7 +109,10 @@ impl Inner {
     ) -> Result<ExecOutput> {
         let wanted = StreamOptions { stdout: true, stderr: true, ..StreamOptions::default() };
         let running = self.launch(id, command, wanted).await?;
-        let (out, err) = (tokio::spawn(collect(running.stdout)), tokio::spawn(collect(running.stderr)));
+        let kept: [Kept; 2] = Default::default();
+        let mut readers = tokio::task::JoinSet::new();
+        readers.spawn(collect(running.stdout, kept[0].clone()));
+        readers.spawn(collect(running.stderr, kept[1].clone()));
         let ended = match timeout.filter(|t| !t.is_zero()) {
             None => running.connection.reply().await,
             Some(limit) => match tokio::time::timeout(limit, running.connection.reply()).await {
@@ -122,9 +127,10 @@ impl Inner {
             },
         };
         let exit_code = ended?.0.exit.unwrap_or(0);
-        // Whoever inherited the pipes may keep them open for ever.
-        let rest = async { (out.await.unwrap_or_default(), err.await.unwrap_or_default()) };
-        let (stdout, stderr) = tokio::time::timeout(Duration::from_secs(5), rest).await.unwrap_or_default();
+        // What the command wrote is in the pipes by now, but who inherited them may keep them open for ever.
+        let all_read = async { while readers.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(DRAIN, all_read).await);
+        let [stdout, stderr] = kept.map(|k| std::mem::take(&mut *k.lock()));
         Ok(ExecOutput { stdout, stderr, exit_code })
     }
 
@@ -251,14 +257,18 @@ fn null() -> Result<OwnedFd> {
     Ok(OpenOptions::new().read(true).write(true).open("/dev/null").map_err(internal("open /dev/null"))?.into())
 }
 
-async fn collect(stream: Option<pipe::Receiver>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Some(mut stream) = stream {
-        // What came before an error is what there is; what is too much is read and thrown away.
-        drop((&mut stream).take(MAX_OUTPUT).read_to_end(&mut bytes).await);
-        drop(tokio::io::copy(&mut stream, &mut tokio::io::sink()).await);
+/// What was read so far.
+type Kept = Arc<parking_lot::Mutex<Vec<u8>>>;
+
+/// Reads to the end; what is too much is thrown away.
+async fn collect(stream: Option<pipe::Receiver>, kept: Kept) {
+    let Some(mut stream) = stream else { return };
+    let mut buffer = vec![0; 32 * 1024];
+    while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+        let mut kept = kept.lock();
+        let room = MAX_OUTPUT.saturating_sub(kept.len());
+        kept.extend_from_slice(&buffer[..n.min(room)]);
     }
-    bytes
 }
 
 /// The master of a terminal. Reading ends when the other side is closed.

@@ -107,7 +107,7 @@ impl Store {
         let id = digest_of(&text);
         let (config, diff_ids) = parse_config(&text, files.len())?;
         let layers = chain(&diff_ids);
-        let _pin = self.pin(&layers);
+        let _pin = self.pin()?;
         for (i, name) in layers.iter().enumerate() {
             let lock = self.lock(&format!("layer {name}"));
             let _one = lock.blocking_lock();

@@ -1,15 +1,17 @@
 //! Images on the node: what is known of them, their unpacked layers, and how they come in.
 //!
 //! Invariants: a layer directory with its final name is complete; names, images and layers are recorded in one file
-//! that is replaced atomically; what no record names is garbage and goes at the next start.
+//! that is replaced atomically, under a lock that all processes take (`ironclad image` works beside a running node);
+//! what no record names is garbage, and goes when nobody pulls.
 
 mod archive;
 mod pull;
 pub(crate) mod registry;
+pub(crate) mod store;
 mod unpack;
 
 use crate::oci::ImageConfig;
-use crate::state;
+use crate::state::{self, ContainerRecord};
 use ironclad_cri::{Error, Image, Result};
 use oci_client::Reference;
 use parking_lot::Mutex;
@@ -45,16 +47,19 @@ pub(crate) struct LayerSize {
 struct Index {
     images: BTreeMap<String, Record>,
     layers: BTreeMap<String, LayerSize>,
+    /// Layers of images that were removed while containers used them.
+    removed: BTreeMap<String, Vec<String>>,
 }
 
 /// All images of the node.
 pub(crate) struct Store {
     dir: PathBuf,
-    index: Mutex<Index>,
+    /// The directories of containers, whose images are in use.
+    containers: PathBuf,
+    /// The index, and the file it was read from.
+    index: Mutex<(Index, Stamp)>,
     /// One unpacking of a layer, one pull of a name at a time.
     locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
-    /// Layers that a pull counts on but that no image names yet.
-    pinned: Mutex<HashMap<String, usize>>,
     pub(crate) registries: registry::RegistryConfig,
 }
 
@@ -84,21 +89,62 @@ pub(crate) fn parse_name(name: &str) -> Result<Reference> {
 }
 
 impl Store {
-    /// Opens the store, and clears away what interrupted pulls left.
-    pub(crate) fn open(dir: PathBuf, registries: registry::RegistryConfig) -> Result<Self> {
-        let fresh = |name: &str| -> Result<()> {
+    /// Opens the store below the runtime's data directory; clears away what interrupted pulls left.
+    pub(crate) fn open(data: &Path, registries: registry::RegistryConfig) -> Result<Self> {
+        let dir = data.join("images");
+        for name in ["tmp", "l", "blobs/sha256"] {
             let path = dir.join(name);
-            fs::create_dir_all(&path).map_err(internal(path.display()))
+            fs::create_dir_all(&path).map_err(internal(path.display()))?;
+        }
+        let store = Self {
+            containers: data.join("containers"),
+            dir,
+            index: Mutex::default(),
+            locks: Mutex::default(),
+            registries,
         };
-        drop(fs::remove_dir_all(dir.join("tmp"))); // missing at the first start
-        ["tmp", "l", "blobs/sha256"].into_iter().try_for_each(fresh)?;
-        let index: Index = match state::load(&dir.join("images.json")) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Index::default(),
-            other => other.map_err(internal("read the image index"))?,
-        };
-        let store =
-            Self { dir, index: Mutex::new(index), locks: Mutex::default(), pinned: Mutex::default(), registries };
+        store.read(|_| ())?;
+        if let Some(_alone) = store.alone()? {
+            let tmp = store.dir.join("tmp");
+            fs::remove_dir_all(&tmp).and_then(|()| fs::create_dir(&tmp)).map_err(internal(tmp.display()))?;
+        }
         Ok(store)
+    }
+
+    /// Looks at the index, as the process that changed it last left it.
+    fn read<T>(&self, look: impl FnOnce(&Index) -> T) -> Result<T> {
+        let mut held = self.index.lock();
+        self.refresh(&mut held)?;
+        Ok(look(&held.0))
+    }
+
+    /// Changes the index, alone among all processes.
+    fn change<T>(&self, change: impl FnOnce(&mut Index) -> T) -> Result<T> {
+        let file = fs::File::create(self.dir.join("lock")).map_err(internal("open the image store's lock"))?;
+        file.lock().map_err(internal("lock the image store"))?;
+        let mut held = self.index.lock();
+        self.refresh(&mut held)?;
+        let result = change(&mut held.0);
+        let path = self.dir.join("images.json");
+        state::save(&path, &held.0).map_err(internal("write the image index"))?;
+        held.1 = stamp(&path);
+        Ok(result)
+    }
+
+    fn refresh(&self, held: &mut (Index, Stamp)) -> Result<()> {
+        let path = self.dir.join("images.json");
+        let now = stamp(&path);
+        if now != held.1 {
+            held.0 = state::load(&path).map_err(internal("read the image index"))?;
+            held.1 = now;
+        }
+        Ok(())
+    }
+
+    /// A lock that is only given while no process pulls or imports.
+    fn alone(&self) -> Result<Option<fs::File>> {
+        let file = fs::File::create(self.dir.join("pulling")).map_err(internal("open the image store's lock"))?;
+        Ok(file.try_lock().is_ok().then_some(file))
     }
 
     /// Directory that layer names are relative to.
@@ -112,127 +158,116 @@ impl Store {
         locks.entry(key.to_owned()).or_default().clone()
     }
 
-    fn save(&self, index: &Index) -> Result<()> {
-        state::save(&self.dir.join("images.json"), index).map_err(internal("write the image index"))
-    }
-
     /// An image by id, by the beginning of its id, by tag or by digest.
     pub(crate) fn find(&self, name: &str) -> Option<Record> {
-        let index = self.index.lock();
-        if let Some(image) = index.images.get(name) {
-            return Some(image.clone());
-        }
-        let bare = name.strip_prefix("sha256:").unwrap_or(name);
-        if bare.len() >= 12 && bare.bytes().all(|b| b.is_ascii_hexdigit()) {
-            let prefix = format!("sha256:{bare}");
-            if let Some((_, image)) = index.images.iter().find(|(id, _)| id.starts_with(&prefix)) {
-                return Some(image.clone());
-            }
-        }
-        let whole = Reference::try_from(name).ok()?;
-        let key = whole.whole();
-        let matches = |r: &&Record| match whole.digest() {
-            Some(_) => r.digests.iter().any(|d| *d == digest_name(&whole)),
-            None => r.tags.contains(&key),
-        };
-        index.images.values().find(matches).cloned()
+        // An index that cannot be read is told by whatever changes it.
+        self.read(|index| find(index, name).cloned()).ok().flatten()
     }
 
     /// All images.
-    pub(crate) fn list(&self) -> Vec<Image> {
-        let index = self.index.lock();
-        index.images.values().map(|r| as_image(r, &index)).collect()
+    pub(crate) fn list(&self) -> Result<Vec<Image>> {
+        self.read(|index| index.images.values().map(|r| as_image(r, index)).collect())
     }
 
     /// One image.
-    pub(crate) fn status(&self, name: &str) -> Option<Image> {
-        let record = self.find(name)?;
-        Some(as_image(&record, &self.index.lock()))
+    pub(crate) fn status(&self, name: &str) -> Result<Option<Image>> {
+        self.read(|index| find(index, name).map(|r| as_image(r, index)))
     }
 
     /// Records an image whose layers are unpacked; names move to it from other images.
     pub(crate) fn add(&self, record: Record) -> Result<()> {
-        let mut index = self.index.lock();
-        for other in index.images.values_mut() {
-            other.tags.retain(|t| !record.tags.contains(t));
-        }
-        match index.images.get_mut(&record.id) {
-            Some(have) => {
-                have.tags.extend(record.tags);
-                have.digests.extend(record.digests);
+        self.change(|index| {
+            for other in index.images.values_mut() {
+                other.tags.retain(|t| !record.tags.contains(t));
             }
-            None => drop(index.images.insert(record.id.clone(), record)),
-        }
-        self.save(&index)
+            match index.images.get_mut(&record.id) {
+                Some(have) => {
+                    have.tags.extend(record.tags);
+                    have.digests.extend(record.digests);
+                }
+                None => drop(index.images.insert(record.id.clone(), record)),
+            }
+        })
     }
 
-    /// Removes an image by id with all its names, or one name of it. Layers in `in_use` stay on disk.
-    pub(crate) fn remove(&self, name: &str, in_use: &BTreeSet<String>) -> Result<()> {
-        let Some(found) = self.find(name) else { return Ok(()) };
-        {
-            let mut index = self.index.lock();
-            let by_name = parse_name(name).ok().filter(|_| !found.id.contains(name));
-            if let Some(image) = index.images.get_mut(&found.id) {
+    /// Removes an image by id with all its names, or one name of it. Layers of containers stay on disk.
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        self.change(|index| {
+            let Some(id) = find(index, name).map(|r| r.id.clone()) else { return };
+            let by_name = parse_name(name).ok().filter(|_| !id.contains(name));
+            if let Some(image) = index.images.get_mut(&id) {
                 match by_name {
                     Some(r) if r.digest().is_none() => drop(image.tags.remove(&r.whole())),
                     _ => image.tags.clear(),
                 }
             }
-            if index.images.get(&found.id).is_some_and(|i| i.tags.is_empty()) {
-                index.images.remove(&found.id);
+            let nameless = index.images.get(&id).is_some_and(|i| i.tags.is_empty());
+            if let Some(image) = nameless.then(|| index.images.remove(&id)).flatten() {
+                index.removed.insert(id, image.layers);
             }
-            self.save(&index)?;
-        }
-        self.collect(in_use)
+        })?;
+        self.collect()
     }
 
-    /// Removes layers and configurations that no image, container or running pull needs.
-    pub(crate) fn collect(&self, in_use: &BTreeSet<String>) -> Result<()> {
-        let mut index = self.index.lock();
-        let pinned = self.pinned.lock();
-        let mut needed: BTreeSet<String> = index.images.values().flat_map(|i| i.layers.iter().cloned()).collect();
-        needed.extend(in_use.iter().cloned());
-        needed.extend(pinned.keys().cloned());
+    /// Removes layers and configurations that no image and no container needs. While somebody pulls nothing is known
+    /// to be garbage: then the next removal or start does it.
+    pub(crate) fn collect(&self) -> Result<()> {
+        let Some(_alone) = self.alone()? else { return Ok(()) };
+        let used = self.images_in_use();
+        let needed = self.change(|index| {
+            // An image that only containers use keeps its layers by name.
+            let kept = index.removed.iter().filter(|(id, _)| used.contains(*id)).flat_map(|(_, layers)| layers.iter());
+            let needed: BTreeSet<String> =
+                index.images.values().flat_map(|i| i.layers.iter()).chain(kept).cloned().collect();
+            index.layers.retain(|name, _| needed.contains(name));
+            index.removed.retain(|id, _| used.contains(id));
+            let ids: BTreeSet<String> = index.images.keys().cloned().collect();
+            (needed, ids)
+        })?;
         for entry in fs::read_dir(self.layer_dir()).map_err(internal("list layers"))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !needed.contains(&name) {
+            if !needed.0.contains(&name) {
                 // First out of its name, so that a half-removed layer is never taken for a whole one.
                 let trash = self.dir.join("tmp").join(format!("gone-{name}-{}", uuid::Uuid::new_v4()));
                 fs::rename(entry.path(), &trash).map_err(internal("remove a layer"))?;
                 fs::remove_dir_all(&trash).map_err(internal("remove a layer"))?;
             }
         }
-        index.layers.retain(|name, _| needed.contains(name));
         for entry in fs::read_dir(self.dir.join("blobs/sha256")).map_err(internal("list blobs"))?.flatten() {
-            let id = format!("sha256:{}", entry.file_name().to_string_lossy());
-            if !index.images.contains_key(&id) && pinned.is_empty() {
+            if !needed.1.contains(&format!("sha256:{}", entry.file_name().to_string_lossy())) {
                 fs::remove_file(entry.path()).map_err(internal("remove a blob"))?;
             }
         }
-        self.save(&index)
+        Ok(())
+    }
+
+    /// Ids of the images that containers were made from.
+    fn images_in_use(&self) -> BTreeSet<String> {
+        let containers = fs::read_dir(&self.containers).into_iter().flatten().flatten();
+        let records = containers.filter_map(|c| state::load::<ContainerRecord>(&c.path().join("container.json")).ok());
+        records.map(|r| r.image_id).collect()
     }
 
     /// Bytes and inodes of all layers.
-    pub(crate) fn usage(&self) -> LayerSize {
-        let index = self.index.lock();
-        index.layers.values().fold(LayerSize::default(), |sum, l| LayerSize {
-            bytes: sum.bytes + l.bytes,
-            inodes: sum.inodes + l.inodes,
+    pub(crate) fn usage(&self) -> Result<LayerSize> {
+        self.read(|index| {
+            index.layers.values().fold(LayerSize::default(), |sum, l| LayerSize {
+                bytes: sum.bytes + l.bytes,
+                inodes: sum.inodes + l.inodes,
+            })
         })
     }
 
     /// Keeps layers from being collected while the guard lives.
-    fn pin(self: &Arc<Self>, layers: &[String]) -> Pin {
-        let mut pinned = self.pinned.lock();
-        for layer in layers {
-            *pinned.entry(layer.clone()).or_default() += 1;
-        }
-        Pin { store: self.clone(), layers: layers.to_vec() }
+    fn pin(&self) -> Result<fs::File> {
+        let file = fs::File::create(self.dir.join("pulling")).map_err(internal("open the image store's lock"))?;
+        file.lock_shared().map_err(internal("lock the image store"))?;
+        Ok(file)
     }
 
     /// Whether a layer is there already.
     fn has_layer(&self, name: &str) -> bool {
-        self.layer_dir().join(name).exists() && self.index.lock().layers.contains_key(name)
+        self.layer_dir().join(name).exists() && self.read(|index| index.layers.contains_key(name)).unwrap_or(false)
     }
 
     /// Unpacks a layer below its final name. Blocking; the layer's lock must be held.
@@ -242,11 +277,15 @@ impl Store {
         let size = unpack::layer(packed, diff_id, &temporary, &lower)
             .map_err(|e| Error::Internal(format!("failed to extract layer {diff_id}: {e}")))?;
         let place = self.layer_dir().join(name);
-        drop(fs::remove_dir_all(&place)); // one without a record, from a crash between rename and record
-        fs::rename(&temporary, &place).map_err(internal("publish a layer"))?;
-        let mut index = self.index.lock();
-        index.layers.insert(name.to_owned(), size);
-        self.save(&index)
+        let placed = self.change(|index| {
+            if index.layers.contains_key(name) && place.exists() {
+                return fs::remove_dir_all(&temporary); // another process was faster
+            }
+            drop(fs::remove_dir_all(&place)); // one without a record, from a crash between rename and record
+            index.layers.insert(name.to_owned(), size);
+            fs::rename(&temporary, &place)
+        })?;
+        placed.map_err(internal("publish a layer"))
     }
 
     fn keep_config(&self, id: &str, text: &[u8]) -> Result<()> {
@@ -275,24 +314,31 @@ impl Store {
     }
 }
 
-/// Layers that are not collected while this lives.
-struct Pin {
-    store: Arc<Store>,
-    layers: Vec<String>,
+/// What tells one version of a file from another.
+type Stamp = Option<(u64, i64, i64)>;
+
+fn stamp(path: &Path) -> Stamp {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).ok().map(|m| (m.ino(), m.mtime(), m.mtime_nsec()))
 }
 
-impl Drop for Pin {
-    fn drop(&mut self) {
-        let mut pinned = self.store.pinned.lock();
-        for layer in &self.layers {
-            if let Some(count) = pinned.get_mut(layer) {
-                *count -= 1;
-                if *count == 0 {
-                    pinned.remove(layer);
-                }
-            }
+fn find<'a>(index: &'a Index, name: &str) -> Option<&'a Record> {
+    if let Some(image) = index.images.get(name) {
+        return Some(image);
+    }
+    let bare = name.strip_prefix("sha256:").unwrap_or(name);
+    if bare.len() >= 12 && bare.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let prefix = format!("sha256:{bare}");
+        if let Some((_, image)) = index.images.iter().find(|(id, _)| id.starts_with(&prefix)) {
+            return Some(image);
         }
     }
+    let whole = Reference::try_from(name).ok()?;
+    let key = whole.whole();
+    index.images.values().find(|r| match whole.digest() {
+        Some(_) => r.digests.iter().any(|d| *d == digest_name(&whole)),
+        None => r.tags.contains(&key),
+    })
 }
 
 /// `host/repository@sha256:...`, without a tag.

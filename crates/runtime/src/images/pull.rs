@@ -43,7 +43,7 @@ impl Store {
             )));
         }
         let layers = chain(&diff_ids);
-        let _pin = self.pin(&layers);
+        let _pin = self.pin()?;
         self.fetch_layers(&found, &diff_ids, &layers, &progress)
             .await
             .map_err(|e| Error::Internal(format!("failed to pull and unpack image {whole:?}: {e}")))?;

@@ -96,6 +96,14 @@ pub(crate) fn mount_overlay(overlay: &Overlay, target: &str) -> io::Result<()> {
     Ok(done?)
 }
 
+/// A program behind a mount that cannot be written to. What runs it cannot be made to overwrite it, also not through
+/// `/proc/<pid>/exe` of a process that is about to become a container's.
+pub(crate) fn sealed(program: &Path) -> io::Result<OwnedFd> {
+    let fd = open_tree(CWD, program, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    mount_setattr(fd.as_fd(), "", false, &MountAttr { set: ATTR_RDONLY, ..MountAttr::default() })?;
+    Ok(fd)
+}
+
 fn is_bind(entry: &Mount) -> bool {
     entry.kind == "bind" || entry.options.iter().any(|o| o == "bind" || o == "rbind")
 }

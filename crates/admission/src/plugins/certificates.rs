@@ -1,0 +1,126 @@
+//! CertificateApproval, CertificateSigning and CertificateSubjectRestriction: who may approve and sign for a signer,
+//! and that nobody asks for `system:masters`.
+
+use crate::{Operation, Plugin, Request};
+use async_trait::async_trait;
+use base64::Engine;
+use ironclad_api::error::Result;
+use ironclad_api::{ApiError, object, user};
+use ironclad_auth::{Attributes, Authorizer, Decision};
+use serde_json::Value;
+use std::sync::Arc;
+
+const GROUP: &str = "certificates.k8s.io";
+const KUBELET_CLIENT: &str = "kubernetes.io/kube-apiserver-client";
+
+fn requests(request: &Request, subresource: &str) -> bool {
+    request.resource.group == GROUP
+        && request.resource.resource == "certificatesigningrequests"
+        && request.subresource == subresource
+}
+
+/// Asks for the permission that a signer's name needs, for the name itself and for its domain.
+async fn may(authorizer: &dyn Authorizer, request: &Request, verb: &str, signer: &str) -> bool {
+    let domain = signer.split_once('/').map_or(signer, |(d, _)| d);
+    for name in [signer.to_owned(), format!("{domain}/*")] {
+        let attributes = Attributes {
+            user: request.user.clone(),
+            verb: verb.into(),
+            group: GROUP.into(),
+            version: "*".into(),
+            resource: "signers".into(),
+            name,
+            is_resource: true,
+            ..Attributes::default()
+        };
+        if matches!(authorizer.authorize(&attributes).await, Decision::Allow(_)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Approving and signing, each with its verb on the signer.
+pub(super) struct Signers {
+    name: &'static str,
+    subresource: &'static str,
+    verb: &'static str,
+    authorizer: Arc<dyn Authorizer>,
+}
+
+impl Signers {
+    pub(super) fn approval(authorizer: Arc<dyn Authorizer>) -> Self {
+        Self { name: "CertificateApproval", subresource: "approval", verb: "approve", authorizer }
+    }
+
+    pub(super) fn signing(authorizer: Arc<dyn Authorizer>) -> Self {
+        Self { name: "CertificateSigning", subresource: "status", verb: "sign", authorizer }
+    }
+}
+
+#[async_trait]
+impl Plugin for Signers {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Update
+    }
+
+    async fn validate(&self, request: &mut Request) -> Result<()> {
+        if !requests(request, self.subresource) {
+            return Ok(());
+        }
+        let (new, old) = (request.object.as_ref(), request.old.as_deref().unwrap_or(&Value::Null));
+        let same = |field: &str| new.is_some_and(|n| n["status"][field] == old["status"][field]);
+        if self.verb == "sign" && same("certificate") && same("conditions") {
+            return Ok(());
+        }
+        let signer = object::text(old, &["spec", "signerName"]);
+        if may(&*self.authorizer, request, self.verb, signer).await {
+            return Ok(());
+        }
+        let why = format!("user not permitted to {} requests with signerName {signer:?}", self.verb);
+        Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why))
+    }
+}
+
+/// Refuses requests for certificates of the group that may do everything.
+pub(super) struct Subjects;
+
+#[async_trait]
+impl Plugin for Subjects {
+    fn name(&self) -> &'static str {
+        "CertificateSubjectRestriction"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Create
+    }
+
+    async fn validate(&self, request: &mut Request) -> Result<()> {
+        let Some(object) = request.object.as_ref().filter(|_| requests(request, "")) else { return Ok(()) };
+        if object["spec"]["signerName"] != KUBELET_CLIENT {
+            return Ok(());
+        }
+        let resource = request.resource.group_resource();
+        let encoded = object::text(object, &["spec", "request"]);
+        let organizations = base64::engine::general_purpose::STANDARD
+            .decode(encoded)
+            .ok()
+            .and_then(|pem| ironclad_auth::pki::organizations_of_request(&pem));
+        match organizations {
+            Some(groups) if groups.iter().any(|g| g == user::MASTERS) => {
+                let why = format!("use of {KUBELET_CLIENT} signer with system:masters group is not allowed");
+                Err(ApiError::forbidden(&resource, &request.name, why))
+            }
+            Some(_) => Ok(()),
+            None => Err(ApiError::forbidden(
+                &resource,
+                &request.name,
+                "failed to parse CSR: PEM block type must be CERTIFICATE REQUEST",
+            )),
+        }
+    }
+}

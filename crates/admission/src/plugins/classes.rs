@@ -1,0 +1,135 @@
+//! RuntimeClass and DefaultIngressClass: what classes give to the objects that name them, or none.
+
+use super::is;
+use crate::{Operation, Plugin, Request};
+use async_trait::async_trait;
+use ironclad_api::error::Result;
+use ironclad_api::object::entry;
+use ironclad_api::source::Source;
+use ironclad_api::{ApiError, GroupResource, object};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Gives pods the overhead, node selector and tolerations of their runtime class.
+pub(super) struct Runtime {
+    source: Arc<dyn Source>,
+}
+
+impl Runtime {
+    pub(super) fn new(source: Arc<dyn Source>) -> Self {
+        Self { source }
+    }
+}
+
+/// Applies a class to a pod; an error says what contradicts it.
+fn apply(pod: &mut Value, class: &Value) -> std::result::Result<(), String> {
+    let spec = entry(pod, "spec");
+    let overhead = class["overhead"]["podFixed"].as_object();
+    match (overhead, spec.get("overhead").filter(|o| !o.is_null())) {
+        (Some(fixed), None) => {
+            spec.insert("overhead".into(), Value::Object(fixed.clone()));
+        }
+        (Some(fixed), Some(given)) if given.as_object() != Some(fixed) => {
+            return Err("pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead".to_owned());
+        }
+        (None, Some(_)) => {
+            return Err("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead".to_owned());
+        }
+        _ => {}
+    }
+    for (key, value) in class["scheduling"]["nodeSelector"].as_object().into_iter().flatten() {
+        let selector = spec.entry("nodeSelector").or_insert_with(|| json!({}));
+        if selector.is_null() {
+            *selector = json!({});
+        }
+        if selector.get(key).is_some_and(|have| have != value) {
+            return Err(format!(
+                "conflict: runtimeClass.scheduling.nodeSelector[{key}] = {}; pod.spec.nodeSelector[{key}] = {}",
+                value.as_str().unwrap_or_default(),
+                selector[key].as_str().unwrap_or_default()
+            ));
+        }
+        selector[key] = value.clone();
+    }
+    for toleration in class["scheduling"]["tolerations"].as_array().into_iter().flatten() {
+        let list = spec.entry("tolerations").or_insert_with(|| json!([]));
+        match list.as_array_mut() {
+            Some(list) if !list.contains(toleration) => list.push(toleration.clone()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Plugin for Runtime {
+    fn name(&self) -> &'static str {
+        "RuntimeClass"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Create
+    }
+
+    async fn admit(&self, request: &mut Request) -> Result<()> {
+        if !is(request, "", "pods") {
+            return Ok(());
+        }
+        let (resource, pod_name) = (request.resource.group_resource(), request.name.clone());
+        let Some(pod) = request.object.as_mut() else { return Ok(()) };
+        let name = object::text(pod, &["spec", "runtimeClassName"]).to_owned();
+        let refuse = |why: String| Err(ApiError::forbidden(&resource, &pod_name, why));
+        let class = match name.as_str() {
+            "" => Some(Arc::new(Value::Null)),
+            name => self.source.get(&GroupResource::new("node.k8s.io", "runtimeclasses"), "", name),
+        };
+        match class {
+            None => refuse(format!("pod rejected: RuntimeClass {name:?} not found")),
+            Some(class) => apply(pod, &class).or_else(refuse),
+        }
+    }
+}
+
+/// Gives an Ingress without a class the default one.
+pub(super) struct DefaultIngress {
+    source: Arc<dyn Source>,
+}
+
+impl DefaultIngress {
+    pub(super) fn new(source: Arc<dyn Source>) -> Self {
+        Self { source }
+    }
+}
+
+#[async_trait]
+impl Plugin for DefaultIngress {
+    fn name(&self) -> &'static str {
+        "DefaultIngressClass"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Create
+    }
+
+    async fn admit(&self, request: &mut Request) -> Result<()> {
+        if !is(request, "networking.k8s.io", "ingresses") {
+            return Ok(());
+        }
+        let Some(ingress) = request.object.as_mut() else { return Ok(()) };
+        let annotated = ingress["metadata"]["annotations"].get("kubernetes.io/ingress.class").is_some();
+        if annotated || ingress["spec"]["ingressClassName"].is_string() {
+            return Ok(());
+        }
+        let classes = self.source.list(&GroupResource::new("networking.k8s.io", "ingressclasses"), "");
+        let is_default =
+            |c: &&Arc<Value>| c["metadata"]["annotations"]["ingressclass.kubernetes.io/is-default-class"] == "true";
+        let newest = classes
+            .iter()
+            .filter(is_default)
+            .max_by_key(|c| object::text(c, &["metadata", "creationTimestamp"]).to_owned());
+        if let Some(class) = newest {
+            entry(ingress, "spec").insert("ingressClassName".into(), json!(object::name(class)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! Storage: the default class of claims, and which claims may grow.
+
+use super::is;
+use crate::{Operation, Plugin, Request};
+use async_trait::async_trait;
+use ironclad_api::error::Result;
+use ironclad_api::object::entry;
+use ironclad_api::quantity::Quantity;
+use ironclad_api::source::Source;
+use ironclad_api::{ApiError, GroupResource, object};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const DEFAULT: [&str; 2] =
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+
+/// Gives a claim without a class the default one, the newest if there are several.
+pub(super) struct DefaultClass {
+    source: Arc<dyn Source>,
+}
+
+impl DefaultClass {
+    pub(super) fn new(source: Arc<dyn Source>) -> Self {
+        Self { source }
+    }
+}
+
+#[async_trait]
+impl Plugin for DefaultClass {
+    fn name(&self) -> &'static str {
+        "DefaultStorageClass"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Create
+    }
+
+    async fn admit(&self, request: &mut Request) -> Result<()> {
+        if !is(request, "", "persistentvolumeclaims") {
+            return Ok(());
+        }
+        let Some(claim) = request.object.as_mut() else { return Ok(()) };
+        let annotated = claim["metadata"]["annotations"].get("volume.beta.kubernetes.io/storage-class").is_some();
+        if annotated || claim["spec"]["storageClassName"].is_string() {
+            return Ok(());
+        }
+        let classes = self.source.list(&GroupResource::new("storage.k8s.io", "storageclasses"), "");
+        let default = |c: &&Arc<Value>| DEFAULT.iter().any(|a| c["metadata"]["annotations"][*a] == "true");
+        let age = |c: &&Arc<Value>| {
+            let made = object::text(c, &["metadata", "creationTimestamp"]).to_owned();
+            (made, std::cmp::Reverse(object::name(c).to_owned()))
+        };
+        if let Some(class) = classes.iter().filter(default).max_by_key(age) {
+            entry(claim, "spec").insert("storageClassName".into(), json!(object::name(class)));
+        }
+        Ok(())
+    }
+}
+
+/// Lets a claim grow only where its class can do that.
+pub(super) struct Resize {
+    source: Arc<dyn Source>,
+}
+
+impl Resize {
+    pub(super) fn new(source: Arc<dyn Source>) -> Self {
+        Self { source }
+    }
+}
+
+fn size(claim: &Value) -> Quantity {
+    object::text(claim, &["spec", "resources", "requests", "storage"]).parse().unwrap_or(Quantity::ZERO)
+}
+
+#[async_trait]
+impl Plugin for Resize {
+    fn name(&self) -> &'static str {
+        "PersistentVolumeClaimResize"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Update
+    }
+
+    async fn validate(&self, request: &mut Request) -> Result<()> {
+        let (Some(new), Some(old)) = (&request.object, &request.old) else { return Ok(()) };
+        if !is(request, "", "persistentvolumeclaims") || size(new) <= size(old) {
+            return Ok(());
+        }
+        let refuse = |why: &str| Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why));
+        if object::text(old, &["status", "phase"]) != "Bound" {
+            return refuse("Only bound persistent volume claims can be expanded");
+        }
+        let class = object::text(new, &["spec", "storageClassName"]);
+        let found = self.source.get(&GroupResource::new("storage.k8s.io", "storageclasses"), "", class);
+        if found.is_some_and(|c| c["allowVolumeExpansion"] == true) {
+            return Ok(());
+        }
+        refuse(
+            "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize",
+        )
+    }
+}
