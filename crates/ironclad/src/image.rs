@@ -4,8 +4,7 @@ use crate::cli::{Image, Which};
 use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
 use crate::node;
-use ironclad_cri::Runtime;
-use ironclad_runtime::Embedded;
+use ironclad_runtime::ImageStore;
 use std::path::Path;
 
 pub(crate) fn run(args: Image) -> Result<()> {
@@ -15,12 +14,12 @@ pub(crate) fn run(args: Image) -> Result<()> {
     runtime.block_on(act(args))
 }
 
-async fn open(which: &Which) -> Result<Embedded> {
+fn open(which: &Which) -> Result<ImageStore> {
     let cluster = Cluster::load(&which.data_dir)?.ok_or_else(|| {
         let cause = format!("there is no cluster in {}", which.data_dir.display());
         Failure::new(Id::NotRunning, cause, "Start one with `ironclad up`.")
     })?;
-    node::runtime(&cluster).await
+    node::images(&cluster)
 }
 
 fn failed(what: &str, why: impl std::fmt::Display) -> Failure {
@@ -30,13 +29,13 @@ fn failed(what: &str, why: impl std::fmt::Display) -> Failure {
 async fn act(args: Image) -> Result<()> {
     match args {
         Image::Import { which, files } => {
-            let runtime = open(&which).await?;
+            let runtime = open(&which)?;
             for file in files {
                 import(&runtime, &file).await?;
             }
         }
         Image::List { which } => {
-            let images = open(&which).await?.list_images().await.map_err(|e| failed("list the images", e))?;
+            let images = open(&which)?.list_images().await.map_err(|e| failed("list the images", e))?;
             println!("{:<60} {:<14} SIZE", "IMAGE", "ID");
             for image in images {
                 let id: String = image.id.trim_start_matches("sha256:").chars().take(12).collect();
@@ -47,7 +46,7 @@ async fn act(args: Image) -> Result<()> {
             }
         }
         Image::Rm { which, images } => {
-            let runtime = open(&which).await?;
+            let runtime = open(&which)?;
             for image in images {
                 let there = runtime.image_status(&image).await.map_err(|e| failed("look for the image", e))?;
                 if there.is_none() {
@@ -65,7 +64,7 @@ async fn act(args: Image) -> Result<()> {
     Ok(())
 }
 
-async fn import(runtime: &Embedded, file: &Path) -> Result<()> {
+async fn import(runtime: &ImageStore, file: &Path) -> Result<()> {
     let names = if file.as_os_str() == "-" {
         runtime.import(std::io::stdin()).await
     } else {

@@ -3,7 +3,7 @@
 use crate::cluster::Cluster;
 use crate::failure::{Context, Result};
 use ironclad_network::pod::{Config as NetworkConfig, PodNetwork};
-use ironclad_runtime::{Config, Embedded, RegistryConfig};
+use ironclad_runtime::{Config, Embedded, ImageStore, RegistryConfig};
 use std::sync::Arc;
 
 /// Opens the runtime with its network.
@@ -15,21 +15,13 @@ pub(crate) async fn runtime(cluster: &Cluster) -> Result<Embedded> {
         mtu: None,
     };
     let network = PodNetwork::new(network).context("cannot set up the pod network")?;
-    let mut registries = RegistryConfig::default();
-    for (registry, url) in &cluster.mirrors {
-        let host = url.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
-        registries.mirrors.entry(registry.clone()).or_default().push(host.to_owned());
-        if url.starts_with("http://") {
-            registries.plain_http.push(host.to_owned());
-        }
-    }
     let config = Config {
         cluster: cluster.name.clone(),
         data_dir: cluster.dir.join("runtime"),
         run_dir: cluster.run_dir(),
         shim: std::env::current_exe().context("cannot find this program")?,
         network: Arc::new(network),
-        registries,
+        registries: registries(cluster),
     };
     Embedded::open(config).await.context("cannot open the container runtime")
 }
@@ -38,4 +30,22 @@ pub(crate) async fn runtime(cluster: &Cluster) -> Result<Embedded> {
 pub(crate) async fn purge(cluster: &Cluster) -> Result<()> {
     runtime(cluster).await?.purge().await.context("cannot remove the containers")?;
     ironclad_network::pod::purge(&cluster.name, &cluster.dir.join("network")).context("cannot remove the pod network")
+}
+
+/// How registries are reached.
+fn registries(cluster: &Cluster) -> RegistryConfig {
+    let mut registries = RegistryConfig::default();
+    for (registry, url) in &cluster.mirrors {
+        let host = url.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
+        registries.mirrors.entry(registry.clone()).or_default().push(host.to_owned());
+        if url.starts_with("http://") {
+            registries.plain_http.push(host.to_owned());
+        }
+    }
+    registries
+}
+
+/// The images alone, beside a server that runs or without one.
+pub(crate) fn images(cluster: &Cluster) -> Result<ImageStore> {
+    ImageStore::open(&cluster.dir.join("runtime"), registries(cluster)).context("cannot open the images")
 }

@@ -38,6 +38,9 @@ pub(crate) async fn start(
         return Err(Failure::new(Id::NotReady, "the node does not become ready", help));
     }
     step.done(format!("Node {} ready", cluster.node_name));
+    let step = steps.begin("Starting Services");
+    proxy(cluster, api, token, &mut parts);
+    step.done("Services ready");
     Ok(parts)
 }
 
@@ -56,6 +59,22 @@ fn controllers(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &
         node_prefix: 24.max(cluster.pod_cidr.prefix_len()),
     };
     parts.spawn(ironclad_controllers::run(context, token.clone()));
+}
+
+fn proxy(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {
+    let client = api.client("system:kube-proxy", &[]);
+    let informers = Informers::new(client, token.clone());
+    let config = ironclad_network::proxy::Config {
+        cluster: cluster.name.clone(),
+        node_name: cluster.node_name.clone(),
+        cluster_cidrs: vec![cluster.pod_cidr.into()],
+    };
+    let token = token.clone();
+    parts.spawn(async move {
+        if let Err(error) = ironclad_network::proxy::run(informers, config, token).await {
+            tracing::error!(%error, "Services are not kept any more");
+        }
+    });
 }
 
 async fn kubelet(
