@@ -45,8 +45,7 @@ impl Registry {
 
     fn patched(&self, request: &Request<'_>, old: &Value, patch: &Patch) -> Result<Changed, ApiError> {
         let mut new = old.clone();
-        // A patch that does not name a version does not insist on one.
-        object::metadata_mut(&mut new).remove("resourceVersion");
+        // The version stays where patches can test or replace it; one that ends up different insists on its own.
         match patch {
             Patch::Json(p) => patch::json(&mut new, p)?,
             Patch::Merge(p) => {
