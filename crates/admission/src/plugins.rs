@@ -7,6 +7,7 @@ mod escalation;
 mod limits;
 mod namespaces;
 mod nodes;
+mod pod_security;
 mod pods;
 mod storage;
 
@@ -29,6 +30,7 @@ pub fn default_chain(source: &Arc<dyn Source>, authorizer: &Arc<dyn Authorizer>)
         Arc::new(accounts::ServiceAccounts::new(source())),
         Arc::new(nodes::NodeRestriction::new(source())),
         Arc::new(nodes::TaintNewNodes),
+        Arc::new(pod_security::PodSecurity::new(source())),
         Arc::new(pods::Priority::new(source())),
         Arc::new(pods::DefaultTolerations),
         Arc::new(storage::DefaultClass::new(source())),
