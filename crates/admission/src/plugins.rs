@@ -9,6 +9,7 @@ mod namespaces;
 mod nodes;
 mod pod_security;
 mod pods;
+mod quota;
 mod storage;
 
 use crate::{Chain, Plugin, Request};
@@ -41,6 +42,8 @@ pub fn default_chain(source: &Arc<dyn Source>, authorizer: &Arc<dyn Authorizer>)
         Arc::new(certificates::Subjects),
         Arc::new(classes::DefaultIngress::new(source())),
         Arc::new(escalation::Escalation::new(source(), authorizer())),
+        // The last: what it grants is reserved.
+        Arc::new(quota::ResourceQuota::new(source())),
     ];
     Chain::new(plugins)
 }
