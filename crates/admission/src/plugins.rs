@@ -7,7 +7,9 @@ mod escalation;
 mod limits;
 mod namespaces;
 mod nodes;
+mod pod_security;
 mod pods;
+mod quota;
 mod storage;
 
 use crate::{Chain, Plugin, Request};
@@ -29,6 +31,7 @@ pub fn default_chain(source: &Arc<dyn Source>, authorizer: &Arc<dyn Authorizer>)
         Arc::new(accounts::ServiceAccounts::new(source())),
         Arc::new(nodes::NodeRestriction::new(source())),
         Arc::new(nodes::TaintNewNodes),
+        Arc::new(pod_security::PodSecurity::new(source())),
         Arc::new(pods::Priority::new(source())),
         Arc::new(pods::DefaultTolerations),
         Arc::new(storage::DefaultClass::new(source())),
@@ -39,6 +42,8 @@ pub fn default_chain(source: &Arc<dyn Source>, authorizer: &Arc<dyn Authorizer>)
         Arc::new(certificates::Subjects),
         Arc::new(classes::DefaultIngress::new(source())),
         Arc::new(escalation::Escalation::new(source(), authorizer())),
+        // The last: what it grants is reserved.
+        Arc::new(quota::ResourceQuota::new(source())),
     ];
     Chain::new(plugins)
 }

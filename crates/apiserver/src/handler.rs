@@ -1,9 +1,10 @@
 //! One request from its head to its answer.
 
+use crate::limits::{LONGEST, too_long};
 use crate::registry::{Answer, Answered, DeleteOptions, Input, Registry, Request};
 use crate::request::Info;
 use crate::respond::{self, Accepted, View};
-use crate::server::Inner;
+use crate::server::{Connection, Inner};
 use crate::{Body, body, discovery, encode, nonresource, registry, table};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -22,7 +23,7 @@ where
 {
     let info = Info::of(&request);
     let began = std::time::Instant::now();
-    let answer = AssertUnwindSafe(route(inner, &info, request)).catch_unwind().await;
+    let answer = AssertUnwindSafe(limited(inner, &info, request)).catch_unwind().await;
     let mut response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => respond::error(&error),
@@ -36,6 +37,39 @@ where
     }
     inner.metrics.request(&info, response.status().as_u16(), began.elapsed());
     response
+}
+
+/// Serves a request within the limits of its sort.
+async fn limited<B>(inner: &Arc<Inner>, info: &Info, request: http::Request<B>) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    if info.is_long() {
+        return route(inner, info, request).await;
+    }
+    let write = info.is_resource && !matches!(&*info.verb, "get" | "list");
+    // Components in process are few, and the cluster does not go on without them.
+    let permit = match request.extensions().get::<Connection>() {
+        Some(_) => Some(inner.limits.enter(write)?),
+        None => None,
+    };
+    if !write {
+        return tokio::time::timeout(LONGEST, route(inner, info, request)).await.unwrap_or_else(|_| Err(too_long()));
+    }
+    let (inner, info) = (inner.clone(), info.clone());
+    let writing = tokio::spawn(async move {
+        let _permit = permit;
+        route(&inner, &info, request).await
+    });
+    match tokio::time::timeout(LONGEST, writing).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(ApiError::internal(error)),
+        },
+        Err(_) => Err(too_long()),
+    }
 }
 
 async fn route<B>(inner: &Arc<Inner>, info: &Info, request: http::Request<B>) -> Result<Response<Body>, ApiError>
@@ -107,7 +141,8 @@ where
             _ => {}
         }
     }
-    let bytes = body::read(raw.into_body()).await?;
+    let read = tokio::time::timeout(LONGEST, body::read(raw.into_body()));
+    let bytes = read.await.unwrap_or_else(|_| Err(too_long()))?;
     let answer = act(inner, registry, &request, &headers, &bytes).await?;
     Ok(finish(&request, answer))
 }

@@ -9,6 +9,7 @@ mod cache;
 mod discovery;
 mod encode;
 mod handler;
+mod limits;
 mod metrics;
 mod nonresource;
 mod openapi;

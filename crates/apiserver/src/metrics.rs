@@ -52,7 +52,7 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn render(&self, caches: &Caches) -> String {
+    pub(crate) fn render(&self, caches: &Caches, (reads, writes): (usize, usize)) -> String {
         let mut out = String::from(
             "# HELP apiserver_request_total Requests by verb, resource and code.\n# TYPE apiserver_request_total counter\n",
         );
@@ -70,6 +70,10 @@ impl Metrics {
                 writeln!(out, "apiserver_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}} {}", histogram.count);
             let _ = writeln!(out, "apiserver_request_duration_seconds_sum{{{labels}}} {}", histogram.sum);
             let _ = writeln!(out, "apiserver_request_duration_seconds_count{{{labels}}} {}", histogram.count);
+        }
+        out.push_str("# HELP apiserver_current_inflight_requests Requests being served.\n# TYPE apiserver_current_inflight_requests gauge\n");
+        for (sort, count) in [("readOnly", reads), ("mutating", writes)] {
+            let _ = writeln!(out, "apiserver_current_inflight_requests{{request_kind=\"{sort}\"}} {count}");
         }
         out.push_str("# HELP apiserver_storage_objects Objects by resource.\n# TYPE apiserver_storage_objects gauge\n");
         for (kind, count) in caches.counts() {

@@ -13,7 +13,9 @@ pub(crate) fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> Result<
     Ok(match path {
         "" => respond::value(StatusCode::OK, &json!({"paths": paths(inner)})),
         "/version" => respond::value(StatusCode::OK, &version(inner)),
-        "/metrics" => respond::text(StatusCode::OK, inner.metrics.render(&inner.registry.caches)),
+        "/metrics" => {
+            respond::text(StatusCode::OK, inner.metrics.render(&inner.registry.caches, inner.limits.in_flight()))
+        }
         "/.well-known/openid-configuration" => respond::value(StatusCode::OK, &inner.tokens.documents().0),
         "/openid/v1/jwks" => respond::value(StatusCode::OK, &inner.tokens.documents().1),
         _ => match path.split('/').nth(1) {

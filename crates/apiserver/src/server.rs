@@ -1,6 +1,7 @@
 //! The server: what it is made of, its service for calls in process, and its TLS listener.
 
 use crate::cache::Caches;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::special::allocate::Addresses;
@@ -87,6 +88,7 @@ pub(crate) struct Inner {
     pub(crate) tokens: Arc<dyn TokenIssuer>,
     pub(crate) kubelets: KubeletAccess,
     pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
     pub(crate) version: String,
 }
 
@@ -188,6 +190,7 @@ impl Prepared {
             tokens: deciders.tokens,
             kubelets: self.config.kubelets,
             metrics: Metrics::default(),
+            limits: Limits::default(),
             version: self.config.version,
         };
         let (advertise, port) = self.config.advertise;

@@ -30,10 +30,19 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
     let secrets = context.informers.get::<Secret>();
     let add = queue.clone();
     namespaces.on_change(move |c| add.add(Key::Namespace(c.object().metadata.name.clone().unwrap_or_default())));
-    let add = queue.clone();
+    secrets.add_index("account", |s: &Secret| token_of(s).into_iter().collect());
+    let (add, tokens) = (queue.clone(), secrets.clone());
     accounts.on_change(move |c| {
-        if let Change::Deleted(o) = c {
-            add.add(Key::Namespace(o.metadata.namespace.clone().unwrap_or_default()));
+        let meta = &c.object().metadata;
+        let (namespace, name) = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+        // Tokens may wait for an account that comes, and go with one that is deleted.
+        if !matches!(c, Change::Modified { .. }) {
+            for secret in tokens.by_index("account", &format!("{namespace}/{name}")) {
+                add.add(Key::Secret(namespace.clone(), secret.metadata.name.clone().unwrap_or_default()));
+            }
+        }
+        if matches!(c, Change::Deleted(_)) {
+            add.add(Key::Namespace(namespace));
         }
     });
     let add = queue.clone();
@@ -52,6 +61,7 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
     namespaces.synced().await;
     accounts.synced().await;
     maps.synced().await;
+    secrets.synced().await;
     let work = move |key: Key| {
         let (context, namespaces, accounts, maps, secrets) =
             (context.clone(), namespaces.clone(), accounts.clone(), maps.clone(), secrets.clone());
@@ -82,6 +92,13 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
         }
     };
     queue.run("serviceaccount", 2, token, work).await;
+}
+
+/// Whose token a Secret is to hold, as `namespace/account`.
+fn token_of(secret: &Secret) -> Option<String> {
+    let account = secret.metadata.annotations.as_ref()?.get(ACCOUNT)?;
+    let namespace = secret.metadata.namespace.as_deref()?;
+    (secret.type_.as_deref() == Some(TOKEN_TYPE)).then(|| format!("{namespace}/{account}"))
 }
 
 async fn account(context: &Context, namespace: &str) -> Result<(), kube::Error> {

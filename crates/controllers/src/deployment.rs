@@ -319,6 +319,7 @@ impl Round<'_> {
         let count = |of: fn(&ReplicaSet) -> i32| all().map(of).sum::<i32>();
         let have = |s: &ReplicaSet| s.status.as_ref().map_or(0, |t| t.replicas);
         let ready = |s: &ReplicaSet| s.status.as_ref().and_then(|t| t.ready_replicas).unwrap_or(0);
+        let terminating = |s: &ReplicaSet| s.status.as_ref().and_then(|t| t.terminating_replicas).unwrap_or(0);
         let (total, good) = (count(have), count(available));
         let updated = new.map_or(0, have);
         let positive = |n: i32| (n > 0).then_some(n);
@@ -328,10 +329,12 @@ impl Round<'_> {
             updated_replicas: positive(updated),
             ready_replicas: positive(count(ready)),
             available_replicas: positive(good),
+            terminating_replicas: Some(count(terminating)),
             unavailable_replicas: positive(all().map(wanted).sum::<i32>().max(total) - good),
             ..before.clone()
         };
         let next = self.conditions(&mut status, &before, new, good, updated, total);
+        replica_failure(&mut status, new, old);
         if status != before {
             let patch = json!({"status": full(&status)});
             match self.deployments().patch_status(&self.name(), &PatchParams::default(), &Patch::Merge(patch)).await {
@@ -398,6 +401,22 @@ impl Round<'_> {
     }
 }
 
+/// Shows the failure of a ReplicaSet to make its pods, the newest set first, as the deployment's own.
+fn replica_failure(status: &mut DeploymentStatus, new: Option<&ReplicaSet>, old: &[Arc<ReplicaSet>]) {
+    const KIND: &str = "ReplicaFailure";
+    let failed = |s: &ReplicaSet| {
+        let list = s.status.as_ref().and_then(|t| t.conditions.as_ref()).into_iter().flatten();
+        list.into_iter().find(|c| c.type_.as_deref() == Some(KIND)).cloned()
+    };
+    match new.and_then(failed).or_else(|| old.iter().find_map(|s| failed(s))) {
+        Some(c) => {
+            let (reason, message) = (c.reason.unwrap_or_default(), c.message.unwrap_or_default());
+            set(status, KIND, &c.status.unwrap_or_default(), &reason, message, false);
+        }
+        None => status.conditions.get_or_insert_default().retain(|c| c.type_.as_deref() != Some(KIND)),
+    }
+}
+
 /// The status with zeros where a merge must overwrite what was there.
 fn full(status: &DeploymentStatus) -> serde_json::Value {
     let mut value = json!(status);
@@ -440,5 +459,25 @@ fn set(status: &mut DeploymentStatus, kind: &str, state: &str, reason: &str, mes
                 c.last_transition_time = since;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_that_cannot_make_pods_shows_on_its_deployment_until_it_can() {
+        let failing: ReplicaSet = serde_json::from_value(json!({"metadata": {}, "spec": {"selector": {}},
+            "status": {"replicas": 0, "conditions": [{"type": "ReplicaFailure", "status": "True",
+                "reason": "FailedCreate", "message": "exceeded quota"}]}}))
+        .unwrap();
+        let mut status = DeploymentStatus::default();
+        replica_failure(&mut status, Some(&failing), &[]);
+        let shown = status.conditions.as_ref().unwrap();
+        assert_eq!(shown[0].reason.as_deref(), Some("FailedCreate"));
+        assert_eq!(shown[0].message.as_deref(), Some("exceeded quota"));
+        replica_failure(&mut status, Some(&ReplicaSet::default()), &[]);
+        assert!(status.conditions.unwrap().is_empty());
     }
 }

@@ -65,6 +65,8 @@ pub struct Field {
     pub name: String,
     /// What it holds.
     pub shape: Shape,
+    /// The named type of the innermost value, also where that is a scalar such as a quantity.
+    pub refers: Option<TypeId>,
     /// Whether OpenAPI calls it required.
     pub required: bool,
     /// For lists: how server-side apply tells items apart.
@@ -198,7 +200,10 @@ fn field(raw: &Value, paths: &HashMap<String, (TypeId, Option<Scalar>)>) -> Fiel
         _ => (List::Atomic, None),
     };
     let atomic = merge == "atomic" && matches!(shape, Shape::Map(_));
-    Field { name: text(&raw[0]), required: raw[2] == Value::Bool(true), shape, list, atomic, merge_key }
+    let inner = text(&raw[1]);
+    let inner = inner.trim_start_matches(['[', '{']).trim_end_matches([']', '}']);
+    let refers = inner.strip_prefix('@').and_then(|path| paths.get(path)).map(|(id, _)| *id);
+    Field { name: text(&raw[0]), refers, required: raw[2] == Value::Bool(true), shape, list, atomic, merge_key }
 }
 
 fn shape(text: &str, paths: &HashMap<String, (TypeId, Option<Scalar>)>) -> Shape {

@@ -43,6 +43,18 @@ const ATOMIC_TYPES: &[&str] = &[
     "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
 ];
 
+/// Fields of which a strategic merge patch keeps only the keys that it names.
+const RETAIN_KEYS: &[(&str, &str)] = &[
+    ("io.k8s.api.apps.v1.DeploymentSpec", "strategy"),
+    ("io.k8s.api.core.v1.PodSpec", "resourceClaims"),
+    ("io.k8s.api.core.v1.PodSpec", "volumes"),
+];
+
+/// Whether a strategic merge patch of a field keeps only the keys that it names.
+pub(crate) fn retains_keys(definition: &str, field: &str) -> bool {
+    RETAIN_KEYS.contains(&(definition, field))
+}
+
 /// Whether objects of a definition are one value for server-side apply.
 pub(crate) fn is_atomic(definition: &str) -> bool {
     ATOMIC_TYPES.contains(&definition)

@@ -45,6 +45,7 @@ impl Registry {
 
     fn patched(&self, request: &Request<'_>, old: &Value, patch: &Patch) -> Result<Changed, ApiError> {
         let mut new = old.clone();
+        // The version stays where patches can test or replace it; one that ends up different insists on its own.
         match patch {
             Patch::Json(p) => patch::json(&mut new, p)?,
             Patch::Merge(p) => {

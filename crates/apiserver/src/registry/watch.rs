@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 /// How often a quiet watch says up to where it is current.
 const BOOKMARK: Duration = Duration::from_mins(1);
+/// When a bookmark is tried again that changes came between.
+const SOON: Duration = Duration::from_secs(1);
 /// The shortest watch without `timeoutSeconds`; the longest is twice as long.
 const SHORTEST: u64 = 1800;
 
@@ -70,6 +72,7 @@ impl Registry {
             changes,
             bookmarks: query.flag("allowWatchBookmarks"),
             until: Instant::now() + Duration::from_secs(seconds),
+            quiet: Instant::now() + BOOKMARK,
             over: false,
         };
         let pieces = futures::stream::unfold(watch, |mut w| async move { w.next().await.map(|bytes| (bytes, w)) });
@@ -101,6 +104,8 @@ struct Watching {
     changes: Receiver<Arc<Changed>>,
     bookmarks: bool,
     until: Instant,
+    /// When the next bookmark is due, unless an event is sent before.
+    quiet: Instant,
     over: bool,
 }
 
@@ -108,12 +113,12 @@ impl Watching {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(bytes) = self.queue.pop_front() {
+                self.quiet = Instant::now() + BOOKMARK;
                 return Some(bytes);
             }
             if self.over {
                 return None;
             }
-            let quiet = Instant::now() + BOOKMARK;
             tokio::select! {
                 change = self.changes.recv() => match change {
                     Ok(change) => self.queue.extend(self.format.change(&self.selection, &change)),
@@ -126,13 +131,16 @@ impl Watching {
                     }
                 },
                 () = tokio::time::sleep_until(self.until) => return None,
-                () = tokio::time::sleep_until(quiet), if self.bookmarks => {
+                () = tokio::time::sleep_until(self.quiet), if self.bookmarks => {
                     // Everything up to here was sent: the receiver is empty.
                     if self.changes.is_empty() {
                         let revision = self.registry.caches.revision();
                         if self.changes.is_empty() {
                             self.queue.push_back(self.format.bookmark(revision, false));
                         }
+                    }
+                    if self.queue.is_empty() {
+                        self.quiet = Instant::now() + SOON;
                     }
                 }
             }

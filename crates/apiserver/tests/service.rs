@@ -1,0 +1,234 @@
+//! The service in process: real requests over a real store.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use ironclad_admission::Chain;
+use ironclad_api::{ApiError, UserInfo};
+use ironclad_apiserver::{ApiServer, Body, Config, KubeletAccess, TokenIssuer};
+use ironclad_auth::{Attributes, Authenticated, Authenticator, Authorizer, Credentials, Decision, Rules};
+use ironclad_store::{LogStore, Options};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+struct Anybody;
+
+#[async_trait]
+impl Authenticator for Anybody {
+    async fn authenticate(&self, _: Credentials<'_>) -> Result<Option<Authenticated>, ApiError> {
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl Authorizer for Anybody {
+    async fn authorize(&self, _: &Attributes) -> Decision {
+        Decision::Allow(String::new())
+    }
+
+    async fn rules(&self, _: &UserInfo, _: &str) -> Rules {
+        Rules::default()
+    }
+}
+
+#[async_trait]
+impl TokenIssuer for Anybody {
+    async fn issue(&self, _: &str, _: &str, _: &Value) -> Result<Value, ApiError> {
+        Err(ApiError::internal("no tokens here"))
+    }
+
+    fn documents(&self) -> (Value, Value) {
+        (Value::Null, Value::Null)
+    }
+}
+
+async fn server() -> (ApiServer, TempDir) {
+    let dir = TempDir::new().unwrap();
+    let config = Config {
+        store: Arc::new(LogStore::open(dir.path(), Options::default()).unwrap()),
+        service_cidr: "10.96.0.0/24".parse().unwrap(),
+        node_ports: (30000, 30010),
+        advertise: ("192.0.2.1".parse().unwrap(), 6443),
+        kubelets: KubeletAccess::default(),
+        version: "v1.37.0".to_owned(),
+    };
+    let prepared = ApiServer::prepare(config, CancellationToken::new()).await.unwrap();
+    let any = Arc::new(Anybody);
+    (prepared.finish(any.clone(), any.clone(), any, Chain::new(Vec::new())).await.unwrap(), dir)
+}
+
+async fn send(server: &ApiServer, method: &str, path: &str, kind: &str, body: impl Into<Bytes>) -> Response<Body> {
+    let request = Request::builder().method(method).uri(path).header("content-type", kind);
+    let mut request = request.body(Full::new(body.into())).unwrap();
+    request.extensions_mut().insert(UserInfo::new("tester", &["system:masters"]));
+    server.clone().call(request).await.unwrap()
+}
+
+async fn ask(server: &ApiServer, method: &str, path: &str, kind: &str, body: Value) -> (u16, Value) {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let response = send(server, method, path, kind, body).await;
+    let code = response.status().as_u16();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (code, serde_json::from_slice(&bytes).unwrap())
+}
+
+const JSON: &str = "application/json";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn map(name: &str, data: Value) -> Value {
+    json!({"metadata": {"name": name}, "data": data})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_lives_from_create_to_delete() {
+    let (server, _dir) = server().await;
+    let (code, made) = ask(&server, "POST", MAPS, JSON, map("a", json!({"k": "1"}))).await;
+    assert_eq!(code, 201);
+    let one = format!("{MAPS}/a");
+    assert_eq!(ask(&server, "GET", &one, JSON, Value::Null).await, (200, made.clone()));
+    let (code, error) = ask(&server, "POST", MAPS, JSON, map("a", json!({}))).await;
+    assert_eq!((code, error["reason"].as_str()), (409, Some("AlreadyExists")));
+
+    let (_, list) = ask(&server, "GET", MAPS, JSON, Value::Null).await;
+    assert!(list["items"].as_array().unwrap().contains(&made));
+
+    let mut newer = made.clone();
+    newer["data"]["k"] = json!("2");
+    let (code, changed) = ask(&server, "PUT", &one, JSON, newer.clone()).await;
+    assert_eq!((code, &changed["data"]["k"]), (200, &json!("2")));
+    let (code, error) = ask(&server, "PUT", &one, JSON, newer).await;
+    assert_eq!(code, 409);
+    let message = error["message"].as_str().unwrap();
+    let want = "the object has been modified; please apply your changes to the latest version and try again";
+    assert!(message.ends_with(want), "{message}");
+
+    assert_eq!(ask(&server, "DELETE", &one, JSON, Value::Null).await.0, 200);
+    assert_eq!(ask(&server, "GET", &one, JSON, Value::Null).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_json_patch_can_test_and_replace_the_resource_version() {
+    let (server, _dir) = server().await;
+    let (_, made) = ask(&server, "POST", MAPS, JSON, map("a", json!({"k": "1"}))).await;
+    let patch = |version: &Value, value: &str| {
+        json!([{"op": "replace", "path": "/data/k", "value": value},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version}])
+    };
+    let (one, kind) = (format!("{MAPS}/a"), "application/json-patch+json");
+    let version = &made["metadata"]["resourceVersion"];
+    let (code, changed) = ask(&server, "PATCH", &one, kind, patch(version, "2")).await;
+    assert_eq!((code, &changed["data"]["k"]), (200, &json!("2")), "{changed}");
+    assert_eq!(ask(&server, "PATCH", &one, kind, patch(version, "3")).await.0, 409, "the version is old now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_nothing_writes_nothing() {
+    let (server, _dir) = server().await;
+    let (_, made) = ask(&server, "POST", MAPS, JSON, map("a", json!({"k": "1"}))).await;
+    let (one, kind) = (format!("{MAPS}/a"), "application/merge-patch+json");
+    let (_, after) = ask(&server, "PATCH", &one, kind, json!({"data": {"k": "1"}})).await;
+    assert_eq!(after["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_named_as_stock_names_them() {
+    let (server, _dir) = server().await;
+    let elsewhere = json!({"metadata": {"name": "a", "namespace": "other"}});
+    let unknown = json!({"metadata": {"name": "a"}, "dataa": {}});
+    let large = map("a", json!({"k": "x".repeat(3 << 20)}));
+    let strict = format!("{MAPS}?fieldValidation=Strict");
+    let table = [
+        (MAPS, elsewhere, 400, "the namespace of the provided object does not match the namespace sent on the request"),
+        (&*strict, unknown, 400, "strict decoding error: unknown field \"dataa\""),
+        (MAPS, large, 413, "Request entity too large: limit is 3145728"),
+        ("/api/v1/namespaces/default/nothings", json!({}), 404, "the server could not find the requested resource"),
+    ];
+    for (path, body, code, message) in table {
+        let (got, status) = ask(&server, "POST", path, JSON, body).await;
+        assert_eq!((got, &status["kind"]), (code, &json!("Status")), "{path}");
+        assert!(status["message"].as_str().unwrap().contains(message), "{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_list_are_of_one_revision() {
+    let (server, _dir) = server().await;
+    for n in 0..5 {
+        ask(&server, "POST", MAPS, JSON, map(&format!("m{n}"), json!({}))).await;
+    }
+    let (_, first) = ask(&server, "GET", &format!("{MAPS}?limit=2"), JSON, Value::Null).await;
+    let left = first["metadata"]["remainingItemCount"].as_u64().unwrap() as usize;
+    ask(&server, "DELETE", &format!("{MAPS}/m4"), JSON, Value::Null).await;
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let (_, rest) = ask(&server, "GET", &format!("{MAPS}?continue={token}"), JSON, Value::Null).await;
+    assert_eq!(rest["items"].as_array().unwrap().len(), left, "what was deleted in between is still there");
+    assert_eq!(rest["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+}
+
+/// Reads events until `done` says so.
+async fn follow(server: &ApiServer, path: &str, mut done: impl FnMut(&Value) -> bool) {
+    let mut body = send(server, "GET", path, JSON, "").await.into_body();
+    let mut buffer = Vec::new();
+    loop {
+        let frame = body.frame().await.expect("the watch goes on").unwrap();
+        buffer.extend_from_slice(&frame.into_data().unwrap());
+        while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = buffer.drain(..=end).collect();
+            if done(&serde_json::from_slice(&line).unwrap()) {
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_misses_nothing_while_many_write() {
+    const WRITERS: usize = 8;
+    const EACH: usize = 25;
+    let (server, _dir) = server().await;
+    let (_, list) = ask(&server, "GET", MAPS, JSON, Value::Null).await;
+    let path = format!("{MAPS}?watch=1&resourceVersion={}", list["metadata"]["resourceVersion"].as_str().unwrap());
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|w| {
+            let server = server.clone();
+            tokio::spawn(async move {
+                for n in 0..EACH {
+                    let name = format!("w{w}-{n}");
+                    assert_eq!(ask(&server, "POST", MAPS, JSON, map(&name, json!({}))).await.0, 201);
+                    assert_eq!(ask(&server, "DELETE", &format!("{MAPS}/{name}"), JSON, Value::Null).await.0, 200);
+                }
+            })
+        })
+        .collect();
+    let (mut seen, mut last) = (BTreeMap::<String, Vec<String>>::new(), 0);
+    let watching = follow(&server, &path, |event| {
+        let meta = &event["object"]["metadata"];
+        let version: u64 = meta["resourceVersion"].as_str().unwrap().parse().unwrap();
+        assert!(version > last, "revisions only rise: {version} after {last}");
+        last = version;
+        let kind = event["type"].as_str().unwrap().to_owned();
+        seen.entry(meta["name"].as_str().unwrap().to_owned()).or_default().push(kind);
+        seen.values().map(Vec::len).sum::<usize>() == WRITERS * EACH * 2
+    });
+    tokio::time::timeout(std::time::Duration::from_secs(60), watching).await.expect("every change arrives");
+    assert!(seen.values().all(|kinds| kinds == &["ADDED", "DELETED"]));
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_created_at_once_never_share_a_port() {
+    let (server, _dir) = server().await;
+    let service = json!({"metadata": {"generateName": "s-"}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}});
+    let creating = (0..11).map(|_| ask(&server, "POST", "/api/v1/namespaces/default/services", JSON, service.clone()));
+    let made = futures::future::join_all(creating).await;
+    let mut ports: Vec<u64> = made.iter().filter_map(|m| m.1["spec"]["ports"][0]["nodePort"].as_u64()).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, (30000..=30010).collect::<Vec<_>>(), "{made:?}");
+}

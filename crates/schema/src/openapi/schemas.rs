@@ -1,0 +1,221 @@
+//! The schemas of a document: what its paths refer to, and whatever that refers to.
+
+use super::Form;
+use crate::bundle::{Bundle, Field, List, Scalar, Shape, Type, TypeId};
+use crate::facts;
+use ironclad_api::GroupVersionKind;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
+
+pub(super) struct Schemas<'a> {
+    bundle: &'a Bundle,
+    docs: Vec<(String, Vec<String>)>,
+    pub(super) form: Form,
+    wanted: BTreeSet<String>,
+    done: BTreeMap<String, Value>,
+}
+
+impl<'a> Schemas<'a> {
+    pub(super) fn new(bundle: &'a Bundle, form: Form) -> Self {
+        Self { bundle, docs: bundle.docs(), form, wanted: BTreeSet::new(), done: BTreeMap::new() }
+    }
+
+    /// A reference to a definition, which becomes part of the document.
+    pub(super) fn reference(&mut self, definition: &str) -> Value {
+        if !self.done.contains_key(definition) {
+            self.wanted.insert(definition.to_owned());
+        }
+        self.form.reference(definition)
+    }
+
+    /// A reference to the objects of a kind, if the bundle knows it.
+    pub(super) fn kind(&mut self, gvk: &GroupVersionKind) -> Option<Value> {
+        let definition = self.bundle.get(self.bundle.kind(gvk)?).definition.clone();
+        Some(self.reference(&definition))
+    }
+
+    /// A reference to the list of a kind's objects.
+    pub(super) fn list(&mut self, gvk: &GroupVersionKind) -> Option<Value> {
+        let item = self.bundle.get(self.bundle.kind(gvk)?).definition.clone();
+        let name = format!("{item}List");
+        if !self.done.contains_key(&name) {
+            let items = json!({"type": "array", "items": self.reference(&item)});
+            let meta = self.reference(LIST_META);
+            let mut properties = self.head();
+            properties.insert("items".into(), items);
+            properties.insert("metadata".into(), meta);
+            let kind = format!("{}List", gvk.kind);
+            let list = json!({
+                "description": format!("{kind} is a list of {} objects.", gvk.kind), "type": "object",
+                "required": ["items"], "properties": properties,
+                "x-kubernetes-group-version-kind": [{"group": gvk.group, "kind": kind, "version": gvk.version}],
+            });
+            self.done.insert(name.clone(), list);
+        }
+        Some(self.form.reference(&name))
+    }
+
+    /// All that was referred to.
+    pub(super) fn finish(mut self) -> Value {
+        while let Some(name) = self.wanted.pop_first() {
+            let schema = match self.bundle.definition(&name) {
+                Some(id) => self.definition(id),
+                None => json!({"type": "object"}),
+            };
+            self.done.insert(name, schema);
+        }
+        Value::Object(self.done.into_iter().collect())
+    }
+
+    /// `apiVersion` and `kind`, which every whole object has, with the docs that a kind of the bundle has for them.
+    fn head(&self) -> Map<String, Value> {
+        let found = self.bundle.definition(DELETE_OPTIONS);
+        let doc = |name: &str| {
+            let id = found?;
+            let at = self.bundle.get(id).fields.iter().position(|f| f.name == name)?;
+            Some(plain(&self.docs[id.0 as usize].1[at]))
+        };
+        let field = |name: &str| {
+            let text = doc(name).unwrap_or_default();
+            (name.to_owned(), json!({"type": "string", "description": text}))
+        };
+        ["apiVersion", "kind"].into_iter().map(field).collect()
+    }
+
+    fn definition(&mut self, id: TypeId) -> Value {
+        let ty = self.bundle.get(id);
+        let doc = plain(&self.docs[id.0 as usize].0);
+        let mut schema = match ty.scalar {
+            Some(s) => scalar_definition(self.form, &ty.definition, s),
+            None => self.object(id, ty),
+        };
+        if !doc.is_empty() {
+            schema["description"] = json!(doc);
+        }
+        if let Some(gvk) = &ty.gvk {
+            let GroupVersionKind { group, version, kind } = gvk;
+            schema["x-kubernetes-group-version-kind"] = json!([{"group": group, "kind": kind, "version": version}]);
+        }
+        if facts::is_atomic(&ty.definition) {
+            schema["x-kubernetes-map-type"] = json!("atomic");
+        }
+        schema
+    }
+
+    fn object(&mut self, id: TypeId, ty: &Type) -> Value {
+        let mut properties = if ty.gvk.is_some() { self.head() } else { Map::new() };
+        for (at, field) in ty.fields.iter().enumerate() {
+            let doc = plain(&self.docs[id.0 as usize].1[at]);
+            let schema = self.field(ty, field, &doc);
+            properties.insert(field.name.clone(), schema);
+        }
+        let mut schema = json!({"type": "object"});
+        if !properties.is_empty() {
+            schema["properties"] = Value::Object(properties);
+        }
+        let required: Vec<&str> = ty.fields.iter().filter(|f| f.required).map(|f| f.name.as_str()).collect();
+        // Stock calls the parts of a whole object optional.
+        if !required.is_empty() && (ty.gvk.is_none() || required != ["metadata"]) {
+            schema["required"] = json!(required.into_iter().filter(|r| *r != "metadata").collect::<Vec<_>>());
+        }
+        schema
+    }
+
+    fn field(&mut self, ty: &Type, field: &Field, doc: &str) -> Value {
+        let mut schema = self.shape(&field.shape, field.refers);
+        if self.form == Form::V3 && schema.get("$ref").is_some() {
+            schema = json!({"allOf": [schema]});
+        }
+        if !doc.is_empty() {
+            schema["description"] = json!(doc);
+        }
+        if matches!(field.shape, Shape::List(_)) {
+            match &field.list {
+                List::Atomic => schema["x-kubernetes-list-type"] = json!("atomic"),
+                List::Set => schema["x-kubernetes-list-type"] = json!("set"),
+                List::Map(keys) => {
+                    schema["x-kubernetes-list-type"] = json!("map");
+                    schema["x-kubernetes-list-map-keys"] = json!(keys);
+                }
+            }
+        } else if field.atomic && matches!(field.shape, Shape::Map(_)) {
+            schema["x-kubernetes-map-type"] = json!("atomic");
+        }
+        let retains = facts::retains_keys(&ty.definition, &field.name);
+        let strategy = match (&field.merge_key, retains) {
+            (Some(_), true) => "merge,retainKeys",
+            (Some(_), false) => "merge",
+            (None, true) => "retainKeys",
+            (None, false) => return schema,
+        };
+        schema["x-kubernetes-patch-strategy"] = json!(strategy);
+        if let Some(key) = field.merge_key.as_deref().filter(|k| !k.is_empty()) {
+            schema["x-kubernetes-patch-merge-key"] = json!(key);
+        }
+        schema
+    }
+
+    fn shape(&mut self, shape: &Shape, refers: Option<TypeId>) -> Value {
+        match shape {
+            Shape::List(item) => json!({"type": "array", "items": self.shape(item, refers)}),
+            Shape::Map(value) => json!({"type": "object", "additionalProperties": self.shape(value, refers)}),
+            Shape::Object(id) => {
+                let name = self.bundle.get(*id).definition.clone();
+                self.reference(&name)
+            }
+            Shape::Scalar(scalar) => match refers {
+                Some(id) => {
+                    let name = self.bundle.get(id).definition.clone();
+                    self.reference(&name)
+                }
+                None => plain_scalar(*scalar),
+            },
+        }
+    }
+}
+
+fn plain_scalar(scalar: Scalar) -> Value {
+    match scalar {
+        Scalar::String | Scalar::Quantity => json!({"type": "string"}),
+        Scalar::Int32 => json!({"type": "integer", "format": "int32"}),
+        Scalar::Int64 => json!({"type": "integer", "format": "int64"}),
+        Scalar::Double => json!({"type": "number", "format": "double"}),
+        Scalar::Bool => json!({"type": "boolean"}),
+        Scalar::Bytes => json!({"type": "string", "format": "byte"}),
+        Scalar::Time | Scalar::MicroTime => json!({"type": "string", "format": "date-time"}),
+        Scalar::IntOrString => json!({"type": "string", "format": "int-or-string"}),
+        Scalar::Any => json!({}),
+    }
+}
+
+/// A named type that is one JSON value.
+fn scalar_definition(form: Form, definition: &str, scalar: Scalar) -> Value {
+    let string_or = |other: &str| json!([{"type": "string"}, {"type": other}]);
+    match (form, scalar) {
+        (Form::V3, Scalar::Quantity) => json!({"oneOf": string_or("number")}),
+        (Form::V3, Scalar::IntOrString) => json!({"format": "int-or-string", "oneOf": string_or("integer")}),
+        (_, Scalar::Any) => match definition.rsplit('.').next() {
+            Some("RawExtension" | "FieldsV1" | "Patch") => json!({"type": "object"}),
+            _ => json!({}),
+        },
+        (_, other) => plain_scalar(other),
+    }
+}
+
+/// A remark of a Rust source as plain text: without the backslashes that keep marks from being read as markup.
+fn plain(doc: &str) -> String {
+    let mut out = String::with_capacity(doc.len());
+    let mut chars = doc.chars().peekable();
+    while let Some(c) = chars.next() {
+        let escapes = c == '\\' && chars.peek().is_some_and(|n| "[]<>*_`|\\".contains(*n));
+        if escapes {
+            out.extend(chars.next());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
