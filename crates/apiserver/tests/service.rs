@@ -232,3 +232,14 @@ async fn services_created_at_once_never_share_a_port() {
     ports.sort_unstable();
     assert_eq!(ports, (30000..=30010).collect::<Vec<_>>(), "{made:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_pod_without_a_node_is_empty() {
+    let (server, _dir) = server().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(ask(&server, "POST", pods, JSON, pod).await.0, 201);
+    assert_eq!(send(&server, "GET", &format!("{pods}/p/log"), JSON, "").await.status(), 204);
+    let (code, error) = ask(&server, "GET", &format!("{pods}/p/log?container=x"), JSON, Value::Null).await;
+    assert_eq!((code, &error["message"]), (400, &json!("container x is not valid for pod p")));
+}

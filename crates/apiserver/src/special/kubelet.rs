@@ -69,6 +69,11 @@ impl Inner {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<tower::BoxError>,
     {
+        if self.has_no_log_yet(request.info)? {
+            let mut empty = Response::new(crate::body::full(""));
+            *empty.status_mut() = http::StatusCode::NO_CONTENT;
+            return Ok(empty);
+        }
         let target = self.target(request)?;
         let query = raw.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
         let uri: Uri =
@@ -91,6 +96,16 @@ impl Inner {
         let name = ServerName::IpAddress(target.address.ip().into());
         let stream = connector.connect(name, stream).await.map_err(|e| unreachable(&e))?;
         super::upgrade::pass(stream, raw, &host).await
+    }
+
+    /// Whether the log of a container is asked for whose pod is on no node; the container must exist all the same.
+    fn has_no_log_yet(&self, info: &Info) -> Result<bool, ApiError> {
+        if info.resource != "pods" || info.subresource != "log" {
+            return Ok(false);
+        }
+        let pod = self.read("", "pods", &info.namespace, &info.name)?;
+        container(&pod, info.query.get("container"))?;
+        Ok(object::text(&pod, &["spec", "nodeName"]).is_empty())
     }
 
     fn target(&self, request: &Request<'_>) -> Result<Target, ApiError> {
