@@ -3,14 +3,26 @@
 //! Invariant: adding a kind touches its row and its file, nothing else. Nothing here does I/O: strategies are pure
 //! functions of objects.
 
+mod address;
 mod apps;
+mod autoscaler;
 mod common;
 mod core;
+mod csr;
+mod device;
+mod extension;
 mod metadata;
 mod others;
+mod print;
+mod quota;
+mod read;
+mod revision;
 mod row;
+mod rules;
+mod storage;
 mod strategy;
 mod table;
+mod template;
 
 pub use metadata::{validate_metadata, validate_metadata_update};
 pub use row::{Kind, Served, Subresource, Text, Verb};

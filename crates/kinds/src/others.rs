@@ -32,7 +32,6 @@ pub(crate) struct StorageClass;
 pub(crate) struct PriorityClass;
 pub(crate) struct Lease;
 pub(crate) struct RuntimeClass;
-pub(crate) struct AutoscalerV1;
 
 fn spec_mut(object: &mut Value) -> &mut serde_json::Map<String, Value> {
     object::entry(object, "spec")
@@ -645,45 +644,5 @@ impl Strategy for RuntimeClass {
 
     fn cells(&self, object: &Value) -> Cells {
         vec![json!(object::name(object)), object["handler"].clone(), age(object)]
-    }
-}
-
-/// Autoscaling by CPU alone, which is all that v1 can say; the rest travels in annotations.
-impl Strategy for AutoscalerV1 {
-    fn convert(&self, object: Value, _version: &str) -> Value {
-        let mut object = object;
-        let Some(target) = object["spec"].as_object_mut().and_then(|s| s.remove("targetCPUUtilizationPercentage"))
-        else {
-            return object;
-        };
-        object["spec"]["metrics"] = json!([{"type": "Resource", "resource": {
-            "name": "cpu", "target": {"type": "Utilization", "averageUtilization": target}}}]);
-        object
-    }
-
-    fn columns(&self) -> &[Column] {
-        columns![
-            Column::object_name(),
-            Column::text("Reference", "What is scaled."),
-            Column::integer("MinPods", "At least so many pods."),
-            Column::integer("MaxPods", "At most so many pods."),
-            Column::integer("Replicas", "How many there are."),
-            Column::age(),
-        ]
-    }
-
-    fn cells(&self, object: &Value) -> Cells {
-        let (spec, status) = (&object["spec"], &object["status"]);
-        let target = &spec["scaleTargetRef"];
-        let reference = format!("{}/{}", object::text(target, &["kind"]), object::text(target, &["name"]));
-        let min = spec["minReplicas"].as_i64().unwrap_or(1);
-        vec![
-            json!(object::name(object)),
-            json!(reference),
-            json!(min),
-            spec["maxReplicas"].clone(),
-            json!(number(&status["currentReplicas"])),
-            age(object),
-        ]
     }
 }

@@ -1,8 +1,9 @@
 //! Every built-in kind, one row each, in the order of discovery.
 
+use crate::extension::{admission, api_service, crd, flow};
 use crate::row::{Kind, Served, Subresource, Text, Verb};
 use crate::strategy::{Plain, Strategy};
-use crate::{apps, core, others};
+use crate::{address, apps, autoscaler, core, csr, device, others, quota, revision, storage, template};
 use std::sync::{Arc, LazyLock};
 
 /// A subresource in the table: name, kind where it is another one (group, version, kind), verbs.
@@ -170,7 +171,10 @@ const CSR_SUBS: &[Sub] = &[("approval", None, Verb::GET_PATCH_UPDATE), STATUS];
 
 const TABLE: &[Row] = &[
     ns("", "v1", "Binding", "bindings").verbs(Verb::CREATE),
-    cl("", "v1", "ComponentStatus", "componentstatuses").short(&["cs"]).verbs(READ),
+    cl("", "v1", "ComponentStatus", "componentstatuses")
+        .with(|| Arc::new(template::COMPONENT_STATUS))
+        .short(&["cs"])
+        .verbs(READ),
     ns("", "v1", "ConfigMap", "configmaps").short(&["cm"]).upsert().with(|| Arc::new(core::ConfigMap)),
     ns("", "v1", "Endpoints", "endpoints")
         .short(&["ep"])
@@ -178,7 +182,7 @@ const TABLE: &[Row] = &[
         .upsert()
         .with(|| Arc::new(core::Endpoints)),
     ns("", "v1", "Event", "events").short(&["ev"]).fields(EVENT_FIELDS).upsert().with(|| Arc::new(core::Event)),
-    ns("", "v1", "LimitRange", "limitranges").short(&["limits"]).upsert(),
+    ns("", "v1", "LimitRange", "limitranges").with(|| Arc::new(quota::LIMIT_RANGE)).short(&["limits"]).upsert(),
     cl("", "v1", "Namespace", "namespaces")
         .short(&["ns"])
         .subs(&[("finalize", None, UPDATE), STATUS])
@@ -202,7 +206,7 @@ const TABLE: &[Row] = &[
         .fields(POD_FIELDS)
         .counted()
         .with(|| Arc::new(core::Pod)),
-    ns("", "v1", "PodTemplate", "podtemplates").upsert(),
+    ns("", "v1", "PodTemplate", "podtemplates").with(|| Arc::new(template::POD_TEMPLATE)).upsert(),
     ns("", "v1", "ReplicationController", "replicationcontrollers")
         .short(&["rc"])
         .categories(ALL)
@@ -211,7 +215,7 @@ const TABLE: &[Row] = &[
         .at("controllers")
         .counted()
         .with(|| Arc::new(apps::ReplicationController)),
-    ns("", "v1", "ResourceQuota", "resourcequotas").short(&["quota"]).status().upsert(),
+    ns("", "v1", "ResourceQuota", "resourcequotas").with(|| Arc::new(quota::QUOTA)).short(&["quota"]).status().upsert(),
     ns("", "v1", "Secret", "secrets").fields(&["type"]).upsert().with(|| Arc::new(core::Secret)),
     ns("", "v1", "ServiceAccount", "serviceaccounts")
         .short(&["sa"])
@@ -226,10 +230,11 @@ const TABLE: &[Row] = &[
         .upsert()
         .with(|| Arc::new(core::Service)),
     cl("apiregistration.k8s.io", "v1", "APIService", "apiservices")
+        .with(|| Arc::new(api_service::STRATEGY))
         .categories(EXTENSIONS)
         .status()
         .at("apiregistration.k8s.io/apiservices"),
-    ns("apps", "v1", "ControllerRevision", "controllerrevisions"),
+    ns("apps", "v1", "ControllerRevision", "controllerrevisions").with(|| Arc::new(revision::STRATEGY)),
     ns("apps", "v1", "DaemonSet", "daemonsets")
         .short(&["ds"])
         .categories(ALL)
@@ -263,6 +268,7 @@ const TABLE: &[Row] = &[
     cl(AUTHZ, "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews").verbs(Verb::CREATE),
     cl(AUTHZ, "v1", "SubjectAccessReview", "subjectaccessreviews").verbs(Verb::CREATE),
     ns("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+        .with(|| Arc::new(autoscaler::V2))
         .short(&["hpa"])
         .categories(ALL)
         .status(),
@@ -271,7 +277,7 @@ const TABLE: &[Row] = &[
         .categories(ALL)
         .status()
         .stored_as("v2")
-        .with(|| Arc::new(others::AutoscalerV1)),
+        .with(|| Arc::new(autoscaler::V1)),
     ns("batch", "v1", "CronJob", "cronjobs")
         .short(&["cj"])
         .categories(ALL)
@@ -285,6 +291,7 @@ const TABLE: &[Row] = &[
         .counted()
         .with(|| Arc::new(others::Job)),
     cl(CERTS, "v1", "CertificateSigningRequest", "certificatesigningrequests")
+        .with(|| Arc::new(csr::STRATEGY))
         .short(&["csr"])
         .subs(CSR_SUBS)
         .fields(&["spec.signerName"]),
@@ -297,12 +304,12 @@ const TABLE: &[Row] = &[
         .counted()
         .with(|| Arc::new(others::Ingress)),
     cl(NET, "v1", "IngressClass", "ingressclasses").counted().with(|| Arc::new(others::IngressClass)),
-    cl(NET, "v1", "IPAddress", "ipaddresses").short(&["ip"]),
+    cl(NET, "v1", "IPAddress", "ipaddresses").with(|| Arc::new(address::IP)).short(&["ip"]),
     ns(NET, "v1", "NetworkPolicy", "networkpolicies")
         .short(&["netpol"])
         .counted()
         .with(|| Arc::new(others::NetworkPolicy)),
-    cl(NET, "v1", "ServiceCIDR", "servicecidrs").status(),
+    cl(NET, "v1", "ServiceCIDR", "servicecidrs").with(|| Arc::new(address::CIDR)).status(),
     ns("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
         .short(&["pdb"])
         .status()
@@ -312,26 +319,39 @@ const TABLE: &[Row] = &[
     cl(RBAC, "v1", "ClusterRole", "clusterroles").upsert().with(|| Arc::new(others::ClusterRole)),
     ns(RBAC, "v1", "RoleBinding", "rolebindings").upsert().with(|| Arc::new(others::Binding)),
     ns(RBAC, "v1", "Role", "roles").upsert().with(|| Arc::new(others::Role)),
-    cl(STORAGE, "v1", "CSIDriver", "csidrivers"),
-    cl(STORAGE, "v1", "CSINode", "csinodes"),
-    ns(STORAGE, "v1", "CSIStorageCapacity", "csistoragecapacities"),
+    cl(STORAGE, "v1", "CSIDriver", "csidrivers").with(|| Arc::new(storage::DRIVER)),
+    cl(STORAGE, "v1", "CSINode", "csinodes").with(|| Arc::new(storage::NODE)),
+    ns(STORAGE, "v1", "CSIStorageCapacity", "csistoragecapacities").with(|| Arc::new(storage::CAPACITY)),
     cl(STORAGE, "v1", "StorageClass", "storageclasses").short(&["sc"]).with(|| Arc::new(others::StorageClass)),
-    cl(STORAGE, "v1", "VolumeAttachment", "volumeattachments").status(),
-    cl(STORAGE, "v1", "VolumeAttributesClass", "volumeattributesclasses").short(&["vac"]),
+    cl(STORAGE, "v1", "VolumeAttachment", "volumeattachments").with(|| Arc::new(storage::ATTACHMENT)).status(),
+    cl(STORAGE, "v1", "VolumeAttributesClass", "volumeattributesclasses")
+        .with(|| Arc::new(storage::ATTRIBUTES))
+        .short(&["vac"]),
     cl(ADMISSION, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations")
+        .with(|| Arc::new(admission::MUTATING))
         .categories(EXTENSIONS)
         .counted(),
     cl(ADMISSION, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies")
+        .with(|| Arc::new(admission::POLICY))
         .categories(EXTENSIONS)
         .status()
         .counted(),
-    cl(ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings").categories(EXTENSIONS),
+    cl(ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
+        .with(|| Arc::new(admission::BINDING))
+        .categories(EXTENSIONS),
     cl(ADMISSION, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
+        .with(|| Arc::new(admission::VALIDATING))
         .categories(EXTENSIONS)
         .counted(),
-    cl(ADMISSION, "v1", "MutatingAdmissionPolicy", "mutatingadmissionpolicies").categories(EXTENSIONS).counted(),
-    cl(ADMISSION, "v1", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings").categories(EXTENSIONS),
+    cl(ADMISSION, "v1", "MutatingAdmissionPolicy", "mutatingadmissionpolicies")
+        .with(|| Arc::new(admission::MUTATING_POLICY))
+        .categories(EXTENSIONS)
+        .counted(),
+    cl(ADMISSION, "v1", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings")
+        .with(|| Arc::new(admission::BINDING))
+        .categories(EXTENSIONS),
     cl("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions")
+        .with(|| Arc::new(crd::STRATEGY))
         .short(&["crd", "crds"])
         .categories(EXTENSIONS)
         .status()
@@ -342,12 +362,17 @@ const TABLE: &[Row] = &[
     ns(COORD, "v1beta1", "LeaseCandidate", "leasecandidates").opt_in(),
     cl("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses").with(|| Arc::new(others::RuntimeClass)),
     ns("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").counted().with(|| Arc::new(core::EndpointSlice)),
-    cl(FLOW, "v1", "FlowSchema", "flowschemas").status().counted(),
-    cl(FLOW, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations").status().counted(),
+    cl(FLOW, "v1", "FlowSchema", "flowschemas").with(|| Arc::new(flow::SCHEMA)).status().counted(),
+    cl(FLOW, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations")
+        .with(|| Arc::new(flow::LEVEL))
+        .status()
+        .counted(),
     cl(DRA, "v1", "DeviceClass", "deviceclasses"),
-    ns(DRA, "v1", "ResourceClaim", "resourceclaims").status(),
-    ns(DRA, "v1", "ResourceClaimTemplate", "resourceclaimtemplates"),
-    cl(DRA, "v1", "ResourceSlice", "resourceslices").fields(&["spec.nodeName", "spec.driver"]),
+    ns(DRA, "v1", "ResourceClaim", "resourceclaims").with(|| Arc::new(device::CLAIM)).status(),
+    ns(DRA, "v1", "ResourceClaimTemplate", "resourceclaimtemplates").with(|| Arc::new(device::TEMPLATE)),
+    cl(DRA, "v1", "ResourceSlice", "resourceslices")
+        .with(|| Arc::new(device::SLICE))
+        .fields(&["spec.nodeName", "spec.driver"]),
     cl(DRA, "v1", "DeviceTaintRule", "devicetaintrules").status().opt_in(),
     cl("internal.apiserver.k8s.io", "v1alpha1", "StorageVersion", "storageversions").status().opt_in(),
     cl("storagemigration.k8s.io", "v1", "StorageVersionMigration", "storageversionmigrations").status().opt_in(),
@@ -396,7 +421,26 @@ fn build(row: &Row) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn rows_have_a_cell_for_every_column_and_defaults_that_hold() {
+        let objects = [json!({}), json!({"metadata": {"name": "x"}, "spec": {}, "status": {}})];
+        for kind in all() {
+            for object in &objects {
+                let cells = kind.strategy.cells(object).len();
+                assert_eq!(cells, kind.strategy.columns().len(), "{kind:?}");
+            }
+            let mut once = objects[1].clone();
+            kind.strategy.default(&mut once);
+            let mut twice = once.clone();
+            kind.strategy.default(&mut twice);
+            assert_eq!(once, twice, "{kind:?}");
+            kind.strategy.validate(&once);
+            kind.strategy.validate_update(&once, &twice);
+        }
+    }
 
     #[test]
     fn each_row_is_a_type_of_the_api_and_stands_once() {

@@ -1,0 +1,98 @@
+//! CertificateSigningRequests.
+
+use crate::print;
+use crate::read::{int, items, text};
+use crate::rules::Rules;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ironclad_api::table::{self, Cells, Column};
+use ironclad_api::{ErrorList, FieldError, Path};
+use serde_json::{Value, json};
+use x509_parser::prelude::{FromDer, X509CertificationRequest};
+
+pub(crate) const STRATEGY: Rules = Rules::new()
+    .on_update(|new, old| new["spec"] = old["spec"].clone())
+    .checks(validate)
+    .checks_update(|_, _| ErrorList::new())
+    .named(ironclad_api::names::path_segment)
+    .prints(
+        const {
+            &[
+                Column::object_name(),
+                Column::age(),
+                Column::text("SignerName", "Who is to sign."),
+                Column::text("Requestor", "Who asks."),
+                Column::text("RequestedDuration", "How long the certificate is to be valid."),
+                Column::text("Condition", "What became of the request."),
+            ]
+        },
+        cells,
+    );
+
+fn validate(o: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let at = Path::new("spec");
+    let request = text(o, &["spec", "request"]);
+    if let Err(why) = check_request(request) {
+        errors.push(FieldError::invalid(&at.child("request"), &json!(request), why));
+    }
+    if items(o, &["spec", "usages"]).is_empty() {
+        errors.push(FieldError::required(&at.child("usages"), ""));
+    }
+    let signer = text(o, &["spec", "signerName"]);
+    if signer.is_empty() {
+        errors.push(FieldError::required(&at.child("signerName"), ""));
+    } else if !signer.contains('/') {
+        let detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+        errors.push(FieldError::invalid_str(&at.child("signerName"), signer, detail));
+    }
+    if let Some(n) = int(o, &["spec", "expirationSeconds"])
+        && n < 600
+    {
+        let detail = "may not specify a duration less than 600 seconds (10 minutes)";
+        errors.push(FieldError::invalid(&at.child("expirationSeconds"), &json!(n), detail));
+    }
+    errors
+}
+
+fn check_request(encoded: &str) -> Result<(), String> {
+    const NO_PEM: &str = "PEM block type must be CERTIFICATE REQUEST";
+    let bytes = STANDARD.decode(encoded).map_err(|e| e.to_string())?;
+    let block = pem::parse(&bytes).map_err(|_| NO_PEM.to_owned())?;
+    if block.tag() != "CERTIFICATE REQUEST" {
+        return Err(NO_PEM.to_owned());
+    }
+    X509CertificationRequest::from_der(block.contents()).map(|_| ()).map_err(|e| e.to_string())
+}
+
+fn condition(o: &Value) -> String {
+    let conditions = items(o, &["status", "conditions"]);
+    let has = |kind: &str| conditions.iter().any(|c| text(c, &["type"]) == kind);
+    let mut shown = if has("Denied") {
+        "Denied"
+    } else if has("Approved") {
+        "Approved"
+    } else {
+        "Pending"
+    }
+    .to_owned();
+    if has("Failed") {
+        shown.push_str(",Failed");
+    }
+    if !text(o, &["status", "certificate"]).is_empty() {
+        shown.push_str(",Issued");
+    }
+    shown
+}
+
+fn cells(o: &Value) -> Cells {
+    let duration = int(o, &["spec", "expirationSeconds"]).map(ironclad_api::time::human_duration);
+    vec![
+        print::name(o),
+        table::age(o),
+        print::or_none(o, &["spec", "signerName"]),
+        json!(text(o, &["spec", "username"])),
+        json!(duration.unwrap_or_else(|| print::NONE.to_owned())),
+        json!(condition(o)),
+    ]
+}

@@ -1,0 +1,47 @@
+//! ControllerRevisions.
+
+use crate::print;
+use crate::read::{count, flag, items, text};
+use crate::rules::Rules;
+use ironclad_api::table::{self, Cells, Column};
+use ironclad_api::{ErrorList, FieldError, Path};
+use serde_json::{Value, json};
+
+pub(crate) const STRATEGY: Rules = Rules::new()
+    .checks(validate)
+    .checks_update(|new, old| {
+        let mut errors = validate(new);
+        if new["data"] != old["data"] {
+            errors.push(FieldError::invalid(&Path::new("data"), &new["data"], "field is immutable"));
+        }
+        errors
+    })
+    .prints(
+        const {
+            &[
+                Column::object_name(),
+                Column::text("Controller", "Controller of the object"),
+                Column::text("Revision", "The number of the state."),
+                Column::age(),
+            ]
+        },
+        cells,
+    );
+
+fn validate(o: &Value) -> ErrorList {
+    let revision = count(o, &["revision"]);
+    if revision >= 0 {
+        return ErrorList::new();
+    }
+    vec![FieldError::invalid(&Path::new("revision"), &json!(revision), "must be greater than or equal to 0")]
+}
+
+fn cells(o: &Value) -> Cells {
+    let owner = items(o, &["metadata", "ownerReferences"]).iter().find(|r| flag(r, &["controller"]));
+    let controller = owner.map_or(print::NONE.to_owned(), |r| {
+        let kind = text(r, &["kind"]).to_lowercase();
+        let group = text(r, &["apiVersion"]).split_once('/').map(|(g, _)| format!(".{g}")).unwrap_or_default();
+        format!("{kind}{group}/{}", text(r, &["name"]))
+    });
+    vec![print::name(o), json!(controller), json!(count(o, &["revision"]).to_string()), table::age(o)]
+}

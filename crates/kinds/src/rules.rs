@@ -1,0 +1,108 @@
+//! A strategy as data: one function for each thing that is particular to a kind, the usual one where nothing is.
+
+use crate::Strategy;
+use ironclad_api::table::{self, Cells, Column};
+use ironclad_api::{ErrorList, names, object};
+use serde_json::{Value, json};
+
+/// The functions that make up a kind's strategy; see [`Strategy`] for what each is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules {
+    default: fn(&mut Value),
+    create: fn(&mut Value),
+    update: fn(&mut Value, &Value),
+    validate: fn(&Value) -> ErrorList,
+    validate_update: Option<fn(&Value, &Value) -> ErrorList>,
+    name: fn(&str) -> Vec<String>,
+    columns: &'static [Column],
+    cells: fn(&Value) -> Cells,
+    convert: fn(Value, &str) -> Value,
+}
+
+const NAME_AND_AGE: &[Column] = &[Column::object_name(), Column::age()];
+
+fn name_and_age(object: &Value) -> Cells {
+    vec![json!(object::name(object)), table::age(object)]
+}
+
+/// The form of a function that a strategy consists of, for [`Rules`]' setters.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $setter:ident => $field:ident : $type:ty),* $(,)?) => {
+        $($(#[$doc])* pub(crate) const fn $setter(mut self, f: $type) -> Self { self.$field = f; self })*
+    };
+}
+
+impl Rules {
+    /// A kind with nothing particular.
+    pub(crate) const fn new() -> Self {
+        Self {
+            default: |_| {},
+            create: |_| {},
+            update: |_, _| {},
+            validate: |_| ErrorList::new(),
+            validate_update: None,
+            name: names::dns1123_subdomain,
+            columns: NAME_AND_AGE,
+            cells: name_and_age,
+            convert: |object, _| object,
+        }
+    }
+
+    setters! {
+        /// Fills in defaults.
+        defaults => default: fn(&mut Value),
+        /// Readies a new object.
+        on_create => create: fn(&mut Value),
+        /// Readies an update.
+        on_update => update: fn(&mut Value, &Value),
+        /// Checks a new object.
+        checks => validate: fn(&Value) -> ErrorList,
+        /// Checks a name.
+        named => name: fn(&str) -> Vec<String>,
+        /// Converts from this row's version.
+        converts => convert: fn(Value, &str) -> Value,
+    }
+
+    /// Checks an update.
+    pub(crate) const fn checks_update(mut self, f: fn(&Value, &Value) -> ErrorList) -> Self {
+        self.validate_update = Some(f);
+        self
+    }
+
+    /// Prints with these columns and cells.
+    pub(crate) const fn prints(mut self, columns: &'static [Column], cells: fn(&Value) -> Cells) -> Self {
+        self.columns = columns;
+        self.cells = cells;
+        self
+    }
+}
+
+impl Strategy for Rules {
+    fn default(&self, object: &mut Value) {
+        (self.default)(object);
+    }
+    fn prepare_create(&self, new: &mut Value) {
+        (self.create)(new);
+    }
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        (self.update)(new, old);
+    }
+    fn validate(&self, object: &Value) -> ErrorList {
+        (self.validate)(object)
+    }
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        self.validate_update.map_or_else(|| (self.validate)(new), |f| f(new, old))
+    }
+    fn validate_name(&self, name: &str) -> Vec<String> {
+        (self.name)(name)
+    }
+    fn columns(&self) -> &[Column] {
+        self.columns
+    }
+    fn cells(&self, object: &Value) -> Cells {
+        (self.cells)(object)
+    }
+    fn convert(&self, object: Value, version: &str) -> Value {
+        (self.convert)(object, version)
+    }
+}
