@@ -2,6 +2,10 @@
 //!
 //! A rule is `verbs | groups | resources`, or `verbs | urls` for paths; `*` in a list is everything.
 
+mod reconcile;
+
+pub use reconcile::reconciled;
+
 use crate::ResourceRule;
 use serde_json::{Value, json};
 
@@ -13,7 +17,7 @@ const ALL: &str = "create,delete,deletecollection,get,list,patch,update,watch";
 const MANAGED: &[(&str, &str)] = &[
     (
         "",
-        "configmaps,events,persistentvolumeclaims,pods,pods/attach,pods/exec,pods/portforward,pods/proxy,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy,endpoints",
+        "configmaps,events,persistentvolumeclaims,pods,pods/attach,pods/exec,pods/portforward,pods/proxy,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy",
     ),
     (
         "apps",
@@ -194,6 +198,28 @@ const BINDINGS: &[(&str, &str, &[&str])] = &[
     ("system:ironclad-kubelet-client", "system:kubelet-api-admin", &["User:kube-apiserver-kubelet-client"]),
 ];
 
+/// Roles of a namespace: namespace, name, rules (with a fourth part for object names) and subjects.
+const NAMESPACED: &[(&str, &str, &[&str], &[&str])] = &[
+    (
+        "kube-system",
+        "extension-apiserver-authentication-reader",
+        &["get,list,watch||configmaps|extension-apiserver-authentication"],
+        &["User:system:kube-controller-manager", "User:system:kube-scheduler"],
+    ),
+    (
+        "kube-system",
+        "system::leader-locking-kube-controller-manager",
+        &["watch||configmaps", "get,update||configmaps|kube-controller-manager"],
+        &["User:system:kube-controller-manager"],
+    ),
+    (
+        "kube-system",
+        "system::leader-locking-kube-scheduler",
+        &["watch||configmaps", "get,update||configmaps|kube-scheduler"],
+        &["User:system:kube-scheduler"],
+    ),
+];
+
 /// Priority classes: name, value, description.
 const PRIORITIES: &[(&str, i64, &str)] = &[
     (
@@ -222,12 +248,21 @@ fn parse(rule: &str) -> ResourceRule {
             resources: list(resources),
             ..ResourceRule::default()
         },
+        [verbs, groups, resources, names] => ResourceRule {
+            verbs: list(verbs),
+            api_groups: list(groups),
+            resources: list(resources),
+            resource_names: list(names),
+            ..ResourceRule::default()
+        },
         _ => ResourceRule::default(),
     }
 }
 
 fn rule_value(rule: &ResourceRule) -> Value {
-    if rule.non_resource_urls.is_empty() {
+    if !rule.resource_names.is_empty() {
+        json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources, "resourceNames": rule.resource_names})
+    } else if rule.non_resource_urls.is_empty() {
         json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources})
     } else {
         json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls})
@@ -258,11 +293,20 @@ pub fn objects() -> Vec<(&'static str, &'static str, Value)> {
     for (name, rules, labels) in user_roles() {
         out.push((RBAC, "clusterroles", json!({"metadata": metadata(name, labels), "rules": rules})));
     }
+    let subject = |s: &&str| {
+        let (kind, name) = s.split_once(':').unwrap_or(("User", s));
+        json!({"kind": kind, "name": name, "apiGroup": RBAC})
+    };
+    for (namespace, name, rules, subjects) in NAMESPACED {
+        let rules: Vec<Value> = rules.iter().map(|r| rule_value(&parse(r))).collect();
+        let subjects: Vec<Value> = subjects.iter().map(subject).collect();
+        let mut metadata = metadata(name, &[]);
+        metadata["namespace"] = json!(namespace);
+        let role = json!({"apiGroup": RBAC, "kind": "Role", "name": name});
+        out.push((RBAC, "roles", json!({"metadata": metadata, "rules": rules})));
+        out.push((RBAC, "rolebindings", json!({"metadata": metadata, "roleRef": role, "subjects": subjects})));
+    }
     for (name, role, subjects) in BINDINGS {
-        let subject = |s: &&str| {
-            let (kind, name) = s.split_once(':').unwrap_or(("User", s));
-            json!({"kind": kind, "name": name, "apiGroup": RBAC})
-        };
         let subjects: Vec<Value> = subjects.iter().map(subject).collect();
         let role = json!({"apiGroup": RBAC, "kind": "ClusterRole", "name": role});
         out.push((

@@ -30,10 +30,23 @@ impl Inner {
             kind.strategy.prepare_create(&mut object);
         }
         let change = Change::Put { value: encode::template(&object), ttl: None };
-        match self.registry.store.commit(vec![Op { key: key.into(), expect: Expect::Absent, change }]).await {
+        match self.registry.store.commit(vec![Op { key: key.as_str().into(), expect: Expect::Absent, change }]).await {
+            Err(ironclad_store::Error::Conflict { .. }) if group == "rbac.authorization.k8s.io" => {
+                self.reconcile(&key, &object).await
+            }
             Ok(_) | Err(ironclad_store::Error::Conflict { .. }) => Ok(()),
             Err(error) => Err(registry::store_error(&error)),
         }
+    }
+
+    /// Gives a part of the bootstrap policy that is there already what it lacks.
+    async fn reconcile(&self, key: &str, wanted: &Value) -> Result<(), ApiError> {
+        let Some(entry) = self.registry.entry(key).await? else { return Ok(()) };
+        let stored = encode::decode(entry.value.bytes());
+        let Some(whole) = ironclad_auth::bootstrap::reconciled(&stored, wanted) else { return Ok(()) };
+        let change = Change::Put { value: encode::template(&whole), ttl: None };
+        let op = Op { key: key.into(), expect: Expect::Modified(entry.modified), change };
+        self.registry.store.commit(vec![op]).await.map(drop).map_err(|e| registry::store_error(&e))
     }
 
     pub(crate) async fn bootstrap(&self, advertise: Ipv4Addr, port: u16, service_ip: Ipv4Addr) -> Result<(), ApiError> {
