@@ -199,3 +199,11 @@ fn one_endpoint_changes_fast_among_many_services() {
         assert!(nft_list().contains("10.244.0.4"));
     });
 }
+
+#[test]
+fn the_proxy_can_be_spawned() {
+    use ironclad_network::proxy;
+    type Run<F> = fn(ironclad_client::Informers, proxy::Config, tokio_util::sync::CancellationToken) -> F;
+    fn spawnable<F: Future + Send + 'static>(_: Run<F>) {}
+    spawnable(proxy::run);
+}
