@@ -1,4 +1,4 @@
-//! Everything that talks to the API server: controllers, scheduler, kubelet, network.
+//! Everything that talks to the API server: controllers, scheduler, kubelet, Services, DNS.
 
 use super::api::{Api, VERSION};
 use crate::cluster::Cluster;
@@ -7,6 +7,7 @@ use crate::node;
 use crate::steps::Steps;
 use ironclad_auth::pki::Subject;
 use ironclad_client::Informers;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -38,9 +39,10 @@ pub(crate) async fn start(
         return Err(Failure::new(Id::NotReady, "the node does not become ready", help));
     }
     step.done(format!("Node {} ready", cluster.node_name));
-    let step = steps.begin("Starting Services");
+    let step = steps.begin("Starting Services and DNS");
     proxy(cluster, api, token, &mut parts);
-    step.done("Services ready");
+    dns(cluster, api, token, &mut parts);
+    step.done("Services and DNS ready");
     Ok(parts)
 }
 
@@ -73,6 +75,25 @@ fn proxy(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut Jo
     parts.spawn(async move {
         if let Err(error) = ironclad_network::proxy::run(informers, config, token).await {
             tracing::error!(%error, "Services are not kept any more");
+        }
+    });
+}
+
+fn dns(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {
+    let client = api.client("system:ironclad-dns", &[]);
+    let informers = Informers::new(client, token.clone());
+    let config = ironclad_dns::Config {
+        listen: SocketAddr::new(cluster.node_ip.into(), cluster.dns_port),
+        metrics: None,
+        domain: "cluster.local".to_owned(),
+        cluster_ip: cluster.service_ip(10).into(),
+        node_name: cluster.node_name.clone(),
+        resolv_conf: "/etc/resolv.conf".into(),
+    };
+    let token = token.clone();
+    parts.spawn(async move {
+        if let Err(error) = ironclad_dns::run(informers, config, token).await {
+            tracing::error!(%error, "names are not answered any more");
         }
     });
 }
