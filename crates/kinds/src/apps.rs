@@ -3,7 +3,7 @@
 use crate::Strategy;
 use crate::common::cells::{containers, map, number, selector};
 use crate::common::selector::validate_workload;
-use crate::common::{pod_defaults, pod_spec};
+use crate::common::{pod_defaults, pod_rules};
 use ironclad_api::object::{self, default_to, entry_of};
 use ironclad_api::table::{Cells, Column, age};
 use ironclad_api::{ErrorList, FieldError, Path};
@@ -37,7 +37,7 @@ fn workload(object: &Value, kind: &str) -> ErrorList {
         &spec["template"]["metadata"]["labels"],
         &template.child("metadata").child("labels"),
     ));
-    errors.extend(pod_spec::validate(&spec["template"]["spec"], &template.child("spec")));
+    errors.extend(pod_rules::template_spec(&spec["template"]["spec"], &template.child("spec")));
     let policy = &spec["template"]["spec"]["restartPolicy"];
     if policy != "Always" && !policy.is_null() {
         errors.push(FieldError::not_supported(&template.child("spec").child("restartPolicy"), policy, &["Always"]));
@@ -259,7 +259,10 @@ impl Strategy for ReplicationController {
         if object["spec"]["selector"].as_object().is_none_or(Map::is_empty) {
             errors.push(FieldError::required(&path.child("selector"), ""));
         }
-        errors.extend(pod_spec::validate(&object["spec"]["template"]["spec"], &path.child("template").child("spec")));
+        errors.extend(pod_rules::template_spec(
+            &object["spec"]["template"]["spec"],
+            &path.child("template").child("spec"),
+        ));
         errors
     }
 

@@ -7,6 +7,7 @@ mod namespace;
 mod node;
 mod pod;
 mod pod_table;
+mod pod_update;
 mod service;
 
 pub(crate) use config::{ConfigMap, Secret, ServiceAccount};

@@ -27,6 +27,10 @@ pub trait Strategy: Send + Sync + 'static {
     /// Readies an update through `status`. The generic registry has put everything but `status` and metadata back.
     fn prepare_status_update(&self, _new: &mut Value, _old: &Value) {}
 
+    /// Readies an update through another subresource that carries the whole object, such as `resize`: puts back what
+    /// that door does not change.
+    fn prepare_subresource(&self, _subresource: &str, _new: &mut Value, _old: &Value) {}
+
     /// What is wrong with a new object, metadata apart.
     fn validate(&self, _object: &Value) -> ErrorList {
         ErrorList::new()
@@ -40,6 +44,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// What is wrong with a change through `status`.
     fn validate_status_update(&self, _new: &Value, _old: &Value) -> ErrorList {
         ErrorList::new()
+    }
+
+    /// What is wrong with a change through another subresource.
+    fn validate_subresource(&self, _subresource: &str, new: &Value, _old: &Value) -> ErrorList {
+        self.validate(new)
     }
 
     /// Warnings for the client (`Warning: ...`) about an object that is accepted.

@@ -1,4 +1,4 @@
-//! The kubelet's HTTPS API: logs, exec, attach, health. Only clients with a certificate of the cluster get in.
+//! The kubelet's HTTPS API: logs, exec, attach, port forward, health. Only clients with a certificate of the cluster get in.
 
 use crate::{Config, container, streams};
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use ironclad_cri::ContainerStatus;
+use ironclad_cri::{ContainerStatus, SandboxState, SandboxStatus};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -86,7 +86,10 @@ async fn answer(config: &Config, request: Request<Incoming>, trusted: bool) -> R
                 None => text(StatusCode::NOT_FOUND, format!("container not found ({container:?})")),
             }
         }
-        (_, ["portForward", ..]) => text(StatusCode::NOT_IMPLEMENTED, "port forwarding is not supported yet"),
+        (_, ["portForward", namespace, pod]) => match sandbox(config, namespace, pod).await {
+            Some(sandbox) => streams::forward(config, request, sandbox),
+            None => text(StatusCode::NOT_FOUND, "pod does not exist"),
+        },
         _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
     }
 }
@@ -133,4 +136,12 @@ async fn find(config: &Config, namespace: &str, pod: &str, name: &str, running: 
     };
     let fits = |c: &ContainerStatus| !running || c.state == ironclad_cri::ContainerState::Running;
     all.into_iter().filter(|c| mine(c) && fits(c)).max_by_key(|c| c.created_at)
+}
+
+/// The sandbox in which a pod runs now.
+async fn sandbox(config: &Config, namespace: &str, pod: &str) -> Option<SandboxStatus> {
+    let all = config.runtime.list_pod_sandboxes(None).await.ok()?;
+    let mine =
+        |s: &SandboxStatus| s.config.namespace == namespace && s.config.name == pod && s.state == SandboxState::Ready;
+    all.into_iter().filter(mine).max_by_key(|s| s.created_at)
 }

@@ -1,36 +1,27 @@
-//! Exec and attach over WebSocket: the protocols `v5.channel.k8s.io` and `v4.channel.k8s.io`.
-//!
-//! Each message begins with the number of its channel: 0 standard input, 1 output, 2 errors, 3 how it ended, 4 the
-//! terminal's size; with version 5, 255 closes the channel named in the next byte.
+//! Exec, attach and port forward: what comes over an upgraded connection meets the runtime's streams.
 
 use crate::Config;
 use crate::server::{Body, Query, text};
-use bytes::Bytes;
-use futures::stream::SplitStream;
-use futures::{SinkExt, StreamExt};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use ironclad_cri::{ContainerStatus, ExecRequest, Session, StreamOptions, TerminalSize};
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use ironclad_cri::{ContainerStatus, ExecRequest, Runtime, SandboxStatus, Session, StreamOptions, TerminalSize};
+use ironclad_streaming::{Error, Forward, PortForward, RemoteCommand, Wanted, exit_status, failure_status};
+use serde_json::Value;
+use std::future::Future;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::task::JoinSet;
 
-const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
-const ERROR: u8 = 3;
-const RESIZE: u8 = 4;
-const CLOSE: u8 = 255;
+fn refused(error: &Error) -> Response<Body> {
+    text(error.status(), error.to_string())
+}
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+fn switching(response: Response<()>) -> Response<Body> {
+    let (parts, ()) = response.into_parts();
+    let mut response = text(StatusCode::SWITCHING_PROTOCOLS, "");
+    *response.headers_mut() = parts.headers;
+    response
+}
 
 /// Answers a request for the streams of a container.
 pub(crate) fn upgrade(
@@ -40,161 +31,154 @@ pub(crate) fn upgrade(
     status: &ContainerStatus,
     query: &Query,
 ) -> Response<Body> {
-    let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-    if !header("upgrade").eq_ignore_ascii_case("websocket") {
-        return text(
-            StatusCode::BAD_REQUEST,
-            "only WebSocket connections are supported yet: use a client of Kubernetes 1.30 or newer",
-        );
-    }
-    let offered = header("sec-websocket-protocol");
-    let chosen = PROTOCOLS.into_iter().find(|p| offered.split(',').any(|o| o.trim() == *p));
-    let Some(protocol) = chosen else {
-        return text(
-            StatusCode::FORBIDDEN,
-            format!("unable to negotiate protocol: client supports {offered:?}, server supports {PROTOCOLS:?}"),
-        );
-    };
-    let accept = derive_accept_key(header("sec-websocket-key").as_bytes());
-    let flag = |key: &str| query.get(key).and_then(|v| v.first()).is_some_and(|v| v == "true" || v == "1");
-    let streams = StreamOptions {
-        stdin: flag("stdin"),
-        stdout: flag("stdout"),
-        stderr: flag("stderr") && !flag("tty"),
-        tty: flag("tty"),
-    };
     let command = query.get("command").cloned().unwrap_or_default();
     if door == "exec" && command.is_empty() {
         return text(StatusCode::BAD_REQUEST, "you must specify at least 1 container command");
     }
-    let upgraded = hyper::upgrade::on(&mut request);
+    let wanted = Wanted::from_query(request.uri().query().unwrap_or_default());
+    let negotiated = wanted.and_then(|wanted| {
+        ironclad_streaming::remote_command(&mut request, wanted).map(|(r, opening)| (wanted, r, opening))
+    });
+    let (wanted, response, opening) = match negotiated {
+        Ok(negotiated) => negotiated,
+        Err(error) => return refused(&error),
+    };
+    let streams = StreamOptions { stdin: wanted.stdin, stdout: wanted.stdout, stderr: wanted.stderr, tty: wanted.tty };
     let (runtime, id, exec) = (config.runtime.clone(), status.id.clone(), door == "exec");
     tokio::spawn(async move {
-        let io = match upgraded.await {
-            Ok(io) => TokioIo::new(io),
-            Err(error) => return tracing::debug!(%error, "an upgrade failed"),
-        };
-        let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
-        let session = match exec {
-            true => runtime.exec(&id, ExecRequest { command, streams }).await,
-            false => runtime.attach(&id, streams).await,
-        };
-        serve(socket, session).await;
+        let ended = serve(opening, async {
+            match exec {
+                true => runtime.exec(&id, ExecRequest { command, streams }).await,
+                false => runtime.attach(&id, streams).await,
+            }
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "the streams of a container ended early");
+        }
     });
-    let mut response = text(StatusCode::SWITCHING_PROTOCOLS, "");
-    let headers = response.headers_mut();
-    headers.remove(http::header::CONTENT_TYPE);
-    headers.insert("upgrade", HeaderValue::from_static("websocket"));
-    headers.insert("connection", HeaderValue::from_static("Upgrade"));
-    headers.insert("sec-websocket-protocol", HeaderValue::from_static(protocol));
-    if let Ok(accept) = HeaderValue::from_str(&accept) {
-        headers.insert("sec-websocket-accept", accept);
-    }
-    response
+    switching(response)
 }
 
-async fn serve(socket: Socket, session: ironclad_cri::Result<Session>) {
-    let (mut sink, source) = socket.split();
-    let (frames, mut outgoing) = mpsc::channel::<Vec<u8>>(32);
-    let writer = tokio::spawn(async move {
-        while let Some(frame) = outgoing.recv().await {
-            if sink.send(Message::Binary(Bytes::from(frame))).await.is_err() {
-                return;
-            }
-        }
-        let farewell = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-        // A client that is gone needs no farewell.
-        let _ = sink.send(Message::Close(Some(farewell))).await;
-    });
-    let ended = match session {
-        Ok(session) => run(source, session, &frames).await,
-        Err(error) => failure(&format!("{error}"), None),
+async fn serve(
+    opening: impl Future<Output = Result<RemoteCommand, Error>>,
+    starting: impl Future<Output = ironclad_cri::Result<Session>>,
+) -> Result<(), Error> {
+    let mut command = opening.await?;
+    let status = match starting.await {
+        Ok(session) => carry(&mut command, session).await?,
+        Err(error) => failure_status(&error.to_string()),
     };
-    let frame = [vec![ERROR], ended.to_string().into_bytes()].concat();
-    if frames.send(frame).await.is_ok() {
-        drop(frames);
-        if let Err(error) = writer.await {
-            tracing::debug!(%error, "a stream's writer failed");
-        }
+    command.finish(&status).await
+}
+
+/// Copies until one side ends, and ends the other side then.
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+    // That either side goes away is how streams end.
+    if let Err(error) = tokio::io::copy(&mut from, &mut to).await {
+        tracing::trace!(%error, "a stream ended");
+    }
+    if let Err(error) = to.shutdown().await {
+        tracing::trace!(%error, "a stream was closed already");
     }
 }
 
 /// Carries the streams both ways until the process has ended; returns how.
-async fn run(source: SplitStream<Socket>, session: Session, frames: &mpsc::Sender<Vec<u8>>) -> Value {
+async fn carry(command: &mut RemoteCommand, session: Session) -> Result<Value, Error> {
     let Session { stdin, stdout, stderr, resize, exit } = session;
-    let mut outputs = tokio::task::JoinSet::new();
-    for (channel, stream) in [(STDOUT, stdout), (STDERR, stderr)] {
-        let Some(mut stream) = stream else { continue };
-        let frames = frames.clone();
-        outputs.spawn(async move {
-            let mut buffer = vec![0; 32 * 1024];
-            while let Ok(n) = stream.read(&mut buffer).await {
-                if n == 0 || frames.send([&[channel], &buffer[..n]].concat()).await.is_err() {
+    // Dropped at the end of this function, and with it what still runs.
+    let (mut inputs, mut outputs) = (JoinSet::new(), JoinSet::new());
+    if let (Some(from), Some(to)) = (command.stdin.take(), stdin) {
+        inputs.spawn(copy(from, to));
+    }
+    if let (Some(mut from), Some(to)) = (command.resize.take(), resize) {
+        inputs.spawn(async move {
+            while let Some(size) = from.recv().await {
+                if to.send(TerminalSize { width: size.width, height: size.height }).await.is_err() {
                     return;
                 }
             }
         });
     }
-    let input = tokio::spawn(incoming(source, stdin, resize));
-    let outcome = exit.await;
-    // What the process wrote before its end must arrive before the news of it.
-    while outputs.join_next().await.is_some() {}
-    input.abort();
-    match outcome {
-        Ok(Ok(0)) => json!({"metadata": {}, "status": "Success"}),
-        Ok(Ok(code)) => failure(&format!("command terminated with non-zero exit code: exit status {code}"), Some(code)),
-        Ok(Err(error)) => failure(&error.to_string(), None),
-        Err(_) => failure("the streams were closed", None),
+    for (from, to) in [(stdout, command.stdout.take()), (stderr, command.stderr.take())] {
+        if let (Some(from), Some(to)) = (from, to) {
+            outputs.spawn(copy(from, to));
+        }
+    }
+    let process = async {
+        let outcome = exit.await;
+        // What the process wrote before its end must arrive before the news of it.
+        while outputs.join_next().await.is_some() {}
+        outcome
+    };
+    tokio::select! {
+        outcome = process => Ok(match outcome {
+            Ok(Ok(code)) => exit_status(code),
+            Ok(Err(error)) => failure_status(&error.to_string()),
+            Err(_) => failure_status("the streams were closed"),
+        }),
+        () = command.closed() => Err(Error::Closed),
     }
 }
 
-fn failure(message: &str, code: Option<i32>) -> Value {
-    let mut status = json!({"metadata": {}, "status": "Failure", "message": message});
-    match code {
-        Some(code) => {
-            status["reason"] = json!("NonZeroExitCode");
-            status["details"] = json!({"causes": [{"reason": "ExitCode", "message": code.to_string()}]});
-        }
-        None => {
-            status["reason"] = json!("InternalError");
-            status["code"] = json!(500);
-        }
-    }
-    status
-}
-
-async fn incoming(
-    mut source: SplitStream<Socket>,
-    stdin: Option<ironclad_cri::BoxWrite>,
-    resize: Option<mpsc::Sender<TerminalSize>>,
-) {
-    let mut stdin = stdin;
-    while let Some(Ok(message)) = source.next().await {
-        let bytes = match message {
-            Message::Binary(bytes) => bytes,
-            Message::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
-            Message::Close(_) => return,
-            _ => continue,
+/// Answers a request for connections to ports of a pod.
+pub(crate) fn forward(config: &Config, mut request: Request<Incoming>, sandbox: SandboxStatus) -> Response<Body> {
+    let (response, opening) = match ironclad_streaming::port_forward(&mut request) {
+        Ok(negotiated) => negotiated,
+        Err(error) => return refused(&error),
+    };
+    let runtime = config.runtime.clone();
+    tokio::spawn(async move {
+        let ended = match opening.await {
+            Ok(forwards) => connections(runtime, Arc::new(sandbox), forwards).await,
+            Err(error) => Err(error),
         };
-        match bytes.split_first() {
-            Some((&STDIN, data)) => {
-                if let Some(writer) = stdin.as_mut()
-                    && (writer.write_all(data).await.is_err() || writer.flush().await.is_err())
-                {
-                    stdin = None;
-                }
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a port forward ended");
+        }
+    });
+    switching(response)
+}
+
+async fn connections(
+    runtime: Arc<dyn Runtime>,
+    sandbox: Arc<SandboxStatus>,
+    mut forwards: PortForward,
+) -> Result<(), Error> {
+    let mut running = JoinSet::new();
+    let result = loop {
+        tokio::select! {
+            next = forwards.next() => match next {
+                Ok(Some(forward)) => drop(running.spawn(connection(runtime.clone(), sandbox.clone(), forward))),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            },
+            Some(_) = running.join_next() => {}
+        }
+    };
+    while running.join_next().await.is_some() {}
+    forwards.finish().await;
+    result
+}
+
+async fn connection(runtime: Arc<dyn Runtime>, sandbox: Arc<SandboxStatus>, forward: Forward) {
+    let Forward { port, read, write, mut error } = forward;
+    match runtime.port_forward(&sandbox.id, port).await {
+        Ok(stream) => {
+            let (from, to) = tokio::io::split(stream);
+            let (up, down) = (copy(read, to), copy(from, write));
+            tokio::pin!(up, down);
+            // A client that has sent everything still waits for the answer; after the answer nobody listens.
+            tokio::select! {
+                () = &mut down => {}
+                () = &mut up => down.await,
             }
-            Some((&CLOSE, [STDIN, ..])) => stdin = None,
-            Some((&RESIZE, data)) => {
-                let size: Value = serde_json::from_slice(data).unwrap_or_default();
-                let number = |key: &str| size[key].as_u64().map(|n| n as u16);
-                if let (Some(width), Some(height), Some(resize)) = (number("Width"), number("Height"), &resize)
-                    && resize.send(TerminalSize { width, height }).await.is_err()
-                {
-                    return;
-                }
+        }
+        Err(why) => {
+            let config = &sandbox.config;
+            let text = format!("error forwarding port {port} to pod {}, uid {}: {why}", config.name, config.uid);
+            if let Err(error) = error.write_all(text.as_bytes()).await {
+                tracing::debug!(%error, "nobody hears why a port could not be forwarded");
             }
-            _ => {}
         }
     }
 }

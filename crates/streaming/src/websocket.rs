@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -72,6 +73,11 @@ async fn socket<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> WebSocketStream<S> 
 
 fn ended(error: tungstenite::Error) -> Error {
     Box::new(error).into()
+}
+
+/// The end of a connection; clients take one without a code for a failure.
+fn farewell() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
 }
 
 /// A connection with channels. Its pipes are given out when it is made.
@@ -160,7 +166,7 @@ impl Channels {
             () = self.pumps.wait() => {}
             () = self.ended.cancelled() => return,
         }
-        if self.out.send(Message::Close(None)).await.is_ok() {
+        if self.out.send(farewell()).await.is_ok() {
             // A peer that does not answer is left after a while.
             drop(tokio::time::timeout(LINGER, self.ended.cancelled()).await);
         }
@@ -228,7 +234,7 @@ where
                 return;
             }
         }
-        if let Err(error) = sink.close().await {
+        if let Err(error) = sink.send(farewell()).await {
             tracing::debug!(%error, "a tunnel was closed by its client first");
         }
     });

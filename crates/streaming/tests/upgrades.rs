@@ -129,8 +129,13 @@ async fn exec_over_websocket_version_5_closes_stdin_by_a_message() {
     let mut socket = websocket("/exec?stdin=true&stdout=true", "v5.channel.k8s.io").await;
     socket.send(Message::binary(&b"\x00hello"[..])).await.unwrap();
     socket.send(Message::binary(&[255_u8, 0][..])).await.unwrap();
-    let (mut out, mut status) = (Vec::new(), Vec::new());
+    let (mut out, mut status, mut closed) = (Vec::new(), Vec::new(), false);
     while let Some(Ok(message)) = socket.next().await {
+        if let Message::Close(frame) = &message {
+            assert_eq!(frame.as_ref().map(|f| u16::from(f.code)), Some(1000));
+            closed = true;
+            continue;
+        }
         let data = message.into_data();
         match data.first() {
             Some(1) => out.extend_from_slice(&data[1..]),
@@ -138,6 +143,7 @@ async fn exec_over_websocket_version_5_closes_stdin_by_a_message() {
             _ => {}
         }
     }
+    assert!(closed);
     let status: Value = serde_json::from_slice(&status).unwrap();
     assert_eq!((out.as_slice(), &status["reason"]), (&b"hello"[..], &Value::from("NonZeroExitCode")));
 }

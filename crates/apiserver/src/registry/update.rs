@@ -162,6 +162,7 @@ impl Registry {
             "binding" => {}
             "finalize" | "ephemeralcontainers" | "resize" | "scale" => {
                 put(new, "status", old.get("status").cloned());
+                kind.strategy.prepare_subresource(&request.info.subresource, new, old);
             }
             _ => {
                 if kind.subresource("status").is_some() {
@@ -180,7 +181,7 @@ impl Registry {
         errors.extend(match &*request.info.subresource {
             "status" | "approval" => kind.strategy.validate_status_update(new, old),
             "finalize" | "binding" => Vec::new(),
-            "ephemeralcontainers" | "resize" | "scale" => kind.strategy.validate(new),
+            sub @ ("ephemeralcontainers" | "resize" | "scale") => kind.strategy.validate_subresource(sub, new, old),
             _ => kind.strategy.validate_update(new, old),
         });
         if request.info.verb == "update"

@@ -95,10 +95,10 @@ pub fn of(ports: &[ServicePort], place: &Place) -> Programme {
     programme
 }
 
-/// Two FNV-1a hashes: a name that is the same in every process.
+/// FNV-1a: a name that is the same in every process.
 fn short(id: &str) -> String {
-    let hash = |seed: u64| id.bytes().fold(seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    format!("{:016x}{:08x}", hash(0xcbf2_9ce4_8422_2325), hash(0x9747_b28c_8422_2325) & 0xffff_ffff)
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    format!("{hash:016x}")
 }
 
 impl Programme {
