@@ -5,7 +5,7 @@ use crate::registry::{Answer, Answered, DeleteOptions, Input, Registry, Request}
 use crate::request::Info;
 use crate::respond::{self, Accepted, View};
 use crate::server::{Connection, Inner};
-use crate::{Body, body, discovery, encode, nonresource, registry, table};
+use crate::{Body, body, discovery, encode, nonresource, openapi, registry, table};
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -85,7 +85,10 @@ where
         if let Some(response) = discovery::answer(inner, info, request.headers()) {
             return Ok(response);
         }
-        return nonresource::answer(inner, info, request.headers());
+        if info.path.starts_with("/openapi/") {
+            return openapi::answer(inner, info, request.headers()).await;
+        }
+        return nonresource::answer(inner, info);
     }
     resource(inner, info, &user, request).await
 }

@@ -1,14 +1,14 @@
-//! Paths that are no resources: version, health, metrics, the documents of token issuers and of OpenAPI.
+//! Paths that are no resources: version, health, metrics, the documents of token issuers.
 
 use crate::Body;
 use crate::request::Info;
+use crate::respond;
 use crate::server::Inner;
-use crate::{openapi, respond};
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use ironclad_api::{ApiError, KUBERNETES_VERSION, Reason};
 use serde_json::json;
 
-pub(crate) fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
+pub(crate) fn answer(inner: &Inner, info: &Info) -> Result<Response<Body>, ApiError> {
     let path = info.path.trim_end_matches('/');
     Ok(match path {
         "" => respond::value(StatusCode::OK, &json!({"paths": paths(inner)})),
@@ -19,7 +19,6 @@ pub(crate) fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> Result<
         "/.well-known/openid-configuration" => respond::value(StatusCode::OK, &inner.tokens.documents().0),
         "/openid/v1/jwks" => respond::value(StatusCode::OK, &inner.tokens.documents().1),
         _ => match path.split('/').nth(1) {
-            Some("openapi") => return openapi::answer(inner, info, headers),
             Some(door @ ("healthz" | "livez" | "readyz")) => health(inner, info, door),
             _ => return Err(ApiError::new(Reason::NotFound, "the server could not find the requested resource")),
         },
@@ -45,7 +44,10 @@ fn paths(inner: &Inner) -> Vec<String> {
             }
         }
     }
-    out.extend(["/healthz", "/livez", "/metrics", "/openid/v1/jwks", "/readyz", "/version"].map(str::to_owned));
+    out.extend(
+        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]
+            .map(str::to_owned),
+    );
     out
 }
 

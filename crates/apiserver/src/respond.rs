@@ -64,6 +64,11 @@ fn response(code: StatusCode, kind: HeaderValue, body: Body) -> Response<Body> {
     response
 }
 
+/// An answer of bytes of a media type.
+pub(crate) fn kind(code: StatusCode, kind: HeaderValue, bytes: impl Into<Bytes>) -> Response<Body> {
+    response(code, kind, body::full(bytes))
+}
+
 /// An answer of JSON bytes that are there already.
 pub(crate) fn bytes(code: StatusCode, bytes: impl Into<Bytes>) -> Response<Body> {
     response(code, JSON, body::full(bytes))

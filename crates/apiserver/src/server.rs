@@ -90,6 +90,8 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
     pub(crate) version: String,
+    /// Whose turn it is to have an OpenAPI document made.
+    pub(crate) documents: Arc<tokio::sync::Semaphore>,
 }
 
 impl Inner {
@@ -192,6 +194,7 @@ impl Prepared {
             metrics: Metrics::default(),
             limits: Limits::default(),
             version: self.config.version,
+            documents: Arc::new(tokio::sync::Semaphore::new(1)),
         };
         let (advertise, port) = self.config.advertise;
         let first = Ipv4Addr::from(u32::from(self.config.service_cidr.network()) + 1);

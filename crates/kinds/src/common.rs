@@ -4,6 +4,7 @@ pub(crate) mod affinity_rules;
 pub(crate) mod cells;
 pub(crate) mod claim;
 pub(crate) mod container_rules;
+pub(crate) mod numbers;
 pub(crate) mod pod_defaults;
 pub(crate) mod pod_rules;
 pub(crate) mod port;

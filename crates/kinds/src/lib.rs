@@ -6,15 +6,18 @@
 mod address;
 mod apps;
 mod autoscaler;
+mod batch;
+mod cluster;
 mod common;
 mod core;
 mod csr;
 mod device;
 mod extension;
 mod metadata;
-mod others;
+mod network;
 mod print;
 mod quota;
+mod rbac;
 mod read;
 mod revision;
 mod row;
@@ -23,6 +26,7 @@ mod storage;
 mod strategy;
 mod table;
 mod template;
+mod volume;
 
 pub use metadata::{validate_metadata, validate_metadata_update};
 pub use row::{Kind, Served, Subresource, Text, Verb};

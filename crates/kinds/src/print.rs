@@ -2,9 +2,30 @@
 
 use crate::read::{at, items, text};
 use ironclad_api::object;
+use ironclad_api::selector::LabelSelector;
+use ironclad_api::table::{Cells, Column};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 pub(crate) const NONE: &str = "<none>";
+
+/// The three columns of a workload that `-o wide` shows.
+pub(crate) const CONTAINERS: Column = Column::text("Containers", "Names of each container in the template.").wide();
+/// See [`CONTAINERS`].
+pub(crate) const IMAGES: Column = Column::text("Images", "Images referenced by each container in the template.").wide();
+/// See [`CONTAINERS`].
+pub(crate) const SELECTOR: Column = Column::text("Selector", "The label selector of the pods.").wide();
+
+/// A column of text that has another type for the client, such as `date`.
+pub(crate) const fn typed(name: &'static str, kind: &'static str, description: &'static str) -> Column {
+    Column {
+        name: Cow::Borrowed(name),
+        kind: Cow::Borrowed(kind),
+        format: Cow::Borrowed(""),
+        description: Cow::Borrowed(description),
+        priority: 0,
+    }
+}
 
 /// The object's name.
 pub(crate) fn name(o: &Value) -> Value {
@@ -29,6 +50,16 @@ pub(crate) fn labels(o: &Value, path: &[&str]) -> String {
     parts.join(",")
 }
 
+/// A label selector in the form that kubectl takes.
+pub(crate) fn selector(o: &Value, path: &[&str]) -> String {
+    let parsed = at(o, path).and_then(|v| serde_json::from_value(v.clone()).ok());
+    match parsed.as_ref().map(|p| LabelSelector::from_meta(Some(p))) {
+        Some(Ok(s)) => non_empty(&s.to_string()).to_owned(),
+        Some(Err(_)) => "<error>".into(),
+        None => NONE.into(),
+    }
+}
+
 /// Names and images of the containers at a path.
 pub(crate) fn containers(o: &Value, path: &[&str]) -> [Value; 2] {
     let list = items(o, path);
@@ -36,12 +67,48 @@ pub(crate) fn containers(o: &Value, path: &[&str]) -> [Value; 2] {
     [join("name"), join("image")]
 }
 
+/// Containers, images and selector of a workload with `spec.template` and `spec.selector`.
+pub(crate) fn workload(o: &Value, mut cells: Cells) -> Cells {
+    cells.extend(containers(o, &["spec", "template", "spec", "containers"]));
+    cells.push(json!(selector(o, &["spec", "selector"])));
+    cells
+}
+
 /// When the object was created, as RFC 3339.
 pub(crate) fn created_at(o: &Value) -> Value {
     json!(text(o, &["metadata", "creationTimestamp"]))
 }
 
+/// The addresses of `status.loadBalancer`, sorted.
+pub(crate) fn load_balancer(o: &Value) -> String {
+    let found = items(o, &["status", "loadBalancer", "ingress"]).iter();
+    let mut addresses: Vec<&str> = found
+        .map(|i| if text(i, &["ip"]).is_empty() { text(i, &["hostname"]) } else { text(i, &["ip"]) })
+        .filter(|a| !a.is_empty())
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.join(",")
+}
+
+/// An integer or a percentage.
+pub(crate) fn int_or_string(v: Option<&Value>, missing: &str) -> Value {
+    match v {
+        Some(Value::String(s)) => json!(s),
+        Some(Value::Number(n)) => json!(n.to_string()),
+        _ => json!(missing),
+    }
+}
+
 /// The status of a condition, empty where it is missing.
 pub(crate) fn condition<'a>(o: &'a Value, kind: &str) -> Option<&'a Value> {
     items(o, &["status", "conditions"]).iter().find(|c| text(c, &["type"]) == kind)
+}
+
+/// `RWO,ROX` and so on.
+pub(crate) fn access_modes(modes: &[Value]) -> String {
+    let table =
+        [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
+    let given = |mode: &str| modes.iter().any(|m| m.as_str() == Some(mode));
+    table.iter().filter(|(mode, _)| given(mode)).map(|(_, short)| *short).collect::<Vec<_>>().join(",")
 }

@@ -1,11 +1,33 @@
-//! What CSI drivers need.
+//! Storage classes and what CSI drivers need.
 
+use crate::common::pod_rules::one_of;
 use crate::print;
-use crate::read::{fill, flag, items, size, spec, text};
+use crate::read::{fill, fill_zero, flag, items, size, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
 use serde_json::{Value, json};
+
+pub(crate) const CLASS: Rules = Rules::new()
+    .defaults(|o| {
+        fill_zero(o, "reclaimPolicy", "Delete");
+        fill_zero(o, "volumeBindingMode", "Immediate");
+    })
+    .checks(validate_class)
+    .checks_update(|new, old| fixed(new, old, &["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"]))
+    .prints(
+        const {
+            &[
+                Column::object_name(),
+                Column::text("Provisioner", "Who makes volumes of this class."),
+                Column::text("ReclaimPolicy", "What happens to a volume when it is released."),
+                Column::text("VolumeBindingMode", "When volumes are made and bound."),
+                Column::text("AllowVolumeExpansion", "Whether volumes may grow."),
+                Column::age(),
+            ]
+        },
+        class_cells,
+    );
 
 pub(crate) const ATTRIBUTES: Rules = Rules::new()
     .checks(|o| needs(o, &["driverName"]))
@@ -85,6 +107,30 @@ fn needs(o: &Value, keys: &[&str]) -> ErrorList {
 fn fixed(new: &Value, old: &Value, keys: &[&str]) -> ErrorList {
     let changed = keys.iter().filter(|k| new[**k] != old[**k]);
     changed.map(|k| FieldError::forbidden(&Path::new(k), "updates to this field are forbidden.")).collect()
+}
+
+fn validate_class(o: &Value) -> ErrorList {
+    let mut errors = needs(o, &["provisioner"]);
+    let root = Path::root();
+    one_of(o, &root, "reclaimPolicy", &["Delete", "Retain"], true, &mut errors);
+    one_of(o, &root, "volumeBindingMode", &["Immediate", "WaitForFirstConsumer"], true, &mut errors);
+    errors
+}
+
+fn class_cells(o: &Value) -> Cells {
+    let mut name = ironclad_api::object::name(o).to_owned();
+    let marks = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+    if marks.iter().any(|m| text(o, &["metadata", "annotations", m]) == "true") {
+        name.push_str(" (default)");
+    }
+    vec![
+        json!(name),
+        json!(text(o, &["provisioner"])),
+        json!(text(o, &["reclaimPolicy"])),
+        json!(text(o, &["volumeBindingMode"])),
+        json!(flag(o, &["allowVolumeExpansion"])),
+        table::age(o),
+    ]
 }
 
 fn default_driver(o: &mut Value) {

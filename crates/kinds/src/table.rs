@@ -3,7 +3,10 @@
 use crate::extension::{admission, api_service, crd, flow};
 use crate::row::{Kind, Served, Subresource, Text, Verb};
 use crate::strategy::{Plain, Strategy};
-use crate::{address, apps, autoscaler, core, csr, device, others, quota, revision, storage, template};
+use crate::{
+    address, apps, autoscaler, batch, cluster, core, csr, device, network, quota, rbac, revision, storage, template,
+    volume,
+};
 use std::sync::{Arc, LazyLock};
 
 /// A subresource in the table: name, kind where it is another one (group, version, kind), verbs.
@@ -197,8 +200,8 @@ const TABLE: &[Row] = &[
     ns("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
         .short(&["pvc"])
         .status()
-        .with(|| Arc::new(others::Claim)),
-    cl("", "v1", "PersistentVolume", "persistentvolumes").short(&["pv"]).status().with(|| Arc::new(others::Volume)),
+        .with(|| Arc::new(volume::CLAIM)),
+    cl("", "v1", "PersistentVolume", "persistentvolumes").short(&["pv"]).status().with(|| Arc::new(volume::VOLUME)),
     ns("", "v1", "Pod", "pods")
         .short(&["po"])
         .categories(ALL)
@@ -283,13 +286,13 @@ const TABLE: &[Row] = &[
         .categories(ALL)
         .status()
         .counted()
-        .with(|| Arc::new(others::CronJob)),
+        .with(|| Arc::new(batch::cron_job::STRATEGY)),
     ns("batch", "v1", "Job", "jobs")
         .categories(ALL)
         .status()
         .fields(&["status.successful"])
         .counted()
-        .with(|| Arc::new(others::Job)),
+        .with(|| Arc::new(batch::job::STRATEGY)),
     cl(CERTS, "v1", "CertificateSigningRequest", "certificatesigningrequests")
         .with(|| Arc::new(csr::STRATEGY))
         .short(&["csr"])
@@ -302,27 +305,27 @@ const TABLE: &[Row] = &[
         .status()
         .at("ingress")
         .counted()
-        .with(|| Arc::new(others::Ingress)),
-    cl(NET, "v1", "IngressClass", "ingressclasses").counted().with(|| Arc::new(others::IngressClass)),
+        .with(|| Arc::new(network::ingress::INGRESS)),
+    cl(NET, "v1", "IngressClass", "ingressclasses").counted().with(|| Arc::new(network::ingress::CLASS)),
     cl(NET, "v1", "IPAddress", "ipaddresses").with(|| Arc::new(address::IP)).short(&["ip"]),
     ns(NET, "v1", "NetworkPolicy", "networkpolicies")
         .short(&["netpol"])
         .counted()
-        .with(|| Arc::new(others::NetworkPolicy)),
+        .with(|| Arc::new(network::policy::STRATEGY)),
     cl(NET, "v1", "ServiceCIDR", "servicecidrs").with(|| Arc::new(address::CIDR)).status(),
     ns("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
         .short(&["pdb"])
         .status()
         .counted()
-        .with(|| Arc::new(others::DisruptionBudget)),
-    cl(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings").upsert().with(|| Arc::new(others::Binding)),
-    cl(RBAC, "v1", "ClusterRole", "clusterroles").upsert().with(|| Arc::new(others::ClusterRole)),
-    ns(RBAC, "v1", "RoleBinding", "rolebindings").upsert().with(|| Arc::new(others::Binding)),
-    ns(RBAC, "v1", "Role", "roles").upsert().with(|| Arc::new(others::Role)),
+        .with(|| Arc::new(batch::budget::STRATEGY)),
+    cl(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings").upsert().with(|| Arc::new(rbac::CLUSTER_BINDING)),
+    cl(RBAC, "v1", "ClusterRole", "clusterroles").upsert().with(|| Arc::new(rbac::CLUSTER_ROLE)),
+    ns(RBAC, "v1", "RoleBinding", "rolebindings").upsert().with(|| Arc::new(rbac::BINDING)),
+    ns(RBAC, "v1", "Role", "roles").upsert().with(|| Arc::new(rbac::ROLE)),
     cl(STORAGE, "v1", "CSIDriver", "csidrivers").with(|| Arc::new(storage::DRIVER)),
     cl(STORAGE, "v1", "CSINode", "csinodes").with(|| Arc::new(storage::NODE)),
     ns(STORAGE, "v1", "CSIStorageCapacity", "csistoragecapacities").with(|| Arc::new(storage::CAPACITY)),
-    cl(STORAGE, "v1", "StorageClass", "storageclasses").short(&["sc"]).with(|| Arc::new(others::StorageClass)),
+    cl(STORAGE, "v1", "StorageClass", "storageclasses").short(&["sc"]).with(|| Arc::new(storage::CLASS)),
     cl(STORAGE, "v1", "VolumeAttachment", "volumeattachments").with(|| Arc::new(storage::ATTACHMENT)).status(),
     cl(STORAGE, "v1", "VolumeAttributesClass", "volumeattributesclasses")
         .with(|| Arc::new(storage::ATTRIBUTES))
@@ -357,10 +360,10 @@ const TABLE: &[Row] = &[
         .status()
         .at("apiextensions.k8s.io/customresourcedefinitions")
         .counted(),
-    cl(SCHED, "v1", "PriorityClass", "priorityclasses").short(&["pc"]).with(|| Arc::new(others::PriorityClass)),
-    ns(COORD, "v1", "Lease", "leases").upsert().with(|| Arc::new(others::Lease)),
+    cl(SCHED, "v1", "PriorityClass", "priorityclasses").short(&["pc"]).with(|| Arc::new(cluster::priority::STRATEGY)),
+    ns(COORD, "v1", "Lease", "leases").upsert().with(|| Arc::new(cluster::lease::STRATEGY)),
     ns(COORD, "v1beta1", "LeaseCandidate", "leasecandidates").opt_in(),
-    cl("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses").with(|| Arc::new(others::RuntimeClass)),
+    cl("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses").with(|| Arc::new(cluster::runtime_class::STRATEGY)),
     ns("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").counted().with(|| Arc::new(core::EndpointSlice)),
     cl(FLOW, "v1", "FlowSchema", "flowschemas").with(|| Arc::new(flow::SCHEMA)).status().counted(),
     cl(FLOW, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations")
@@ -476,6 +479,73 @@ mod tests {
                 continue;
             }
             assert!(all().iter().any(|k| k.gvk() == *gvk), "{gvk}");
+        }
+    }
+
+    fn first_error(group: &str, kind: &str, object: &serde_json::Value) -> String {
+        let row = all().iter().find(|k| k.group == group && k.kind == kind).unwrap();
+        let mut object = object.clone();
+        row.strategy.default(&mut object);
+        row.strategy.prepare_create(&mut object);
+        row.strategy.validate(&object).first().map_or_else(String::new, ToString::to_string)
+    }
+
+    #[test]
+    fn mistakes_have_the_stock_wording() {
+        let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "b"}]}});
+        let backend = json!({"service": {"name": "s", "port": {"number": 80}}});
+        let table = [
+            (NET, "Ingress", json!({"spec": {"defaultBackend": backend}}), ""),
+            (
+                NET,
+                "Ingress",
+                json!({"spec": {"rules": [{"http": {"paths": [{"path": "a", "pathType": "Prefix", "backend": backend}]}}]}}),
+                "spec.rules[0].http.paths[0].path: Invalid value: \"a\": must be an absolute path",
+            ),
+            (NET, "IngressClass", json!({"spec": {}}), "spec.controller: Required value"),
+            (NET, "NetworkPolicy", json!({"spec": {"podSelector": {}}}), ""),
+            (
+                NET,
+                "NetworkPolicy",
+                json!({"spec": {"podSelector": {}, "ingress": [{"from": [{}]}]}}),
+                "spec.ingress[0].from[0]: Required value: must specify a peer",
+            ),
+            (
+                "policy",
+                "PodDisruptionBudget",
+                json!({"spec": {"minAvailable": "101%"}}),
+                "spec.minAvailable: Invalid value: \"101%\": must not be greater than 100%",
+            ),
+            (
+                SCHED,
+                "PriorityClass",
+                json!({"metadata": {"name": "p"}, "value": 1_000_000_001}),
+                "value: Forbidden: maximum allowed value of a user defined priority is 1000000000",
+            ),
+            (
+                COORD,
+                "Lease",
+                json!({"spec": {"leaseDurationSeconds": 0}}),
+                "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
+            ),
+            (STORAGE, "StorageClass", json!({}), "provisioner: Required value"),
+            ("node.k8s.io", "RuntimeClass", json!({"handler": "runc"}), ""),
+            ("batch", "Job", json!({"metadata": {"name": "j", "uid": "u"}, "spec": {"template": template}}), ""),
+            (
+                "batch",
+                "Job",
+                json!({"metadata": {"name": "j", "uid": "u"}, "spec": {"parallelism": -1, "template": template}}),
+                "spec.parallelism: Invalid value: -1: must be greater than or equal to 0",
+            ),
+            (
+                "batch",
+                "CronJob",
+                json!({"spec": {"schedule": "* *", "jobTemplate": {"spec": {"template": template}}}}),
+                "spec.schedule: Invalid value: \"* *\": expected exactly 5 fields, found 2: [* *]",
+            ),
+        ];
+        for (group, kind, object, expected) in table {
+            assert_eq!(first_error(group, kind, &object), expected, "{kind} {object}");
         }
     }
 }

@@ -36,6 +36,14 @@ pub(crate) fn spec(spec: &mut Value) {
     }
 }
 
+/// Fills in the defaults of the template at a path, where there is one.
+pub(crate) fn template(object: &mut Value, path: &[&str]) {
+    if let Some(template) = crate::read::at_mut(object, path).and_then(Value::as_object_mut) {
+        ironclad_api::object::entry_of(template, "metadata");
+        spec(&mut template["spec"]);
+    }
+}
+
 /// What only a pod has, not a template: links to Services and requests that follow from limits.
 pub(crate) fn pod(pod: &mut Value) {
     let Some(object) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };

@@ -1,0 +1,47 @@
+//! PodDisruptionBudgets.
+
+use crate::common::numbers::check_int_or_percent;
+use crate::common::selector;
+use crate::print;
+use crate::read::{count, has};
+use crate::rules::Rules;
+use ironclad_api::table::{self, Column};
+use ironclad_api::{ErrorList, FieldError, Path};
+use serde_json::{Value, json};
+
+pub(crate) const STRATEGY: Rules = Rules::new().checks(validate).prints(
+    const {
+        &[
+            Column::object_name(),
+            Column::text("Min Available", "The minimum number of pods that must be available."),
+            Column::text("Max Unavailable", "The maximum number of pods that may be unavailable."),
+            Column::integer("Allowed Disruptions", "Calculated number of pods that may be disrupted at this time."),
+            Column::age(),
+        ]
+    },
+    |o| {
+        vec![
+            print::name(o),
+            print::int_or_string(o["spec"].get("minAvailable"), "N/A"),
+            print::int_or_string(o["spec"].get("maxUnavailable"), "N/A"),
+            json!(count(o, &["status", "disruptionsAllowed"])),
+            table::age(o),
+        ]
+    },
+);
+
+fn validate(o: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let at = Path::new("spec");
+    if has(o, &["spec", "minAvailable"]) && has(o, &["spec", "maxUnavailable"]) {
+        let detail = "minAvailable and maxUnavailable cannot be both set";
+        errors.push(FieldError::invalid(&at, &o["spec"], detail));
+    }
+    for key in ["minAvailable", "maxUnavailable"] {
+        check_int_or_percent(&o["spec"][key], &at.child(key), &mut errors);
+    }
+    if has(o, &["spec", "selector"]) {
+        errors.extend(selector::validate(&o["spec"]["selector"], &at.child("selector")));
+    }
+    errors
+}

@@ -1,0 +1,4 @@
+//! Ingresses and network policies.
+
+pub(crate) mod ingress;
+pub(crate) mod policy;
