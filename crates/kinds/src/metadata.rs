@@ -55,8 +55,12 @@ pub fn validate_metadata_update(new: &Value, old: &Value) -> ErrorList {
     let path = Path::new("metadata");
     for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         let (is, was) = (&new["metadata"][field], &old["metadata"][field]);
+        let why = match field.starts_with("deletion") {
+            true => "field is immutable; may only be changed via deletion",
+            false => "field is immutable",
+        };
         if is != was {
-            errors.push(FieldError::invalid(&path.child(field), is, "field is immutable"));
+            errors.push(FieldError::invalid(&path.child(field), is, why));
         }
     }
     if !old["metadata"]["deletionTimestamp"].is_null() {
@@ -65,8 +69,10 @@ pub fn validate_metadata_update(new: &Value, old: &Value) -> ErrorList {
         let added: Vec<String> =
             list(new).iter().filter(|f| !before.contains(f)).filter_map(|f| f.as_str().map(str::to_owned)).collect();
         if !added.is_empty() {
+            let shown: Vec<String> = added.iter().map(|f| format!("{f:?}")).collect();
             let why = format!(
-                "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                shown.join(", ")
             );
             errors.push(FieldError::forbidden(&path.child("finalizers"), why));
         }
@@ -151,4 +157,41 @@ fn finalizers(list: &Value, path: &Path) -> ErrorList {
         }
     }
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(new: &Value, old: &Value) -> String {
+        let meta = |v: &Value| json!({"metadata": v});
+        validate_metadata_update(&meta(new), &meta(old)).first().map_or_else(String::new, ToString::to_string)
+    }
+
+    #[test]
+    fn metadata_that_may_not_change_is_named() {
+        let deleted = "2026-01-01T00:00:00Z";
+        let table = [
+            (json!({"name": "a"}), json!({"name": "a"}), ""),
+            (json!({"uid": "b"}), json!({"uid": "a"}), "metadata.uid: Invalid value: \"b\": field is immutable"),
+            (
+                json!({"deletionGracePeriodSeconds": 5}),
+                json!({}),
+                "metadata.deletionGracePeriodSeconds: Invalid value: 5: field is immutable; may only be changed via deletion",
+            ),
+            (
+                json!({"deletionTimestamp": deleted, "finalizers": ["a/b"]}),
+                json!({"deletionTimestamp": deleted, "finalizers": ["a/b", "a/c"]}),
+                "",
+            ),
+            (
+                json!({"deletionTimestamp": deleted, "finalizers": ["a/b"]}),
+                json!({"deletionTimestamp": deleted}),
+                "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"a/b\"}",
+            ),
+        ];
+        for (new, old, expected) in table {
+            assert_eq!(first(&new, &old), expected);
+        }
+    }
 }

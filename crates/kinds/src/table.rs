@@ -178,7 +178,7 @@ const TABLE: &[Row] = &[
         .with(|| Arc::new(template::COMPONENT_STATUS))
         .short(&["cs"])
         .verbs(READ),
-    ns("", "v1", "ConfigMap", "configmaps").short(&["cm"]).upsert().with(|| Arc::new(core::ConfigMap)),
+    ns("", "v1", "ConfigMap", "configmaps").short(&["cm"]).with(|| Arc::new(core::ConfigMap)),
     ns("", "v1", "Endpoints", "endpoints")
         .short(&["ep"])
         .at("services/endpoints")
@@ -209,7 +209,7 @@ const TABLE: &[Row] = &[
         .fields(POD_FIELDS)
         .counted()
         .with(|| Arc::new(core::Pod)),
-    ns("", "v1", "PodTemplate", "podtemplates").with(|| Arc::new(template::POD_TEMPLATE)).upsert(),
+    ns("", "v1", "PodTemplate", "podtemplates").with(|| Arc::new(template::POD_TEMPLATE)),
     ns("", "v1", "ReplicationController", "replicationcontrollers")
         .short(&["rc"])
         .categories(ALL)
@@ -218,8 +218,8 @@ const TABLE: &[Row] = &[
         .at("controllers")
         .counted()
         .with(|| Arc::new(apps::ReplicationController)),
-    ns("", "v1", "ResourceQuota", "resourcequotas").with(|| Arc::new(quota::QUOTA)).short(&["quota"]).status().upsert(),
-    ns("", "v1", "Secret", "secrets").fields(&["type"]).upsert().with(|| Arc::new(core::Secret)),
+    ns("", "v1", "ResourceQuota", "resourcequotas").with(|| Arc::new(quota::QUOTA)).short(&["quota"]).status(),
+    ns("", "v1", "Secret", "secrets").fields(&["type"]).with(|| Arc::new(core::Secret)),
     ns("", "v1", "ServiceAccount", "serviceaccounts")
         .short(&["sa"])
         .subs(&[("token", Some((AUTHN, "v1", "TokenRequest")), Verb::CREATE)])
@@ -263,7 +263,11 @@ const TABLE: &[Row] = &[
         .subs(&[SCALE, STATUS])
         .counted()
         .with(|| Arc::new(apps::StatefulSet)),
-    ns("events.k8s.io", "v1", "Event", "events").short(&["ev"]).stored_as("v1").with(|| Arc::new(core::EventsEvent)),
+    ns("events.k8s.io", "v1", "Event", "events")
+        .short(&["ev"])
+        .upsert()
+        .stored_as("v1")
+        .with(|| Arc::new(core::EventsEvent)),
     cl(AUTHN, "v1", "TokenReview", "tokenreviews").verbs(Verb::CREATE),
     cl(AUTHN, "v1", "SelfSubjectReview", "selfsubjectreviews").verbs(Verb::CREATE),
     ns(AUTHZ, "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews").verbs(Verb::CREATE),
@@ -363,7 +367,9 @@ const TABLE: &[Row] = &[
     cl(SCHED, "v1", "PriorityClass", "priorityclasses").short(&["pc"]).with(|| Arc::new(cluster::priority::STRATEGY)),
     ns(COORD, "v1", "Lease", "leases").upsert().with(|| Arc::new(cluster::lease::STRATEGY)),
     ns(COORD, "v1beta1", "LeaseCandidate", "leasecandidates").opt_in(),
-    cl("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses").with(|| Arc::new(cluster::runtime_class::STRATEGY)),
+    cl("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses")
+        .upsert()
+        .with(|| Arc::new(cluster::runtime_class::STRATEGY)),
     ns("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").counted().with(|| Arc::new(core::EndpointSlice)),
     cl(FLOW, "v1", "FlowSchema", "flowschemas").with(|| Arc::new(flow::SCHEMA)).status().counted(),
     cl(FLOW, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations")
@@ -547,5 +553,13 @@ mod tests {
         for (group, kind, object, expected) in table {
             assert_eq!(first_error(group, kind, &object), expected, "{kind} {object}");
         }
+    }
+
+    #[test]
+    fn a_put_creates_only_what_stock_lets_it() {
+        let plurals: BTreeSet<&str> = all().iter().filter(|k| k.create_on_update).map(|k| &*k.plural).collect();
+        let mut stock = ["endpoints", "events", "leases", "limitranges", "runtimeclasses", "services"].to_vec();
+        stock.extend(["clusterrolebindings", "clusterroles", "rolebindings", "roles"]);
+        assert_eq!(plurals, stock.into_iter().collect());
     }
 }

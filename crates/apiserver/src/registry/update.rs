@@ -62,6 +62,9 @@ impl Registry {
             if insists {
                 return Err(modified(request, &request.info.name));
             }
+            if &*request.info.verb == "update" && needs_version(request.kind) {
+                must_have_version(request.kind, &changed.object)?;
+            }
             let pinned = !object::resource_version(&changed.object).is_empty() && &*request.info.verb == "update";
             match self.change_once(request, &entry, old, changed).await {
                 Err(error)
@@ -184,14 +187,6 @@ impl Registry {
             sub @ ("ephemeralcontainers" | "resize" | "scale") => kind.strategy.validate_subresource(sub, new, old),
             _ => kind.strategy.validate_update(new, old),
         });
-        if request.info.verb == "update"
-            && !kind.create_on_update
-            && object::resource_version(new).is_empty()
-            && needs_version(kind)
-        {
-            let path = Path::new("metadata").child("resourceVersion");
-            errors.push(FieldError::invalid(&path, &json!(0), "must be specified for an update"));
-        }
         if errors.is_empty() {
             Ok(())
         } else {
@@ -212,8 +207,37 @@ impl Registry {
 }
 
 /// Kinds that refuse a PUT without a resource version.
+const CONDITIONAL: &[&str] = &[
+    "apiservices",
+    "csidrivers",
+    "csinodes",
+    "csistoragecapacities",
+    "customresourcedefinitions",
+    "leases",
+    "mutatingadmissionpolicies",
+    "mutatingadmissionpolicybindings",
+    "mutatingwebhookconfigurations",
+    "poddisruptionbudgets",
+    "runtimeclasses",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
+    "validatingwebhookconfigurations",
+    "volumeattachments",
+];
+
 fn needs_version(kind: &Kind) -> bool {
-    &*kind.plural == "customresourcedefinitions"
+    CONDITIONAL.contains(&&*kind.plural)
+}
+
+fn must_have_version(kind: &Kind, object: &Value) -> Result<(), ApiError> {
+    if !matches!(object::resource_version(object), "" | "0") {
+        return Ok(());
+    }
+    let path = Path::new("metadata").child("resourceVersion");
+    let mut error = FieldError::invalid(&path, &json!(0), "must be specified for an update");
+    // Stock shows the number in its hexadecimal form.
+    error.value = "0x0".into();
+    Err(ApiError::invalid(&kind.group, &kind.kind, object::name(object), &[error]))
 }
 
 fn is_race(error: &ApiError) -> bool {
