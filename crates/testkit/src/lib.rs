@@ -1,9 +1,11 @@
-//! Images and registries for tests: everything is made from Debian packages on this machine, nothing comes from
-//! the internet. Built once, kept in a cache directory, byte for byte the same each time.
+//! Clusters, images and registries for tests: every image is made from Debian packages on this machine, nothing comes
+//! from the internet. Built once, kept in a cache directory, byte for byte the same each time.
 
+pub mod cluster;
 pub mod images;
 pub mod registry;
 
+pub use cluster::{Cluster, Namespace, Output};
 pub use images::{Image, Images};
 pub use registry::{Credentials, Registry};
 
@@ -29,6 +31,12 @@ pub enum Error {
     /// An image that was never built.
     #[error("no image {0:?} in the test kit; there are: {1}")]
     NoImage(String, String),
+    /// The program under test was not built.
+    #[error("cannot find the program {0}: build it with `cargo build -p ironclad`, or name it with IRONCLAD_BIN")]
+    NoProgram(String),
+    /// Every slot for a test cluster is taken.
+    #[error("all {0} places for test clusters are taken")]
+    NoPlace(u8),
     /// A worker thread ended.
     #[error("the build thread ended: {0}")]
     Thread(#[from] tokio::task::JoinError),

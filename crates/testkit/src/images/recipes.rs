@@ -67,8 +67,11 @@ pub(crate) fn all() -> Vec<Recipe> {
             }),
         },
     ];
-    let versions: [(&[&str], &str); 3] =
-        [(&["nginx:1.27", "nginx:latest"], "1.27"), (&["nginx:1.28"], "1.28"), (&["nginx:1.29"], "1.29")];
+    let versions: [(&[&str], &str); 3] = [
+        (&["nginx:1.27", "nginx:latest"], "1.27"),
+        (&["nginx:1.28", "nginx:alpine"], "1.28"),
+        (&["nginx:1.29"], "1.29"),
+    ];
     for (names, version) in versions {
         recipes.push(Recipe {
             names,
