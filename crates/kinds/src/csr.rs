@@ -1,7 +1,7 @@
 //! CertificateSigningRequests.
 
 use crate::print;
-use crate::read::{int, items, text};
+use crate::read::{child, fill, has, int, items, put, text};
 use crate::rules::Rules;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +12,7 @@ use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
 pub(crate) const STRATEGY: Rules = Rules::new()
     .on_update(|new, old| new["spec"] = old["spec"].clone())
+    .on_subresource(prepare)
     .checks(validate)
     .checks_update(|_, _| ErrorList::new())
     .named(ironclad_api::names::path_segment)
@@ -28,6 +29,35 @@ pub(crate) const STRATEGY: Rules = Rules::new()
         },
         cells,
     );
+
+/// Whether a condition is a decision, which only `approval` makes.
+fn decides(condition: &Value) -> bool {
+    matches!(text(condition, &["type"]), "Approved" | "Denied")
+}
+
+/// `approval` changes conditions and never the certificate; `status` changes everything but the decision.
+fn prepare(subresource: &str, new: &mut Value, old: &Value) {
+    let mut conditions = items(new, &["status", "conditions"]).to_vec();
+    let status = child(new, "status");
+    if subresource == "approval" {
+        match old["status"].get("certificate") {
+            Some(certificate) => put(status, "certificate", certificate.clone()),
+            None => drop(status.as_object_mut().and_then(|s| s.remove("certificate"))),
+        }
+    } else {
+        let decided = items(old, &["status", "conditions"]).iter().filter(|c| decides(c)).cloned();
+        let others = conditions.into_iter().filter(|c| !decides(c));
+        conditions = decided.chain(others).collect();
+    }
+    let now = ironclad_api::time::now();
+    for condition in &mut conditions {
+        fill(condition, "lastUpdateTime", now.clone());
+        fill(condition, "lastTransitionTime", now.clone());
+    }
+    if !conditions.is_empty() || has(status, &["conditions"]) {
+        put(status, "conditions", Value::Array(conditions));
+    }
+}
 
 fn validate(o: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
@@ -95,4 +125,32 @@ fn cells(o: &Value) -> Cells {
         json!(duration.unwrap_or_else(|| print::NONE.to_owned())),
         json!(condition(o)),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn approval_decides_and_status_signs() {
+        let condition =
+            |kind: &str| json!({"type": kind, "status": "True", "lastUpdateTime": "t", "lastTransitionTime": "t"});
+        let approved = json!({"status": {"conditions": [condition("Approved")]}});
+        let signed = json!({"status": {"conditions": [condition("Approved")], "certificate": "c"}});
+        let failed = json!({"status": {"conditions": [condition("Failed")], "certificate": "c"}});
+        let both = json!({"status": {"conditions": [condition("Approved"), condition("Failed")], "certificate": "c"}});
+        let pending = json!({"status": {}});
+        let table = [
+            ("approval", &approved, &pending, &approved),
+            ("approval", &signed, &pending, &approved),
+            ("status", &signed, &approved, &signed),
+            ("status", &failed, &approved, &both),
+            ("status", &approved, &pending, &json!({"status": {"conditions": []}})),
+        ];
+        for (door, sent, old, expected) in table {
+            let mut new = sent.clone();
+            prepare(door, &mut new, old);
+            assert_eq!(&new, expected, "{door} {sent} {old}");
+        }
+    }
 }

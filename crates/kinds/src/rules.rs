@@ -11,6 +11,7 @@ pub(crate) struct Rules {
     default: fn(&mut Value),
     create: fn(&mut Value),
     update: fn(&mut Value, &Value),
+    subresource: fn(&str, &mut Value, &Value),
     validate: fn(&Value) -> ErrorList,
     validate_update: Option<fn(&Value, &Value) -> ErrorList>,
     name: fn(&str) -> Vec<String>,
@@ -39,6 +40,7 @@ impl Rules {
             default: |_| {},
             create: |_| {},
             update: |_, _| {},
+            subresource: |_, _, _| {},
             validate: |_| ErrorList::new(),
             validate_update: None,
             name: names::dns1123_subdomain,
@@ -55,6 +57,8 @@ impl Rules {
         on_create => create: fn(&mut Value),
         /// Readies an update.
         on_update => update: fn(&mut Value, &Value),
+        /// Readies an update through a subresource, `status` included.
+        on_subresource => subresource: fn(&str, &mut Value, &Value),
         /// Checks a new object.
         checks => validate: fn(&Value) -> ErrorList,
         /// Checks a name.
@@ -86,6 +90,12 @@ impl Strategy for Rules {
     }
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         (self.update)(new, old);
+    }
+    fn prepare_status_update(&self, new: &mut Value, old: &Value) {
+        (self.subresource)("status", new, old);
+    }
+    fn prepare_subresource(&self, subresource: &str, new: &mut Value, old: &Value) {
+        (self.subresource)(subresource, new, old);
     }
     fn validate(&self, object: &Value) -> ErrorList {
         (self.validate)(object)

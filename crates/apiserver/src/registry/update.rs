@@ -159,7 +159,10 @@ impl Registry {
                         None => drop(meta.remove(field)),
                     }
                 }
-                kind.strategy.prepare_status_update(new, old);
+                match &*request.info.subresource {
+                    "status" => kind.strategy.prepare_status_update(new, old),
+                    other => kind.strategy.prepare_subresource(other, new, old),
+                }
             }
             // The server itself wrote what a binding changes, the status included.
             "binding" => {}
