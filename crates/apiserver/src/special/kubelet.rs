@@ -69,6 +69,8 @@ impl Inner {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<tower::BoxError>,
     {
+        // What was written before this request is seen by it.
+        self.registry.caches.current().await.map_err(|e| crate::registry::store_error(&e))?;
         if self.has_no_log_yet(request.info)? {
             let mut empty = Response::new(crate::body::full(""));
             *empty.status_mut() = http::StatusCode::NO_CONTENT;
