@@ -243,3 +243,26 @@ async fn the_log_of_a_pod_without_a_node_is_empty() {
     let (code, error) = ask(&server, "GET", &format!("{pods}/p/log?container=x"), JSON, Value::Null).await;
     assert_eq!((code, &error["message"]), (400, &json!("container x is not valid for pod p")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_subresource_of_a_pod_changes_only_its_own() {
+    const MERGE: &str = "application/strategic-merge-patch+json";
+    let (server, _dir) = server().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [
+        {"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}]}});
+    assert_eq!(ask(&server, "POST", pods, JSON, pod).await.0, 201);
+    let debug =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"ephemeralContainers": [{"name": "d", "image": "i"}]}});
+    let (code, pod) = ask(&server, "PATCH", &format!("{pods}/p/ephemeralcontainers"), MERGE, debug).await;
+    assert_eq!((code, &pod["spec"]["ephemeralContainers"][0]["name"]), (200, &json!("d")), "{pod}");
+    assert_eq!(pod["metadata"]["labels"], Value::Null);
+    let resize =
+        json!({"spec": {"containers": [{"name": "c", "image": "j", "resources": {"requests": {"cpu": "2"}}}]}});
+    let (code, pod) = ask(&server, "PATCH", &format!("{pods}/p/resize"), MERGE, resize).await;
+    assert_eq!((code, &pod["spec"]["containers"][0]["resources"]["requests"]["cpu"]), (200, &json!("2")), "{pod}");
+    assert_eq!(pod["spec"]["containers"][0]["image"], "i");
+    let (code, error) = ask(&server, "PATCH", &format!("{pods}/p"), MERGE, json!({"spec": {"hostname": "x"}})).await;
+    assert_eq!(code, 422);
+    assert!(error["message"].as_str().unwrap().contains("pod updates may not change fields other than"), "{error}");
+}
