@@ -5,7 +5,7 @@
 
 use crate::{Error, Images, Registry, Result, io};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -48,6 +48,29 @@ pub struct Namespace<'a> {
     pub name: &'a str,
 }
 
+/// A command that goes on writing lines until it is dropped.
+#[derive(Debug)]
+pub struct Stream {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Iterator for Stream {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        self.lines.next()?.ok()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
 impl Cluster {
     /// Builds or finds the images, serves them, and starts a cluster that pulls from there in place of `docker.io`.
     pub fn start() -> Result<Self> {
@@ -68,14 +91,14 @@ impl Cluster {
 
     /// Starts the server of this cluster again, for example after it was killed.
     pub fn up(&self) -> Result<()> {
-        let first = 30_000 + u32::from(self.place) * 50;
+        let (first, last) = self.node_ports();
         let options = [
             ("--api-port", "0".to_owned()),
             ("--kubelet-port", "0".to_owned()),
             ("--dns-port", "0".to_owned()),
             ("--pod-cidr", format!("10.{}.0.0/16", 100 + u16::from(self.place))),
             ("--service-cidr", format!("10.{}.0.0/16", 200 + u16::from(self.place))),
-            ("--node-ports", format!("{first}-{}", first + 49)),
+            ("--node-ports", format!("{first}-{last}")),
             ("--registry-mirror", format!("docker.io=http://{}", self.registry.host())),
         ];
         let mut command = self.ironclad(&["up"]);
@@ -91,6 +114,12 @@ impl Cluster {
         let mut command = Command::new(&self.program);
         command.args(args).args(["--name", &self.name, "--data-dir"]).arg(self.data_dir());
         command
+    }
+
+    /// The first and the last port that Services may have on the node.
+    pub fn node_ports(&self) -> (u16, u16) {
+        let first = 30_000 + u16::from(self.place) * 50;
+        (first, first + 49)
     }
 
     /// The cluster's name.
@@ -117,6 +146,10 @@ impl Cluster {
     pub fn kubectl_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("timeout");
         command.args(["-k", "1", PATIENCE, "kubectl"]).args(args);
+        self.at_home(command)
+    }
+
+    fn at_home(&self, mut command: Command) -> Command {
         command.env("KUBECONFIG", self.kubeconfig()).env("HOME", self.scratch()).current_dir(self.scratch());
         command
     }
@@ -170,6 +203,15 @@ impl Namespace<'_> {
         stdin.write_all(input.as_bytes()).unwrap_or_else(|e| panic!("write to {text}: {e}"));
         drop(stdin);
         finish(child, text)
+    }
+
+    /// Runs kubectl in this namespace as long as its lines are read.
+    pub fn stream(&self, args: &[&str]) -> Stream {
+        let mut command = Command::new("kubectl");
+        command.args(["-n", self.name]).args(args).stdin(Stdio::null());
+        let mut child = spawn(self.cluster.at_home(command));
+        let lines = BufReader::new(child.stdout.take().expect("standard output is a pipe")).lines();
+        Stream { child, lines }
     }
 
     /// Applies manifests.

@@ -112,3 +112,118 @@ spec: {serviceAccountName: sa-example, containers: [{name: a, image: 'tool:1'}]}
     );
     ns.until(&["exec", "sa-pod", "--", "sh", "-c", &ask], |t| t.contains("PodList"));
 }
+
+pub(crate) fn s_003_25_config_map_commands(ns: &Namespace<'_>) {
+    let out = ns.ok(&["create", "configmap", "my-config", "--from-literal=key1=value1", "--from-literal=key2=value2"]);
+    assert_eq!(out, "configmap/my-config created\n");
+    ns.until(&["get", "cm", "--no-headers"], |t| {
+        let rows: Vec<Vec<&str>> = t.lines().map(|l| l.split_whitespace().take(2).collect()).collect();
+        rows == [["kube-root-ca.crt", "1"], ["my-config", "2"]]
+    });
+    let text = ns.ok(&["describe", "cm", "my-config"]);
+    assert!(text.contains("key1:\n----\nvalue1\n") && text.contains("key2:\n----\nvalue2\n"), "{text}");
+    assert!(ns.ok(&["delete", "cm", "my-config"]).starts_with("configmap \"my-config\" deleted"));
+}
+
+pub(crate) fn s_003_26_config_maps_by_yaml(ns: &Namespace<'_>) {
+    let manifest = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: my-config}
+data: {key1: value1, key2: value2}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: app-config}
+data:
+  application.yml: |
+    spring:
+      name: app
+";
+    assert_eq!(ns.apply(manifest), "configmap/my-config created\nconfigmap/app-config created\n");
+    let text = ns.ok(&["get", "cm", "app-config", "-o", "yaml"]);
+    assert!(text.contains("  application.yml: |\n    spring:\n      name: app\n"), "{text}");
+}
+
+/// Writes files into a directory of the test's own.
+fn files(ns: &Namespace<'_>, files: &[(&str, &str)]) -> std::path::PathBuf {
+    let dir = ns.cluster.scratch().join(ns.name);
+    std::fs::create_dir_all(&dir).expect("make a directory");
+    for (name, text) in files {
+        std::fs::write(dir.join(name), text).expect("write a file");
+    }
+    dir
+}
+
+pub(crate) fn s_003_27_config_map_from_files(ns: &Namespace<'_>) {
+    let dir = files(ns, &[("username", "admin"), ("password", "123456")]);
+    let path = dir.display();
+    let from = |name: &str| format!("--from-file={path}/{name}");
+    ns.ok(&["create", "configmap", "myconfigmap", &from("username"), &from("password")]);
+    assert_eq!(ns.field("cm/myconfigmap", ".data"), r#"{"password":"123456","username":"admin"}"#);
+    ns.ok(&["create", "configmap", "dir", &format!("--from-file={path}")]);
+    assert_eq!(ns.field("cm/dir", ".data"), r#"{"password":"123456","username":"admin"}"#);
+    std::fs::write(dir.join("env"), "# a comment\n\nA=1\nB=two\n").expect("write a file");
+    ns.ok(&["create", "configmap", "env", &format!("--from-env-file={path}/env")]);
+    assert_eq!(ns.field("cm/env", ".data"), r#"{"A":"1","B":"two"}"#);
+}
+
+pub(crate) fn s_003_28_redis(ns: &Namespace<'_>) {
+    ns.apply(
+        "apiVersion: v1
+kind: ConfigMap
+metadata: {name: redis-conf}
+data:
+  redis.conf: |
+    maxmemory-policy allkeys-lru
+    requirepass root
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: redis}
+spec:
+  containers:
+  - name: redis
+    image: redis:7
+    command: [redis-server, /redis-master/redis.conf]
+    ports: [{containerPort: 6379}]
+    volumeMounts: [{name: data, mountPath: /data}, {name: config, mountPath: /redis-master}]
+  volumes:
+  - {name: data, emptyDir: {}}
+  - {name: config, configMap: {name: redis-conf, items: [{key: redis.conf, path: redis.conf}]}}
+",
+    );
+    ns.wait("pod/redis", "condition=Ready");
+    let ask = |words: &[&str]| ns.until(&[&["exec", "redis", "--", "redis-cli"], words].concat(), |t| !t.is_empty());
+    assert!(ask(&["config", "get", "maxmemory-policy"]).contains("NOAUTH Authentication required."));
+    let policy = ask(&["--no-auth-warning", "-a", "root", "config", "get", "maxmemory-policy"]);
+    assert_eq!(policy, "maxmemory-policy\nallkeys-lru\n");
+}
+
+pub(crate) fn s_003_29_secrets(ns: &Namespace<'_>) {
+    let literals = ["--from-literal=username=admin", "--from-literal=password=admin123"];
+    let out = ns.ok(&["create", "secret", "generic", "my-secret", literals[0], literals[1]]);
+    assert_eq!(out, "secret/my-secret created\n");
+    assert_eq!(ns.field("secret/my-secret", ".data"), r#"{"password":"YWRtaW4xMjM=","username":"YWRtaW4="}"#);
+    let text = ns.ok(&["describe", "secret", "my-secret"]);
+    assert!(text.contains("username:  5 bytes") && !text.contains("admin"), "{text}");
+    ns.apply(
+        "apiVersion: v1
+kind: Secret
+metadata: {name: yaml}
+type: Opaque
+data: {username: YWRtaW4=, password: MWYyZDFlMmU2N2Rm}
+",
+    );
+    let container = "volumeMounts: [{name: s, mountPath: /s}]
+    env: [{name: PASSWORD, valueFrom: {secretKeyRef: {name: yaml, key: password}}}]";
+    pod(ns, container, "volumes: [{name: s, secret: {secretName: yaml}}]");
+    assert_eq!(
+        inside(ns, "cat /s/username; echo; cat /s/password; echo; echo $PASSWORD"),
+        "admin\n1f2d1e2e67df\n1f2d1e2e67df\n"
+    );
+    let dir = files(ns, &[("token", "t"), ("env", "A=1\n")]);
+    ns.ok(&["create", "secret", "generic", "file", &format!("--from-file={}/token", dir.display())]);
+    assert_eq!(ns.field("secret/file", ".data"), r#"{"token":"dA=="}"#);
+    ns.ok(&["create", "secret", "generic", "env", &format!("--from-env-file={}/env", dir.display())]);
+    assert_eq!(ns.field("secret/env", ".data"), r#"{"A":"MQ=="}"#);
+}

@@ -95,3 +95,52 @@ pub(crate) fn apply_and_diff(ns: &Namespace<'_>) {
     let out = ns.with_input(&["apply", "--server-side", "--force-conflicts", "-f", "-"], manifest).ok();
     assert_eq!(out, "configmap/a serverside-applied\n");
 }
+pub(crate) fn s_000_11_replace(ns: &Namespace<'_>) {
+    ns.ok(&["create", "configmap", "a", "--from-literal=k=1"]);
+    let yaml = ns.ok(&["get", "configmap", "a", "-o", "yaml"]);
+    let out = ns.with_input(&["replace", "-f", "-"], &yaml.replace("k: \"1\"", "k: \"2\"")).ok();
+    assert_eq!(out, "configmap/a replaced\n");
+    assert_eq!(ns.field("configmap/a", ".data.k"), "2");
+    let stale = ns.with_input(&["replace", "-f", "-"], &yaml).err();
+    assert!(stale.contains("the object has been modified"), "{stale}");
+    let renamed = ns.with_input(&["replace", "-f", "-"], &yaml.replace("name: a", "name: b")).err();
+    assert!(renamed.contains("NotFound"), "{renamed}");
+}
+
+pub(crate) fn s_000_99_quota(ns: &Namespace<'_>) {
+    ns.ok(&["create", "quota", "q", "--hard=pods=1"]);
+    ns.ok(&["run", "one", "--image=nginx:alpine"]);
+    let text = ns.kubectl(&["run", "two", "--image=nginx:alpine"]).err();
+    assert!(text.contains("exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"), "{text}");
+}
+
+pub(crate) fn s_000_100_limit_range(ns: &Namespace<'_>) {
+    ns.apply(
+        "apiVersion: v1
+kind: LimitRange
+metadata: {name: l}
+spec: {limits: [{type: Container, default: {cpu: 200m}, defaultRequest: {cpu: 20m}, max: {cpu: 500m}}]}
+",
+    );
+    ns.until(&["run", "a", "--image=nginx:alpine"], |_| true);
+    assert_eq!(
+        ns.field("pod/a", ".spec.containers[0].resources"),
+        r#"{"limits":{"cpu":"200m"},"requests":{"cpu":"20m"}}"#
+    );
+    let greedy = r#"{"spec":{"containers":[{"name":"b","image":"nginx:alpine","resources":{"limits":{"cpu":"1"}}}]}}"#;
+    let text = ns.kubectl(&["run", "b", "--image=nginx:alpine", &format!("--overrides={greedy}")]).err();
+    assert!(text.contains("maximum cpu usage per Container is 500m, but limit is 1"), "{text}");
+}
+
+/// What is wrong with an object is told as kubectl users know it.
+pub(crate) fn invalid_objects_are_refused(ns: &Namespace<'_>) {
+    let text = ns.kubectl(&["create", "configmap", "Bad_Name"]).err();
+    assert!(text.contains("a lowercase RFC 1123 subdomain must consist of"), "{text}");
+    ns.ok(&["create", "configmap", "a"]);
+    let text = ns.kubectl(&["create", "configmap", "a"]).err();
+    assert_eq!(text, "error: failed to create configmap: configmaps \"a\" already exists\n");
+    let manifest =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, image: b, imagen: c}]}\n";
+    let text = ns.with_input(&["create", "-f", "-"], manifest).err();
+    assert!(text.contains("unknown field \"spec.containers[0].imagen\""), "{text}");
+}

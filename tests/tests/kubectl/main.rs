@@ -2,6 +2,7 @@
 
 mod configuration;
 mod discovery;
+mod namespaces;
 mod pods;
 mod services;
 mod workloads;
@@ -18,9 +19,16 @@ fn the_stock_kubectl_works() {
             s_000_15_scale,
             s_000_33_create_and_self_heal,
             s_000_34_describe,
+            s_000_35_edit,
             s_000_36_recreate,
             s_000_37_rollback,
             s_000_105_apply_keeps_what_others_set,
+            s_003_06_deployment_logs_exec,
+            s_003_07_wrong_create,
+            s_003_08_self_healing_watch,
+            s_003_10_scale_and_edit,
+            s_003_11_rolling_upgrade,
+            s_003_12_history_and_rollback,
         },
         services::{
             s_000_08_expose,
@@ -28,11 +36,16 @@ fn the_stock_kubectl_works() {
             s_000_62_service,
             s_000_64_endpoints_follow_pods,
             s_000_71_readiness,
+            s_003_16_node_port_by_yaml,
+            s_003_17_other_types,
+            s_003_33_churn_is_hidden,
+            s_003_37_three_networks,
         },
         pods::{
             s_000_09_run,
             s_000_13_delete_forms,
             s_000_18_exec_logs_cp,
+            s_000_18_port_forward,
             s_000_19_patch,
             s_000_21_pod_life_cycle,
             s_000_22_termination,
@@ -42,9 +55,18 @@ fn the_stock_kubectl_works() {
             s_000_26_http_probe,
             s_000_27_tcp_probe,
             s_000_28_exec_probe,
+            s_000_29_custom_timing,
             s_000_30_labels,
             init_containers_run_in_order,
+            s_000_61_pod_network,
             s_000_80_empty_dir,
+            s_000_82_host_path,
+            s_000_102_sidecar,
+            s_003_03_imperative_pod,
+            s_003_05_two_containers,
+            s_003_35_node_selector,
+            a_missing_image_is_told,
+            a_crash_is_restarted,
         },
         configuration::{
             s_000_56_config_map_env,
@@ -53,16 +75,29 @@ fn the_stock_kubectl_works() {
             s_000_59_secret_volume,
             s_000_89_permanent_token,
             s_000_92_rbac,
+            s_003_25_config_map_commands,
+            s_003_26_config_maps_by_yaml,
+            s_003_27_config_map_from_files,
+            s_003_28_redis,
+            s_003_29_secrets,
+        },
+        namespaces::{
+            s_003_01_initial_namespaces,
+            s_003_02_create_and_delete,
         },
         discovery::{
             s_000_05_cluster_info,
             s_000_06_get_nodes,
             s_000_07_get_variants,
+            s_000_11_replace,
             s_000_12_explain,
             s_000_16_autoscale,
             s_000_20_discovery,
             s_000_31_namespaces,
+            s_000_99_quota,
+            s_000_100_limit_range,
             apply_and_diff,
+            invalid_objects_are_refused,
         },
     ]);
 }

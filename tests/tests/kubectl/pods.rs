@@ -1,8 +1,7 @@
 //! Pods: life cycle, streams, hooks, probes, labels, init containers, volumes.
 
 use ironclad_testkit::Namespace;
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 /// A pod whose one container has these fields, in YAML's flow style.
@@ -56,11 +55,8 @@ pub(crate) fn s_000_18_exec_logs_cp(ns: &Namespace<'_>) {
     assert_eq!(echoed, "over and back");
     assert!(ns.ok(&["logs", "talker"]).starts_with("line 0\nline 1\n"));
     assert_eq!(ns.ok(&["logs", "talker", "--tail=1"]).lines().count(), 1);
-    let mut follow = ns.command(&["logs", "-f", "talker"]).stdout(Stdio::piped()).spawn().expect("kubectl starts");
-    let lines = BufReader::new(follow.stdout.take().expect("a pipe")).lines();
-    let seen: Vec<String> = lines.map_while(Result::ok).take(12).collect();
+    let seen: Vec<String> = ns.stream(&["logs", "-f", "talker"]).take(12).collect();
     assert_eq!(seen.last().map(String::as_str), Some("line 11"));
-    follow.kill().and_then(|()| follow.wait()).expect("kubectl ends");
     let file = ns.cluster.scratch().join("foo");
     std::fs::write(&file, "copied\n").expect("write a file");
     ns.ok(&["cp", "foo", "talker:/tmp/bar", "-c", "container-0"]);
@@ -221,4 +217,135 @@ pub(crate) fn s_000_80_empty_dir(ns: &Namespace<'_>) {
     let command = "ls /disk /memory | wc -w; echo a > /disk/a; grep -c ' /memory tmpfs' /proc/mounts";
     let text = ns.ok(&["exec", "nginx", "--", "sh", "-c", command]);
     assert!(text.ends_with("\n1\n"), "{text}");
+}
+pub(crate) fn s_000_18_port_forward(ns: &Namespace<'_>) {
+    start(ns, "web", "image: 'nginx:alpine'", "");
+    let mut forward = ns.stream(&["port-forward", "pod/web", ":80"]);
+    let line = forward.next().expect("a line");
+    let port: u16 = line.split([':', ' ']).find_map(|w| w.parse().ok()).expect("a port");
+    for _ in 0..3 {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connects");
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("writes");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("reads");
+        assert!(text.contains("Welcome to nginx"), "{text}");
+    }
+}
+
+/// The pod's own address, also seen by the other end.
+pub(crate) fn s_000_61_pod_network(ns: &Namespace<'_>) {
+    start(ns, "web", "image: 'nginx:alpine'", "");
+    start(ns, "tool", "image: 'tool:1'", "terminationGracePeriodSeconds: 0");
+    let ip = |name: &str| ns.field(&format!("pod/{name}"), ".status.podIP");
+    let text = ns.ok(&["exec", "tool", "--", "curl", "-sS", "-m", "5", &ip("web")]);
+    assert!(text.contains("Welcome to nginx"), "{text}");
+    let client = format!("{} -", ip("tool"));
+    ns.until(&["logs", "web"], |t| t.lines().any(|l| l.starts_with(&client)));
+}
+
+pub(crate) fn s_000_82_host_path(ns: &Namespace<'_>) {
+    let dir = ns.cluster.scratch().join("data");
+    std::fs::create_dir_all(&dir).expect("make a directory");
+    std::fs::write(dir.join("a"), "of the node\n").expect("write a file");
+    let spec = format!("volumes: [{{name: v, hostPath: {{path: {}, type: Directory}}}}]", dir.display());
+    start(ns, "test-hostpath", "image: 'nginx:alpine', volumeMounts: [{name: v, mountPath: /test-pd}]", &spec);
+    let text = ns.ok(&["exec", "test-hostpath", "--", "sh", "-c", "cat /test-pd/a; echo of the pod > /test-pd/b"]);
+    assert_eq!(text, "of the node\n");
+    ns.ok(&["delete", "pod", "test-hostpath"]);
+    assert_eq!(std::fs::read_to_string(dir.join("b")).expect("read a file"), "of the pod\n");
+}
+
+/// Two containers share the network and a volume.
+pub(crate) fn s_000_102_sidecar(ns: &Namespace<'_>) {
+    ns.apply(
+        "apiVersion: v1
+kind: Pod
+metadata: {name: pair}
+spec:
+  terminationGracePeriodSeconds: 1
+  volumes: [{name: v, emptyDir: {}}]
+  containers:
+  - {name: web, image: 'nginx:alpine', volumeMounts: [{name: v, mountPath: /usr/share/nginx/html/v}]}
+  - name: fetch
+    image: tool:1
+    command: [sh, -c, 'echo fetched > /v/page; sleep 600']
+    volumeMounts: [{name: v, mountPath: /v}]
+",
+    );
+    ns.wait("pod/pair", "condition=Ready");
+    assert!(ns.ok(&["get", "pod", "pair", "--no-headers"]).contains("2/2"));
+    ns.until(&["exec", "pair", "-c", "fetch", "--", "curl", "-sS", "localhost/v/page"], |t| t == "fetched\n");
+}
+
+/// An image that is nowhere: the pod waits and says why.
+pub(crate) fn a_missing_image_is_told(ns: &Namespace<'_>) {
+    ns.ok(&["run", "lost", "--image=nowhere:1"]);
+    ns.until(&["get", "pod", "lost", "--no-headers"], |t| t.contains("ErrImagePull") || t.contains("ImagePullBackOff"));
+    ns.until(&["describe", "pod", "lost"], |t| t.contains("Failed to pull image \"nowhere:1\""));
+}
+
+/// A container that ends is started again, later each time; its last log stays readable.
+pub(crate) fn a_crash_is_restarted(ns: &Namespace<'_>) {
+    ns.ok(&["run", "crash", "--image=busybox", "--", "sh", "-c", "echo dying; exit 3"]);
+    // The first restart is at once, the second waits.
+    ns.until(&["get", "pod", "crash", "--no-headers"], |t| t.contains("CrashLoopBackOff") && t.contains(" 1 "));
+    assert_eq!(ns.field("pod/crash", ".status.containerStatuses[0].lastState.terminated.exitCode"), "3");
+    assert_eq!(ns.ok(&["logs", "crash", "--previous"]), "dying\n");
+    ns.until(&["get", "events"], |t| t.contains("BackOff") && t.contains("Back-off restarting failed container"));
+}
+
+pub(crate) fn s_000_29_custom_timing(ns: &Namespace<'_>) {
+    let probe = "livenessProbe: {httpGet: {port: 80}, initialDelaySeconds: 10, timeoutSeconds: 2, periodSeconds: 30, \
+                 successThreshold: 1, failureThreshold: 3}";
+    ns.apply(&pod("liveness-http", &format!("image: 'nginx:alpine', {probe}"), ""));
+    let text = ns.ok(&["describe", "pod", "liveness-http"]);
+    assert!(text.contains("delay=10s timeout=2s period=30s #success=1 #failure=3"), "{text}");
+}
+
+pub(crate) fn s_003_03_imperative_pod(ns: &Namespace<'_>) {
+    assert_eq!(ns.ok(&["run", "mynginx", "--image=nginx:1.27"]), "pod/mynginx created\n");
+    ns.wait("pod/mynginx", "condition=Ready");
+    let text = ns.ok(&["get", "pod", "-owide", "--no-headers"]);
+    let row: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!((&row[..4], &row[7..]), (&["mynginx", "1/1", "Running", "0"][..], &["<none>", "<none>"][..]));
+    assert_eq!(row[5], ns.field("pod/mynginx", ".status.podIP"));
+    let empty = ns.cluster.kubectl(&["get", "pod", "-owide", "-n", "kube-public"]);
+    assert_eq!(empty.stderr, "No resources found in kube-public namespace.\n");
+    let text = ns.ok(&["describe", "pod", "mynginx"]);
+    for part in ["run=mynginx", "nginx:1.27", "Scheduled", "Pulled", "Created", "Started"] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    ns.ok(&["logs", "mynginx"]);
+    assert!(ns.ok(&["delete", "pod", "mynginx"]).starts_with("pod \"mynginx\" deleted"));
+    assert_eq!(ns.ok(&["get", "pods", "-o", "name"]), "");
+}
+
+pub(crate) fn s_003_05_two_containers(ns: &Namespace<'_>) {
+    ns.apply(
+        "apiVersion: v1
+kind: Pod
+metadata: {name: myapp, labels: {run: myapp}}
+spec:
+  containers:
+  - {name: nginx, image: 'nginx:1.27'}
+  - {name: tomcat, image: 'tool:1'}
+",
+    );
+    ns.until(&["get", "pod", "myapp", "--no-headers"], |t| t.contains("2/2"));
+    let text = ns.ok(&["describe", "pod", "myapp"]);
+    assert!(text.contains("\n  nginx:\n") && text.contains("\n  tomcat:\n"), "{text}");
+    assert_eq!(text.matches("Container ID:").count(), 2);
+    let page = ns.ok(&["exec", "myapp", "-c", "tomcat", "--", "curl", "-sS", "localhost:80"]);
+    assert!(page.contains("Welcome to nginx"), "{page}");
+}
+
+pub(crate) fn s_003_35_node_selector(ns: &Namespace<'_>) {
+    let node = ns.ok(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]);
+    ns.apply(&pod("waits", "image: 'nginx:alpine'", "nodeSelector: {disktype: tape}"));
+    ns.until(&["get", "events"], |t| t.contains("FailedScheduling") && t.contains("node affinity/selector"));
+    assert_eq!(ns.field("pod/waits", ".status.phase"), "Pending");
+    ns.ok(&["label", "node", &node, "disktype=tape"]);
+    ns.wait("pod/waits", "condition=Ready");
+    assert_eq!(ns.field("pod/waits", ".spec.nodeName"), node);
+    ns.ok(&["label", "node", &node, "disktype-"]);
 }

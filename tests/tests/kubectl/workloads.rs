@@ -163,3 +163,142 @@ pub(crate) fn s_000_105_apply_keeps_what_others_set(ns: &Namespace<'_>) {
     assert_eq!(ns.field("deploy/nginx", ".spec.replicas"), "2");
     assert_eq!(ns.apply(&manifest.replace("nginx:1.27", "nginx:1.28")), "deployment.apps/nginx unchanged\n");
 }
+
+/// `edit` with an editor that is a sed script.
+fn edit(ns: &Namespace<'_>, script: &str) -> String {
+    let mut command = ns.command(&["edit", "deployment", "nginx"]);
+    command.env("KUBE_EDITOR", format!("sed -i {script}"));
+    let out = ironclad_testkit::cluster::run(command);
+    assert_eq!(out.code, 0, "{out:?}");
+    out.stdout + &out.stderr
+}
+
+pub(crate) fn s_000_35_edit(ns: &Namespace<'_>) {
+    running(ns, 2, "nginx:1.27");
+    assert_eq!(edit(ns, "s/nginx:1.27/nginx:alpine/"), "deployment.apps/nginx edited\n");
+    rolled_out(ns);
+    let hash = ns.until(&["get", "rs", "-o", "jsonpath={.items[?(@.spec.replicas==2)].metadata.name}"], |t| {
+        t.starts_with("nginx-") && !t.contains(' ')
+    });
+    ns.until(&["get", "pods", "-o", "name"], |t| {
+        t.lines().count() == 2 && t.lines().all(|l| l.starts_with(&format!("pod/{hash}")))
+    });
+    let old = ns.field("rs", ".items[?(@.spec.replicas==0)].status.replicas");
+    assert_eq!(old, "0");
+}
+
+pub(crate) fn s_003_06_deployment_logs_exec(ns: &Namespace<'_>) {
+    let out = ns.ok(&["create", "deployment", "my-tomcat", "--image=nginx:1.27"]);
+    assert_eq!(out, "deployment.apps/my-tomcat created\n");
+    ns.wait("deployment/my-tomcat", "condition=Available");
+    let text = ns.ok(&["get", "deployment", "--no-headers"]);
+    assert_eq!(columns(&text)[0][..4], ["my-tomcat", "1/1", "1", "1"]);
+    let pod = ns.field("pods", ".items[0].metadata.name");
+    let hash = ns.field("rs", ".items[0].metadata.name");
+    assert_eq!(pod.rsplit_once('-').map(|p| p.0), Some(hash.as_str()));
+    ns.ok(&["logs", &pod]);
+    let env = ns.ok(&["exec", &pod, "--", "env"]);
+    for name in [&format!("HOSTNAME={pod}"), "PATH=", "KUBERNETES_SERVICE_HOST=", "KUBERNETES_SERVICE_PORT=443"] {
+        assert!(env.lines().any(|l| l.starts_with(name)), "no {name} in {env}");
+    }
+    assert!(ns.ok(&["exec", &pod, "--", "ls", "/"]).lines().any(|l| l == "etc"));
+    assert!(ns.ok(&["delete", "deployment", "my-tomcat"]).starts_with("deployment.apps \"my-tomcat\" deleted"));
+    ns.until(&["get", "deployments,replicasets,pods", "-o", "name"], str::is_empty);
+}
+
+pub(crate) fn s_003_07_wrong_create(ns: &Namespace<'_>) {
+    let out = ns.kubectl(&["create", "my-tomcat", "--image=nginx:1.27"]);
+    assert_eq!(out.code, 1);
+    assert!(out.err().contains("unknown flag: --image"));
+    assert_eq!(ns.ok(&["get", "deployments,pods", "-o", "name"]), "");
+}
+
+/// A watch tells the whole story of a pod that is deleted and of the one in its place.
+pub(crate) fn s_003_08_self_healing_watch(ns: &Namespace<'_>) {
+    running(ns, 1, "nginx:1.27");
+    let old = pods(ns).remove(0);
+    let mut watch = ns.stream(&["get", "pod", "-w", "--no-headers"]);
+    assert!(watch.next().is_some_and(|l| l.starts_with(&old)));
+    ns.ok(&["delete", "pod", &old, "--wait=false"]);
+    let mut seen = Vec::new();
+    for line in watch {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        seen.push((words[0] == old, words[2].to_owned()));
+        if words[0] != old && words[1] == "1/1" {
+            break;
+        }
+    }
+    for step in [(true, "Terminating"), (false, "Pending"), (false, "ContainerCreating"), (false, "Running")] {
+        assert!(seen.iter().any(|(o, s)| (*o, s.as_str()) == step), "no {step:?} in {seen:?}");
+    }
+    rolled_out(ns);
+}
+
+pub(crate) fn s_003_10_scale_and_edit(ns: &Namespace<'_>) {
+    running(ns, 3, "nginx:1.27");
+    ns.ok(&["scale", "--replicas=5", "deployment", "nginx"]);
+    rolled_out(ns);
+    assert_eq!(pods(ns).len(), 5);
+    ns.ok(&["scale", "--replicas=3", "deployment", "nginx"]);
+    ns.until(&["get", "pods", "-o", "name"], |t| t.lines().count() == 3);
+    assert_eq!(edit(ns, "'s/replicas: 3/replicas: 2/'"), "deployment.apps/nginx edited\n");
+    ns.until(&["get", "pods", "-o", "name"], |t| t.lines().count() == 2);
+    assert_eq!(edit(ns, "s/a/a/"), "Edit cancelled, no changes made.\n");
+}
+
+/// What a watch of the pods shows during a rolling update keeps within surge and availability.
+pub(crate) fn s_003_11_rolling_upgrade(ns: &Namespace<'_>) {
+    running(ns, 3, "nginx:1.27");
+    let mut watch =
+        ns.stream(&["get", "pods", "-w", "-o", "jsonpath={.metadata.name} {.metadata.deletionTimestamp} {.status.conditions[?(@.type=='Ready')].status}{'\\n'}"]);
+    let out = ns.kubectl(&["set", "image", "deployment", "nginx", "container-0=nginx:1.28", "--record"]);
+    assert_eq!(out.stdout, "deployment.apps/nginx image updated\n");
+    assert!(out.stderr.contains("Flag --record has been deprecated"), "{out:?}");
+    rolled_out(ns);
+    ns.ok(&["annotate", "pods", "--all", "upgraded=yes"]);
+    let mut state = std::collections::BTreeMap::new();
+    let mut worst = (usize::MAX, 0);
+    // The last pods are seen once more after the end.
+    let after: Vec<String> = pods(ns);
+    let mut left: std::collections::BTreeSet<&str> = after.iter().map(String::as_str).collect();
+    while !left.is_empty() {
+        let line = watch.next().expect("the watch goes on");
+        let words: Vec<&str> = line.split(' ').collect();
+        state.insert(words[0].to_owned(), (words[1].is_empty(), words[2] == "True"));
+        let alive = state.values().filter(|s| s.0).count();
+        let ready = state.values().filter(|s| s.0 && s.1).count();
+        if state.len() >= 3 {
+            worst = (worst.0.min(ready), worst.1.max(alive));
+        }
+        if words[1].is_empty() && words[2] == "True" {
+            left.remove(words[0]);
+        }
+    }
+    assert!(worst.0 >= 3 && worst.1 <= 4, "least ready and most pods: {worst:?}");
+    let image = ns.until(&["describe", "pods"], |t| !t.contains("nginx:1.27"));
+    assert_eq!(image.matches("Image:          nginx:1.28").count(), 3);
+}
+
+pub(crate) fn s_003_12_history_and_rollback(ns: &Namespace<'_>) {
+    running(ns, 1, "nginx:1.27");
+    ns.ok(&["set", "image", "deployment", "nginx", "container-0=nginx:1.28", "--record"]);
+    rolled_out(ns);
+    let text = ns.ok(&["rollout", "history", "deploy", "nginx"]);
+    assert!(
+        text.starts_with("deployment.apps/nginx \nREVISION  CHANGE-CAUSE\n1         <none>\n2         kubectl"),
+        "{text}"
+    );
+    assert!(text.contains("set image deployment nginx container-0=nginx:1.28 "), "{text}");
+    assert_eq!(ns.ok(&["rollout", "undo", "deployment", "nginx"]), "deployment.apps/nginx rolled back\n");
+    rolled_out(ns);
+    ns.until(&["rollout", "history", "deploy", "nginx"], |t| {
+        t.lines().filter_map(|l| l.split_whitespace().next()).collect::<Vec<_>>()[2..] == ["2", "3"]
+    });
+    assert_eq!(ns.ok(&["rollout", "undo", "deploy/nginx", "--to-revision=2"]), "deployment.apps/nginx rolled back\n");
+    rolled_out(ns);
+    assert_eq!(ns.field("deploy/nginx", ".spec.template.spec.containers[0].image"), "nginx:1.28");
+    let text = ns.kubectl(&["rollout", "undo", "deploy/nginx", "--to-revision=9"]).err();
+    assert!(text.contains("unable to find specified revision 9 in history"), "{text}");
+    let text = ns.ok(&["rollout", "undo", "deploy/nginx", "--to-revision=4"]);
+    assert!(text.contains("skipped rollback (current template already matches revision 4)"), "{text}");
+}

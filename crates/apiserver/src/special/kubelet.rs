@@ -5,7 +5,7 @@ use crate::registry::Request;
 use crate::request::Info;
 use crate::server::Inner;
 use bytes::Bytes;
-use http::{Response, Uri};
+use http::{Response, StatusCode, Uri};
 use ironclad_api::{ApiError, GroupResource, Reason, object};
 use rustls_pki_types::ServerName;
 use serde_json::Value;
@@ -58,6 +58,17 @@ fn container(pod: &Value, asked: &str) -> Result<String, ApiError> {
     }
 }
 
+/// A kubelet says in plain text why it has no log; clients of the API want a status.
+async fn worded(answer: Response<Body>) -> Result<Response<Body>, ApiError> {
+    let make: fn(String) -> ApiError = match answer.status() {
+        StatusCode::BAD_REQUEST => ApiError::bad_request,
+        StatusCode::INTERNAL_SERVER_ERROR => ApiError::internal,
+        _ => return Ok(answer),
+    };
+    let why = crate::body::read(answer.into_body()).await?;
+    Err(make(String::from_utf8_lossy(&why).into_owned()))
+}
+
 impl Inner {
     /// Answers a subresource of a pod, service or node by passing the request on.
     pub(crate) async fn pass_on<B>(
@@ -73,7 +84,7 @@ impl Inner {
         self.registry.caches.current().await.map_err(|e| crate::registry::store_error(&e))?;
         if self.has_no_log_yet(request.info)? {
             let mut empty = Response::new(crate::body::full(""));
-            *empty.status_mut() = http::StatusCode::NO_CONTENT;
+            *empty.status_mut() = StatusCode::NO_CONTENT;
             return Ok(empty);
         }
         let target = self.target(request)?;
@@ -97,7 +108,8 @@ impl Inner {
         let connector = self.kubelets.connector().ok_or_else(|| ApiError::internal("no credentials for kubelets"))?;
         let name = ServerName::IpAddress(target.address.ip().into());
         let stream = connector.connect(name, stream).await.map_err(|e| unreachable(&e))?;
-        super::upgrade::pass(stream, raw, &host).await
+        let answer = super::upgrade::pass(stream, raw, &host).await?;
+        if request.info.subresource == "log" { worded(answer).await } else { Ok(answer) }
     }
 
     /// Whether the log of a container is asked for whose pod is on no node; the container must exist all the same.
