@@ -4,6 +4,15 @@ mod bench;
 
 use clap::{Parser, Subcommand};
 
+#[cfg(not(feature = "counting"))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Counts what is allocated, for the bench of bytes allocated.
+#[cfg(feature = "counting")]
+#[global_allocator]
+pub(crate) static COUNTING: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
+
 #[derive(Parser)]
 #[command(name = "xtask", about = "Development tasks")]
 struct Args {

@@ -3,6 +3,7 @@
 //! Invariant: this crate knows nothing of HTTP servers, storage or schemas; it holds plain data and pure functions.
 
 pub mod error;
+pub mod expiring;
 pub mod field;
 pub mod labels;
 pub mod names;

@@ -1,6 +1,7 @@
-//! The kubelet's HTTPS API: logs, exec, attach, port forward, health. Only clients with a certificate of the cluster get in.
+//! The kubelet's HTTPS API: logs, exec, attach, port forward, health. Who may ask is decided by `access`.
 
 use crate::{Config, container, streams};
+use access::Access;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -9,14 +10,17 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use ironclad_cri::{ContainerStatus, SandboxState, SandboxStatus};
+use rustls_pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+mod access;
 mod logs;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -38,6 +42,7 @@ pub(crate) async fn serve(config: Config, token: CancellationToken) {
         Err(error) => return tracing::error!(%error, %address, "the kubelet cannot listen"),
     };
     let acceptor = TlsAcceptor::from(config.tls.clone());
+    let access = Arc::new(Access::new(&config));
     loop {
         let accepted = tokio::select! {
             () = token.cancelled() => return,
@@ -47,16 +52,16 @@ pub(crate) async fn serve(config: Config, token: CancellationToken) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (config, acceptor) = (config.clone(), acceptor.clone());
+        let (config, acceptor, access) = (config.clone(), acceptor.clone(), access.clone());
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
             let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await else {
                 return;
             };
-            let trusted = stream.get_ref().1.peer_certificates().is_some_and(|c| !c.is_empty());
+            let peer = stream.get_ref().1.peer_certificates().and_then(|c| Some(c.first()?.clone().into_owned()));
             let service = hyper::service::service_fn(move |request| {
-                let config = config.clone();
-                async move { Ok::<_, Infallible>(answer(&config, request, trusted).await) }
+                let (config, access, peer) = (config.clone(), access.clone(), peer.clone());
+                async move { Ok::<_, Infallible>(answer(&config, &access, request, peer.as_ref()).await) }
             });
             let builder = auto::Builder::new(TokioExecutor::new());
             if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
@@ -66,17 +71,22 @@ pub(crate) async fn serve(config: Config, token: CancellationToken) {
     }
 }
 
-async fn answer(config: &Config, request: Request<Incoming>, trusted: bool) -> Response<Body> {
+async fn answer(
+    config: &Config,
+    access: &Access,
+    request: Request<Incoming>,
+    peer: Option<&CertificateDer<'_>>,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    if let Err((code, why)) = access.check(&head, peer).await {
+        return text(code, why);
+    }
+    let request = Request::from_parts(head, body);
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
-    if parts == ["healthz"] {
-        return text(StatusCode::OK, "ok");
-    }
-    if !trusted {
-        return text(StatusCode::UNAUTHORIZED, "Unauthorized");
-    }
     let query = query(request.uri().query().unwrap_or_default());
     match (request.method(), parts.as_slice()) {
+        (_, ["healthz"]) => text(StatusCode::OK, "ok"),
         (&Method::GET, ["containerLogs", namespace, pod, container]) => {
             logs::answer(config, namespace, pod, container, &query).await
         }

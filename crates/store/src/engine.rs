@@ -11,7 +11,7 @@ mod snapshot;
 mod watch;
 mod writer;
 
-use crate::{Batch, Committed, Entry, Error, Op, Page, RangeQuery, Result, Revision, Store, Watch};
+use crate::{Batch, Committed, Entry, Error, Op, Page, RangeQuery, Result, Revision, Store, Transform, Watch};
 use async_trait::async_trait;
 use memory::Memory;
 use parking_lot::RwLock;
@@ -19,14 +19,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-
-/// Changes values on their way to the disk and back, for encryption at rest.
-pub trait Transform: Send + Sync + 'static {
-    /// The bytes to store for `plain` under `key`.
-    fn seal(&self, key: &str, plain: &[u8]) -> std::result::Result<Vec<u8>, String>;
-    /// The reverse of `seal`.
-    fn open(&self, key: &str, sealed: &[u8]) -> std::result::Result<Vec<u8>, String>;
-}
 
 /// Limits of the engine.
 #[derive(Clone)]
@@ -66,10 +58,17 @@ struct Request {
     place: OwnedSemaphorePermit,
 }
 
+/// What the writer is asked for.
+enum Message {
+    Commit(Request),
+    /// Write everything anew, so that nothing on disk is sealed as it was before.
+    Reseal(oneshot::Sender<Result<()>>),
+}
+
 /// The embedded store. Dropping it stops the writer after what was accepted is done.
 pub struct LogStore {
     memory: Arc<RwLock<Memory>>,
-    requests: Option<Sender<Request>>,
+    requests: Option<Sender<Message>>,
     places: Arc<Semaphore>,
     writer: Option<std::thread::JoinHandle<()>>,
     dir: PathBuf,
@@ -89,10 +88,22 @@ impl LogStore {
         let (requests, receiver) = channel();
         let places = Arc::new(Semaphore::new(WAITING));
         let watch_buffer = options.watch_buffer;
-        let writer = writer::Writer::new(dir, options, memory.clone(), recovered.log, recovered.deadlines);
+        let mut writer = writer::Writer::new(dir, options, memory.clone(), recovered.log, recovered.deadlines);
+        if recovered.stale {
+            writer.reseal()?;
+        }
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&receiver));
         let writer = Some(thread.map_err(|e| files::io("cannot start the writer", e))?);
         Ok(Self { memory, requests: Some(requests), places, writer, dir: dir.to_owned(), watch_buffer, _lock: lock })
+    }
+
+    /// Writes a snapshot and begins a new log, so that every value on disk is sealed as the transformation does it now;
+    /// for after a change of its keys.
+    pub async fn reseal(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        let closed = || Error::Closed("its writer has ended".to_owned());
+        self.requests.as_ref().ok_or_else(closed)?.send(Message::Reseal(reply)).map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
     }
 }
 
@@ -126,7 +137,7 @@ impl Store for LogStore {
         let requests = self.requests.as_ref().ok_or_else(closed)?;
         // Nobody closes the semaphore; only the length of the queue makes a writer wait here.
         let place = self.places.clone().acquire_owned().await.map_err(|_| closed())?;
-        requests.send(Request { ops, reply, place }).map_err(|_| closed())?;
+        requests.send(Message::Commit(Request { ops, reply, place })).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 

@@ -4,9 +4,11 @@
 //! encoded once by its writer and shared as one [`bytes::Bytes`] by every reader ("bytes once").
 
 mod engine;
+mod transform;
 mod value;
 
-pub use engine::{LogStore, Options, Transform};
+pub use engine::{LogStore, Options};
+pub use transform::{Opened, Transform};
 pub use value::{Revision, Template, Value};
 
 use async_trait::async_trait;

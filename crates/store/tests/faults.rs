@@ -131,21 +131,54 @@ async fn a_newer_format_and_a_second_process_are_refused() {
     assert!(matches!(error, Error::Format { found: 9, .. }), "{error}");
 }
 
-struct Flip;
+/// Seals with a byte; opens what any byte sealed.
+struct Flip(u8);
 
 impl Transform for Flip {
+    fn seals(&self, key: &str) -> bool {
+        key != "/open"
+    }
     fn seal(&self, _: &str, plain: &[u8]) -> std::result::Result<Vec<u8>, String> {
-        Ok(plain.iter().map(|b| !b).collect())
+        Ok(std::iter::once(self.0).chain(plain.iter().map(|b| b ^ self.0)).collect())
     }
-    fn open(&self, _: &str, sealed: &[u8]) -> std::result::Result<Vec<u8>, String> {
-        Ok(sealed.iter().map(|b| !b).collect())
+    fn open(&self, key: &str, stored: &[u8]) -> std::result::Result<Opened, String> {
+        if !self.seals(key) {
+            return Ok(Opened { plain: stored.to_vec(), stale: false });
+        }
+        let (by, rest) = stored.split_first().ok_or("nothing is sealed")?;
+        Ok(Opened { plain: rest.iter().map(|b| b ^ by).collect(), stale: *by != self.0 })
     }
+}
+
+fn on_disk(dir: &std::path::Path, text: &[u8]) -> bool {
+    let read = |file: std::io::Result<std::fs::DirEntry>| std::fs::read(file.unwrap().path()).unwrap();
+    std::fs::read_dir(dir).unwrap().any(|f| read(f).windows(text.len()).any(|w| w == text))
+}
+
+#[tokio::test]
+async fn a_new_key_seals_what_an_older_one_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = |by| Options { transform: Some(std::sync::Arc::new(Flip(by))), ..small() };
+    let sealed = |by: u8| b"top-secret".map(|b| b ^ by);
+    let store = LogStore::open(dir.path(), options(1)).unwrap();
+    store.commit(vec![put("/a", Expect::Any, "top-secret"), put("/open", Expect::Any, "known")]).await.unwrap();
+    assert!(on_disk(dir.path(), &sealed(1)) && on_disk(dir.path(), b"known"));
+    drop(store);
+    let store = LogStore::open(dir.path(), options(2)).unwrap();
+    assert!(on_disk(dir.path(), &sealed(2)) && !on_disk(dir.path(), &sealed(1)));
+    store.commit(vec![put("/b", Expect::Any, "more")]).await.unwrap();
+    store.reseal().await.unwrap();
+    store.commit(vec![put("/c", Expect::Any, "more")]).await.unwrap();
+    drop(store);
+    let store = LogStore::open(dir.path(), options(2)).unwrap();
+    assert_eq!((store.count("/").await.unwrap(), store.revision().await.unwrap()), (4, Revision(3)));
+    assert!(text(&store.get("/a", None).await.unwrap().unwrap()).contains("top-secret"));
 }
 
 #[tokio::test]
 async fn sealed_values_are_not_on_the_disk_in_plain() {
     let dir = tempfile::tempdir().unwrap();
-    let options = || Options { transform: Some(std::sync::Arc::new(Flip)), ..small() };
+    let options = || Options { transform: Some(std::sync::Arc::new(Flip(9))), ..small() };
     let store = LogStore::open(dir.path(), options()).unwrap();
     for n in 0..200 {
         store.commit(vec![put(&format!("/{n}"), Expect::Any, "top-secret")]).await.unwrap();

@@ -1,5 +1,6 @@
 //! Benches: each prints figures that can be compared with those of another commit on the same machine.
 
+mod api;
 mod container;
 mod store;
 
@@ -8,6 +9,14 @@ use clap::Subcommand;
 /// What can be measured.
 #[derive(Subcommand)]
 pub(crate) enum Bench {
+    /// The API server under load, against the stock server's figures.
+    Api(api::Args),
+    /// The server of `api`, in a process of its own.
+    #[command(hide = true)]
+    ApiServer {
+        /// Where its store and certificates are.
+        dir: std::path::PathBuf,
+    },
     /// Time of container create, start and delete, of sandboxes, and memory of a shim.
     Container {
         /// How many of each.
@@ -29,6 +38,8 @@ pub(crate) enum Bench {
 pub(crate) fn run(what: &Bench) -> Result<(), Box<dyn std::error::Error>> {
     let tokio = tokio::runtime::Runtime::new()?;
     match what {
+        Bench::Api(args) => tokio.block_on(api::run(args)).map_err(|e| e as Box<dyn std::error::Error>),
+        Bench::ApiServer { dir } => tokio.block_on(api::serve(dir)).map_err(|e| e as Box<dyn std::error::Error>),
         Bench::Container { count } => tokio.block_on(container::run(*count)),
         Bench::Store { dir, seconds } => tokio.block_on(store::run(dir.as_deref(), *seconds)),
     }

@@ -1,7 +1,6 @@
 //! Frames: one group commit each, with a length and a checksum. Pure encoding and decoding (see FORMAT.md).
 
-use super::Transform;
-use crate::{Batch, Entry, Event, Key, Revision, Template};
+use crate::{Batch, Entry, Event, Key, Opened, Revision, Template, Transform};
 use bytes::Bytes;
 
 /// Begins every frame.
@@ -22,6 +21,8 @@ pub(super) struct Logged {
     pub(super) template: Template,
     /// Milliseconds since the epoch at which the key goes away; 0 for never.
     pub(super) deadline: u64,
+    /// Read from the disk, and sealed otherwise than it would be now.
+    pub(super) stale: bool,
 }
 
 /// One commit.
@@ -65,7 +66,7 @@ pub(super) fn encode_one(logged: &Logged, transform: Opener<'_>, out: &mut Vec<u
     put_u64(out, logged.deadline);
     put_u32(out, logged.template.at() as u32);
     let (head, tail) = logged.template.parts();
-    let Some(transform) = transform else {
+    let Some(transform) = transform.filter(|t| t.seals(&entry.key)) else {
         put_u32(out, (head.len() + tail.len()) as u32);
         out.extend_from_slice(head);
         out.extend_from_slice(tail);
@@ -109,16 +110,16 @@ pub(super) fn decode_one(reader: &mut Reader<'_>, revision: Revision, transform:
     let deadline = reader.u64()?;
     let at = reader.u32()? as usize;
     let stored = reader.slice()?;
-    let plain = match transform {
+    let Opened { plain, stale } = match transform {
         Some(t) => t.open(&key, stored).map_err(|e| Damage(format!("cannot open the value of {key:?}: {e}")))?,
-        None => stored.to_vec(),
+        None => Opened { plain: stored.to_vec(), stale: false },
     };
     if at > plain.len() || !matches!(sort, PUT | DELETE) {
         return Err(Damage(format!("the record of {key:?} makes no sense")));
     }
     let template = Template::new(Bytes::from(plain), at);
     let entry = Entry { value: template.render(revision), key, modified: revision, created };
-    Ok(Logged { event: Event { entry, deleted: sort == DELETE, previous: None }, template, deadline })
+    Ok(Logged { event: Event { entry, deleted: sort == DELETE, previous: None }, template, deadline, stale })
 }
 
 impl Commit {

@@ -13,50 +13,56 @@ pub(super) struct Recovered {
     pub(super) log: Log,
     /// Keys that go away by themselves: when, in milliseconds since the epoch.
     pub(super) deadlines: HashMap<Key, u64>,
+    /// Whether something on disk is sealed otherwise than it would be now.
+    pub(super) stale: bool,
 }
 
 pub(super) fn recover(dir: &Path, options: &Options) -> Result<Recovered> {
     let mut memory = Memory::new(options.history_commits, options.history_bytes);
     let mut deadlines = HashMap::new();
+    let mut stale = false;
     if let Some((_, path)) = files::list(dir, "snapshot-")?.pop() {
         let (revision, logged) = snapshot::read(&path, options.transform.as_deref())?;
         deadlines.extend(logged.iter().filter(|l| l.deadline > 0).map(|l| (l.event.entry.key.clone(), l.deadline)));
+        stale |= logged.iter().any(|l| l.stale);
         memory.load(revision, logged.into_iter().map(|l| l.event.entry).collect());
     }
     let logs = files::list(dir, "log-")?;
     let mut last = None;
     for (index, (_, path)) in logs.iter().enumerate() {
         let newest = index + 1 == logs.len();
-        let end = replay(path, newest, options, &mut memory, &mut deadlines)?;
+        let (end, outdated) = replay(path, newest, options, &mut memory, &mut deadlines)?;
+        stale |= outdated;
         last = Some((path, end));
     }
     let log = match last {
         Some((path, end)) => Log::reopen(path, end as u64, options.segment_bytes)?,
         None => Log::create(dir, memory.revision(), options.segment_bytes)?,
     };
-    Ok(Recovered { memory, log, deadlines })
+    Ok(Recovered { memory, log, deadlines, stale })
 }
 
-/// Applies the commits of one log that are not known yet; returns where its good frames end.
+/// Applies the commits of one log that are not known yet; returns where its good frames end, and whether one is stale.
 fn replay(
     path: &Path,
     newest: bool,
     options: &Options,
     memory: &mut Memory,
     deadlines: &mut HashMap<Key, u64>,
-) -> Result<usize> {
+) -> Result<(usize, bool)> {
     let bytes = std::fs::read(path).map_err(|e| io(format!("cannot read {}", path.display()), e))?;
     // A log that was being made when the power went has no header yet and holds nothing.
     if newest && bytes.iter().all(|b| *b == 0) {
         let mut log = Log::reopen(path, 0, options.segment_bytes)?;
         log.append(&files::header(*LOG_MAGIC, memory.revision()))?;
-        return Ok(HEADER);
+        return Ok((HEADER, false));
     }
     files::read_header(path, &bytes, *LOG_MAGIC)?;
-    let mut at = HEADER;
+    let (mut at, mut stale) = (HEADER, false);
     while let Some(length) = frame::length(&bytes[at..]) {
         let commits = frame::decode(&bytes[at..], options.transform.as_deref());
         for commit in commits.map_err(|d| corrupt(path, at as u64, d.0))? {
+            stale |= commit.logged.iter().any(|l| l.stale);
             if commit.revision <= memory.revision() {
                 continue;
             }
@@ -69,10 +75,10 @@ fn replay(
         at += length;
     }
     match files::tail(&bytes, at) {
-        Tail::Clean => Ok(at),
+        Tail::Clean => Ok((at, stale)),
         Tail::Torn if newest => {
             tracing::warn!(path = %path.display(), at, "cut the torn end of the log: it was never acknowledged");
-            Ok(at)
+            Ok((at, stale))
         }
         Tail::Torn | Tail::Damaged => Err(corrupt(path, at as u64, "a commit in the middle of the log cannot be read")),
     }

@@ -1,9 +1,8 @@
 //! Snapshots: all entries at one revision in one file, so that older logs can go.
 
-use super::Transform;
 use super::files::{self, HEADER, SNAPSHOT_MAGIC, corrupt, io};
 use super::frame::{self, Logged, Reader, put_u32};
-use crate::{Entry, Event, Key, Result, Revision};
+use crate::{Entry, Event, Key, Result, Revision, Transform};
 use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -31,6 +30,7 @@ pub(super) fn write(
             let logged = Logged {
                 template: entry.value.template(),
                 deadline: deadlines.get(&entry.key).copied().unwrap_or(0),
+                stale: false,
                 event: Event { entry: entry.clone(), deleted: false, previous: None },
             };
             frame::encode_one(&logged, transform, &mut block).map_err(|why| fail(std::io::Error::other(why)))?;

@@ -1,9 +1,9 @@
 //! The one thread that writes: it gathers what waits, checks it, makes it durable with one sync, then publishes it.
 
-use super::files::Log;
+use super::files::{HEADER, Log};
 use super::frame::{self, Commit, Logged};
 use super::memory::Memory;
-use super::{Options, Request, snapshot};
+use super::{Message, Options, Request, snapshot};
 use crate::{Change, Committed, Entry, Error, Event, Expect, Key, Op, Result, Revision};
 use parking_lot::RwLock;
 use std::collections::{BTreeSet, HashMap};
@@ -29,6 +29,7 @@ pub(super) struct Writer {
     /// Bytes of logs that came before the present one, behind the last snapshot.
     older_bytes: u64,
     snapshotting: Arc<AtomicBool>,
+    snapshotter: Option<std::thread::JoinHandle<()>>,
     failed: Option<String>,
 }
 
@@ -53,11 +54,22 @@ impl Writer {
         let by_deadline = deadlines.iter().map(|(k, d)| (*d, k.clone())).collect();
         let snapshotting = Arc::new(AtomicBool::new(false));
         let dir = dir.to_owned();
-        Self { dir, options, memory, log, deadlines, by_deadline, older_bytes: 0, snapshotting, failed: None }
+        Self {
+            dir,
+            options,
+            memory,
+            log,
+            deadlines,
+            by_deadline,
+            older_bytes: 0,
+            snapshotting,
+            snapshotter: None,
+            failed: None,
+        }
     }
 
     /// Serves requests until every sender is gone.
-    pub(super) fn run(mut self, requests: &Receiver<Request>) {
+    pub(super) fn run(mut self, requests: &Receiver<Message>) {
         loop {
             let first = match self.next_deadline() {
                 None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -65,13 +77,13 @@ impl Writer {
             };
             let mut round = self.begin();
             match first {
-                Ok(request) => self.prepare(request, &mut round),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(message) => self.take(message, &mut round),
+                Err(RecvTimeoutError::Disconnected) => return self.settle(),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             while round.answers.len() < GROUP && round.bytes < GROUP_BYTES {
-                let Ok(request) = requests.try_recv() else { break };
-                self.prepare(request, &mut round);
+                let Ok(message) = requests.try_recv() else { break };
+                self.take(message, &mut round);
             }
             self.expire(&mut round);
             self.finish(round);
@@ -86,6 +98,34 @@ impl Writer {
     fn begin(&self) -> Round {
         let revision = self.memory.read().revision();
         Round { commits: Vec::new(), answers: Vec::new(), pending: HashMap::new(), revision, bytes: 0 }
+    }
+
+    /// Waits for a snapshot that is being written: whoever opens the store next finds its files at rest.
+    fn settle(&mut self) {
+        if let Some(thread) = self.snapshotter.take() {
+            // One that panicked has left its `.new` file, which nobody reads.
+            let _ = thread.join();
+        }
+    }
+
+    fn take(&mut self, message: Message, round: &mut Round) {
+        match message {
+            Message::Commit(request) => self.prepare(request, round),
+            // A caller that went away does not wait for the answer.
+            Message::Reseal(reply) => drop(reply.send(self.reseal())),
+        }
+    }
+
+    /// Writes everything that is visible into a snapshot, as it is sealed now, and goes on in a new log.
+    pub(super) fn reseal(&mut self) -> Result<()> {
+        self.settle();
+        let revision = self.memory.read().revision();
+        if self.log.len() > HEADER as u64 {
+            self.log = Log::create(&self.dir, revision, self.options.segment_bytes)?;
+        }
+        self.older_bytes = 0;
+        let entries = self.memory.read().all();
+        snapshot::write(&self.dir, revision, &entries, &self.deadlines, self.options.transform.as_deref())
     }
 
     /// Checks a request against what will be there before it, and prepares its commit.
@@ -223,7 +263,7 @@ impl Writer {
     }
 
     /// Writes a snapshot beside the work. Here entries are only shared; the snapshot's own thread encodes them.
-    fn snapshot(&self, revision: Revision) {
+    fn snapshot(&mut self, revision: Revision) {
         let (entries, deadlines) = (self.memory.read().all(), self.deadlines.clone());
         let (dir, transform, busy) = (self.dir.clone(), self.options.transform.clone(), self.snapshotting.clone());
         let work = move || {
@@ -232,9 +272,12 @@ impl Writer {
             }
             busy.store(false, Ordering::Release);
         };
-        if let Err(error) = std::thread::Builder::new().name("store-snapshot".into()).spawn(work) {
-            tracing::error!(%error, "cannot start a snapshot");
-            self.snapshotting.store(false, Ordering::Release);
+        match std::thread::Builder::new().name("store-snapshot".into()).spawn(work) {
+            Ok(thread) => self.snapshotter = Some(thread),
+            Err(error) => {
+                tracing::error!(%error, "cannot start a snapshot");
+                self.snapshotting.store(false, Ordering::Release);
+            }
         }
     }
 }
@@ -254,7 +297,7 @@ fn log_op(op: Op, previous: Option<Entry>, revision: Revision) -> Option<Logged>
         }
     };
     let entry = Entry { key: op.key, value: template.render(revision), modified: revision, created };
-    Some(Logged { event: Event { entry, deleted, previous }, template, deadline })
+    Some(Logged { event: Event { entry, deleted, previous }, template, deadline, stale: false })
 }
 
 fn now() -> u64 {

@@ -1,0 +1,40 @@
+//! The cluster as a whole: events, scheduling, leases, runtimes, devices.
+
+use super::{Row, cl, ns};
+use crate::{cluster, core, device};
+use std::sync::Arc;
+
+pub(super) const COORD: &str = "coordination.k8s.io";
+const DRA: &str = "resource.k8s.io";
+pub(super) const SCHED: &str = "scheduling.k8s.io";
+
+pub(super) const EVENTS: &[Row] = &[ns("events.k8s.io", "v1", "Event", "events")
+    .short(&["ev"])
+    .upsert()
+    .stored_as("v1")
+    .with(|| Arc::new(core::EventsEvent))];
+
+pub(super) const SCHEDULING: &[Row] = &[
+    cl(SCHED, "v1", "PriorityClass", "priorityclasses").short(&["pc"]).with(|| Arc::new(cluster::priority::STRATEGY)),
+    ns(SCHED, "v1beta1", "PodGroup", "podgroups").status().opt_in(),
+    ns(SCHED, "v1beta1", "Workload", "workloads").opt_in(),
+];
+
+pub(super) const COORDINATION: &[Row] = &[
+    ns(COORD, "v1", "Lease", "leases").upsert().with(|| Arc::new(cluster::lease::STRATEGY)),
+    ns(COORD, "v1beta1", "LeaseCandidate", "leasecandidates").opt_in(),
+];
+
+pub(super) const RUNTIMES: &[Row] = &[cl("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses")
+    .upsert()
+    .with(|| Arc::new(cluster::runtime_class::STRATEGY))];
+
+pub(super) const DEVICES: &[Row] = &[
+    cl(DRA, "v1", "DeviceClass", "deviceclasses"),
+    ns(DRA, "v1", "ResourceClaim", "resourceclaims").with(|| Arc::new(device::CLAIM)).status(),
+    ns(DRA, "v1", "ResourceClaimTemplate", "resourceclaimtemplates").with(|| Arc::new(device::TEMPLATE)),
+    cl(DRA, "v1", "ResourceSlice", "resourceslices")
+        .with(|| Arc::new(device::SLICE))
+        .fields(&["spec.nodeName", "spec.driver"]),
+    cl(DRA, "v1", "DeviceTaintRule", "devicetaintrules").status().opt_in(),
+];

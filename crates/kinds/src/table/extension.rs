@@ -1,0 +1,60 @@
+//! What extends the server: aggregation, admission, custom resources, flow control.
+
+use super::{EXTENSIONS, Row, cl};
+use crate::extension::{admission, api_service, crd, flow};
+use std::sync::Arc;
+
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const FLOW: &str = "flowcontrol.apiserver.k8s.io";
+
+pub(super) const AGGREGATION: &[Row] = &[cl("apiregistration.k8s.io", "v1", "APIService", "apiservices")
+    .with(|| Arc::new(api_service::STRATEGY))
+    .categories(EXTENSIONS)
+    .status()
+    .at("apiregistration.k8s.io/apiservices")];
+
+pub(super) const POLICIES: &[Row] = &[
+    cl(ADMISSION, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations")
+        .with(|| Arc::new(admission::MUTATING))
+        .categories(EXTENSIONS)
+        .counted(),
+    cl(ADMISSION, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies")
+        .with(|| Arc::new(admission::POLICY))
+        .categories(EXTENSIONS)
+        .status()
+        .counted(),
+    cl(ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
+        .with(|| Arc::new(admission::BINDING))
+        .categories(EXTENSIONS),
+    cl(ADMISSION, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
+        .with(|| Arc::new(admission::VALIDATING))
+        .categories(EXTENSIONS)
+        .counted(),
+    cl(ADMISSION, "v1", "MutatingAdmissionPolicy", "mutatingadmissionpolicies")
+        .with(|| Arc::new(admission::MUTATING_POLICY))
+        .categories(EXTENSIONS)
+        .counted(),
+    cl(ADMISSION, "v1", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings")
+        .with(|| Arc::new(admission::BINDING))
+        .categories(EXTENSIONS),
+];
+
+pub(super) const CUSTOM: &[Row] =
+    &[cl("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions")
+        .with(|| Arc::new(crd::STRATEGY))
+        .short(&["crd", "crds"])
+        .categories(EXTENSIONS)
+        .status()
+        .at("apiextensions.k8s.io/customresourcedefinitions")
+        .counted()];
+
+pub(super) const FLOWS: &[Row] = &[
+    cl(FLOW, "v1", "FlowSchema", "flowschemas").with(|| Arc::new(flow::SCHEMA)).status().counted(),
+    cl(FLOW, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations")
+        .with(|| Arc::new(flow::LEVEL))
+        .status()
+        .counted(),
+];
+
+pub(super) const INTERNAL: &[Row] =
+    &[cl("internal.apiserver.k8s.io", "v1alpha1", "StorageVersion", "storageversions").status().opt_in()];

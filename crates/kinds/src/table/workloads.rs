@@ -1,0 +1,69 @@
+//! Workloads: apps, batch, autoscaling, policy.
+
+use super::{ALL, Row, SCALE, STATUS, ns};
+use crate::{apps, autoscaler, batch, revision};
+use std::sync::Arc;
+
+pub(super) const APPS: &[Row] = &[
+    ns("apps", "v1", "ControllerRevision", "controllerrevisions").with(|| Arc::new(revision::STRATEGY)),
+    ns("apps", "v1", "DaemonSet", "daemonsets")
+        .short(&["ds"])
+        .categories(ALL)
+        .status()
+        .counted()
+        .with(|| Arc::new(apps::DaemonSet)),
+    ns("apps", "v1", "Deployment", "deployments")
+        .short(&["deploy"])
+        .categories(ALL)
+        .subs(&[SCALE, STATUS])
+        .counted()
+        .with(|| Arc::new(apps::Deployment)),
+    ns("apps", "v1", "ReplicaSet", "replicasets")
+        .short(&["rs"])
+        .categories(ALL)
+        .subs(&[SCALE, STATUS])
+        .fields(&["status.replicas"])
+        .counted()
+        .with(|| Arc::new(apps::ReplicaSet)),
+    ns("apps", "v1", "StatefulSet", "statefulsets")
+        .short(&["sts"])
+        .categories(ALL)
+        .subs(&[SCALE, STATUS])
+        .counted()
+        .with(|| Arc::new(apps::StatefulSet)),
+];
+
+pub(super) const AUTOSCALING: &[Row] = &[
+    ns("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+        .with(|| Arc::new(autoscaler::V2))
+        .short(&["hpa"])
+        .categories(ALL)
+        .status(),
+    ns("autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+        .short(&["hpa"])
+        .categories(ALL)
+        .status()
+        .stored_as("v2")
+        .with(|| Arc::new(autoscaler::V1)),
+];
+
+pub(super) const BATCH: &[Row] = &[
+    ns("batch", "v1", "CronJob", "cronjobs")
+        .short(&["cj"])
+        .categories(ALL)
+        .status()
+        .counted()
+        .with(|| Arc::new(batch::cron_job::STRATEGY)),
+    ns("batch", "v1", "Job", "jobs")
+        .categories(ALL)
+        .status()
+        .fields(&["status.successful"])
+        .counted()
+        .with(|| Arc::new(batch::job::STRATEGY)),
+];
+
+pub(super) const POLICY: &[Row] = &[ns("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+    .short(&["pdb"])
+    .status()
+    .counted()
+    .with(|| Arc::new(batch::budget::STRATEGY))];
