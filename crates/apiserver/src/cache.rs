@@ -6,6 +6,7 @@
 
 use crate::encode;
 use bytes::Bytes;
+use ironclad_api::GroupResource;
 use ironclad_kinds::Kind;
 use ironclad_store::{Batch, Entry, Event, RangeQuery, Revision, Store};
 use parking_lot::{Mutex, RwLock};
@@ -13,7 +14,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Changes that one resource remembers.
@@ -78,19 +79,38 @@ pub(crate) struct ResourceCache {
     kind: Arc<Kind>,
     objects: RwLock<BTreeMap<Arc<str>, Arc<Cached>>>,
     recent: Mutex<Recent>,
-    changes: broadcast::Sender<Arc<Changed>>,
 }
 
 struct Recent {
     changes: VecDeque<Arc<Changed>>,
     /// Changes behind this revision are complete.
     since: Revision,
+    /// There only while somebody watches: what it takes is much for a resource that nobody uses.
+    watchers: Option<broadcast::Sender<Arc<Changed>>>,
+    /// Another cache has taken its place, or its resource is gone.
+    closed: bool,
+}
+
+impl Recent {
+    fn subscribe(&mut self) -> broadcast::Receiver<Arc<Changed>> {
+        match self.closed {
+            true => broadcast::channel(1).1,
+            false => self.watchers.get_or_insert_with(|| broadcast::channel(BEHIND).0).subscribe(),
+        }
+    }
 }
 
 impl ResourceCache {
     fn new(kind: Arc<Kind>) -> Self {
-        let recent = Recent { changes: VecDeque::new(), since: Revision(0) };
-        Self { kind, objects: RwLock::default(), recent: Mutex::new(recent), changes: broadcast::channel(BEHIND).0 }
+        let recent = Recent { changes: VecDeque::new(), since: Revision(0), watchers: None, closed: false };
+        Self { kind, objects: RwLock::default(), recent: Mutex::new(recent) }
+    }
+
+    /// Ends every watch.
+    fn close(&self) {
+        let mut recent = self.recent.lock();
+        recent.closed = true;
+        recent.watchers = None;
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<Arc<Cached>> {
@@ -132,8 +152,8 @@ impl ResourceCache {
         {
             recent.since = oldest.revision;
         }
-        // Nobody may be watching.
-        let _ = self.changes.send(change);
+        // An error says that nobody watches any more.
+        recent.watchers = recent.watchers.take().filter(|w| w.send(change).is_ok());
     }
 
     /// Every change behind `after`: what is remembered, then what comes. `Err` with the oldest possible revision.
@@ -141,28 +161,35 @@ impl ResourceCache {
         &self,
         after: Revision,
     ) -> Result<(Vec<Arc<Changed>>, broadcast::Receiver<Arc<Changed>>), Revision> {
-        let recent = self.recent.lock();
+        let mut recent = self.recent.lock();
         if after < recent.since {
             return Err(recent.since);
         }
         let missed = recent.changes.iter().filter(|c| c.revision > after).cloned().collect();
-        Ok((missed, self.changes.subscribe()))
+        Ok((missed, recent.subscribe()))
     }
 
     /// All objects, and the changes that follow exactly behind them.
     pub(crate) fn snapshot(&self) -> (Vec<Arc<Cached>>, broadcast::Receiver<Arc<Changed>>) {
         let objects = self.objects.read();
-        let _recent = self.recent.lock();
-        (objects.values().cloned().collect(), self.changes.subscribe())
+        let mut recent = self.recent.lock();
+        (objects.values().cloned().collect(), recent.subscribe())
     }
 }
 
 /// The caches of all resources.
 pub(crate) struct Caches {
-    by_prefix: HashMap<String, Arc<ResourceCache>>,
+    by_prefix: RwLock<HashMap<Arc<str>, Arc<ResourceCache>>>,
     revision: watch::Sender<Revision>,
     store: Arc<dyn Store>,
     following: std::sync::atomic::AtomicBool,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// A cache that the task which follows the store is to open.
+struct Order {
+    kind: Arc<Kind>,
+    done: oneshot::Sender<ironclad_store::Result<()>>,
 }
 
 impl Caches {
@@ -172,18 +199,19 @@ impl Caches {
         kinds: &[Arc<Kind>],
         token: CancellationToken,
     ) -> ironclad_store::Result<Arc<Self>> {
-        let mut by_prefix = HashMap::new();
+        let mut by_prefix: HashMap<Arc<str>, Arc<ResourceCache>> = HashMap::new();
         for kind in kinds.iter().filter(|k| k.version == k.storage_version) {
-            by_prefix.entry(kind.prefix.to_string()).or_insert_with(|| Arc::new(ResourceCache::new(kind.clone())));
+            by_prefix.entry(Arc::from(&*kind.prefix)).or_insert_with(|| Arc::new(ResourceCache::new(kind.clone())));
         }
-        let caches =
-            Arc::new(Self { by_prefix, revision: watch::Sender::new(Revision(0)), store, following: true.into() });
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let (by_prefix, following) = (RwLock::new(by_prefix), true.into());
+        let caches = Arc::new(Self { by_prefix, revision: watch::Sender::new(Revision(0)), store, following, orders });
         let revision = caches.load().await?;
         let following = caches.clone();
         tokio::spawn(async move {
             tokio::select! {
                 () = token.cancelled() => {}
-                error = following.follow(revision) => {
+                error = following.follow(revision, ordered) => {
                     following.following.store(false, std::sync::atomic::Ordering::Release);
                     tracing::error!(%error, "the watch caches no longer follow the store");
                 }
@@ -199,24 +227,65 @@ impl Caches {
                 cache.load(entry);
             }
         }
-        for cache in self.by_prefix.values() {
+        for cache in self.by_prefix.read().values() {
             cache.recent.lock().since = page.revision;
         }
         self.revision.send_replace(page.revision);
         Ok(page.revision)
     }
 
-    async fn follow(&self, after: Revision) -> ironclad_store::Error {
+    async fn follow(&self, after: Revision, mut orders: mpsc::UnboundedReceiver<Order>) -> ironclad_store::Error {
         let mut changes = match self.store.watch("/registry/", after).await {
             Ok(changes) => changes,
             Err(error) => return error,
         };
         loop {
-            match changes.next().await {
+            let mut next = changes.next();
+            let batch = loop {
+                tokio::select! {
+                    biased;
+                    // The sender lives in `self`.
+                    Some(order) = orders.recv() => {
+                        let opened = self.open(order.kind).await;
+                        // Who ordered it may have gone.
+                        let _ = order.done.send(opened);
+                    }
+                    batch = &mut next => break batch,
+                }
+            };
+            match batch {
                 Ok(batch) => self.apply(&batch),
                 Err(error) => return error,
             }
         }
+    }
+
+    /// Opens a cache at the revision which all others show, in the place of one that may be there.
+    async fn open(&self, kind: Arc<Kind>) -> ironclad_store::Result<()> {
+        let at = self.revision();
+        let query = RangeQuery { prefix: kind.prefix.to_string(), at: Some(at), ..RangeQuery::default() };
+        let page = self.store.range(&query).await?;
+        let prefix = Arc::from(&*kind.prefix);
+        let cache = Arc::new(ResourceCache::new(kind));
+        page.entries.iter().for_each(|entry| cache.load(entry));
+        cache.recent.lock().since = at;
+        let old = self.by_prefix.write().insert(prefix, cache);
+        old.inspect(|old| old.close());
+        Ok(())
+    }
+
+    /// Begins to cache a resource, or caches it anew as this row says. Watches of an older cache end.
+    pub(crate) async fn add(&self, kind: Arc<Kind>) -> ironclad_store::Result<()> {
+        let over = || ironclad_store::Error::Closed("the watch caches no longer follow the store".to_owned());
+        let (done, opened) = oneshot::channel();
+        self.orders.send(Order { kind, done }).map_err(|_| over())?;
+        opened.await.map_err(|_| over())?
+    }
+
+    /// Forgets a resource; its watches end.
+    pub(crate) fn remove(&self, prefix: &str) {
+        let old = self.by_prefix.write().remove(prefix);
+        old.inspect(|old| old.close());
     }
 
     fn apply(&self, batch: &Batch) {
@@ -229,15 +298,16 @@ impl Caches {
     }
 
     /// The cache of a key: prefixes have two or three parts.
-    fn of_key(&self, key: &str) -> Option<&Arc<ResourceCache>> {
+    fn of_key(&self, key: &str) -> Option<Arc<ResourceCache>> {
         let mut slashes = key.match_indices('/').map(|(i, _)| i).skip(2);
         let two = slashes.next()?;
         let three = slashes.next();
-        self.by_prefix.get(&key[..=two]).or_else(|| self.by_prefix.get(&key[..=three?]))
+        let by_prefix = self.by_prefix.read();
+        by_prefix.get(&key[..=two]).or_else(|| by_prefix.get(&key[..=three?])).cloned()
     }
 
-    pub(crate) fn of(&self, kind: &Kind) -> Option<&Arc<ResourceCache>> {
-        self.by_prefix.get(&*kind.prefix)
+    pub(crate) fn of(&self, kind: &Kind) -> Option<Arc<ResourceCache>> {
+        self.by_prefix.read().get(&*kind.prefix).cloned()
     }
 
     pub(crate) fn revision(&self) -> Revision {
@@ -262,7 +332,8 @@ impl Caches {
         self.following.load(std::sync::atomic::Ordering::Acquire)
     }
 
-    pub(crate) fn counts(&self) -> impl Iterator<Item = (&Kind, usize)> {
-        self.by_prefix.values().map(|c| (&*c.kind, c.len()))
+    /// How many objects there are of each resource.
+    pub(crate) fn counts(&self) -> Vec<(GroupResource, usize)> {
+        self.by_prefix.read().values().map(|c| (c.kind.group_resource(), c.len())).collect()
     }
 }

@@ -107,14 +107,8 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<tower::BoxError>,
 {
-    let kind = inner
-        .kinds
-        .iter()
-        .find(|k| {
-            k.group == info.group.as_str() && k.version == info.version.as_str() && k.plural == info.resource.as_str()
-        })
-        .cloned()
-        .ok_or_else(no_such_path)?;
+    let table = inner.catalog.now();
+    let kind = table.find(&info.group, &info.version, &info.resource).cloned().ok_or_else(no_such_path)?;
     let mut info = info.clone();
     if &*kind.plural == "namespaces" && info.name.is_empty() {
         info.namespace = String::new();
@@ -125,7 +119,7 @@ where
             return Err(no_such_path());
         }
     }
-    let stored = inner.kind_of(&kind.storage_group, &kind.plural).unwrap_or_else(|| kind.clone());
+    let stored = table.stored(&kind.storage_group, &kind.plural).unwrap_or(&kind).clone();
     let headers = raw.headers().clone();
     let agent = headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let accept = Accepted::of(&headers)?;

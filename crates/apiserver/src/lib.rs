@@ -6,6 +6,7 @@
 mod authn;
 mod body;
 mod cache;
+mod catalog;
 mod discovery;
 mod encode;
 mod handler;
@@ -13,6 +14,7 @@ mod limits;
 mod metrics;
 mod nonresource;
 mod openapi;
+mod reader;
 mod registry;
 mod request;
 mod respond;
@@ -21,7 +23,8 @@ mod server;
 mod special;
 mod table;
 
-pub use server::{ApiServer, Config, KubeletAccess, Prepared, Reader, TokenIssuer};
+pub use reader::Reader;
+pub use server::{ApiServer, Config, KubeletAccess, Prepared, TokenIssuer};
 
 /// A body that goes out.
 pub type Body = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, tower::BoxError>;

@@ -76,8 +76,8 @@ impl Metrics {
             let _ = writeln!(out, "apiserver_current_inflight_requests{{request_kind=\"{sort}\"}} {count}");
         }
         out.push_str("# HELP apiserver_storage_objects Objects by resource.\n# TYPE apiserver_storage_objects gauge\n");
-        for (kind, count) in caches.counts() {
-            let _ = writeln!(out, "apiserver_storage_objects{{resource=\"{}\"}} {count}", kind.group_resource());
+        for (resource, count) in caches.counts() {
+            let _ = writeln!(out, "apiserver_storage_objects{{resource=\"{resource}\"}} {count}");
         }
         out
     }

@@ -37,12 +37,9 @@ fn version(inner: &Inner) -> serde_json::Value {
 
 fn paths(inner: &Inner) -> Vec<String> {
     let mut out = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
-    for kind in inner.kinds.iter().filter(|k| !k.group.is_empty()) {
-        for path in [format!("/apis/{}", kind.group), format!("/apis/{}", kind.api_version())] {
-            if !out.contains(&path) {
-                out.push(path);
-            }
-        }
+    for group in inner.catalog.now().groups().iter().filter(|g| !g.name().is_empty() && !g.versions().is_empty()) {
+        out.push(format!("/apis/{}", group.name()));
+        out.extend(group.versions().iter().map(|v| format!("/apis/{}/{}", group.name(), v.name())));
     }
     out.extend(
         ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]

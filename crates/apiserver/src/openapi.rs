@@ -1,16 +1,24 @@
 //! `/openapi/v2` and `/openapi/v3`: the description of the API that is served.
 //!
-//! Documents are large and seldom asked for, so they are made when they are, one at a time, and not kept. They depend
-//! on the release and on the kinds alone: the hash of those is known without making them, and lets clients keep them.
+//! Documents are large and seldom asked for, so each is made when it is, one at a time, and then kept deflated. They
+//! depend on the release and on the kinds alone: the hash of those is known without making them, and lets clients keep
+//! them. A change to one group makes the documents of no other anew, but for version 2, which has all in one.
 
+use crate::catalog::{Document, Table, Version};
 use crate::server::Inner;
 use crate::{Body, request::Info, respond};
-use http::header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, VARY};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use ironclad_api::{ApiError, GroupVersionKind, Reason};
 use ironclad_kinds::{Kind, Verb};
 use ironclad_schema::openapi::{self, Resource, Subresource};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::io::{Read, Write};
+use std::sync::{Arc, OnceLock};
 
 /// How an answer of [`openapi::V2_PROTOBUF`] is called: as stock calls it, for `@` may not stand in a media type.
 const V2_ANSWER: HeaderValue = HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
@@ -43,30 +51,108 @@ impl Wanted {
 /// The answer to a path below `/openapi`.
 pub(crate) async fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
     let wanted = Wanted::of(info.path.trim_end_matches('/'), headers)?;
-    let resources: Vec<Resource> = inner.kinds.iter().map(|k| resource(k)).collect();
-    let contents = contents(&resources, &inner.version);
-    let places = openapi::v3_places(&resources);
+    let table = inner.catalog.now();
     let tag = match &wanted {
-        Wanted::Index => {
-            let hashes: Vec<(&str, String)> = places.iter().map(|p| (p.as_str(), tag(&contents, p))).collect();
-            let index = openapi::v3_index(hashes.iter().map(|(place, hash)| (*place, hash.as_str())));
-            return Ok(respond::value(StatusCode::OK, &index));
-        }
-        Wanted::V3(place) if !places.contains(place) => return Err(missing()),
-        Wanted::V3(place) => tag(&contents, place),
-        Wanted::V2 { protobuf } => tag(&contents, if *protobuf { "v2 protobuf" } else { "v2" }),
+        Wanted::Index => return Ok(respond::value(StatusCode::OK, &index(&table, &inner.version))),
+        Wanted::V3(place) => version(&table, place).ok_or_else(missing)?.tag(&inner.version).to_owned(),
+        Wanted::V2 { protobuf } => whole_tag(&table, &inner.version, *protobuf),
     };
     let quoted = format!("\"{tag}\"");
     let mut response = match headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(quoted.as_str()) {
         true => respond::bytes(StatusCode::NOT_MODIFIED, ""),
-        false => make(inner, resources, wanted).await?,
+        false => {
+            let kind = if wanted == (Wanted::V2 { protobuf: true }) { V2_ANSWER } else { respond::JSON };
+            packed(kind, &kept(inner, &table, &wanted).await?, headers)?
+        }
     };
     response.headers_mut().insert(ETAG, HeaderValue::from_str(&quoted).map_err(ApiError::internal)?);
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     if info.query.get("hash") == tag {
         response.headers_mut().insert(CACHE_CONTROL, FOREVER);
     }
     Ok(response)
+}
+
+/// The version whose document stands at a place: `api/v1`, `apis/apps/v1`.
+fn version<'a>(table: &'a Table, place: &str) -> Option<&'a Version> {
+    let parts: Vec<&str> = place.split('/').collect();
+    match parts.as_slice() {
+        ["api", version] => table.group("")?.version(version),
+        ["apis", group, version] => table.group(group)?.version(version),
+        _ => None,
+    }
+}
+
+/// The index of the documents of version 3, each with a hash of its contents.
+fn index(table: &Table, release: &str) -> Value {
+    let mut places = Vec::new();
+    for group in table.groups() {
+        for version in group.versions() {
+            let place = match group.name() {
+                "" => format!("api/{}", version.name()),
+                name => format!("apis/{name}/{}", version.name()),
+            };
+            places.push((place, version.tag(release)));
+        }
+    }
+    openapi::v3_index(places.iter().map(|(place, tag)| (place.as_str(), *tag)))
+}
+
+fn whole_tag(table: &Table, release: &str, protobuf: bool) -> String {
+    let mut hash = Sha256::new_with_prefix(if protobuf { "v2 protobuf" } else { "v2" });
+    table.groups().iter().flat_map(|g| g.versions()).for_each(|v| hash.update(v.tag(release)));
+    hex::encode_upper(hash.finalize())
+}
+
+/// A document from the place where it is kept; made first if nobody has asked for it.
+async fn kept(inner: &Inner, table: &Arc<Table>, wanted: &Wanted) -> Result<Document, ApiError> {
+    let slot = slot(table, wanted).ok_or_else(missing)?;
+    if let Some(document) = slot.get() {
+        return Ok(document.clone());
+    }
+    // No two at once: each takes tens of megabytes while it is made.
+    let turn = inner.documents.clone().acquire_owned().await.map_err(ApiError::internal)?;
+    if let Some(document) = slot.get() {
+        return Ok(document.clone());
+    }
+    let (of, release, asked) = (table.clone(), inner.version.clone(), wanted.clone());
+    let making = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        make(&of, &asked, &release)
+    });
+    let made = making.await.map_err(ApiError::internal)?.ok_or_else(missing)?.map_err(ApiError::internal)?;
+    Ok(slot.get_or_init(|| made).clone())
+}
+
+fn slot<'a>(table: &'a Table, wanted: &Wanted) -> Option<&'a OnceLock<Document>> {
+    match wanted {
+        Wanted::Index => None,
+        Wanted::V2 { protobuf } => Some(&table.documents().openapi[usize::from(*protobuf)]),
+        Wanted::V3(place) => Some(&version(table, place)?.openapi),
+    }
+}
+
+fn make(table: &Table, wanted: &Wanted, release: &str) -> Option<std::io::Result<Document>> {
+    let resources: Vec<Resource> = match wanted {
+        Wanted::V3(place) => version(table, place)?.kinds().iter().map(|k| resource(k)).collect(),
+        _ => table.kinds().map(|k| resource(k)).collect(),
+    };
+    let document = document(&resources, wanted, release)?;
+    let mut packed = GzEncoder::new(Vec::with_capacity(document.len() / 8), Compression::fast());
+    Some(packed.write_all(&document).and_then(|()| packed.finish()).map(|p| Document { packed: p.into() }))
+}
+
+/// A kept document in the form that the client accepts.
+fn packed(kind: HeaderValue, document: &Document, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
+    let accepts = headers.get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if accepts.split(',').any(|e| e.split(';').next().is_some_and(|e| e.trim() == "gzip")) {
+        let mut response = respond::kind(StatusCode::OK, kind, document.packed.clone());
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        return Ok(response);
+    }
+    let mut whole = Vec::with_capacity(document.packed.len() * 8);
+    GzDecoder::new(&*document.packed).read_to_end(&mut whole).map_err(ApiError::internal)?;
+    Ok(respond::kind(StatusCode::OK, kind, whole))
 }
 
 fn missing() -> ApiError {
@@ -88,19 +174,6 @@ fn accepted(headers: &HeaderMap, version2: bool) -> Result<bool, ApiError> {
     Err(ApiError::new(Reason::NotAcceptable, message))
 }
 
-/// Makes a document off the threads that serve, and no two at once: each takes tens of megabytes while it is made.
-async fn make(inner: &Inner, resources: Vec<Resource>, wanted: Wanted) -> Result<Response<Body>, ApiError> {
-    let turn = inner.documents.clone().acquire_owned().await.map_err(ApiError::internal)?;
-    let version = inner.version.clone();
-    let protobuf = wanted == Wanted::V2 { protobuf: true };
-    let making = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        document(&resources, &wanted, &version)
-    });
-    let bytes = making.await.map_err(ApiError::internal)?.ok_or_else(missing)?;
-    Ok(respond::kind(StatusCode::OK, if protobuf { V2_ANSWER } else { respond::JSON }, bytes))
-}
-
 fn document(resources: &[Resource], wanted: &Wanted, version: &str) -> Option<Vec<u8>> {
     let bundle = ironclad_schema::bundle();
     let json = match wanted {
@@ -115,14 +188,10 @@ fn document(resources: &[Resource], wanted: &Wanted, version: &str) -> Option<Ve
     })
 }
 
-/// A hash of all that the documents are made from.
-fn contents(resources: &[Resource], version: &str) -> Sha256 {
-    Sha256::new_with_prefix(format!("{version} {resources:?}"))
-}
-
-/// The hash of one document.
-fn tag(contents: &Sha256, document: &str) -> String {
-    hex::encode_upper(contents.clone().chain_update(document).finalize())
+/// A hash of all that the document of a version depends on.
+pub(crate) fn hash(kinds: &[Arc<Kind>], release: &str) -> String {
+    let resources: Vec<Resource> = kinds.iter().map(|k| resource(k)).collect();
+    hex::encode_upper(Sha256::digest(format!("{release} {resources:?}")))
 }
 
 fn resource(kind: &Kind) -> Resource {
@@ -144,7 +213,7 @@ fn resource(kind: &Kind) -> Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn resources() -> Vec<Resource> {
         ironclad_kinds::all().iter().map(|k| resource(k)).collect()
@@ -173,12 +242,13 @@ mod tests {
 
     #[test]
     fn tags_differ_by_document_and_by_release() {
-        let all = resources();
-        let (now, later) = (contents(&all, "v1"), contents(&all, "v2"));
-        assert_eq!(tag(&now, "api/v1"), tag(&contents(&all, "v1"), "api/v1"));
-        assert_ne!(tag(&now, "api/v1"), tag(&now, "apis/apps/v1"));
-        assert_ne!(tag(&now, "api/v1"), tag(&later, "api/v1"));
-        assert_ne!(tag(&now, "api/v1"), tag(&contents(&all[1..], "v1"), "api/v1"));
+        let of = |group: &str| -> Vec<Arc<Kind>> {
+            ironclad_kinds::all().iter().filter(|k| k.group == group).cloned().collect()
+        };
+        assert_eq!(hash(&of("apps"), "v1"), hash(&of("apps"), "v1"));
+        assert_ne!(hash(&of("apps"), "v1"), hash(&of(""), "v1"));
+        assert_ne!(hash(&of("apps"), "v1"), hash(&of("apps"), "v2"));
+        assert_ne!(hash(&of("apps"), "v1"), hash(&of("apps")[1..], "v1"));
     }
 
     #[test]

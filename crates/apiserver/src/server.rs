@@ -1,9 +1,11 @@
 //! The server: what it is made of, its service for calls in process, and its TLS listener.
 
 use crate::cache::Caches;
+use crate::catalog::Catalog;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::registry::Registry;
+use crate::reader::Reader;
+use crate::registry::{Registry, store_error};
 use crate::special::allocate::Addresses;
 use crate::{Body, handler};
 use async_trait::async_trait;
@@ -14,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use ipnet::Ipv4Net;
 use ironclad_admission::Chain;
-use ironclad_api::source::{Change, Changes, Source};
+use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, UserInfo};
 use ironclad_auth::{Authenticator, Authorizer};
 use ironclad_kinds::{Kind, Served};
@@ -82,7 +84,7 @@ pub(crate) struct Deciders {
 
 pub(crate) struct Inner {
     pub(crate) registry: Arc<Registry>,
-    pub(crate) kinds: Vec<Arc<Kind>>,
+    pub(crate) catalog: Arc<Catalog>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) tokens: Arc<dyn TokenIssuer>,
@@ -97,63 +99,20 @@ pub(crate) struct Inner {
 impl Inner {
     /// The row of a resource in the version in which it is stored.
     pub(crate) fn kind_of(&self, group: &str, plural: &str) -> Option<Arc<Kind>> {
-        let stored = |k: &&Arc<Kind>| k.group == group && k.plural == plural && k.version == k.storage_version;
-        self.kinds.iter().find(stored).cloned()
-    }
-}
-
-/// Reads from the watch caches; it exists before the server, whose deciders need it.
-#[derive(Clone)]
-pub struct Reader {
-    caches: Arc<Caches>,
-    kinds: Arc<Vec<Arc<Kind>>>,
-}
-
-impl Reader {
-    fn cache(&self, resource: &GroupResource) -> Option<(&Arc<crate::cache::ResourceCache>, &Kind)> {
-        let stored = |k: &&Arc<Kind>| {
-            k.group == resource.group.as_str()
-                && k.plural == resource.resource.as_str()
-                && k.version == k.storage_version
-        };
-        let kind = self.kinds.iter().find(stored)?;
-        Some((self.caches.of(kind)?, kind))
-    }
-}
-
-impl Source for Reader {
-    fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        let (cache, kind) = self.cache(resource)?;
-        let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
-        cache.get(&format!("{}{place}{name}", kind.prefix)).map(|c| Arc::new(c.value()))
+        self.catalog.now().stored(group, plural).cloned()
     }
 
-    fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Value>> {
-        let Some((cache, kind)) = self.cache(resource) else { return Vec::new() };
-        let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
-        cache.list(&format!("{}{place}", kind.prefix), None).iter().map(|c| Arc::new(c.value())).collect()
-    }
-
-    fn subscribe(&self, resource: &GroupResource) -> Changes {
-        let Some((cache, _)) = self.cache(resource) else { return Box::pin(futures::stream::pending()) };
-        let (objects, changes) = cache.snapshot();
-        let first = objects.into_iter().map(|c| Change::Put(Arc::new(c.value()))).chain([Change::Synced]);
-        let first: Vec<Change> = first.collect();
-        let cache = cache.clone();
-        let next = futures::stream::unfold((cache, changes), |(cache, mut changes)| async move {
-            loop {
-                match changes.recv().await {
-                    Ok(c) if c.deleted => return Some((Change::Delete(Arc::new(c.object.value())), (cache, changes))),
-                    Ok(c) => return Some((Change::Put(Arc::new(c.object.value())), (cache, changes))),
-                    // A reader in process is never so slow; if it is, what it missed comes with the next change.
-                    Err(tokio::sync::broadcast::error::RecvError::Lagged(n)) => {
-                        tracing::error!(n, "an index lost changes")
-                    }
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return None,
-                }
-            }
-        });
-        Box::pin(futures::StreamExt::chain(futures::stream::iter(first), next))
+    /// See [`ApiServer::publish`]. Objects can be read before the resource is found, and are read until it is not.
+    pub(crate) async fn publish(&self, resource: GroupResource, rows: Vec<Arc<Kind>>) -> Result<(), ApiError> {
+        let before = self.kind_of(&resource.group, &resource.resource);
+        let after = rows.iter().find(|k| k.version == k.storage_version).cloned();
+        let caches = &self.registry.caches;
+        match after {
+            Some(kind) => caches.add(kind).await.map_err(|e| store_error(&e))?,
+            None => drop(before.as_ref().inspect(|k| caches.remove(&k.prefix))),
+        }
+        self.catalog.replace(vec![(resource, rows)]);
+        Ok(())
     }
 }
 
@@ -161,13 +120,13 @@ impl Source for Reader {
 pub struct Prepared {
     config: Config,
     caches: Arc<Caches>,
-    kinds: Arc<Vec<Arc<Kind>>>,
+    catalog: Arc<Catalog>,
 }
 
 impl Prepared {
     /// What deciders read from.
     pub fn reader(&self) -> Reader {
-        Reader { caches: self.caches.clone(), kinds: self.kinds.clone() }
+        Reader::new(self.caches.clone(), self.catalog.clone())
     }
 
     /// The server, with who decides.
@@ -186,7 +145,7 @@ impl Prepared {
         let deciders = Deciders { authenticator, authorizer, tokens };
         let inner = Inner {
             registry: Arc::new(registry),
-            kinds: self.kinds.to_vec(),
+            catalog: self.catalog,
             authenticator: deciders.authenticator,
             authorizer: deciders.authorizer,
             tokens: deciders.tokens,
@@ -215,12 +174,17 @@ impl ApiServer {
         let kinds: Vec<Arc<Kind>> =
             ironclad_kinds::all().iter().filter(|k| k.served == Served::Default).cloned().collect();
         let caches = Caches::start(config.store.clone(), &kinds, token).await.map_err(ApiError::internal)?;
-        Ok(Prepared { config, caches, kinds: Arc::new(kinds) })
+        Ok(Prepared { config, caches, catalog: Arc::new(Catalog::new(&kinds)) })
     }
 
     /// Stores an object of the program's own, such as a bootstrap role, if there is none.
     pub async fn ensure(&self, group: &str, plural: &str, object: Value) -> Result<(), ApiError> {
         self.inner.ensure(group, plural, object).await
+    }
+
+    /// Serves a resource with these rows from now on, in the place of what was served of it; without rows no longer.
+    pub async fn publish(&self, resource: GroupResource, rows: Vec<Arc<Kind>>) -> Result<(), ApiError> {
+        self.inner.publish(resource, rows).await
     }
 
     /// Serves TLS connections until `token` is cancelled.

@@ -61,6 +61,8 @@ pub enum Served {
     Default,
     /// Only when it is turned on: alpha and beta.
     OptIn,
+    /// Not at all, but objects are stored in it.
+    Stored,
 }
 
 /// Something below an object: `status`, `scale`, `exec`, ...

@@ -66,10 +66,10 @@ impl Registry {
         let prefix = request.prefix();
         let (objects, revision) = match (&token, wanted) {
             (Some(token), _) => {
-                (self.at(request, cache, &prefix, token.revision, Some(&token.key)).await?, token.revision)
+                (self.at(request, &cache, &prefix, token.revision, Some(&token.key)).await?, token.revision)
             }
             (None, Some((exact, revision))) if exact => {
-                (self.at(request, cache, &prefix, revision, None).await?, revision)
+                (self.at(request, &cache, &prefix, revision, None).await?, revision)
             }
             (None, wanted) => {
                 let revision = match wanted {

@@ -1,0 +1,98 @@
+//! A server in process for tests: everybody may do everything.
+#![allow(dead_code, reason = "no test uses all of it")]
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use ironclad_admission::Chain;
+use ironclad_api::{ApiError, UserInfo};
+use ironclad_apiserver::{ApiServer, Body, Config, KubeletAccess, Reader, TokenIssuer};
+use ironclad_auth::{Attributes, Authenticated, Authenticator, Authorizer, Credentials, Decision, Rules};
+use ironclad_store::{LogStore, Options};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+struct Anybody;
+
+#[async_trait]
+impl Authenticator for Anybody {
+    async fn authenticate(&self, _: Credentials<'_>) -> Result<Option<Authenticated>, ApiError> {
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl Authorizer for Anybody {
+    async fn authorize(&self, _: &Attributes) -> Decision {
+        Decision::Allow(String::new())
+    }
+
+    async fn rules(&self, _: &UserInfo, _: &str) -> Rules {
+        Rules::default()
+    }
+}
+
+#[async_trait]
+impl TokenIssuer for Anybody {
+    async fn issue(&self, _: &str, _: &str, _: &Value) -> Result<Value, ApiError> {
+        Err(ApiError::internal("no tokens here"))
+    }
+
+    fn documents(&self) -> (Value, Value) {
+        (Value::Null, Value::Null)
+    }
+}
+
+/// A server over a new directory.
+pub(crate) async fn server() -> (ApiServer, Reader, TempDir) {
+    let dir = TempDir::new().unwrap();
+    let (server, reader) = open(dir.path(), CancellationToken::new()).await;
+    (server, reader, dir)
+}
+
+/// A server over what a directory holds.
+pub(crate) async fn open(dir: &Path, token: CancellationToken) -> (ApiServer, Reader) {
+    let config = Config {
+        store: Arc::new(LogStore::open(dir, Options::default()).unwrap()),
+        service_cidr: "10.96.0.0/24".parse().unwrap(),
+        node_ports: (30000, 30010),
+        advertise: ("192.0.2.1".parse().unwrap(), 6443),
+        kubelets: KubeletAccess::default(),
+        version: "v1.37.0".to_owned(),
+    };
+    let prepared = ApiServer::prepare(config, token).await.unwrap();
+    let reader = prepared.reader();
+    let any = Arc::new(Anybody);
+    (prepared.finish(any.clone(), any.clone(), any, Chain::new(Vec::new())).await.unwrap(), reader)
+}
+
+/// The answer to a request.
+pub(crate) async fn send(
+    server: &ApiServer,
+    method: &str,
+    path: &str,
+    kind: &str,
+    body: impl Into<Bytes>,
+) -> Response<Body> {
+    let request = Request::builder().method(method).uri(path).header("content-type", kind);
+    let mut request = request.body(Full::new(body.into())).unwrap();
+    request.extensions_mut().insert(UserInfo::new("tester", &["system:masters"]));
+    server.clone().call(request).await.unwrap()
+}
+
+/// Code and object of the answer to a request.
+pub(crate) async fn ask(server: &ApiServer, method: &str, path: &str, kind: &str, body: Value) -> (u16, Value) {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let response = send(server, method, path, kind, body).await;
+    let code = response.status().as_u16();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (code, serde_json::from_slice(&bytes).unwrap())
+}
+
+/// The content type of most requests.
+pub(crate) const JSON: &str = "application/json";
