@@ -4,10 +4,12 @@
 //! encoded once by its writer and shared as one [`bytes::Bytes`] by every reader ("bytes once").
 
 mod engine;
+mod etcd;
 mod transform;
 mod value;
 
 pub use engine::{LogStore, Options};
+pub use etcd::{Codec, EtcdOptions, EtcdStore, Tls};
 pub use transform::{Opened, Transform};
 pub use value::{Revision, Template, Value};
 
@@ -121,7 +123,7 @@ pub struct Event {
 pub struct Batch {
     /// The revision of the commit.
     pub revision: Revision,
-    /// The changes, never empty.
+    /// The changes. None of them concerns the watcher when a store only tells up to where the watcher is current.
     pub events: Arc<[Event]>,
 }
 
@@ -186,6 +188,23 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// There is no room for more; what is stored stays, and commits are taken again when there is room.
+    #[error("there is no space left: {0}")]
+    Full(String),
+    /// No member of the store's cluster answers. A commit may have been carried out or not.
+    #[error("etcd does not answer: {0}")]
+    Unavailable(String),
+    /// The store's cluster refuses the call.
+    #[error("etcd refuses: {0}")]
+    Refused(String),
+    /// A stored value cannot be read, or one cannot be written.
+    #[error("the value of {key:?} cannot be coded: {why}")]
+    Value {
+        /// The key.
+        key: Key,
+        /// Why.
+        why: String,
+    },
     /// The store was closed or its writer failed; nothing more is accepted.
     #[error("the store is closed: {0}")]
     Closed(String),
@@ -221,6 +240,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest revision whose commit is visible.
     async fn revision(&self) -> Result<Revision>;
+
+    /// Asks all watches to say up to where they are current, in case nothing comes by itself.
+    async fn request_progress(&self) {}
 
     /// Forgets the history before `revision`; reads and watches from before it fail with [`Error::Compacted`].
     async fn compact(&self, revision: Revision) -> Result<()>;

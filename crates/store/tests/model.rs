@@ -1,4 +1,4 @@
-//! The store against a model: random commits, reads at old revisions, limits, reopening.
+//! Both engines against a model: random commits, reads at old revisions, limits, reopening.
 
 mod common;
 
@@ -51,7 +51,7 @@ fn apply(state: &State, ops: &[Op], revision: Revision) -> Option<State> {
     changed.then_some(next)
 }
 
-async fn check_range(store: &LogStore, want: &State, at: Option<Revision>, limit: usize) {
+async fn check_range(store: &dyn Store, want: &State, at: Option<Revision>, limit: usize) {
     let mut got = Vec::new();
     let mut query = RangeQuery { prefix: "/k/".into(), limit, at, ..RangeQuery::default() };
     loop {
@@ -65,65 +65,88 @@ async fn check_range(store: &LogStore, want: &State, at: Option<Revision>, limit
     assert_eq!(got, want.clone().into_iter().collect::<Vec<_>>());
 }
 
-async fn play(steps: Vec<Step>) {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = LogStore::open(dir.path(), small()).unwrap();
-    let mut states = vec![State::new()];
+async fn play(engine: Engine, steps: Vec<Step>) {
+    let mut store = engine.open().await;
+    let begin = store.revision().await.unwrap();
+    // The state at each revision behind the first one that changed something.
+    let mut states = vec![(begin, State::new())];
     for step in steps {
-        let now = Revision(states.len() as u64 - 1);
+        let (now, state) = states.last().unwrap().clone();
         match step {
             Step::Commit(ops) => {
-                let state = states.last().unwrap().clone();
-                let mut seen = std::collections::BTreeSet::new();
-                let ops: Vec<Op> = ops
-                    .into_iter()
-                    .filter(|(key, ..)| seen.insert(*key))
-                    .map(|(key, expect, value)| {
-                        let key = format!("/k/{key}");
-                        let expect = match (expect, state.get(&key)) {
-                            (0, _) => Expect::Any,
-                            (1, Some(found)) => Expect::Modified(found.1),
-                            _ => Expect::Absent,
-                        };
-                        value.map_or_else(|| delete(&key, expect), |v| put(&key, expect, &v.to_string()))
-                    })
-                    .collect();
+                let ops = operations(ops, &state);
                 let next = Revision(now.0 + 1);
-                let want = apply(&state, &ops, next);
-                let got = store.commit(ops).await;
-                match (want, got) {
+                let got = store.commit(ops.clone()).await;
+                // Others may write to the same etcd.
+                let next = match &got {
+                    Ok(done) if engine.is_etcd() && done.revision >= next => done.revision,
+                    _ => next,
+                };
+                match (apply(&state, &ops, next), got) {
                     (Some(want), Ok(done)) => {
                         assert_eq!(done.revision, next);
-                        states.push(want);
+                        states.push((next, want));
                     }
                     // A commit that changes nothing has no revision of its own.
-                    (None, Ok(done)) => assert_eq!(done.revision, now),
+                    (None, Ok(done)) => assert!(engine.is_etcd() || done.revision == now),
                     (None, Err(Error::Conflict { .. })) => {}
                     (want, got) => panic!("{want:?} {got:?}"),
                 }
             }
             Step::ReadAt(back, limit) => {
-                let at = Revision(now.0.saturating_sub(u64::from(back) % 8));
-                match store.range(&RangeQuery { prefix: "/k/".into(), at: Some(at), ..Default::default() }).await {
-                    Ok(_) => check_range(&store, &states[at.0 as usize], Some(at), limit as usize).await,
-                    Err(Error::Compacted { oldest, .. }) => assert!(at < oldest),
+                let (at, want) = &states[states.len().saturating_sub(1 + back as usize % 8)];
+                match store.range(&RangeQuery { prefix: "/k/".into(), at: Some(*at), ..Default::default() }).await {
+                    Ok(_) => check_range(&*store, want, Some(*at), limit as usize).await,
+                    Err(Error::Compacted { oldest, .. }) => assert!(*at < oldest),
                     Err(other) => panic!("{other}"),
                 }
             }
             Step::Reopen => {
                 drop(store);
-                store = LogStore::open(dir.path(), small()).unwrap();
-                assert_eq!(store.revision().await.unwrap(), now);
+                store = engine.open().await;
+                assert!(engine.is_etcd() || store.revision().await.unwrap() == now);
             }
         }
-        check_range(&store, states.last().unwrap(), None, 0).await;
+        check_range(&*store, &states.last().unwrap().1, None, 0).await;
     }
+}
+
+fn operations(ops: Vec<(u8, u8, Option<u8>)>, state: &State) -> Vec<Op> {
+    let mut seen = std::collections::BTreeSet::new();
+    ops.into_iter()
+        .filter(|(key, ..)| seen.insert(*key))
+        .map(|(key, expect, value)| {
+            let key = format!("/k/{key}");
+            let expect = match (expect, state.get(&key)) {
+                (0, _) => Expect::Any,
+                (1, Some(found)) => Expect::Modified(found.1),
+                _ => Expect::Absent,
+            };
+            value.map_or_else(|| delete(&key, expect), |v| put(&key, expect, &v.to_string()))
+        })
+        .collect()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn the_store_does_what_the_model_does(steps in proptest::collection::vec(step(), 1..120)) {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(play(steps));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(play(Engine::log_with(small()), steps));
     }
+}
+
+#[test]
+fn etcd_does_what_the_model_does() {
+    let held = Engine::etcd();
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) };
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let steps = proptest::collection::vec(step(), 1..80);
+    let played = runner.run(&steps, |steps| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(play(Engine::etcd(), steps));
+        Ok(())
+    });
+    drop(held);
+    played.unwrap();
 }

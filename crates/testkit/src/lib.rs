@@ -2,10 +2,12 @@
 //! from the internet. Built once, kept in a cache directory, byte for byte the same each time.
 
 pub mod cluster;
+pub mod etcd;
 pub mod images;
 pub mod registry;
 
 pub use cluster::{Cluster, Namespace, Output};
+pub use etcd::Etcd;
 pub use images::{Image, Images};
 pub use registry::{Credentials, Registry};
 

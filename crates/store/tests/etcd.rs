@@ -1,0 +1,145 @@
+//! What only the etcd engine has to stand: members that go away, other servers, other people's keys.
+
+mod common;
+
+use common::*;
+use ironclad_store::*;
+use ironclad_testkit::Etcd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+async fn open(etcd: &Etcd) -> Arc<EtcdStore> {
+    Arc::new(EtcdStore::open(etcd_options(&etcd.url(), "/x")).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_watch_survives_restarts_of_etcd_without_lost_or_repeated_events() {
+    let mut etcd = Etcd::start().unwrap();
+    let store = open(&etcd).await;
+    let mut watch = store.watch("/", store.revision().await.unwrap()).await.unwrap();
+    let (stop, writer) = (Arc::new(AtomicBool::new(false)), store.clone());
+    let stopped = stop.clone();
+    let writing = tokio::spawn(async move {
+        let mut acknowledged = Vec::new();
+        for n in 0u64.. {
+            if stopped.load(Ordering::Relaxed) {
+                break;
+            }
+            match writer.commit(vec![put("/counter", Expect::Any, &n.to_string())]).await {
+                Ok(done) => acknowledged.push((done.revision, n)),
+                Err(Error::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        acknowledged
+    });
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        etcd.kill();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        etcd.run().unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.store(true, Ordering::Relaxed);
+    let acknowledged = writing.await.unwrap();
+    assert!(acknowledged.len() > 10, "{}", acknowledged.len());
+    let end = acknowledged.last().unwrap().0;
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|(r, _)| *r < end) {
+        let batch = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.unwrap().unwrap();
+        for event in batch.events.iter() {
+            let text = text(&event.entry);
+            let n: u64 = text.rsplit("\"v\":\"").next().unwrap().trim_end_matches("\"}").parse().unwrap();
+            seen.push((batch.revision, n));
+        }
+    }
+    assert!(seen.windows(2).all(|w| w[0].0 < w[1].0), "repeated or out of order");
+    let missing: Vec<_> = acknowledged.iter().filter(|a| !seen.contains(a)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[tokio::test]
+async fn progress_tells_of_revisions_that_others_made() {
+    let etcd = Etcd::start().unwrap();
+    let store = open(&etcd).await;
+    let other = EtcdStore::open(etcd_options(&etcd.url(), "/y")).await.unwrap();
+    let mut watch = store.watch("/", store.revision().await.unwrap()).await.unwrap();
+    let done = other.commit(vec![put("/a", Expect::Any, "x")]).await.unwrap();
+    store.request_progress().await;
+    let batch = tokio::time::timeout(Duration::from_secs(5), watch.next()).await.unwrap().unwrap();
+    assert!(batch.events.is_empty());
+    assert_eq!(batch.revision, done.revision);
+}
+
+#[tokio::test]
+async fn servers_on_one_etcd_agree_on_who_compacts() {
+    let etcd = Etcd::start().unwrap();
+    let (one, two) = (open(&etcd).await, open(&etcd).await);
+    let first = one.commit(vec![put("/a", Expect::Any, "0")]).await.unwrap().revision;
+    let token = CancellationToken::new();
+    let interval = Duration::from_millis(150);
+    let tasks = [one.compact_every(interval, token.clone()), two.compact_every(interval, token.clone())];
+    let compacted = async {
+        while one.get("/a", Some(first)).await.is_ok() {
+            one.commit(vec![put("/a", Expect::Any, "1")]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), compacted).await.unwrap();
+    assert!(matches!(two.get("/a", Some(first)).await, Err(Error::Compacted { .. })));
+    // What is new can be read and watched.
+    let now = one.commit(vec![put("/a", Expect::Any, "2")]).await.unwrap().revision;
+    assert!(one.get("/a", Some(now)).await.unwrap().is_some());
+    token.cancel();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_etcd_that_is_away_is_reported() {
+    let mut etcd = Etcd::start().unwrap();
+    let store = open(&etcd).await;
+    etcd.kill();
+    let begun = std::time::Instant::now();
+    let error = store.commit(vec![put("/a", Expect::Any, "x")]).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    etcd.run().unwrap();
+    store.commit(vec![put("/a", Expect::Any, "x")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_second_member_is_asked_when_the_first_is_away() {
+    let etcd = Etcd::start().unwrap();
+    let servers = vec!["http://127.0.0.1:1".to_owned(), etcd.url()];
+    let options = EtcdOptions { servers, ..etcd_options(&etcd.url(), "/x") };
+    let store = EtcdStore::open(options).await.unwrap();
+    store.commit(vec![put("/a", Expect::Absent, "x")]).await.unwrap();
+    assert_eq!(store.count("/").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn pages_larger_than_one_answer_of_etcd_show_one_revision() {
+    let etcd = Etcd::start().unwrap();
+    let store = open(&etcd).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for part in 0..6 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for n in 0..17 {
+                let ops = (0..60).map(|i| put(&format!("/{part}/{n}/{i}"), Expect::Absent, "x")).collect();
+                store.commit(ops).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    let page = store.range(&RangeQuery { prefix: "/".into(), ..RangeQuery::default() }).await.unwrap();
+    assert_eq!((page.entries.len(), page.remaining), (6120, 0));
+    assert!(page.entries.windows(2).all(|w| w[0].key < w[1].key));
+    let query = RangeQuery { prefix: "/".into(), limit: 5500, ..RangeQuery::default() };
+    let page = store.range(&query).await.unwrap();
+    assert_eq!((page.entries.len(), page.remaining), (5500, 620));
+}
