@@ -109,3 +109,18 @@ async fn a_reboot_leaves_ended_containers() {
     runtime.purge().await.unwrap();
     common::assert_nothing_left(&node.cluster, node.dir.path());
 }
+
+/// The runtime that marked a sandbox as stopped was killed before it took it down.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_was_half_stopped_leaves_nothing() {
+    let node = Node::new(BUSYBOX).await;
+    let (sandbox, _) = node.run(shell("sleep 1000")).await;
+    let path = node.dir.path().join("data/sandboxes").join(&sandbox).join("sandbox.json");
+    let record = std::fs::read_to_string(&path).unwrap();
+    assert!(record.contains("\"stopped\":false"), "{record}");
+    std::fs::write(&path, record.replace("\"stopped\":false", "\"stopped\":true")).unwrap();
+    let runtime = node.reopened().await;
+    assert_eq!(runtime.pod_sandbox_status(&sandbox).await.unwrap().state, SandboxState::NotReady);
+    runtime.purge().await.unwrap();
+    common::assert_nothing_left(&node.cluster, node.dir.path());
+}

@@ -74,7 +74,11 @@ impl Drop for Stream {
 impl Cluster {
     /// Builds or finds the images, serves them, and starts a cluster that pulls from there in place of `docker.io`.
     pub fn start() -> Result<Self> {
-        let program = program()?;
+        Self::start_program(program()?)
+    }
+
+    /// Like [`Cluster::start`] with this program.
+    pub fn start_program(program: PathBuf) -> Result<Self> {
         let (place, lock) = place()?;
         let name = format!("test-{place}");
         let dir = std::env::temp_dir().join(format!("ironclad-{name}"));

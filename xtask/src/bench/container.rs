@@ -112,10 +112,8 @@ fn memory_of_shims(dir: &Path) -> f64 {
     let mark = format!("shim\0{}", dir.display());
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let ours = processes.filter(|p| std::fs::read_to_string(p.path().join("cmdline")).is_ok_and(|c| c.contains(&mark)));
-    let pss = |text: String| {
-        text.lines().find_map(|l| l.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok())
-    };
-    ours.filter_map(|p| std::fs::read_to_string(p.path().join("smaps_rollup")).ok().and_then(pss)).sum()
+    let pid = |p: std::fs::DirEntry| p.file_name().to_str()?.parse().ok();
+    ours.filter_map(pid).filter_map(|p| super::process::memory(p).ok()).sum::<f64>() / 1024.0
 }
 
 /// The same through runc, which is started three times for each container.

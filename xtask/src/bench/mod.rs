@@ -1,7 +1,9 @@
 //! Benches: each prints figures that can be compared with those of another commit on the same machine.
 
 mod api;
+mod cluster;
 mod container;
+mod process;
 mod store;
 
 use clap::Subcommand;
@@ -17,6 +19,8 @@ pub(crate) enum Bench {
         /// Where its store and certificates are.
         dir: std::path::PathBuf,
     },
+    /// A whole cluster: start, idle cost, time until a pod runs.
+    Cluster(cluster::Args),
     /// Time of container create, start and delete, of sandboxes, and memory of a shim.
     Container {
         /// How many of each.
@@ -40,6 +44,7 @@ pub(crate) fn run(what: &Bench) -> Result<(), Box<dyn std::error::Error>> {
     match what {
         Bench::Api(args) => tokio.block_on(api::run(args)).map_err(|e| e as Box<dyn std::error::Error>),
         Bench::ApiServer { dir } => tokio.block_on(api::serve(dir)).map_err(|e| e as Box<dyn std::error::Error>),
+        Bench::Cluster(args) => cluster::run(args, &tokio),
         Bench::Container { count } => tokio.block_on(container::run(*count)),
         Bench::Store { dir, seconds } => tokio.block_on(store::run(dir.as_deref(), *seconds)),
     }

@@ -160,7 +160,8 @@ impl Inner {
     pub(super) async fn stop_sandbox(self: &Arc<Self>, id: &str) -> Result<()> {
         let Ok(sandbox) = self.sandbox(id) else { return Ok(()) };
         let _one = sandbox.change.lock().await;
-        if sandbox.record.lock().stopped {
+        // Marked as stopped first, taken down after that: a process that was killed in between left the directory.
+        if sandbox.record.lock().stopped && !self.sandbox_run(id).exists() {
             return Ok(());
         }
         let containers = self.containers_of(id);

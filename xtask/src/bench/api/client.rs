@@ -1,6 +1,7 @@
 //! The clients: HTTP/2 over TLS with a client certificate, one connection each.
 
 use super::Result;
+use crate::bench::process;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -75,18 +76,13 @@ impl Server {
     /// Resident memory of the server that is its own, in bytes.
     pub(crate) fn memory(&self) -> Result<f64> {
         let id = self.child.id().ok_or("the server has ended")?;
-        let text = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
-        let pss = text.lines().find_map(|l| l.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
-        Ok(pss.ok_or("no Pss in smaps_rollup")? * 1024.0)
+        Ok(process::memory(id)?)
     }
 
     /// Seconds of processor time that the server has used.
     pub(crate) fn processor(&self) -> Result<f64> {
         let id = self.child.id().ok_or("the server has ended")?;
-        let text = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
-        let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default();
-        Ok((ticks(11) + ticks(12)) / 100.0)
+        Ok(process::processor(id)?)
     }
 }
 
