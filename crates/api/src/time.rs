@@ -1,6 +1,7 @@
 //! Time stamps as the API writes them.
 
 use jiff::{Timestamp, Unit};
+use std::time::Duration;
 
 /// Now, as `metav1.Time` writes it: RFC 3339 with whole seconds, `2026-11-21T10:00:00Z`.
 pub fn now() -> String {
@@ -16,6 +17,33 @@ pub fn rfc3339(t: Timestamp) -> String {
 /// A time as `metav1.MicroTime` writes it: six digits after the point.
 pub fn rfc3339_micro(t: Timestamp) -> String {
     format!("{:.6}", t.round(Unit::Microsecond).unwrap_or(t))
+}
+
+/// A duration as Go writes it: `300ms`, `1.5h`, `2h45m`; `None` for what is none, and for negative ones.
+pub fn go_duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut sum = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        sum += number
+            * match &rest[..end] {
+                "ns" => 1e-9,
+                "us" | "µs" => 1e-6,
+                "ms" => 1e-3,
+                "s" => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                _ => return None,
+            };
+        rest = &rest[end..];
+    }
+    (!text.is_empty()).then(|| Duration::try_from_secs_f64(sum).ok()).flatten()
 }
 
 /// An age as kubectl's tables show it (`duration.HumanDuration`): `5s`, `2m10s`, `3h`, `2d4h`, `400d`, `3y`.
@@ -42,6 +70,23 @@ pub fn human_duration(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        let table = [
+            ("3s", Some(3000)),
+            ("1h30m", Some(5_400_000)),
+            ("1.5s", Some(1500)),
+            ("250ms", Some(250)),
+            ("0", Some(0)),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(go_duration(text).map(|d| d.as_millis()), wanted, "{text}");
+        }
+        for bad in ["", "3", "s", "1d", "-1s", "1..2s"] {
+            assert_eq!(go_duration(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn ages_read_as_kubectl_prints_them() {

@@ -1,7 +1,9 @@
 //! The command line.
 
+pub(crate) mod api;
+
 use crate::failure::Result;
-use crate::{down, image, server, status, up};
+use crate::{down, encryption, image, server, status, up};
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,6 +27,9 @@ enum Command {
     Server(Server),
     /// Show the cluster's parts, versions, addresses and health
     Status(Status),
+    /// Change the key that seals Secrets on the disk
+    #[command(subcommand)]
+    Encryption(Encryption),
     /// Bring in, list and remove images
     #[command(subcommand)]
     Image(Image),
@@ -82,6 +87,9 @@ pub(crate) struct Up {
     pub(crate) which: Which,
     #[command(flatten)]
     pub(crate) layout: Layout,
+    #[command(flatten)]
+    /// Handed on to the server as they were given.
+    pub(crate) api: api::ApiFlags,
     /// Write the kubeconfig to this file instead of merging it into the user's
     #[arg(long)]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -105,6 +113,8 @@ pub(crate) struct Server {
     pub(crate) which: Which,
     #[command(flatten)]
     pub(crate) layout: Layout,
+    #[command(flatten)]
+    pub(crate) api: api::ApiFlags,
     /// What to log, for example `info,ironclad_kubelet=debug`
     #[arg(long, default_value = "info", env = "IRONCLAD_LOG")]
     pub(crate) log: String,
@@ -120,6 +130,20 @@ pub(crate) struct Status {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Encryption {
+    /// Make a new key and seal everything with it; older keys go on opening
+    Rotate {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Forget all keys but the newest, once everything is sealed with it
+    Prune {
+        #[command(flatten)]
+        which: Which,
+    },
 }
 
 #[derive(Subcommand)]
@@ -155,6 +179,7 @@ impl Cli {
             Command::Down(args) => down::run(args),
             Command::Server(args) => server::run(args),
             Command::Status(args) => status::run(args),
+            Command::Encryption(args) => encryption::run(&args),
             Command::Image(args) => image::run(args),
         }
     }

@@ -191,6 +191,11 @@ impl Cluster {
         self.dir.join("pki")
     }
 
+    /// The key that seals Secrets where no other configuration is given.
+    pub(crate) fn encryption_file(&self) -> PathBuf {
+        self.pki_dir().join("encryption.yaml")
+    }
+
     /// Volatile state: sockets, pinned namespaces, container bundles.
     pub(crate) fn run_dir(&self) -> PathBuf {
         PathBuf::from("/run/ironclad").join(&self.name)

@@ -6,7 +6,9 @@
 mod cli;
 mod cluster;
 mod down;
+mod encryption;
 mod failure;
+mod files;
 mod image;
 mod node;
 mod preflight;

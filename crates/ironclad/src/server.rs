@@ -4,6 +4,7 @@
 //! that talk to it through the one door.
 
 mod api;
+mod encryption;
 mod parts;
 
 use crate::cli::Server;
@@ -63,16 +64,16 @@ fn start(args: &Server, steps: &Steps) -> Result<()> {
     cluster.save()?;
     ironclad_auth::install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
-    let outcome = runtime.block_on(serve(&cluster, steps));
+    let outcome = runtime.block_on(serve(&cluster, args, steps));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     outcome
 }
 
-async fn serve(cluster: &Cluster, steps: &Steps) -> Result<()> {
+async fn serve(cluster: &Cluster, args: &Server, steps: &Steps) -> Result<()> {
     let token = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let api = api::start(cluster, steps, &token).await?;
+    let api = api::start(cluster, &args.api, steps, &token).await?;
     let mut parts = parts::start(cluster, steps, &api, &token).await?;
     steps.tell(Remark::Ready);
     tracing::info!(url = cluster.api_url(), "the cluster is ready");

@@ -1,7 +1,10 @@
 //! The store, the certificates and the API server.
 
+use super::encryption;
+use crate::cli::api::ApiFlags;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
+use crate::files::Files;
 use crate::steps::Steps;
 use async_trait::async_trait;
 use ironclad_api::source::Source;
@@ -11,7 +14,7 @@ use ironclad_auth::pki::{Pki, Subject};
 use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{Authorizer, Authorizers, Certificates, NodeAuthorizer, Rbac, Union, bootstrap, kubeconfig};
 use ironclad_client::Client;
-use ironclad_store::{Error, LogStore, Options};
+use ironclad_store::{Error, LogStore, Options, Transform};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,8 +52,9 @@ impl TokenIssuer for Issuer {
     }
 }
 
-fn open_store(cluster: &Cluster) -> Result<LogStore> {
-    LogStore::open(&cluster.store_dir(), Options::default()).map_err(|error| {
+fn open_store(cluster: &Cluster, transform: Arc<dyn Transform>) -> Result<LogStore> {
+    let options = Options { transform: Some(transform), ..Options::default() };
+    LogStore::open(&cluster.store_dir(), options).map_err(|error| {
         let (id, help) = match &error {
             Error::Locked(_) => (Id::DataDirInUse, "See `ironclad status`; stop it with `ironclad down`."),
             Error::Format { .. } => (Id::DataDirNewer, "Use the newer ironclad, or another --data-dir."),
@@ -85,9 +89,18 @@ fn server_names(cluster: &Cluster) -> Vec<String> {
 }
 
 /// Starts the API server; returns when it answers.
-pub(crate) async fn start(cluster: &Cluster, steps: &Steps, token: &CancellationToken) -> Result<Api> {
+pub(crate) async fn start(
+    cluster: &Cluster,
+    flags: &ApiFlags,
+    steps: &Steps,
+    token: &CancellationToken,
+) -> Result<Api> {
     let step = steps.begin("Starting the API server");
-    let store = Arc::new(open_store(cluster)?);
+    let at_rest = encryption::open(cluster, &flags.encryption)?;
+    let store = Arc::new(open_store(cluster, at_rest.encryption.clone())?);
+    let mut files = Files::default();
+    at_rest.follow(&store, &mut files);
+    files.watch(token.clone())?;
     let pki = Pki::open_or_create(&cluster.pki_dir(), &cluster.name).context("cannot make certificates")?;
     let certificate = |file: &str, subject: Subject| pki.issue(file, &subject).context("cannot make certificates");
     let serving = certificate("apiserver", Subject::server("kube-apiserver", "", server_names(cluster)))?;

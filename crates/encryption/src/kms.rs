@@ -1,0 +1,164 @@
+//! Envelope encryption with a plugin that keeps the key (KMS v2): values are sealed with keys derived from a seed that
+//! lives in memory only, and that lies beside each value as the plugin has sealed it.
+//!
+//! Invariants: the plugin is asked on a thread of its own, never while a lock is held; it is asked when its key changes
+//! and when a seed is met for the first time, not for every value.
+
+mod plugin;
+mod wire;
+
+use crate::config::Kms;
+use crate::{Error, Result, aes};
+use arc_swap::ArcSwapOption;
+use aws_lc_rs::hkdf;
+use ironclad_api::expiring::Expiring;
+use ironclad_store::Opened;
+use plugin::Plugin;
+use prost::Message;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+use wire::EncryptedObject;
+
+const INFO: usize = 32;
+const SEED: usize = 32;
+/// Sealed seeds that are remembered opened.
+const SEEDS: usize = 1000;
+const SEED_LIFE: Duration = Duration::from_hours(1);
+/// Longest sealed seed, key id and annotations that a plugin may answer with.
+const LARGEST: usize = 1024;
+
+/// A seed and how the plugin has sealed it.
+struct Source {
+    seed: [u8; SEED],
+    key_id: String,
+    sealed: Vec<u8>,
+    annotations: std::collections::HashMap<String, Vec<u8>>,
+}
+
+/// One KMS provider.
+pub(crate) struct Envelope {
+    prefix: Vec<u8>,
+    plugin: Plugin,
+    current: Arc<ArcSwapOption<Source>>,
+    seeds: Expiring<[u8; 32], Vec<u8>>,
+}
+
+impl Envelope {
+    /// Connects to the plugin and gets a first seed; a plugin that does not answer is an error.
+    pub(crate) fn start(kms: &Kms) -> Result<Arc<Self>> {
+        let failed = |why: String| Error::Kms { name: kms.name.clone(), why };
+        let path = kms.endpoint.trim_start_matches("unix://").to_owned();
+        let current = Arc::new(ArcSwapOption::empty());
+        let plugin = Plugin::start(path, kms.patience().map_err(failed)?, current.clone()).map_err(failed)?;
+        Ok(Arc::new(Self {
+            prefix: format!("k8s:enc:kms:v2:{}:", kms.name).into_bytes(),
+            plugin,
+            current,
+            seeds: Expiring::new(SEEDS),
+        }))
+    }
+
+    pub(crate) fn seal(&self, key: &str, plain: &[u8]) -> std::result::Result<Vec<u8>, String> {
+        let source = self.current.load_full().ok_or("the KMS plugin has given no key yet")?;
+        let object = EncryptedObject {
+            encrypted_data: seal_with_seed(&source.seed, key.as_bytes(), plain)?,
+            key_id: source.key_id.clone(),
+            encrypted_dek_source: source.sealed.clone(),
+            annotations: source.annotations.clone(),
+            encrypted_dek_source_type: wire::SEED_TYPE,
+        };
+        let mut out = self.prefix.clone();
+        object.encode(&mut out).map_err(|e| e.to_string())?;
+        Ok(out)
+    }
+
+    /// Opens what this provider has sealed; `None` for what another one has.
+    pub(crate) fn open(&self, key: &str, stored: &[u8]) -> Option<std::result::Result<Opened, String>> {
+        let body = stored.strip_prefix(self.prefix.as_slice())?;
+        Some(self.open_body(key, body))
+    }
+
+    fn open_body(&self, key: &str, body: &[u8]) -> std::result::Result<Opened, String> {
+        let object = EncryptedObject::decode(body).map_err(|e| format!("no sealed object: {e}"))?;
+        let seed = self.seed_of(&object)?;
+        let plain = match object.encrypted_dek_source_type {
+            wire::KEY_TYPE => aes::gcm_open(&seed, key.as_bytes(), &object.encrypted_data)?,
+            wire::SEED_TYPE => open_with_seed(&seed, key.as_bytes(), &object.encrypted_data)?,
+            other => return Err(format!("the sort {other} of sealed keys is not known")),
+        };
+        let stale = self.current.load().as_ref().is_none_or(|c| c.key_id != object.key_id)
+            || object.encrypted_dek_source_type != wire::SEED_TYPE;
+        Ok(Opened { plain, stale })
+    }
+
+    fn seed_of(&self, object: &EncryptedObject) -> std::result::Result<Vec<u8>, String> {
+        if let Some(current) = self.current.load().as_ref().filter(|c| c.sealed == object.encrypted_dek_source) {
+            return Ok(current.seed.to_vec());
+        }
+        let id: [u8; 32] = Sha256::digest(&object.encrypted_dek_source).into();
+        if let Some(seed) = self.seeds.get(&id) {
+            return Ok(seed);
+        }
+        let seed = self.plugin.decrypt(wire::DecryptRequest {
+            ciphertext: object.encrypted_dek_source.clone(),
+            uid: uuid::Uuid::new_v4().to_string(),
+            key_id: object.key_id.clone(),
+            annotations: object.annotations.clone(),
+        })?;
+        self.seeds.put(id, seed.clone(), SEED_LIFE);
+        Ok(seed)
+    }
+}
+
+struct Length;
+
+impl hkdf::KeyType for Length {
+    fn len(&self) -> usize {
+        SEED
+    }
+}
+
+/// The key for one value: HKDF-Expand of the seed with this value's own info.
+fn derive(seed: &[u8], info: &[u8]) -> std::result::Result<[u8; SEED], String> {
+    let failed = |_| "no key can be derived".to_owned();
+    let mut out = [0; SEED];
+    let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, seed);
+    prk.expand(&[info], Length).map_err(failed)?.fill(&mut out).map_err(failed)?;
+    Ok(out)
+}
+
+fn seal_with_seed(seed: &[u8], context: &[u8], plain: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    let info: [u8; INFO] = aes::random()?;
+    let body = aes::gcm_seal(&derive(seed, &info)?, context, plain)?;
+    Ok([&info[..], &body].concat())
+}
+
+fn open_with_seed(seed: &[u8], context: &[u8], sealed: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    let (info, body) = sealed.split_at_checked(INFO).ok_or("the stored data was shorter than the required size")?;
+    aes::gcm_open(&derive(seed, info)?, context, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_value_has_a_key_of_its_own() {
+        let one = seal_with_seed(&[3; 32], b"/a", b"secret").unwrap();
+        let two = seal_with_seed(&[3; 32], b"/a", b"secret").unwrap();
+        assert_ne!(one[..INFO], two[..INFO]);
+        assert_eq!(open_with_seed(&[3; 32], b"/a", &one).unwrap(), b"secret");
+        assert!(open_with_seed(&[3; 32], b"/b", &one).is_err());
+        assert!(open_with_seed(&[3; 32], b"/a", &one[..20]).is_err());
+    }
+
+    #[test]
+    fn derivation_is_that_of_the_standard() {
+        // RFC 5869, test case 1: expanding the pseudorandom key, first 32 bytes.
+        let prk = hex::decode("077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5").unwrap();
+        let info = hex::decode("f0f1f2f3f4f5f6f7f8f9").unwrap();
+        let wanted = "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf";
+        assert_eq!(hex::encode(derive(&prk, &info).unwrap()), wanted);
+    }
+}

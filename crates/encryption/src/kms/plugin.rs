@@ -1,0 +1,173 @@
+//! Calls of the plugin: gRPC over a unix socket, made on one thread with a runtime of its own, so that whoever opens a
+//! value may wait for it anywhere.
+
+use super::wire::{DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse};
+use super::{LARGEST, SEED, Source};
+use crate::aes;
+use arc_swap::ArcSwapOption;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::Request;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+type Outcome<T> = Result<T, String>;
+
+/// How often the plugin is asked which key it uses: it has no way to tell by itself.
+const STATUS: Duration = Duration::from_mins(1);
+/// The longest message that a plugin may send.
+const MESSAGE: usize = 1 << 20;
+
+struct Ask {
+    request: DecryptRequest,
+    reply: mpsc::SyncSender<Outcome<Vec<u8>>>,
+}
+
+/// The plugin's end here. Dropping it ends the thread.
+pub(super) struct Plugin {
+    asks: UnboundedSender<Ask>,
+    patience: Duration,
+}
+
+impl Plugin {
+    /// Starts the thread; returns when `current` holds a first seed.
+    pub(super) fn start(path: String, patience: Duration, current: Arc<ArcSwapOption<Source>>) -> Outcome<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+        let (asks, receiver) = unbounded_channel();
+        let (ready, first) = mpsc::sync_channel(1);
+        let work = move || {
+            let mut calls = Calls { path, patience, sender: None };
+            runtime.block_on(async {
+                let outcome = calls.renew(&current).await;
+                let good = outcome.is_ok();
+                // Whoever waited has its own time-out.
+                let _ = ready.send(outcome);
+                if good {
+                    calls.serve(receiver, &current).await;
+                }
+            });
+        };
+        std::thread::Builder::new().name("kms".into()).spawn(work).map_err(|e| e.to_string())?;
+        first.recv_timeout(patience * 4).map_err(|_| "it does not answer".to_owned())??;
+        Ok(Self { asks, patience })
+    }
+
+    /// Has the plugin open a sealed seed.
+    pub(super) fn decrypt(&self, request: DecryptRequest) -> Outcome<Vec<u8>> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.asks.send(Ask { request, reply }).map_err(|_| "the KMS thread has ended".to_owned())?;
+        answer.recv_timeout(self.patience * 2).map_err(|_| "the KMS plugin does not answer".to_owned())?
+    }
+}
+
+struct Calls {
+    path: String,
+    patience: Duration,
+    sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Calls {
+    async fn serve(&mut self, mut asks: UnboundedReceiver<Ask>, current: &ArcSwapOption<Source>) {
+        let mut minute = tokio::time::interval(STATUS);
+        minute.tick().await;
+        loop {
+            tokio::select! {
+                ask = asks.recv() => {
+                    let Some(ask) = ask else { return };
+                    let answer = self.call::<_, DecryptResponse>("Decrypt", &ask.request).await;
+                    // A caller that waits no more does not get the answer.
+                    let _ = ask.reply.send(answer.map(|a| a.plaintext));
+                }
+                _ = minute.tick() => {
+                    if let Err(error) = self.renew(current).await {
+                        tracing::error!(error, "the KMS plugin cannot be used; the last key stays in use");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes a new seed if the plugin uses another key than for the last one.
+    async fn renew(&mut self, current: &ArcSwapOption<Source>) -> Outcome<()> {
+        let status: StatusResponse = self.call("Status", &StatusRequest {}).await?;
+        if status.healthz != "ok" {
+            return Err(format!("got unexpected healthz status: {}", status.healthz));
+        }
+        if !matches!(status.version.as_str(), "v2" | "v2beta1") {
+            return Err(format!("expected KMSv2 API version v2, got {}", status.version));
+        }
+        if status.key_id.is_empty() || status.key_id.len() > LARGEST {
+            return Err("got an empty or too long KMSv2 KeyID".to_owned());
+        }
+        if current.load().as_ref().is_some_and(|c| c.key_id == status.key_id) {
+            return Ok(());
+        }
+        let seed: [u8; SEED] = aes::random()?;
+        let request = EncryptRequest { plaintext: seed.to_vec(), uid: uuid::Uuid::new_v4().to_string() };
+        let sealed: EncryptResponse = self.call("Encrypt", &request).await?;
+        let annotations: usize = sealed.annotations.iter().map(|(k, v)| k.len() + v.len()).sum();
+        if sealed.ciphertext.is_empty() || sealed.ciphertext.len() > LARGEST || annotations > 32 * LARGEST {
+            return Err("the answer to Encrypt is empty or too long".to_owned());
+        }
+        let source = Source { seed, key_id: sealed.key_id, sealed: sealed.ciphertext, annotations: sealed.annotations };
+        current.store(Some(Arc::new(source)));
+        Ok(())
+    }
+
+    async fn call<Q: Message, A: Message + Default>(&mut self, method: &str, request: &Q) -> Outcome<A> {
+        let answer = tokio::time::timeout(self.patience, self.try_call(method, request)).await;
+        let answer = answer.unwrap_or_else(|_| Err("it did not answer in time".to_owned()));
+        if answer.is_err() {
+            // The next call begins with a new connection.
+            self.sender = None;
+        }
+        answer.map_err(|why| format!("{method}: {why}"))
+    }
+
+    async fn try_call<Q: Message, A: Message + Default>(&mut self, method: &str, message: &Q) -> Outcome<A> {
+        let mut body = BytesMut::new();
+        body.put_u8(0);
+        body.put_u32(message.encoded_len() as u32);
+        message.encode(&mut body).map_err(|e| e.to_string())?;
+        let request = Request::post(format!("http://localhost/v2.KeyManagementService/{method}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(Full::new(body.freeze()))
+            .map_err(|e| e.to_string())?;
+        let answer = self.sender().await?.send_request(request).await.map_err(|e| e.to_string())?;
+        let (head, body) = answer.into_parts();
+        let collected = Limited::new(body, MESSAGE).collect().await.map_err(|e| e.to_string())?;
+        let trailers = collected.trailers().cloned().unwrap_or_default();
+        let told = |name: &str| trailers.get(name).or(head.headers.get(name)).and_then(|v| v.to_str().ok());
+        match told("grpc-status") {
+            Some("0") => {}
+            other => {
+                return Err(format!("code {}: {}", other.unwrap_or("?"), told("grpc-message").unwrap_or_default()));
+            }
+        }
+        let bytes = collected.to_bytes();
+        let body = bytes.get(5..).filter(|_| bytes[0] == 0).ok_or("the answer is no message")?;
+        A::decode(body).map_err(|e| e.to_string())
+    }
+
+    async fn sender(&mut self) -> Outcome<&mut SendRequest<Full<Bytes>>> {
+        if self.sender.as_ref().is_none_or(SendRequest::is_closed) {
+            let stream = UnixStream::connect(&self.path).await.map_err(|e| format!("{}: {e}", self.path))?;
+            let (sender, connection) =
+                http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "the connection to the KMS plugin ended");
+                }
+            });
+            self.sender = Some(sender);
+        }
+        self.sender.as_mut().ok_or_else(|| "no connection".to_owned())
+    }
+}
