@@ -1,11 +1,10 @@
-//! Makes the schema bundle from the sources of the packages k8s-openapi, whose types are those of the API, and k8s-pb,
-//! which has their numbers on the wire.
+//! Makes the schema bundle from the sources of the package k8s-openapi, whose types are those of the API, and packs the
+//! table of the wire format.
 //!
-//! The packages' text never enters the repository: it is read where cargo keeps it, and the result is a compressed
+//! The package's text never enters the repository: it is read where cargo keeps it, and the result is a compressed
 //! file in the build directory.
 
 mod parse;
-mod proto;
 
 use serde_json::{Value, json};
 use std::io::Write;
@@ -23,13 +22,8 @@ fn main() {
     types.sort_by(|a, b| a.path.cmp(&b.path));
     assert!(types.len() > 600, "the sources of k8s-openapi have another shape: {} types", types.len());
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let messages = package_dir("k8s-pb").join("src");
-    let mut files = Vec::new();
-    collect(&messages, &mut files);
-    files.sort();
-    let messages: Vec<Value> = files.iter().flat_map(|f| proto::file(&messages, f)).collect();
-    assert!(messages.len() > 1000, "the sources of k8s-pb have another shape: {} messages", messages.len());
-    write(&out.join("proto.bin"), &Value::Array(messages));
+    let wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/wire.txt");
+    pack(&out.join("wire.bin"), &std::fs::read_to_string(wire).expect("the table is part of the package"));
     let docs: Vec<Value> = types.iter().map(parse::Type::docs).collect();
     write(&out.join("bundle.bin"), &json!(types.iter().map(parse::Type::shape).collect::<Vec<_>>()));
     write(&out.join("docs.bin"), &Value::Array(docs));
@@ -64,8 +58,12 @@ fn package_dir(name: &str) -> PathBuf {
 }
 
 fn write(path: &Path, value: &Value) {
+    pack(path, &value.to_string());
+}
+
+fn pack(path: &Path, text: &str) {
     let file = std::fs::File::create(path).expect("OUT_DIR can be written");
     let mut out = flate2::write::DeflateEncoder::new(file, flate2::Compression::best());
-    out.write_all(value.to_string().as_bytes()).expect("OUT_DIR can be written");
+    out.write_all(text.as_bytes()).expect("OUT_DIR can be written");
     out.finish().expect("OUT_DIR can be written");
 }

@@ -56,7 +56,8 @@ pub(crate) fn file(root: &Path, path: &Path) -> Option<Type> {
     let name: String = head.split(' ').nth(2)?.chars().take_while(|c| c.is_alphanumeric()).collect();
     ty.path = format!("{module}::{name}");
     ty.scalar = scalar(&name);
-    if ty.scalar.is_none() && !(head.starts_with("pub struct ") && head.contains('{')) {
+    let plain = head.starts_with("pub struct ") && (head.contains('{') || head.ends_with(&format!("{name};")));
+    if ty.scalar.is_none() && !plain {
         // An enumeration of shapes or a wrapper around a value: anything goes.
         ty.scalar = Some("any");
     }

@@ -80,8 +80,6 @@ pub struct Field {
 /// A type of the API.
 #[derive(Debug)]
 pub struct Type {
-    /// The path by which the wire format's message is found: `api::core::v1::Pod`.
-    pub(crate) path: String,
     /// The definition's name in OpenAPI, for example `io.k8s.api.core.v1.Pod`.
     pub definition: String,
     /// For the types of whole objects.
@@ -148,10 +146,15 @@ impl Bundle {
     }
 }
 
-pub(crate) fn inflate(bytes: &[u8]) -> Value {
+fn inflate(bytes: &[u8]) -> Value {
+    serde_json::from_str(&inflate_text(bytes)).expect("the build step made it")
+}
+
+/// What the build step packed.
+pub(crate) fn inflate_text(bytes: &[u8]) -> String {
     let mut text = String::new();
-    let read = DeflateDecoder::new(bytes).read_to_string(&mut text);
-    read.ok().and_then(|_| serde_json::from_str(&text).ok()).expect("the build step made it")
+    DeflateDecoder::new(bytes).read_to_string(&mut text).expect("the build step made it");
+    text
 }
 
 /// For each type the places of its fields as the build step wrote them, in the order of their names.
@@ -181,7 +184,7 @@ fn unpack(raw: &Value) -> Bundle {
         }
         let mut fields: Vec<Field> = ty[5].as_array().into_iter().flatten().map(|f| field(f, &paths)).collect();
         fields.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut ty = Type { path: text(&ty[0]), definition, gvk, fields, scalar: ty[4].as_str().map(scalar) };
+        let mut ty = Type { definition, gvk, fields, scalar: ty[4].as_str().map(scalar) };
         facts::correct(&mut ty);
         bundle.definitions.insert(ty.definition.clone(), id);
         bundle.types.push(ty);

@@ -1,0 +1,206 @@
+//! The messages of the wire format: their fields' numbers, kinds and presence, unpacked once from the table that the
+//! build step packed (`build/wire.txt` says how it is written).
+
+use crate::bundle::inflate_text;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+static TABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/wire.bin"));
+
+/// A message's place in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MessageId(u32);
+
+/// When a field is on the wire and in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// On the wire always; in JSON unless it is zero.
+    Value,
+    /// On the wire and in JSON always.
+    Always,
+    /// Only when it is set.
+    Pointer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Number {
+    One,
+    Many,
+    /// Entries of a text and a value.
+    Map,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    String,
+    Bytes,
+    Int32,
+    Int64,
+    Bool,
+    Double,
+    Time,
+    MicroTime,
+    Quantity,
+    IntOrString,
+    /// JSON as it is, in a message.
+    Raw,
+    /// A list of strings in a message.
+    Items,
+    SchemaOrArray,
+    SchemaOrBool,
+    SchemaOrStrings,
+    Message(MessageId),
+}
+
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) tag: u32,
+    /// The name in JSON; empty for a message whose fields stand beside the others.
+    pub(super) name: Box<str>,
+    pub(super) presence: Presence,
+    pub(super) number: Number,
+    pub(super) sort: Sort,
+}
+
+/// The fields of a message in the order of their tags.
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    pub(super) fields: Vec<Field>,
+}
+
+impl Message {
+    pub(super) fn field(&self, tag: u32) -> Option<&Field> {
+        self.fields.binary_search_by_key(&tag, |f| f.tag).ok().map(|i| &self.fields[i])
+    }
+}
+
+/// All messages.
+pub(super) struct Wire {
+    messages: Vec<Message>,
+    names: HashMap<String, MessageId>,
+    /// The schema of custom resources, to which three sorts of fields refer.
+    pub(super) schema: MessageId,
+}
+
+pub(super) fn wire() -> &'static Wire {
+    static WIRE: LazyLock<Wire> = LazyLock::new(|| Wire::read(&inflate_text(TABLE)));
+    &WIRE
+}
+
+impl Wire {
+    pub(super) fn get(&self, id: MessageId) -> &Message {
+        &self.messages[id.0 as usize]
+    }
+
+    /// The message of a definition such as `io.k8s.api.core.v1.Pod`.
+    pub(super) fn find(&self, definition: &str) -> Option<MessageId> {
+        self.names.get(definition).copied()
+    }
+
+    fn read(table: &str) -> Self {
+        let mut wire = Self { messages: Vec::new(), names: HashMap::new(), schema: MessageId(0) };
+        let lines = || {
+            let mut package = "";
+            table.lines().filter(|l| !l.starts_with('#')).filter_map(move |line| match line.strip_prefix("package ") {
+                Some(name) => {
+                    package = name;
+                    None
+                }
+                None => Some((package, line)),
+            })
+        };
+        for (index, (package, line)) in lines().enumerate() {
+            let name = line.split(' ').next().unwrap_or_default();
+            wire.names.insert(format!("{package}.{name}"), MessageId(index as u32));
+        }
+        for (package, line) in lines() {
+            let fields = line.split(' ').skip(1).map(|text| wire.field(package, text));
+            let message = Message { fields: fields.collect() };
+            wire.messages.push(message);
+        }
+        wire.schema = wire
+            .find("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")
+            .expect("the table has it");
+        wire
+    }
+
+    /// Reads `name*=3[@Other`.
+    fn field(&self, package: &str, text: &str) -> Field {
+        let (name, rest) = text.split_once('=').expect("a field has a number");
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (tag, kind) = rest.split_at(digits);
+        let (name, presence) = match (name.strip_suffix('*'), name.strip_suffix('!')) {
+            (Some(name), _) => (name, Presence::Pointer),
+            (_, Some(name)) => (name, Presence::Always),
+            _ => (name, Presence::Value),
+        };
+        let (number, kind) = match (kind.strip_prefix('['), kind.strip_prefix('{')) {
+            (Some(kind), _) => (Number::Many, kind),
+            (_, Some(kind)) => (Number::Map, kind),
+            _ => (Number::One, kind),
+        };
+        let sort = self.sort(package, kind);
+        Field { tag: tag.parse().expect("a number"), name: name.into(), presence, number, sort }
+    }
+
+    fn sort(&self, package: &str, kind: &str) -> Sort {
+        match kind {
+            "s" => Sort::String,
+            "y" => Sort::Bytes,
+            "n" => Sort::Int32,
+            "i" => Sort::Int64,
+            "b" => Sort::Bool,
+            "d" => Sort::Double,
+            "T" => Sort::Time,
+            "M" => Sort::MicroTime,
+            "Q" => Sort::Quantity,
+            "I" => Sort::IntOrString,
+            "R" => Sort::Raw,
+            "E" => Sort::Items,
+            "A" => Sort::SchemaOrArray,
+            "B" => Sort::SchemaOrBool,
+            "C" => Sort::SchemaOrStrings,
+            other => {
+                let name = other.strip_prefix('@').expect("a message's name");
+                let near = self.find(&format!("{package}.{name}"));
+                Sort::Message(near.or_else(|| self.find(name)).expect("the table has every message"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle;
+
+    #[test]
+    fn every_field_of_the_bundle_has_its_number() {
+        let mut missing = Vec::new();
+        for (_, ty) in bundle().types().filter(|(_, t)| t.scalar.is_none() && t.definition != "io.k8s.List") {
+            let Some(id) = wire().find(&ty.definition) else {
+                missing.push(ty.definition.clone());
+                continue;
+            };
+            let mut names = Vec::new();
+            all_names(id, &mut names);
+            let head = |n: &str| matches!(n, "apiVersion" | "kind");
+            let lost = ty.fields.iter().filter(|f| !head(&f.name) && !names.contains(&&*f.name));
+            missing.extend(lost.map(|f| format!("{}.{}", ty.definition, f.name)));
+        }
+        // Alpha fields of which nothing is published but their names, and what has no message.
+        let alpha = ["DerivedAttribute", "derivedAttributes", "compatibilityGroups", "runningInUserNamespace"];
+        let elsewhere = ["version.Info", "v1alpha1.MatchCondition"];
+        missing.retain(|m| !alpha.iter().any(|a| m.contains(a)) && !elsewhere.iter().any(|e| m.ends_with(e)));
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
+    fn all_names(id: MessageId, out: &mut Vec<&'static str>) {
+        for field in &wire().get(id).fields {
+            match (&*field.name, field.sort) {
+                ("", Sort::Message(inner)) => all_names(inner, out),
+                (name, _) => out.push(name),
+            }
+        }
+    }
+}
