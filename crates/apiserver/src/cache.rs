@@ -8,12 +8,13 @@ use crate::encode;
 use bytes::Bytes;
 use ironclad_api::GroupResource;
 use ironclad_kinds::Kind;
+use ironclad_schema::proto::{self, MessageId};
 use ironclad_store::{Batch, Entry, Event, RangeQuery, Revision, Store};
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,8 @@ pub(crate) struct Cached {
     pub(crate) labels: Vec<(String, String)>,
     /// The values of the kind's selectable fields, in the order of its row.
     fields: Vec<String>,
+    /// The object as a protobuf message, made when somebody first asks for it.
+    message: OnceLock<Result<Bytes, String>>,
 }
 
 impl Cached {
@@ -49,7 +52,18 @@ impl Cached {
             name: text(&meta["name"]),
             labels: labels.map(|(k, v)| (k.clone(), text(v))).collect(),
             fields: kind.selectable.iter().map(|f| kind.strategy.field(&object, f).into_owned()).collect(),
+            message: OnceLock::new(),
         }
+    }
+
+    /// The object as a protobuf message of its kind, without an envelope.
+    pub(crate) fn message(&self, id: MessageId) -> Result<Bytes, String> {
+        self.message.get_or_init(|| proto::encode_message(id, &self.value()).map(Bytes::from)).clone()
+    }
+
+    /// Whether [`Self::message`] costs nothing.
+    pub(crate) fn has_message(&self) -> bool {
+        self.message.get().is_some()
     }
 
     pub(crate) fn field(&self, kind: &Kind, field: &str) -> Option<&str> {

@@ -4,6 +4,7 @@
 
 pub(crate) mod describe;
 
+use crate::accept::Media;
 use crate::catalog::{Group, Table};
 use crate::server::Inner;
 use crate::{Body, request::Info, respond};
@@ -31,7 +32,7 @@ pub(crate) fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> Option<
             &json!({"kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]}),
         ),
-        ["apis"] => respond::pieces(list(PLAIN_HEAD, named(&table, false).map(|g| g.plain().clone()))),
+        ["apis"] => respond::pieces(Media::Json, list(PLAIN_HEAD, named(&table, false).map(|g| g.plain().clone()))),
         ["api", "v1"] => respond::bytes(StatusCode::OK, table.group("")?.version("v1")?.resources().clone()),
         ["apis", name] => {
             let group = table.group(name).filter(|g| !g.versions().is_empty() && !name.is_empty())?;
@@ -81,7 +82,9 @@ fn aggregated(table: &Table, core: bool, headers: &HeaderMap) -> Response<Body> 
     let known = headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(tag.as_str());
     let mut response = match known {
         true => respond::bytes(StatusCode::NOT_MODIFIED, ""),
-        false => respond::pieces(list(AGGREGATED_HEAD, named(table, core).map(|g| g.aggregated().clone()))),
+        false => {
+            respond::pieces(Media::Json, list(AGGREGATED_HEAD, named(table, core).map(|g| g.aggregated().clone())))
+        }
     };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));

@@ -1,16 +1,18 @@
 //! One request from its head to its answer.
 
+use crate::accept::{self, Accepted, Media, Offer, View};
 use crate::limits::{LONGEST, too_long};
 use crate::registry::{Answer, Answered, DeleteOptions, Input, Registry, Request};
 use crate::request::Info;
-use crate::respond::{self, Accepted, View};
+use crate::respond;
 use crate::server::{Connection, Inner};
-use crate::{Body, body, discovery, encode, nonresource, openapi, registry, table};
+use crate::{Body, body, compress, discovery, encode, nonresource, openapi, registry, table};
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use ironclad_api::{ApiError, Reason, UserInfo, object};
 use ironclad_kinds::{Kind, Verb};
+use ironclad_schema::{bundle, proto};
 use serde_json::Value;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,18 +24,23 @@ where
     B::Error: Into<tower::BoxError>,
 {
     let info = Info::of(&request);
+    let (gzip, errors) = (accept::gzip(request.headers()), Accepted::of_error(request.headers(), &info.query));
     let began = std::time::Instant::now();
     let answer = AssertUnwindSafe(limited(inner, &info, request)).catch_unwind().await;
     let mut response = match answer {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => respond::error(&error),
+        Ok(Err(error)) => respond::error(&error, errors),
         Err(_) => {
             tracing::error!(path = info.path, "a request panicked");
-            respond::error(&ApiError::internal("this request caused apiserver to panic. Look in the logs for details."))
+            let why = "this request caused apiserver to panic. Look in the logs for details.";
+            respond::error(&ApiError::internal(why), errors)
         }
     };
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
         response.headers_mut().insert("audit-id", id);
+    }
+    if gzip && !info.is_long() && info.subresource != "proxy" {
+        response = compress::compress(response);
     }
     inner.metrics.request(&info, response.status().as_u16(), began.elapsed());
     response
@@ -122,9 +129,12 @@ where
     let stored = table.stored(&kind.storage_group, &kind.plural).unwrap_or(&kind).clone();
     let headers = raw.headers().clone();
     let agent = headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let accept = Accepted::of(&headers)?;
+    let passes = passes_on(&kind, &info);
+    let offer = Offer { protobuf: proto::message(bundle(), &kind.gvk()).is_some(), watch: info.verb == "watch" };
+    // What somebody else answers is theirs to negotiate.
+    let accept = if passes { Accepted::JSON } else { Accepted::of(&headers, &info.query, offer)? };
     let request = Request { kind: &kind, stored: &stored, info: &info, user, user_agent: agent, accept };
-    if passes_on(&kind, &info) {
+    if passes {
         if info.verb == "create" || info.verb == "get" {
             connect(inner, &request).await?;
         }
@@ -141,7 +151,7 @@ where
     let read = tokio::time::timeout(LONGEST, body::read(raw.into_body()));
     let bytes = read.await.unwrap_or_else(|_| Err(too_long()))?;
     let answer = act(inner, registry, &request, &headers, &bytes).await?;
-    Ok(finish(&request, answer))
+    Ok(finish(registry, &request, answer))
 }
 
 /// Whether somebody else answers.
@@ -243,28 +253,47 @@ async fn evict(registry: &Arc<Registry>, request: &Request<'_>, input: Input) ->
 }
 
 /// The answer in the form that the client accepts.
-fn finish(request: &Request<'_>, answer: Answer) -> Response<Body> {
+fn finish(registry: &Registry, request: &Request<'_>, answer: Answer) -> Response<Body> {
     let code = StatusCode::from_u16(answer.code).unwrap_or(StatusCode::OK);
     let same = request.kind.version == request.stored.version && request.kind.group == request.stored.group;
-    let plain = request.accept.view == View::Object && !request.accept.yaml;
+    let accepted = request.accept;
     let mut response = match answer.object {
-        Answered::Stored(bytes) if same && plain => respond::bytes(code, bytes),
+        Answered::Stored(bytes) if same && accepted.is_plain() => respond::object(code, bytes),
+        Answered::Stored(bytes) if same && accepted.view == View::Object && accepted.media == Media::Protobuf => {
+            shared_protobuf(registry, request, code, &bytes)
+        }
         other => {
             let value = match other {
                 Answered::Stored(bytes) => request.to_requested(encode::decode(&bytes)),
                 Answered::Value(value) => value,
             };
             let is_object = value["kind"] == *request.kind.kind;
-            let value = match request.accept.view {
+            let value = match accepted.view {
                 View::Table if is_object => table::of_object(request, &value),
-                View::Partial if is_object => registry::partial_object(&value),
+                View::Partial if is_object => registry::partial_object(&value, accepted),
                 _ => value,
             };
-            if request.accept.yaml { respond::yaml(code, &value) } else { respond::value(code, &value) }
+            respond::encoded(code, accepted, &value)
         }
     };
     for warning in &answer.warnings {
         respond::warn(&mut response, warning);
     }
     response
+}
+
+/// An object as protobuf, with the message that the cache shares if it holds these bytes.
+fn shared_protobuf(registry: &Registry, request: &Request<'_>, code: StatusCode, bytes: &Bytes) -> Response<Body> {
+    let cached = registry.caches.of(request.kind).and_then(|cache| cache.get(&request.key(&request.info.name)));
+    let cached = cached.filter(|c| c.bytes.as_ptr() == bytes.as_ptr());
+    let message = proto::message(bundle(), &request.kind.gvk());
+    match cached.zip(message).map(|(cached, id)| cached.message(id)) {
+        Some(Ok(message)) => {
+            let pieces = proto::envelope(&request.kind.api_version(), &request.kind.kind, [message]);
+            let mut response = respond::pieces(Media::Protobuf, pieces);
+            *response.status_mut() = code;
+            response
+        }
+        _ => respond::encoded(code, request.accept, &encode::decode(bytes)),
+    }
 }

@@ -3,10 +3,12 @@
 //! Invariants: every write passes authentication, authorization and admission; an object is encoded once, when it is
 //! written, and lists, watches and answers share those bytes; nothing is acknowledged before the store has it.
 
+mod accept;
 mod authn;
 mod body;
 mod cache;
 mod catalog;
+mod compress;
 mod discovery;
 mod encode;
 mod handler;
@@ -14,6 +16,7 @@ mod limits;
 mod metrics;
 mod nonresource;
 mod openapi;
+mod pretty;
 mod reader;
 mod registry;
 mod request;

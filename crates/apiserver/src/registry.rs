@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod frame;
 mod input;
 mod list;
 mod patch;
@@ -45,7 +46,7 @@ pub(crate) struct Request<'a> {
     pub(crate) info: &'a Info,
     pub(crate) user: &'a UserInfo,
     pub(crate) user_agent: &'a str,
-    pub(crate) accept: crate::respond::Accepted,
+    pub(crate) accept: crate::accept::Accepted,
 }
 
 /// An object that is answered.

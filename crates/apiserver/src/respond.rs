@@ -1,60 +1,17 @@
 //! Answers: objects, lists, errors as `Status`, in the form that the client accepts.
 
-use crate::{Body, body};
+use crate::accept::{Accepted, Media};
+use crate::{Body, body, pretty};
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use ironclad_api::ApiError;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+use ironclad_api::{ApiError, Reason, object};
+use ironclad_schema::{bundle, proto};
 use serde_json::Value;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-
-/// In which form a client wants objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum View {
-    /// As they are.
-    Object,
-    /// As a `Table`.
-    Table,
-    /// Only their metadata.
-    Partial,
-}
-
-/// What a client accepts, the best of what is offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Accepted {
-    pub(crate) view: View,
-    pub(crate) yaml: bool,
-}
-
-impl Accepted {
-    /// The first of the accepted media types that can be served.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
-        let text = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
-        for part in text.split(',') {
-            let mut fields = part.split(';').map(str::trim);
-            let media = fields.next().unwrap_or_default();
-            let parameter = |name: &str| {
-                part.split(';').filter_map(|p| p.trim().split_once('=')).find(|p| p.0 == name).map(|p| p.1)
-            };
-            let yaml = media == "application/yaml";
-            if !yaml && !matches!(media, "application/json" | "*/*" | "application/*" | "") {
-                continue;
-            }
-            let view = match parameter("as") {
-                None => View::Object,
-                Some("Table") => View::Table,
-                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => View::Partial,
-                Some(_) => continue,
-            };
-            return Ok(Self { view, yaml });
-        }
-        let message = "only the following media types are accepted: application/json, application/yaml";
-        Err(ApiError::new(ironclad_api::Reason::NotAcceptable, message))
-    }
-}
 
 fn response(code: StatusCode, kind: HeaderValue, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
@@ -74,14 +31,39 @@ pub(crate) fn bytes(code: StatusCode, bytes: impl Into<Bytes>) -> Response<Body>
     response(code, JSON, body::full(bytes))
 }
 
-/// An answer of JSON pieces that are there already.
-pub(crate) fn pieces(pieces: Vec<Bytes>) -> Response<Body> {
-    response(StatusCode::OK, JSON, body::chain(pieces))
+/// An answer of pieces that are there already.
+pub(crate) fn pieces(media: Media, pieces: Vec<Bytes>) -> Response<Body> {
+    response(StatusCode::OK, HeaderValue::from_static(media.name()), body::chain(pieces))
 }
 
-/// An answer of one value.
+/// An object that is there already as JSON.
+pub(crate) fn object(code: StatusCode, bytes: Bytes) -> Response<Body> {
+    response(code, JSON, body::chain(vec![bytes, Bytes::from_static(b"\n")]))
+}
+
+/// An answer of one value as JSON.
 pub(crate) fn value(code: StatusCode, value: &Value) -> Response<Body> {
     bytes(code, value.to_string())
+}
+
+/// An answer of one value in the form that the client accepts.
+pub(crate) fn encoded(code: StatusCode, accepted: Accepted, object: &Value) -> Response<Body> {
+    match accepted.media {
+        Media::Json if accepted.pretty => bytes(code, pretty::indent(object.to_string().as_bytes())),
+        Media::Json => self::object(code, object.to_string().into()),
+        Media::Yaml => yaml(code, object),
+        Media::Protobuf => match proto::encode(bundle(), object) {
+            Some(Ok(bytes)) => kind(code, HeaderValue::from_static(Media::Protobuf.name()), bytes),
+            Some(Err(why)) => error(&ApiError::internal(why), Accepted::JSON),
+            None => error(&no_protobuf(object), Accepted::JSON),
+        },
+    }
+}
+
+fn no_protobuf(object: &Value) -> ApiError {
+    let kind = object::text(object, &["kind"]);
+    let why = "does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message";
+    ApiError::new(Reason::NotAcceptable, format!("object *v1.{kind} {why}"))
 }
 
 /// An answer of text.
@@ -90,20 +72,24 @@ pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 }
 
 /// An answer that goes on.
-pub(crate) fn stream(kind: &'static str, body: Body) -> Response<Body> {
-    response(StatusCode::OK, HeaderValue::from_static(kind), body)
+pub(crate) fn stream(media: Media, body: Body) -> Response<Body> {
+    let kind = match media {
+        Media::Protobuf => HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch"),
+        other => HeaderValue::from_static(other.name()),
+    };
+    response(StatusCode::OK, kind, body)
 }
 
 /// A value as YAML.
-pub(crate) fn yaml(code: StatusCode, value: &Value) -> Response<Body> {
+fn yaml(code: StatusCode, value: &Value) -> Response<Body> {
     let text = serde_saphyr::to_string(value).unwrap_or_default();
     response(code, YAML, body::full(text))
 }
 
 /// An error as `Status`.
-pub(crate) fn error(error: &ApiError) -> Response<Body> {
+pub(crate) fn error(error: &ApiError, accepted: Accepted) -> Response<Body> {
     let code = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = value(code, &error.to_status());
+    let mut response = encoded(code, accepted, &error.to_status());
     let seconds = error.details.as_ref().map_or(0, |d| d.retry_after_seconds);
     if seconds > 0
         && let Ok(value) = HeaderValue::from_str(&seconds.to_string())

@@ -1,16 +1,17 @@
 //! Tables: what kubectl prints, made of the kind's columns and cells.
 
+use crate::accept::Accepted;
 use crate::cache::Cached;
-use crate::registry::Request;
+use crate::registry::{Request, partial_object};
 use ironclad_kinds::Kind;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-fn row(kind: &Kind, object: &Value, include: &str) -> Value {
+fn row(kind: &Kind, object: &Value, include: &str, accepted: Accepted) -> Value {
     let shown = match include {
         "None" => Value::Null,
         "Object" => object.clone(),
-        _ => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]}),
+        _ => partial_object(object, accepted),
     };
     let mut row = json!({"cells": kind.strategy.cells(object)});
     if !shown.is_null() {
@@ -19,28 +20,29 @@ fn row(kind: &Kind, object: &Value, include: &str) -> Value {
     row
 }
 
-fn table(kind: &Kind, meta: &Value, columns: bool, rows: Vec<Value>) -> Value {
+fn table(kind: &Kind, meta: &Value, columns: bool, rows: Vec<Value>, accepted: Accepted) -> Value {
     let definitions: Vec<Value> = match columns {
         true => kind.strategy.columns().iter().map(ironclad_api::table::Column::to_value).collect(),
         false => Vec::new(),
     };
-    json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": definitions, "rows": rows})
+    let version = accepted.meta_version();
+    json!({"kind": "Table", "apiVersion": version, "metadata": meta, "columnDefinitions": definitions, "rows": rows})
 }
 
 pub(crate) fn of_list(request: &Request<'_>, objects: &[Arc<Cached>], meta: &Value) -> Value {
     let include = request.query().get("includeObject");
-    let rows = objects.iter().map(|o| row(request.kind, &request.to_requested(o.value()), include)).collect();
-    table(request.kind, meta, true, rows)
+    let row = |o: &Arc<Cached>| row(request.kind, &request.to_requested(o.value()), include, request.accept);
+    table(request.kind, meta, true, objects.iter().map(row).collect(), request.accept)
 }
 
 pub(crate) fn of_object(request: &Request<'_>, object: &Value) -> Value {
     let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
     let include = request.query().get("includeObject");
-    table(request.kind, &meta, true, vec![row(request.kind, object, include)])
+    table(request.kind, &meta, true, vec![row(request.kind, object, include, request.accept)], request.accept)
 }
 
 /// The table of one event; only the first of a watch has the columns.
-pub(crate) fn of_event(kind: &Kind, object: &Value, include: &str, first: bool) -> Value {
+pub(crate) fn of_event(kind: &Kind, object: &Value, include: &str, first: bool, accepted: Accepted) -> Value {
     let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-    table(kind, &meta, first, vec![row(kind, object, include)])
+    table(kind, &meta, first, vec![row(kind, object, include, accepted)], accepted)
 }

@@ -1,14 +1,15 @@
 //! Lists: pages at one revision, made of the bytes that the cache shares.
 
 use super::{Registry, Request, convert, store_error};
+use crate::accept::{Accepted, Media, View};
 use crate::cache::{Cached, ResourceCache};
-use crate::respond::{self, View};
 use crate::selection::Selection;
-use crate::{Body, encode, table};
+use crate::{Body, encode, respond, table};
 use base64::Engine;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use ironclad_api::{ApiError, FieldError, Path};
+use ironclad_schema::{bundle, proto};
 use ironclad_store::{RangeQuery, Revision};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -45,11 +46,15 @@ pub(crate) struct Page {
 impl Registry {
     pub(crate) async fn list(&self, request: &Request<'_>) -> Result<Response<Body>, ApiError> {
         let page = self.page(request).await?;
-        Ok(match request.accept.view {
-            View::Object if same_version(request) && !request.accept.yaml => respond::pieces(chain(request, &page)),
-            View::Object => whole(request, &page),
-            View::Table => answer(request, &table::of_list(request, &page.objects, &list_meta(&page))),
-            View::Partial => answer(request, &partial(&page)),
+        let accepted = request.accept;
+        Ok(match (accepted.view, accepted.media) {
+            (View::Object, Media::Json) if same_version(request) && accepted.is_plain() => {
+                respond::pieces(Media::Json, chain(request, &page))
+            }
+            (View::Object, Media::Protobuf) if same_version(request) => protobuf(request, &page).await?,
+            (View::Object, _) => whole(request, &page),
+            (View::Table, _) => answer(request, &table::of_list(request, &page.objects, &list_meta(&page))),
+            (View::Partial, _) => answer(request, &partial(&page, accepted)),
         })
     }
 
@@ -201,8 +206,36 @@ fn chain(request: &Request<'_>, page: &Page) -> Vec<Bytes> {
         }
         out.push(object.bytes.clone());
     }
-    out.push(Bytes::from_static(b"]}"));
+    out.push(Bytes::from_static(b"]}\n"));
     out
+}
+
+/// How many objects are encoded by one task.
+const BATCH: usize = 500;
+
+/// The list as a chain of the messages that the cache shares. What nobody has asked for yet is encoded off the threads
+/// that serve.
+async fn protobuf(request: &Request<'_>, page: &Page) -> Result<Response<Body>, ApiError> {
+    let id =
+        proto::message(bundle(), &request.kind.gvk()).ok_or_else(|| ApiError::internal("the kind has no message"))?;
+    let missing: Vec<Arc<Cached>> = page.objects.iter().filter(|o| !o.has_message()).cloned().collect();
+    if missing.len() > BATCH {
+        let tasks: Vec<_> = missing
+            .chunks(BATCH)
+            .map(|batch| {
+                let batch = batch.to_vec();
+                // The result stays in the cache; what failed is seen below.
+                tokio::task::spawn_blocking(move || batch.iter().for_each(|o| drop(o.message(id))))
+            })
+            .collect();
+        for task in tasks {
+            task.await.map_err(ApiError::internal)?;
+        }
+    }
+    let messages: Result<Vec<Bytes>, String> = page.objects.iter().map(|o| o.message(id)).collect();
+    let messages = messages.map_err(ApiError::internal)?;
+    let (version, kind) = (request.kind.api_version(), &request.kind.list_kind);
+    Ok(respond::pieces(Media::Protobuf, proto::list(&version, kind, &list_meta(page), messages)))
 }
 
 fn whole(request: &Request<'_>, page: &Page) -> Response<Body> {
@@ -214,16 +247,17 @@ fn whole(request: &Request<'_>, page: &Page) -> Response<Body> {
     answer(request, &list)
 }
 
-pub(crate) fn answer(request: &Request<'_>, value: &Value) -> Response<Body> {
-    if request.accept.yaml { respond::yaml(StatusCode::OK, value) } else { respond::value(StatusCode::OK, value) }
+fn answer(request: &Request<'_>, value: &Value) -> Response<Body> {
+    respond::encoded(StatusCode::OK, request.accept, value)
 }
 
-fn partial(page: &Page) -> Value {
-    let items: Vec<Value> = page.objects.iter().map(|o| partial_object(&encode::decode(&o.bytes))).collect();
-    json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": list_meta(page), "items": items})
+fn partial(page: &Page, accepted: Accepted) -> Value {
+    let items: Vec<Value> = page.objects.iter().map(|o| partial_object(&encode::decode(&o.bytes), accepted)).collect();
+    let version = accepted.meta_version();
+    json!({"kind": "PartialObjectMetadataList", "apiVersion": version, "metadata": list_meta(page), "items": items})
 }
 
 /// Only the metadata of an object.
-pub(crate) fn partial_object(object: &Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+pub(crate) fn partial_object(object: &Value, accepted: Accepted) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": accepted.meta_version(), "metadata": object["metadata"]})
 }

@@ -1,17 +1,14 @@
 //! Watches: frames around the bytes that the cache shares.
 
-use super::list::{partial_object, same_version};
-use super::{Registry, Request, convert, store_error};
-use crate::cache::{Cached, Changed};
-use crate::respond::{self, View};
+use super::frame::Format;
+use super::{Registry, Request, store_error};
+use crate::cache::Changed;
 use crate::selection::Selection;
-use crate::{Body, body, table};
-use bytes::{BufMut, Bytes, BytesMut};
+use crate::{Body, body, respond};
+use bytes::Bytes;
 use http::Response;
-use ironclad_api::{ApiError, GroupVersionKind};
-use ironclad_kinds::Kind;
+use ironclad_api::ApiError;
 use ironclad_store::Revision;
-use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +52,7 @@ impl Registry {
             self.newer(after).await?;
             let (missed, changes) = match cache.watch(after) {
                 Ok(found) => found,
-                Err(oldest) => return Ok(expired(after, oldest)),
+                Err(oldest) => return Ok(expired(&format, after, oldest)),
             };
             queue.extend(missed.iter().filter_map(|c| format.change(&selection, c)));
             changes
@@ -76,7 +73,7 @@ impl Registry {
             over: false,
         };
         let pieces = futures::stream::unfold(watch, |mut w| async move { w.next().await.map(|bytes| (bytes, w)) });
-        Ok(respond::stream("application/json", body::stream(pieces)))
+        Ok(respond::stream(request.accept.media, body::stream(pieces)))
     }
 
     async fn newer(&self, after: Revision) -> Result<(), ApiError> {
@@ -90,10 +87,9 @@ impl Registry {
 }
 
 /// The one event of a watch that asks for what is forgotten.
-fn expired(asked: Revision, oldest: Revision) -> Response<Body> {
+fn expired(format: &Format, asked: Revision, oldest: Revision) -> Response<Body> {
     let error = ApiError::expired(format!("too old resource version: {asked} ({oldest})"));
-    let line = format!("{}\n", json!({"type": "ERROR", "object": error.to_status()}));
-    respond::stream("application/json", body::full(line))
+    respond::stream(format.media(), body::full(format.error(&error)))
 }
 
 struct Watching {
@@ -126,8 +122,8 @@ impl Watching {
                     Err(RecvError::Lagged(_)) => {
                         // A client that cannot keep up begins anew rather than miss a change.
                         self.over = true;
-                        let error = ApiError::expired("the watch fell too far behind").to_status();
-                        self.queue.push_back(Bytes::from(format!("{}\n", json!({"type": "ERROR", "object": error}))));
+                        let error = ApiError::expired("the watch fell too far behind");
+                        self.queue.push_back(self.format.error(&error));
                     }
                 },
                 () = tokio::time::sleep_until(self.until) => return None,
@@ -145,77 +141,5 @@ impl Watching {
                 }
             }
         }
-    }
-}
-
-/// How events are written for one client.
-struct Format {
-    kind: Arc<Kind>,
-    stored: Arc<Kind>,
-    view: View,
-    raw: bool,
-    headed: std::sync::atomic::AtomicBool,
-    table_objects: String,
-}
-
-impl Format {
-    fn of(request: &Request<'_>) -> Self {
-        let raw = request.accept.view == View::Object && same_version(request);
-        Self {
-            kind: Arc::new(request.kind.clone()),
-            stored: Arc::new(request.stored.clone()),
-            view: request.accept.view,
-            raw,
-            headed: false.into(),
-            table_objects: request.query().get("includeObject").to_owned(),
-        }
-    }
-
-    /// What a change is for somebody who sees only a selection.
-    fn change(&self, selection: &Selection, change: &Changed) -> Option<Bytes> {
-        let before = change.previous.as_ref().is_some_and(|p| selection.matches(&self.kind, p));
-        let now = !change.deleted && selection.matches(&self.kind, &change.object);
-        match (before, now) {
-            (false, true) => Some(self.frame("ADDED", &change.object)),
-            (true, true) => Some(self.frame("MODIFIED", &change.object)),
-            (true, false) => Some(self.frame("DELETED", &change.object)),
-            (false, false) => None,
-        }
-    }
-
-    fn frame(&self, event: &str, object: &Cached) -> Bytes {
-        if self.raw {
-            let mut out = BytesMut::with_capacity(object.bytes.len() + 40);
-            out.put_slice(b"{\"type\":\"");
-            out.put_slice(event.as_bytes());
-            out.put_slice(b"\",\"object\":");
-            out.put_slice(&object.bytes);
-            out.put_slice(b"}\n");
-            return out.freeze();
-        }
-        let value = convert(&self.stored, &self.kind, object.value());
-        let shown = match self.view {
-            View::Object => value,
-            View::Partial => partial_object(&value),
-            View::Table => {
-                let first = !self.headed.swap(true, std::sync::atomic::Ordering::Relaxed);
-                table::of_event(&self.kind, &value, &self.table_objects, first)
-            }
-        };
-        Bytes::from(format!("{}\n", json!({"type": event, "object": shown})))
-    }
-
-    fn bookmark(&self, revision: Revision, initial: bool) -> Bytes {
-        let gvk = match self.view {
-            View::Object => self.kind.gvk(),
-            View::Partial => GroupVersionKind::new("meta.k8s.io", "v1", "PartialObjectMetadata"),
-            View::Table => GroupVersionKind::new("meta.k8s.io", "v1", "Table"),
-        };
-        let mut meta = json!({"resourceVersion": revision.to_string(), "creationTimestamp": Value::Null});
-        if initial {
-            meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-        }
-        let object = json!({"kind": gvk.kind, "apiVersion": gvk.api_version(), "metadata": meta});
-        Bytes::from(format!("{}\n", json!({"type": "BOOKMARK", "object": object})))
     }
 }

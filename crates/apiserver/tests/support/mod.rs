@@ -96,3 +96,23 @@ pub(crate) async fn ask(server: &ApiServer, method: &str, path: &str, kind: &str
 
 /// The content type of most requests.
 pub(crate) const JSON: &str = "application/json";
+
+/// The answer to a request with these headers.
+pub(crate) async fn with(
+    server: &ApiServer,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Response<Body> {
+    let request = Request::builder().method(method).uri(path);
+    let request = headers.iter().fold(request, |r, (name, value)| r.header(*name, *value));
+    let mut request = request.body(Full::new(body.into())).unwrap();
+    request.extensions_mut().insert(UserInfo::new("tester", &["system:masters"]));
+    server.clone().call(request).await.unwrap()
+}
+
+/// The whole body of an answer.
+pub(crate) async fn bytes(response: Response<Body>) -> Bytes {
+    response.into_body().collect().await.unwrap().to_bytes()
+}

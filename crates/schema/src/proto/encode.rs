@@ -60,6 +60,13 @@ pub(super) fn bytes(out: &mut Vec<u8>, tag: u32, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// A message of which the first field is all.
+fn wrapped(out: &mut Vec<u8>, tag: u32, inner: &[u8]) {
+    key(out, tag, 2);
+    varint(out, (1 + varint_len(inner.len() as u64) + inner.len()) as u64);
+    bytes(out, 1, inner);
+}
+
 /// A message within a message: its length goes before it when it is known.
 pub(super) fn nested(
     out: &mut Vec<u8>,
@@ -111,7 +118,7 @@ fn zero_of(out: &mut Vec<u8>, tag: u32, sort: Sort) -> Result<(), String> {
         Sort::Int32 | Sort::Int64 | Sort::Bool => number(out, tag, 0),
         Sort::Double => fixed(out, tag, 0.0),
         Sort::Time | Sort::MicroTime | Sort::Raw | Sort::Items => bytes(out, tag, b""),
-        Sort::Quantity => return nested(out, tag, |out| Ok(bytes(out, 1, b"0"))),
+        Sort::Quantity => wrapped(out, tag, b"0"),
         Sort::IntOrString => return int_or_string(out, tag, 0, None),
         Sort::Message(id) => return nested(out, tag, |out| object(id, &Map::new(), out)),
         Sort::SchemaOrArray | Sort::SchemaOrBool | Sort::SchemaOrStrings => {}
@@ -138,17 +145,15 @@ fn one(out: &mut Vec<u8>, tag: u32, field: &Field, value: &Value) -> Result<(), 
         (Sort::Double, Value::Number(n)) => fixed(out, tag, n.as_f64().unwrap_or(0.0)),
         (Sort::Time, Value::String(s)) => return time(out, tag, s, false),
         (Sort::MicroTime, Value::String(s)) => return time(out, tag, s, true),
-        (Sort::Quantity, Value::String(s)) => return nested(out, tag, |out| Ok(bytes(out, 1, s.as_bytes()))),
-        (Sort::Quantity, Value::Number(n)) => {
-            return nested(out, tag, |out| Ok(bytes(out, 1, n.to_string().as_bytes())));
-        }
+        (Sort::Quantity, Value::String(s)) => wrapped(out, tag, s.as_bytes()),
+        (Sort::Quantity, Value::Number(n)) => wrapped(out, tag, n.to_string().as_bytes()),
         (Sort::IntOrString, Value::Number(n)) => {
             return int_or_string(out, tag, whole(n).ok_or_else(|| wrong(field))?, None);
         }
         (Sort::IntOrString, Value::String(s)) => return int_or_string(out, tag, 0, Some(s)),
         (Sort::Raw, raw) => {
             let json = serde_json::to_vec(raw).map_err(|e| e.to_string())?;
-            return nested(out, tag, |out| Ok(bytes(out, 1, &json)));
+            wrapped(out, tag, &json);
         }
         (Sort::Items, Value::Array(items)) => return nested(out, tag, |out| strings(out, 1, field, items)),
         (Sort::SchemaOrArray | Sort::SchemaOrBool | Sort::SchemaOrStrings, value) => {

@@ -1,0 +1,135 @@
+//! How the events of a watch are written for one client: frames around the bytes that the cache shares.
+
+use super::list::{partial_object, same_version};
+use super::{Request, convert};
+use crate::accept::{Accepted, Media, View};
+use crate::cache::{Cached, Changed};
+use crate::selection::Selection;
+use crate::table;
+use bytes::{BufMut, Bytes, BytesMut};
+use ironclad_api::{ApiError, GroupVersionKind};
+use ironclad_kinds::Kind;
+use ironclad_schema::bundle;
+use ironclad_schema::proto::{self, MessageId};
+use ironclad_store::Revision;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How events are written for one client.
+pub(super) struct Format {
+    kind: Arc<Kind>,
+    stored: Arc<Kind>,
+    accepted: Accepted,
+    /// Whether objects go out as they are stored.
+    same: bool,
+    message: Option<MessageId>,
+    headed: AtomicBool,
+    table_objects: String,
+}
+
+impl Format {
+    pub(super) fn of(request: &Request<'_>) -> Self {
+        Self {
+            kind: Arc::new(request.kind.clone()),
+            stored: Arc::new(request.stored.clone()),
+            accepted: request.accept,
+            same: request.accept.view == View::Object && same_version(request),
+            message: proto::message(bundle(), &request.kind.gvk()),
+            headed: false.into(),
+            table_objects: request.query().get("includeObject").to_owned(),
+        }
+    }
+
+    pub(super) fn media(&self) -> Media {
+        self.accepted.media
+    }
+
+    /// What a change is for somebody who sees only a selection.
+    pub(super) fn change(&self, selection: &Selection, change: &Changed) -> Option<Bytes> {
+        let before = change.previous.as_ref().is_some_and(|p| selection.matches(&self.kind, p));
+        let now = !change.deleted && selection.matches(&self.kind, &change.object);
+        match (before, now) {
+            (false, true) => Some(self.frame("ADDED", &change.object)),
+            (true, true) => Some(self.frame("MODIFIED", &change.object)),
+            (true, false) => Some(self.frame("DELETED", &change.object)),
+            (false, false) => None,
+        }
+    }
+
+    pub(super) fn frame(&self, event: &str, object: &Cached) -> Bytes {
+        match (self.same, self.accepted.media, self.message) {
+            (true, Media::Json, _) => return json_frame(event, &object.bytes),
+            (true, Media::Protobuf, Some(id)) => {
+                if let Ok(message) = object.message(id) {
+                    return self.protobuf_frame(event, message);
+                }
+            }
+            _ => {}
+        }
+        let value = convert(&self.stored, &self.kind, object.value());
+        let shown = match self.accepted.view {
+            View::Object => value,
+            View::Partial => partial_object(&value, self.accepted),
+            View::Table => {
+                let first = !self.headed.swap(true, Ordering::Relaxed);
+                table::of_event(&self.kind, &value, &self.table_objects, first, self.accepted)
+            }
+        };
+        self.value(event, &shown)
+    }
+
+    fn protobuf_frame(&self, event: &str, message: Bytes) -> Bytes {
+        let object = proto::envelope(&self.kind.api_version(), &self.kind.kind, [message]);
+        proto::event(event, &object).into()
+    }
+
+    pub(super) fn bookmark(&self, revision: Revision, initial: bool) -> Bytes {
+        let gvk = match self.accepted.view {
+            View::Object => self.kind.gvk(),
+            View::Partial => self.meta("PartialObjectMetadata"),
+            View::Table => self.meta("Table"),
+        };
+        let mut meta = json!({"resourceVersion": revision.to_string()});
+        if initial {
+            meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        self.value("BOOKMARK", &json!({"kind": gvk.kind, "apiVersion": gvk.api_version(), "metadata": meta}))
+    }
+
+    fn meta(&self, kind: &str) -> GroupVersionKind {
+        GroupVersionKind::parse(self.accepted.meta_version(), kind)
+    }
+
+    /// The last event of a watch that cannot go on.
+    pub(super) fn error(&self, error: &ApiError) -> Bytes {
+        self.value("ERROR", &error.to_status())
+    }
+
+    fn value(&self, event: &str, object: &Value) -> Bytes {
+        if self.accepted.media == Media::Protobuf
+            && let Some(encoded) = proto::encode(bundle(), object)
+        {
+            return match encoded {
+                Ok(bytes) => proto::event(event, &[bytes.into()]).into(),
+                // The watch cannot show this object, and says so.
+                Err(why) => {
+                    let status = ApiError::internal(why).to_status();
+                    let bytes = proto::encode(bundle(), &status).and_then(Result::ok).unwrap_or_default();
+                    proto::event("ERROR", &[bytes.into()]).into()
+                }
+            };
+        }
+        json_frame(event, &Bytes::from(object.to_string()))
+    }
+}
+
+fn json_frame(event: &str, object: &Bytes) -> Bytes {
+    let mut out = BytesMut::with_capacity(object.len() + 40);
+    out.put_slice(b"{\"type\":\"");
+    out.put_slice(event.as_bytes());
+    out.put_slice(b"\",\"object\":");
+    out.put_slice(object);
+    out.put_slice(b"}\n");
+    out.freeze()
+}

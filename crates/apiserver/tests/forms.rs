@@ -1,0 +1,162 @@
+//! Every form in which objects travel: JSON, YAML, protobuf, tables, metadata alone, compressed.
+
+mod support;
+
+use http_body_util::BodyExt;
+use ironclad_apiserver::ApiServer;
+use ironclad_schema::{bundle, proto};
+use serde_json::{Value, json};
+use std::io::Read;
+use support::{JSON, ask, bytes, server, with};
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PARTIAL: &str = "as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+
+async fn get(server: &ApiServer, path: &str, accept: &str) -> (u16, String, Vec<u8>) {
+    let response = with(server, "GET", path, &[("accept", accept)], "").await;
+    let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+    (response.status().as_u16(), kind, bytes(response).await.to_vec())
+}
+
+fn json(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap()
+}
+
+fn decoded(bytes: &[u8]) -> Value {
+    proto::decode(bundle(), bytes).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protobuf_goes_in_and_out() {
+    let (server, ..) = server().await;
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}});
+    let body = proto::encode(bundle(), &map).unwrap().unwrap();
+    let headers = [("content-type", PROTOBUF), ("accept", PROTOBUF)];
+    let response = with(&server, "POST", MAPS, &headers, body).await;
+    assert_eq!((response.status().as_u16(), response.headers()["content-type"].to_str().unwrap()), (201, PROTOBUF));
+    let made = decoded(&bytes(response).await);
+    assert_eq!(made["data"], json!({"k": "v"}));
+    let one = format!("{MAPS}/a");
+    let (_, plain) = ask(&server, "GET", &one, JSON, Value::Null).await;
+    assert_eq!(made, plain);
+    let (code, kind, got) = get(&server, &one, &format!("{PROTOBUF},application/json")).await;
+    assert_eq!((code, &*kind, decoded(&got)), (200, PROTOBUF, plain));
+    let (_, _, list) = get(&server, MAPS, PROTOBUF).await;
+    let (_, mut plain) = ask(&server, "GET", MAPS, JSON, Value::Null).await;
+    // In this form the items of a list do not say again what they are.
+    let item = plain["items"][0].as_object_mut().unwrap();
+    item.retain(|k, _| k != "kind" && k != "apiVersion");
+    assert_eq!(decoded(&list), plain);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_and_options_are_protobuf_too() {
+    let (server, ..) = server().await;
+    let (code, kind, error) = get(&server, &format!("{MAPS}/none"), PROTOBUF).await;
+    assert_eq!((code, &*kind), (404, PROTOBUF));
+    let error = decoded(&error);
+    assert_eq!(error["message"], "configmaps \"none\" not found");
+    assert_eq!(error["details"], json!({"name": "none", "kind": "configmaps"}));
+
+    ask(&server, "POST", MAPS, JSON, json!({"metadata": {"name": "a"}})).await;
+    let wrong = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": "other"}});
+    let body = proto::encode(bundle(), &wrong).unwrap().unwrap();
+    let headers = [("content-type", PROTOBUF), ("accept", PROTOBUF)];
+    let refused = with(&server, "DELETE", &format!("{MAPS}/a"), &headers, body).await;
+    assert_eq!(refused.status(), 409);
+    let right = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
+    let body = proto::encode(bundle(), &right).unwrap().unwrap();
+    let done = with(&server, "DELETE", &format!("{MAPS}/a"), &headers, body).await;
+    assert_eq!(decoded(&bytes(done).await)["status"], "Success");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_are_streams_of_framed_events() {
+    let (server, ..) = server().await;
+    ask(&server, "POST", MAPS, JSON, json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await;
+    let path = format!("{MAPS}?watch=1&allowWatchBookmarks=1&sendInitialEvents=1&resourceVersionMatch=NotOlderThan");
+    let accept = format!("{PROTOBUF};stream=watch,{PROTOBUF}");
+    let response = with(&server, "GET", &path, &[("accept", &accept)], "").await;
+    assert_eq!(response.headers()["content-type"], "application/vnd.kubernetes.protobuf;stream=watch");
+    let mut body = response.into_body();
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|(sort, _)| sort != "BOOKMARK") {
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let (length, event) = frame.split_at(4);
+        assert_eq!(u32::from_be_bytes(length.try_into().unwrap()) as usize, event.len());
+        let sort_end = 2 + usize::from(event[1]);
+        let sort = String::from_utf8(event[2..sort_end].to_vec()).unwrap();
+        let start = event.windows(4).position(|w| w == b"k8s\0").unwrap();
+        seen.push((sort, decoded(&event[start..])));
+    }
+    let (sort, object) = &seen[seen.len() - 2];
+    assert_eq!((sort.as_str(), &object["data"]), ("ADDED", &json!({"k": "v"})));
+    let marked = &seen[seen.len() - 1].1["metadata"]["annotations"]["k8s.io/initial-events-end"];
+    assert_eq!(marked, "true");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_and_tables_are_made_of_every_kind() {
+    let (server, ..) = server().await;
+    ask(&server, "POST", MAPS, JSON, json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await;
+    let one = format!("{MAPS}/a");
+    for media in [PROTOBUF, JSON] {
+        let read = |bytes: &[u8]| if media == JSON { json(bytes) } else { decoded(bytes) };
+        let (_, kind, object) = get(&server, &one, &format!("{media};{PARTIAL}")).await;
+        assert_eq!(kind, media);
+        let object = read(&object);
+        assert_eq!((&object["kind"], &object["metadata"]["name"]), (&json!("PartialObjectMetadata"), &json!("a")));
+        assert!(object["data"].is_null());
+        let accept = format!("{media};as=PartialObjectMetadataList;v=v1beta1;g=meta.k8s.io");
+        let list = read(&get(&server, MAPS, &accept).await.2);
+        assert_eq!(
+            (&list["kind"], &list["apiVersion"]),
+            (&json!("PartialObjectMetadataList"), &json!("meta.k8s.io/v1beta1"))
+        );
+    }
+    let table = "as=Table;v=v1;g=meta.k8s.io";
+    let (code, _, _) = get(&server, &one, &format!("{PROTOBUF};{table}")).await;
+    assert_eq!(code, 406);
+    let (_, _, made) = get(&server, &one, &format!("{JSON};{table},{JSON}")).await;
+    let made = json(&made);
+    assert_eq!((&made["kind"], &made["rows"][0]["cells"][0]), (&json!("Table"), &json!("a")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_and_old_proxies_are_served() {
+    let (server, ..) = server().await;
+    ask(&server, "POST", MAPS, JSON, json!({"metadata": {"name": "a"}})).await;
+    let one = format!("{MAPS}/a");
+    let (_, _, pretty) = get(&server, &format!("{one}?pretty=true"), JSON).await;
+    assert!(pretty.starts_with(b"{\n  \""));
+    let (_, kind, yaml) = get(&server, &one, "application/yaml").await;
+    assert_eq!(kind, "application/yaml");
+    assert!(String::from_utf8(yaml).unwrap().contains("kind: ConfigMap\nmetadata:\n"));
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: b\n";
+    let headers = [("content-type", "application/yaml; charset=utf-8")];
+    assert_eq!(with(&server, "POST", MAPS, &headers, yaml).await.status(), 201);
+    let refused = with(&server, "POST", MAPS, &[("content-type", "text/csv")], yaml).await;
+    assert_eq!(refused.status(), 415);
+    let want = "the body of the request was in an unknown format - accepted media types include: \
+        application/json, application/yaml, application/vnd.kubernetes.protobuf";
+    assert_eq!(json(&bytes(refused).await)["message"], want);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_answers_are_compressed_for_who_can_read_them() {
+    let (server, ..) = server().await;
+    let large = json!({"metadata": {"name": "a"}, "data": {"k": "v".repeat(200_000)}});
+    ask(&server, "POST", MAPS, JSON, large).await;
+    let (_, plain) = ask(&server, "GET", MAPS, JSON, Value::Null).await;
+    let response = with(&server, "GET", MAPS, &[("accept-encoding", "gzip")], "").await;
+    assert_eq!(
+        (&response.headers()["content-encoding"], &response.headers()["vary"]),
+        (&"gzip".parse().unwrap(), &"Accept-Encoding".parse().unwrap())
+    );
+    let packed = bytes(response).await;
+    assert!(packed.len() < 50_000, "{}", packed.len());
+    let mut text = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut text).unwrap();
+    assert_eq!(json(&text), plain);
+}
