@@ -121,6 +121,8 @@ pub struct Details {
     pub causes: Vec<Cause>,
     /// When to try again; 0 for never.
     pub retry_after_seconds: u32,
+    /// With which token a list can go on all the same; it stands in the status's `metadata.continue`.
+    pub next: String,
 }
 
 /// A result whose error is an [`ApiError`].
@@ -154,6 +156,13 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.details.get_or_insert_default().retry_after_seconds = seconds;
+        self
+    }
+
+    /// The same error with a token with which a list can go on.
+    #[must_use]
+    pub fn with_continue(mut self, token: String) -> Self {
+        self.details.get_or_insert_default().next = token;
         self
     }
 
@@ -250,7 +259,12 @@ impl ApiError {
             if d.retry_after_seconds > 0 {
                 details.insert("retryAfterSeconds".into(), json!(d.retry_after_seconds));
             }
-            status["details"] = Value::Object(details);
+            if !details.is_empty() {
+                status["details"] = Value::Object(details);
+            }
+            if !d.next.is_empty() {
+                status["metadata"]["continue"] = json!(d.next);
+            }
         }
         status
     }

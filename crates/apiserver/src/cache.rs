@@ -9,12 +9,13 @@ use bytes::Bytes;
 use ironclad_api::GroupResource;
 use ironclad_kinds::Kind;
 use ironclad_schema::proto::{self, MessageId};
-use ironclad_store::{Batch, Entry, Event, RangeQuery, Revision, Store};
+use ironclad_store::{Batch, Entry, Event, RangeQuery, Revision, Store, Watch};
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,10 @@ use tokio_util::sync::CancellationToken;
 const HISTORY: usize = 8192;
 /// Changes that a watcher may be behind.
 const BEHIND: usize = 4096;
+/// How long a revision may take to come by itself before the store is asked for a sign.
+const PROGRESS: Duration = Duration::from_millis(20);
+/// When a store that is away is asked again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// An object as the cache holds it.
 #[derive(Debug)]
@@ -217,7 +222,7 @@ impl Caches {
         for kind in kinds.iter().filter(|k| k.version == k.storage_version) {
             by_prefix.entry(Arc::from(&*kind.prefix)).or_insert_with(|| Arc::new(ResourceCache::new(kind.clone())));
         }
-        let (orders, ordered) = mpsc::unbounded_channel();
+        let (orders, mut ordered) = mpsc::unbounded_channel();
         let (by_prefix, following) = (RwLock::new(by_prefix), true.into());
         let caches = Arc::new(Self { by_prefix, revision: watch::Sender::new(Revision(0)), store, following, orders });
         let revision = caches.load().await?;
@@ -225,7 +230,7 @@ impl Caches {
         tokio::spawn(async move {
             tokio::select! {
                 () = token.cancelled() => {}
-                error = following.follow(revision, ordered) => {
+                error = following.follow(revision, &mut ordered) => {
                     following.following.store(false, std::sync::atomic::Ordering::Release);
                     tracing::error!(%error, "the watch caches no longer follow the store");
                 }
@@ -248,11 +253,39 @@ impl Caches {
         Ok(page.revision)
     }
 
-    async fn follow(&self, after: Revision, mut orders: mpsc::UnboundedReceiver<Order>) -> ironclad_store::Error {
-        let mut changes = match self.store.watch("/registry/", after).await {
-            Ok(changes) => changes,
-            Err(error) => return error,
-        };
+    /// Follows the store; what it cannot tell any more is read anew.
+    async fn follow(&self, mut after: Revision, orders: &mut mpsc::UnboundedReceiver<Order>) -> ironclad_store::Error {
+        use ironclad_store::Error;
+        loop {
+            let error = match self.store.watch("/registry/", after).await {
+                Ok(changes) => self.take(changes, orders).await,
+                Err(error) => error,
+            };
+            after = match error {
+                Error::Compacted { .. } | Error::Future { .. } | Error::Lagged(_) => {
+                    tracing::warn!(%error, "the watch caches missed changes and are read anew");
+                    match self.renew().await {
+                        Ok(revision) => revision,
+                        Err(Error::Unavailable(_)) => after,
+                        Err(error) => return error,
+                    }
+                }
+                Error::Unavailable(why) => {
+                    tracing::warn!(why, "the watch caches cannot follow the store");
+                    tokio::time::sleep(RETRY).await;
+                    after
+                }
+                error => return error,
+            };
+        }
+    }
+
+    /// Applies what a watch brings, and opens caches between two changes.
+    async fn take(
+        &self,
+        mut changes: Box<dyn Watch>,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+    ) -> ironclad_store::Error {
         loop {
             let mut next = changes.next();
             let batch = loop {
@@ -274,6 +307,32 @@ impl Caches {
         }
     }
 
+    /// Puts fresh caches in the place of all; watches end, and begin again from what the fresh ones show.
+    async fn renew(&self) -> ironclad_store::Result<Revision> {
+        let page = self.store.range(&RangeQuery { prefix: "/registry/".to_owned(), ..RangeQuery::default() }).await?;
+        let old = self.by_prefix.read().clone();
+        let fresh = |(prefix, cache): (&Arc<str>, &Arc<ResourceCache>)| {
+            (prefix.clone(), Arc::new(ResourceCache::new(cache.kind.clone())))
+        };
+        let fresh: HashMap<Arc<str>, Arc<ResourceCache>> = old.iter().map(fresh).collect();
+        for entry in &page.entries {
+            if let Some(cache) = of_key(&fresh, &entry.key) {
+                cache.load(entry);
+            }
+        }
+        for cache in fresh.values() {
+            cache.recent.lock().since = page.revision;
+        }
+        {
+            let mut by_prefix = self.by_prefix.write();
+            // A resource that went away meanwhile does not come back.
+            by_prefix.iter_mut().for_each(|(prefix, cache)| cache.clone_from(&fresh[prefix]));
+        }
+        old.values().for_each(|cache| cache.close());
+        self.revision.send_replace(page.revision);
+        Ok(page.revision)
+    }
+
     /// Opens a cache at the revision which all others show, in the place of one that may be there.
     async fn open(&self, kind: Arc<Kind>) -> ironclad_store::Result<()> {
         let at = self.revision();
@@ -291,6 +350,8 @@ impl Caches {
     /// Begins to cache a resource, or caches it anew as this row says. Watches of an older cache end.
     pub(crate) async fn add(&self, kind: Arc<Kind>) -> ironclad_store::Result<()> {
         let over = || ironclad_store::Error::Closed("the watch caches no longer follow the store".to_owned());
+        // At the newest revision, so that what is to be read is not forgotten yet.
+        self.current().await?;
         let (done, opened) = oneshot::channel();
         self.orders.send(Order { kind, done }).map_err(|_| over())?;
         opened.await.map_err(|_| over())?
@@ -311,13 +372,8 @@ impl Caches {
         self.revision.send_replace(batch.revision);
     }
 
-    /// The cache of a key: prefixes have two or three parts.
     fn of_key(&self, key: &str) -> Option<Arc<ResourceCache>> {
-        let mut slashes = key.match_indices('/').map(|(i, _)| i).skip(2);
-        let two = slashes.next()?;
-        let three = slashes.next();
-        let by_prefix = self.by_prefix.read();
-        by_prefix.get(&key[..=two]).or_else(|| by_prefix.get(&key[..=three?])).cloned()
+        of_key(&self.by_prefix.read(), key)
     }
 
     pub(crate) fn of(&self, kind: &Kind) -> Option<Arc<ResourceCache>> {
@@ -337,8 +393,17 @@ impl Caches {
     /// Waits until the caches show `revision`.
     pub(crate) async fn reach(&self, revision: Revision) -> Revision {
         let mut receiver = self.revision.subscribe();
-        // The sender lives as long as `self`.
-        receiver.wait_for(|r| *r >= revision).await.map_or(revision, |r| *r)
+        let mut patience = PROGRESS;
+        loop {
+            let waiting = tokio::time::timeout(patience, receiver.wait_for(|r| *r >= revision)).await;
+            // The sender lives as long as `self`.
+            match waiting.map(|reached| reached.map_or(revision, |r| *r)) {
+                Ok(reached) => return reached,
+                // The revision may be somebody else's, of which no change tells.
+                Err(_) => self.store.request_progress().await,
+            }
+            patience = PROGRESS * 5;
+        }
     }
 
     /// Whether the caches still follow the store.
@@ -350,4 +415,12 @@ impl Caches {
     pub(crate) fn counts(&self) -> Vec<(GroupResource, usize)> {
         self.by_prefix.read().values().map(|c| (c.kind.group_resource(), c.len())).collect()
     }
+}
+
+/// The cache of a key: prefixes have two or three parts.
+fn of_key(by_prefix: &HashMap<Arc<str>, Arc<ResourceCache>>, key: &str) -> Option<Arc<ResourceCache>> {
+    let mut slashes = key.match_indices('/').map(|(i, _)| i).skip(2);
+    let two = slashes.next()?;
+    let three = slashes.next();
+    by_prefix.get(&key[..=two]).or_else(|| by_prefix.get(&key[..=three?])).cloned()
 }

@@ -24,10 +24,12 @@ mod respond;
 mod selection;
 mod server;
 mod special;
+mod stock;
 mod table;
 
 pub use reader::Reader;
 pub use server::{ApiServer, Config, KubeletAccess, Prepared, TokenIssuer};
+pub use stock::StockCodec;
 
 /// A body that goes out.
 pub type Body = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, tower::BoxError>;

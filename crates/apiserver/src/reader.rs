@@ -3,12 +3,13 @@
 //! Invariant: who subscribes to a resource sees its objects whether the resource is served already or comes later, and
 //! sees them go when it goes.
 
-use crate::cache::{Caches, Changed, ResourceCache};
+use crate::cache::{Cached, Caches, Changed, ResourceCache};
 use crate::catalog::Catalog;
 use futures::StreamExt;
 use ironclad_api::GroupResource;
 use ironclad_api::source::{Change, Changes, Source};
 use ironclad_kinds::Kind;
+use ironclad_store::Revision;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,6 +54,8 @@ impl Source for Reader {
             resource: resource.clone(),
             tables: self.catalog.follow(),
             queue: VecDeque::new(),
+            from: None,
+            seen: Revision(0),
             changes: None,
         };
         following.attach();
@@ -67,18 +70,45 @@ struct Following {
     resource: GroupResource,
     tables: watch::Receiver<u64>,
     queue: VecDeque<Change>,
+    /// The cache that the last objects came from.
+    from: Option<Arc<ResourceCache>>,
+    /// Up to where changes were seen.
+    seen: Revision,
     /// From the present cache, while there is one.
     changes: Option<Receiver<Arc<Changed>>>,
 }
 
 impl Following {
-    /// Begins with what the present cache holds.
+    /// Begins with what the present cache holds; what only an older one held is gone.
     fn attach(&mut self) {
         self.tables.mark_unchanged();
-        if let Some((cache, _)) = self.reader.cache(&self.resource) {
+        let cache = self.reader.cache(&self.resource).map(|(cache, _)| cache);
+        let old = self.from.take().map(|old| old.list("", None)).unwrap_or_default();
+        let gone = |c: &&Arc<Cached>| cache.as_ref().is_none_or(|now| now.get(&c.key).is_none());
+        self.queue.extend(old.iter().filter(gone).map(|c| Change::Delete(Arc::new(c.value()))));
+        if let Some(cache) = cache {
             let (objects, changes) = cache.snapshot();
             self.queue.extend(objects.into_iter().map(|c| Change::Put(Arc::new(c.value()))));
             self.changes = Some(changes);
+            self.from = Some(cache);
+        }
+    }
+
+    /// What was missed, if the cache remembers it; else everything anew.
+    fn catch_up(&mut self) {
+        // The last change may be one of several of the same commit.
+        let before = Revision(self.seen.0.saturating_sub(1));
+        let missed = self.from.as_ref().and_then(|cache| cache.watch(before).ok());
+        match missed {
+            Some((missed, changes)) => {
+                self.queue.extend(missed.iter().map(|c| change(c)));
+                self.seen = missed.last().map_or(self.seen, |c| c.revision);
+                self.changes = Some(changes);
+            }
+            None => {
+                self.from = None;
+                self.attach();
+            }
         }
     }
 
@@ -94,10 +124,11 @@ impl Following {
                 continue;
             };
             match changes.recv().await {
-                Ok(c) if c.deleted => return Some(Change::Delete(Arc::new(c.object.value()))),
-                Ok(c) => return Some(Change::Put(Arc::new(c.object.value()))),
-                // A reader in process is never so slow; if it is, what it missed comes with the next change.
-                Err(RecvError::Lagged(n)) => tracing::error!(n, "an index lost changes"),
+                Ok(c) => {
+                    self.seen = c.revision;
+                    return Some(change(&c));
+                }
+                Err(RecvError::Lagged(_)) => self.catch_up(),
                 Err(RecvError::Closed) => {
                     self.changes = None;
                     self.attach();
@@ -108,4 +139,9 @@ impl Following {
             }
         }
     }
+}
+
+fn change(changed: &Changed) -> Change {
+    let object = Arc::new(changed.object.value());
+    if changed.deleted { Change::Delete(object) } else { Change::Put(object) }
 }

@@ -7,6 +7,7 @@ mod input;
 mod list;
 mod patch;
 mod scale;
+mod token;
 mod update;
 mod watch;
 
@@ -155,7 +156,7 @@ impl Request<'_> {
 }
 
 /// An object of one version of a kind in another.
-fn convert(from: &Kind, to: &Kind, object: Value) -> Value {
+pub(crate) fn convert(from: &Kind, to: &Kind, object: Value) -> Value {
     if from.version == to.version && from.group == to.group {
         return object;
     }

@@ -79,6 +79,31 @@ pub(crate) struct Layout {
     /// Where images named REGISTRY are pulled from instead: REGISTRY=URL
     #[arg(long = "registry-mirror", value_name = "REGISTRY=URL")]
     pub(crate) mirrors: Vec<String>,
+    #[command(flatten)]
+    pub(crate) etcd: Etcd,
+}
+
+/// Where objects are kept instead of the data directory; the flags are those of kube-apiserver.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Etcd {
+    /// Keep objects in this etcd: SCHEME://ADDRESS:PORT, more than one with commas between them
+    #[arg(long = "etcd-servers", value_name = "URL", value_delimiter = ',')]
+    pub(crate) servers: Vec<String>,
+    /// The authorities that the certificates of etcd's members come from
+    #[arg(long = "etcd-cafile", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate to show to etcd
+    #[arg(long = "etcd-certfile", value_name = "FILE", requires = "key")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long = "etcd-keyfile", value_name = "FILE", requires = "certificate")]
+    pub(crate) key: Option<PathBuf>,
+    /// With what all keys in etcd begin [default: /registry]
+    #[arg(long = "etcd-prefix", value_name = "PATH")]
+    pub(crate) prefix: Option<String>,
+    /// How often etcd's history is compacted; 0 leaves that to others [default: 5m]
+    #[arg(long = "etcd-compaction-interval", value_name = "DURATION", value_parser = duration)]
+    pub(crate) compaction: Option<std::time::Duration>,
 }
 
 #[derive(Args)]
@@ -196,6 +221,22 @@ fn name(text: &str) -> std::result::Result<String, String> {
     }
 }
 
+/// A duration as Go writes it: `5m0s`, `90s`, `1h30m`, `0`.
+fn duration(text: &str) -> std::result::Result<std::time::Duration, String> {
+    let bad = || format!("{text:?} is no duration, for example 5m or 90s");
+    let (mut rest, mut millis) = (text, 0u64);
+    while !rest.is_empty() && rest != "0" {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let number: u64 = rest[..digits].parse().map_err(|_| bad())?;
+        rest = &rest[digits..];
+        let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+        let (unit, factor) = units.into_iter().find(|(unit, _)| rest.starts_with(unit)).ok_or_else(bad)?;
+        rest = &rest[unit.len()..];
+        millis = number.checked_mul(factor).and_then(|n| millis.checked_add(n)).ok_or_else(bad)?;
+    }
+    if text.is_empty() { Err(bad()) } else { Ok(std::time::Duration::from_millis(millis)) }
+}
+
 fn port_range(text: &str) -> std::result::Result<(u16, u16), String> {
     let range = text.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
     range.filter(|(a, b)| *a > 0 && a <= b).ok_or_else(|| "must be FIRST-LAST, for example 30000-32767".to_owned())
@@ -216,6 +257,11 @@ mod tests {
         assert!(name("ironclad-2").is_ok());
         for bad in ["", "A", "a/b", "-a", &"a".repeat(33)] {
             assert!(name(bad).is_err(), "{bad}");
+        }
+        for (text, seconds) in
+            [("5m", Some(300)), ("1h0m30s", Some(3630)), ("0", Some(0)), ("5", None), ("", None), ("m", None)]
+        {
+            assert_eq!(duration(text).ok().map(|d| d.as_secs()), seconds, "{text}");
         }
         assert_eq!(port_range("30000-32767"), Ok((30000, 32767)));
         for bad in ["", "1", "5-4", "0-4", "a-b", "1-70000"] {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what was chosen at the first start stays, unless it is given again; pods and clients rely on it.
 
-use crate::cli::{Layout, Which};
+use crate::cli::{self, Layout, Which};
 use crate::failure::{Context, Failure, Id, Result};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The newest layout of the data directory that this program understands.
 const FORMAT: u32 = 1;
@@ -31,10 +32,31 @@ pub(crate) struct Cluster {
     pub(crate) node_ports: (u16, u16),
     /// Registry and the URL it is pulled from instead.
     pub(crate) mirrors: Vec<(String, String)>,
+    /// The etcd that holds the objects; the data directory does where there is none.
+    #[serde(default)]
+    pub(crate) etcd: Option<Etcd>,
     /// The kubeconfig file that `up` wrote or merged into, so that it can be cleaned.
     pub(crate) kubeconfig: Option<PathBuf>,
     #[serde(skip)]
     pub(crate) dir: PathBuf,
+}
+
+/// An etcd that holds a cluster's objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Etcd {
+    pub(crate) servers: Vec<String>,
+    pub(crate) ca: Option<PathBuf>,
+    /// Certificate and key.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    pub(crate) prefix: String,
+    pub(crate) compaction: Duration,
+}
+
+impl Default for Etcd {
+    fn default() -> Self {
+        let prefix = "/registry".to_owned();
+        Self { servers: Vec::new(), ca: None, identity: None, prefix, compaction: Duration::from_mins(5) }
+    }
 }
 
 impl Cluster {
@@ -101,6 +123,7 @@ impl Cluster {
             service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12),
             node_ports: (30_000, 32_767),
             mirrors: Vec::new(),
+            etcd: None,
             kubeconfig: None,
             dir: which.data_dir.clone(),
         })
@@ -131,6 +154,7 @@ impl Cluster {
                 .collect::<Option<_>>()
                 .ok_or_else(|| Failure::new(Id::BadNetwork, "--registry-mirror must be REGISTRY=URL", ""))?;
         }
+        self.apply_etcd(&layout.etcd)?;
         self.pod_cidr = self.pod_cidr.trunc();
         self.service_cidr = self.service_cidr.trunc();
         if self.dir.join("store").exists() && self.pod_cidr != first_pods {
@@ -138,6 +162,35 @@ impl Cluster {
             return Err(Failure::new(Id::BadNetwork, cause, "Leave --pod-cidr out, or use another --data-dir."));
         }
         self.check()
+    }
+
+    fn apply_etcd(&mut self, flags: &cli::Etcd) -> Result<()> {
+        if flags.servers.is_empty() && self.etcd.is_none() {
+            return Ok(());
+        }
+        if self.etcd.is_none() && self.dir.join("store").exists() {
+            let cause = format!("the cluster's objects lie in {}", self.dir.display());
+            return Err(Failure::new(Id::Etcd, cause, "Leave --etcd-servers out, or use another --data-dir."));
+        }
+        let etcd = self.etcd.get_or_insert_default();
+        if !flags.servers.is_empty() {
+            etcd.servers.clone_from(&flags.servers);
+        }
+        // Relative paths mean what they meant where they were given.
+        let whole = |path: &PathBuf| std::path::absolute(path).context("cannot find the working directory");
+        if let Some(ca) = &flags.ca {
+            etcd.ca = Some(whole(ca)?);
+        }
+        if let (Some(certificate), Some(key)) = (&flags.certificate, &flags.key) {
+            etcd.identity = Some((whole(certificate)?, whole(key)?));
+        }
+        if let Some(prefix) = &flags.prefix {
+            etcd.prefix = format!("/{}", prefix.trim_matches('/'));
+        }
+        if let Some(interval) = flags.compaction {
+            etcd.compaction = interval;
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<()> {

@@ -19,6 +19,7 @@ pub(crate) enum Id {
     BadNetwork,
     Kubeconfig,
     Image,
+    Etcd,
 }
 
 impl Id {
@@ -39,6 +40,7 @@ impl Id {
             Self::BadNetwork => 19,
             Self::Kubeconfig => 20,
             Self::Image => 21,
+            Self::Etcd => 22,
         }
     }
 
@@ -110,6 +112,7 @@ mod tests {
             Id::BadNetwork,
             Id::Kubeconfig,
             Id::Image,
+            Id::Etcd,
         ];
         let codes: std::collections::BTreeSet<u8> = all.iter().map(|id| id.exit_code()).collect();
         assert_eq!(codes.len(), all.len());

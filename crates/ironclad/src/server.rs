@@ -6,6 +6,7 @@
 mod api;
 mod encryption;
 mod parts;
+mod store;
 
 use crate::cli::Server;
 use crate::cluster::Cluster;

@@ -96,15 +96,6 @@ impl LogStore {
         let writer = Some(thread.map_err(|e| files::io("cannot start the writer", e))?);
         Ok(Self { memory, requests: Some(requests), places, writer, dir: dir.to_owned(), watch_buffer, _lock: lock })
     }
-
-    /// Writes a snapshot and begins a new log, so that every value on disk is sealed as the transformation does it now;
-    /// for after a change of its keys.
-    pub async fn reseal(&self) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        let closed = || Error::Closed("its writer has ended".to_owned());
-        self.requests.as_ref().ok_or_else(closed)?.send(Message::Reseal(reply)).map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
-    }
 }
 
 impl Drop for LogStore {
@@ -152,6 +143,14 @@ impl Store for LogStore {
 
     async fn compact(&self, revision: Revision) -> Result<()> {
         self.memory.write().compact(revision)
+    }
+
+    /// Writes a snapshot and begins a new log, so that every value on disk is sealed as the transformation does it now.
+    async fn reseal(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        let closed = || Error::Closed("its writer has ended".to_owned());
+        self.requests.as_ref().ok_or_else(closed)?.send(Message::Reseal(reply)).map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
     }
 
     async fn size(&self) -> Result<u64> {

@@ -9,6 +9,7 @@ mod compact;
 mod keys;
 mod lease;
 mod read;
+mod reseal;
 mod watch;
 mod wire;
 
@@ -95,9 +96,7 @@ impl Inner {
         let bad = |why| Error::Value { key: key.into(), why };
         let plain = self.codec.encode(key, value).map_err(bad)?;
         match &self.transform {
-            Some(transform) if transform.seals(&self.place(key)) => {
-                transform.seal(&self.place(key), &plain).map_err(bad)
-            }
+            Some(transform) if transform.seals(key) => transform.seal(key, &plain).map_err(bad),
             _ => Ok(plain),
         }
     }
@@ -107,16 +106,11 @@ impl Inner {
         let bad = |why| Error::Value { key: key.into(), why };
         match &self.transform {
             Some(transform) => {
-                let opened = transform.open(&self.place(key), stored).map_err(bad)?;
+                let opened = transform.open(key, stored).map_err(bad)?;
                 self.codec.decode(key, &opened.plain).map_err(bad)
             }
             None => self.codec.decode(key, stored).map_err(bad),
         }
-    }
-
-    /// The key in etcd, to which encrypted values are bound.
-    fn place(&self, key: &str) -> String {
-        String::from_utf8_lossy(&self.keys.to_etcd(key)).into_owned()
     }
 
     fn entry(&self, kv: &wire::KeyValue) -> Result<Option<Entry>> {
@@ -168,6 +162,10 @@ impl Store for EtcdStore {
 
     async fn compact(&self, revision: Revision) -> Result<()> {
         self.0.compact(revision).await
+    }
+
+    async fn reseal(&self) -> Result<()> {
+        self.0.reseal().await
     }
 
     async fn size(&self) -> Result<u64> {

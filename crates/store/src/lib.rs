@@ -247,6 +247,11 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets the history before `revision`; reads and watches from before it fail with [`Error::Compacted`].
     async fn compact(&self, revision: Revision) -> Result<()>;
 
+    /// Writes again what the transformation would seal otherwise now; for after a change of its keys.
+    async fn reseal(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Bytes on disk.
     async fn size(&self) -> Result<u64>;
 }

@@ -143,3 +143,36 @@ async fn pages_larger_than_one_answer_of_etcd_show_one_revision() {
     let page = store.range(&query).await.unwrap();
     assert_eq!((page.entries.len(), page.remaining), (5500, 620));
 }
+
+/// Seals everything with its mark.
+struct Mark(u8);
+
+impl Transform for Mark {
+    fn seal(&self, _: &str, plain: &[u8]) -> std::result::Result<Vec<u8>, String> {
+        Ok([&[self.0], plain].concat())
+    }
+
+    fn open(&self, _: &str, stored: &[u8]) -> std::result::Result<Opened, String> {
+        match stored {
+            [mark @ 0..=9, rest @ ..] => Ok(Opened { plain: rest.to_vec(), stale: *mark != self.0 }),
+            _ => Ok(Opened { plain: stored.to_vec(), stale: true }),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_sealed_with_an_older_key_is_sealed_anew() {
+    let etcd = Etcd::start().unwrap();
+    let plain = open(&etcd).await;
+    plain.commit(vec![put("/a", Expect::Absent, "x"), put("/b", Expect::Absent, "y")]).await.unwrap();
+    let marked = |mark| EtcdOptions { transform: Some(Arc::new(Mark(mark))), ..etcd_options(&etcd.url(), "/x") };
+    for mark in [1, 2] {
+        let store = EtcdStore::open(marked(mark)).await.unwrap();
+        store.reseal().await.unwrap();
+        let done = store.revision().await.unwrap();
+        store.reseal().await.unwrap();
+        assert_eq!(store.revision().await.unwrap(), done, "nothing is stale any more");
+        assert!(text(&store.get("/a", None).await.unwrap().unwrap()).contains("\"x\""));
+        assert!(plain.get("/a", None).await.is_err(), "it is not there in plain");
+    }
+}

@@ -1,39 +1,21 @@
 //! Lists: pages at one revision, made of the bytes that the cache shares.
 
+use super::token::{Start, Token};
 use super::{Registry, Request, convert, store_error};
 use crate::accept::{Accepted, Media, View};
 use crate::cache::{Cached, ResourceCache};
 use crate::selection::Selection;
 use crate::{Body, encode, respond, table};
-use base64::Engine;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use ironclad_api::{ApiError, FieldError, Path};
 use ironclad_schema::{bundle, proto};
-use ironclad_store::{RangeQuery, Revision};
+use ironclad_store::{Error, RangeQuery, Revision};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// What a continue token holds: the revision of the list and the last key.
-struct Token {
-    revision: Revision,
-    key: String,
-}
-
-impl Token {
-    fn encode(&self) -> String {
-        let text = json!({"v": "meta.k8s.io/v1", "rv": self.revision.0, "start": self.key}).to_string();
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
-    }
-
-    fn decode(text: &str) -> Result<Self, ApiError> {
-        let bad = || ApiError::bad_request("continue key is not valid: illegal base64 data or unknown contents");
-        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
-        let revision = value["rv"].as_u64().map(Revision).ok_or_else(bad)?;
-        Ok(Self { revision, key: value["start"].as_str().ok_or_else(bad)?.to_owned() })
-    }
-}
+/// Keys that are read at once when not all of them are wanted.
+const CHUNK: usize = 1000;
 
 /// One page.
 pub(crate) struct Page {
@@ -62,22 +44,22 @@ impl Registry {
         let query = request.query();
         let selection = Selection::parse(request.kind, &request.info.namespace, &request.info.name, query)?;
         let limit = query.number("limit").unwrap_or(0).max(0) as usize;
+        let prefix = request.prefix();
         let token = match query.get("continue") {
             "" => None,
-            text => Some(Token::decode(text)?),
+            text => Some(Token::decode(text, &prefix)?),
         };
         let cache = self.caches.of(request.kind).ok_or_else(|| request.not_found())?;
-        let wanted = version(request)?;
-        let prefix = request.prefix();
-        let (objects, revision) = match (&token, wanted) {
-            (Some(token), _) => {
-                (self.at(request, &cache, &prefix, token.revision, Some(&token.key)).await?, token.revision)
+        let all = selection.labels.is_everything() && selection.fields.is_everything() && selection.name.is_empty();
+        let wanted = Wanted { request, selection: &selection, all, limit };
+        let ((mut objects, mut remaining), revision) = match (&token, version(request)?) {
+            (Some(Token { start: Start::At(at), key }), _) => {
+                let found = self.at(&wanted, &cache, *at, Some(key)).await;
+                (found.map_err(|e| expired(e, key, &prefix))?, *at)
             }
-            (None, Some((exact, revision))) if exact => {
-                (self.at(request, &cache, &prefix, revision, None).await?, revision)
-            }
-            (None, wanted) => {
-                let revision = match wanted {
+            (None, Some((true, at))) => (self.at(&wanted, &cache, at, None).await.map_err(|e| too_old(e, at))?, at),
+            (token, version) => {
+                let revision = match version {
                     Some((_, Revision(0))) => self.caches.revision(),
                     Some((_, revision)) => {
                         self.known(revision).await?;
@@ -85,18 +67,19 @@ impl Registry {
                     }
                     None => self.caches.current().await.map_err(|e| store_error(&e))?,
                 };
-                (cache.list(&prefix, None), revision)
+                let after = token.as_ref().map(|t| &t.key);
+                let objects = cache.list(&prefix, after.map(String::as_str));
+                ((wanted.select(objects), 0), revision)
             }
         };
-        let all = selection.labels.is_everything() && selection.fields.is_everything() && selection.name.is_empty();
-        let mut objects: Vec<_> = objects.into_iter().filter(|o| all || selection.matches(request.kind, o)).collect();
-        let (mut next, mut remaining) = (None, None);
+        let mut next = None;
         if limit > 0 && objects.len() > limit {
-            remaining = all.then_some(objects.len() - limit);
+            remaining += objects.len() - limit;
             objects.truncate(limit);
             let key = objects.last().map(|o| o.key.to_string()).unwrap_or_default();
-            next = Some(Token { revision, key }.encode());
+            next = Some(Token { start: Start::At(revision), key }.encode(&prefix));
         }
+        let remaining = next.as_ref().and(all.then_some(remaining));
         Ok(Page { objects, revision, next, remaining })
     }
 
@@ -109,25 +92,79 @@ impl Registry {
         Ok(())
     }
 
-    /// The objects as they were at a revision.
+    /// The objects as they were at a revision: one more than is wanted if there is one, and how many follow then.
     async fn at(
         &self,
-        request: &Request<'_>,
+        wanted: &Wanted<'_>,
         cache: &ResourceCache,
-        prefix: &str,
         at: Revision,
-        after: Option<&str>,
-    ) -> Result<Vec<Arc<Cached>>, ApiError> {
-        self.known(at).await?;
-        let query =
-            RangeQuery { prefix: prefix.to_owned(), start_after: after.map(Into::into), limit: 0, at: Some(at) };
-        let page = self.store.range(&query).await.map_err(|e| store_error(&e))?;
-        // What has not changed since is in the cache already.
-        let shared = |e: &ironclad_store::Entry| match cache.get(&e.key) {
-            Some(cached) if cached.revision == e.modified => cached,
-            _ => Arc::new(Cached::of(request.stored, e)),
+        after: Option<&String>,
+    ) -> Result<(Vec<Arc<Cached>>, usize), Error> {
+        let enough = if wanted.limit == 0 { usize::MAX } else { wanted.limit + 1 };
+        let mut query = RangeQuery {
+            prefix: wanted.request.prefix(),
+            start_after: after.map(|key| key.as_str().into()),
+            limit: match wanted.all {
+                true if wanted.limit > 0 => enough,
+                // What does not fit is skipped, so that more is read than is answered.
+                false if wanted.limit > 0 => enough.max(CHUNK),
+                _ => 0,
+            },
+            at: Some(at),
         };
-        Ok(page.entries.iter().map(shared).collect())
+        let mut found = Vec::new();
+        loop {
+            let page = self.store.range(&query).await?;
+            // What has not changed since is in the cache already.
+            let shared = |e: &ironclad_store::Entry| match cache.get(&e.key) {
+                Some(cached) if cached.revision == e.modified => cached,
+                _ => Arc::new(Cached::of(wanted.request.stored, e)),
+            };
+            found.extend(wanted.select(page.entries.iter().map(shared).collect()));
+            match page.entries.last() {
+                Some(last) if page.remaining > 0 && found.len() < enough => query.start_after = Some(last.key.clone()),
+                _ => return Ok((found, page.remaining)),
+            }
+        }
+    }
+}
+
+/// What a list is to show.
+struct Wanted<'a> {
+    request: &'a Request<'a>,
+    selection: &'a Selection,
+    /// Whether nothing is left out.
+    all: bool,
+    limit: usize,
+}
+
+impl Wanted<'_> {
+    fn select(&self, mut objects: Vec<Arc<Cached>>) -> Vec<Arc<Cached>> {
+        if !self.all {
+            objects.retain(|o| self.selection.matches(self.request.kind, o));
+        }
+        objects
+    }
+}
+
+/// 410 for a token whose revision is forgotten, with one that goes on at the same key in what is newest.
+fn expired(error: Error, key: &str, prefix: &str) -> ApiError {
+    let answer = store_error(&error);
+    match error {
+        Error::Compacted { .. } => {
+            answer.with_continue(Token { start: Start::Newest, key: key.to_owned() }.encode(prefix))
+        }
+        _ => answer,
+    }
+}
+
+/// 410 for an exact revision that is forgotten.
+fn too_old(error: Error, at: Revision) -> ApiError {
+    match error {
+        Error::Compacted { .. } => {
+            ApiError::expired(format!("The resourceVersion for the provided list is too old: {at}."))
+        }
+        error => store_error(&error),
     }
 }
 

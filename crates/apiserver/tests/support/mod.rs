@@ -9,7 +9,7 @@ use ironclad_admission::Chain;
 use ironclad_api::{ApiError, UserInfo};
 use ironclad_apiserver::{ApiServer, Body, Config, KubeletAccess, Reader, TokenIssuer};
 use ironclad_auth::{Attributes, Authenticated, Authenticator, Authorizer, Credentials, Decision, Rules};
-use ironclad_store::{LogStore, Options};
+use ironclad_store::{LogStore, Options, Store};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,8 +57,13 @@ pub(crate) async fn server() -> (ApiServer, Reader, TempDir) {
 
 /// A server over what a directory holds.
 pub(crate) async fn open(dir: &Path, token: CancellationToken) -> (ApiServer, Reader) {
+    over(Arc::new(LogStore::open(dir, Options::default()).unwrap()), token).await
+}
+
+/// A server over a store.
+pub(crate) async fn over(store: Arc<dyn Store>, token: CancellationToken) -> (ApiServer, Reader) {
     let config = Config {
-        store: Arc::new(LogStore::open(dir, Options::default()).unwrap()),
+        store,
         service_cidr: "10.96.0.0/24".parse().unwrap(),
         node_ports: (30000, 30010),
         advertise: ("192.0.2.1".parse().unwrap(), 6443),

@@ -1,9 +1,9 @@
 //! The store, the certificates and the API server.
 
-use super::encryption;
+use super::store;
 use crate::cli::api::ApiFlags;
 use crate::cluster::Cluster;
-use crate::failure::{Context, Failure, Id, Result};
+use crate::failure::{Context, Result};
 use crate::files::Files;
 use crate::steps::Steps;
 use async_trait::async_trait;
@@ -14,7 +14,6 @@ use ironclad_auth::pki::{Pki, Subject};
 use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{Authorizer, Authorizers, Certificates, NodeAuthorizer, Rbac, Union, bootstrap, kubeconfig};
 use ironclad_client::Client;
-use ironclad_store::{Error, LogStore, Options, Transform};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,21 +51,6 @@ impl TokenIssuer for Issuer {
     }
 }
 
-fn open_store(cluster: &Cluster, transform: Arc<dyn Transform>) -> Result<LogStore> {
-    let options = Options { transform: Some(transform), ..Options::default() };
-    LogStore::open(&cluster.store_dir(), options).map_err(|error| {
-        let (id, help) = match &error {
-            Error::Locked(_) => (Id::DataDirInUse, "See `ironclad status`; stop it with `ironclad down`."),
-            Error::Format { .. } => (Id::DataDirNewer, "Use the newer ironclad, or another --data-dir."),
-            Error::Corrupt { .. } => {
-                (Id::DataDirDamaged, "Restore the data directory from a copy; nothing was changed.")
-            }
-            _ => (Id::DataDirUnusable, "Give a directory on a local disk that root can write, with --data-dir."),
-        };
-        Failure::new(id, error.to_string(), help)
-    })
-}
-
 fn server_names(cluster: &Cluster) -> Vec<String> {
     let mut names: Vec<String> = [
         "kubernetes",
@@ -96,10 +80,8 @@ pub(crate) async fn start(
     token: &CancellationToken,
 ) -> Result<Api> {
     let step = steps.begin("Starting the API server");
-    let at_rest = encryption::open(cluster, &flags.encryption)?;
-    let store = Arc::new(open_store(cluster, at_rest.encryption.clone())?);
     let mut files = Files::default();
-    at_rest.follow(&store, &mut files);
+    let store = store::open(cluster, &flags.encryption, &mut files, token).await?;
     files.watch(token.clone())?;
     let pki = Pki::open_or_create(&cluster.pki_dir(), &cluster.name).context("cannot make certificates")?;
     let certificate = |file: &str, subject: Subject| pki.issue(file, &subject).context("cannot make certificates");

@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 use crate::failure::{Context, Result};
 use crate::files::Files;
 use ironclad_encryption::{Configuration, Encryption, Keyring, Resources};
-use ironclad_store::LogStore;
+use ironclad_store::Store;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -46,7 +46,7 @@ pub(crate) fn open(cluster: &Cluster, flags: &EncryptionFlags) -> Result<AtRest>
 
 impl AtRest {
     /// Follows the file; when it changes, everything that it concerns is sealed anew.
-    pub(crate) fn follow(&self, store: &Arc<LogStore>, files: &mut Files) {
+    pub(crate) fn follow(&self, store: &Arc<dyn Store>, files: &mut Files) {
         // Opening the store has sealed anew what was stale.
         if let Ok(configuration) = Configuration::read(&self.path) {
             note(self.own.as_deref(), &configuration);

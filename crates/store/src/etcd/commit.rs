@@ -6,7 +6,7 @@ use super::wire::{self, Request, RequestOp, Response, ResponseOp};
 use super::{Inner, header, revision};
 use crate::{Change, Committed, Entry, Error, Expect, Op, Result, Revision, Template};
 
-const TXN: &str = "/etcdserverpb.KV/Txn";
+pub(super) const TXN: &str = "/etcdserverpb.KV/Txn";
 
 impl Inner {
     pub(super) async fn commit(&self, ops: Vec<Op>) -> Result<Committed> {

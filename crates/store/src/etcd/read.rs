@@ -5,9 +5,9 @@ use super::{Inner, header, wire};
 use crate::{Entry, Error, Key, Page, RangeQuery, Result, Revision};
 use bytes::Bytes;
 
-const RANGE: &str = "/etcdserverpb.KV/Range";
+pub(super) const RANGE: &str = "/etcdserverpb.KV/Range";
 /// Keys in one answer of etcd; a larger page is made of several, all at one revision.
-const CHUNK: usize = 5_000;
+pub(super) const CHUNK: usize = 5_000;
 
 impl Inner {
     /// Asks for a range, with the ends of history filled in when it lies outside.
@@ -99,7 +99,7 @@ impl Inner {
 }
 
 /// The key right behind another.
-fn behind(key: &[u8]) -> Bytes {
+pub(super) fn behind(key: &[u8]) -> Bytes {
     Bytes::from([key, &[0]].concat())
 }
 
