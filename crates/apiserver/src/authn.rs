@@ -16,9 +16,13 @@ impl Inner {
         let (headers, uri) = (&request.headers, &request.uri);
         let credentials = Credentials { certificates: &connection.certificates, headers, uri };
         let user = match self.authenticator.authenticate(credentials).await {
-            Ok(Some(found)) => found.user,
+            Ok(Some(found)) => {
+                self.metrics.authenticated("success");
+                found.user
+            }
             Ok(None) => UserInfo::anonymous(),
             Err(error) => {
+                self.metrics.authenticated("failure");
                 tracing::debug!(%error, "a credential was refused");
                 return Err(ApiError::unauthorized());
             }
@@ -46,7 +50,13 @@ impl Inner {
     }
 
     async fn require(&self, attributes: &Attributes) -> Result<(), ApiError> {
-        match self.authorizer.authorize(attributes).await {
+        let decision = self.authorizer.authorize(attributes).await;
+        self.metrics.decided(match decision {
+            Decision::Allow(_) => "allowed",
+            Decision::Deny(_) => "denied",
+            Decision::NoOpinion(_) => "no-opinion",
+        });
+        match decision {
             Decision::Allow(_) => Ok(()),
             Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(attributes, &reason)),
         }

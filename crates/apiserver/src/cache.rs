@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -98,6 +99,7 @@ pub(crate) struct ResourceCache {
     kind: Arc<Kind>,
     objects: RwLock<BTreeMap<Arc<str>, Arc<Cached>>>,
     recent: Mutex<Recent>,
+    bytes: AtomicUsize,
 }
 
 struct Recent {
@@ -122,7 +124,7 @@ impl Recent {
 impl ResourceCache {
     fn new(kind: Arc<Kind>) -> Self {
         let recent = Recent { changes: VecDeque::new(), since: Revision(0), watchers: None, closed: false };
-        Self { kind, objects: RwLock::default(), recent: Mutex::new(recent) }
+        Self { kind, objects: RwLock::default(), recent: Mutex::new(recent), bytes: AtomicUsize::new(0) }
     }
 
     /// Ends every watch.
@@ -151,7 +153,13 @@ impl ResourceCache {
         self.objects.read().len()
     }
 
+    /// How many objects there are, and their bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.len(), self.bytes.load(Ordering::Relaxed))
+    }
+
     fn load(&self, entry: &Entry) {
+        self.bytes.fetch_add(entry.value.bytes().len(), Ordering::Relaxed);
         self.objects.write().insert(entry.key.clone(), Arc::new(Cached::of(&self.kind, entry)));
     }
 
@@ -162,6 +170,10 @@ impl ResourceCache {
             true => objects.remove(&event.entry.key),
             false => objects.insert(event.entry.key.clone(), object.clone()),
         };
+        let came = if event.deleted { 0 } else { object.bytes.len() };
+        let went = previous.as_ref().map_or(0, |p| p.bytes.len());
+        // One task applies all changes.
+        self.bytes.store(self.bytes.load(Ordering::Relaxed) + came - went, Ordering::Relaxed);
         let change = Arc::new(Changed { revision, object, deleted: event.deleted, previous });
         // Under the lock of the objects, so that a snapshot and a subscription fit together.
         let mut recent = self.recent.lock();

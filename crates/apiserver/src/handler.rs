@@ -1,93 +1,31 @@
-//! One request from its head to its answer.
+//! One request that was let in, from its head to its answer.
 
-use crate::accept::{self, Accepted, Media, Offer, View};
-use crate::limits::{LONGEST, too_long};
+use crate::accept::{Accepted, Media, Offer, View};
 use crate::registry::{Answer, Answered, DeleteOptions, Input, Registry, Request};
 use crate::request::Info;
 use crate::respond;
-use crate::server::{Connection, Inner};
-use crate::{Body, body, compress, discovery, encode, nonresource, openapi, registry, table};
+use crate::server::Inner;
+use crate::{Body, body, discovery, encode, nonresource, openapi, registry, table};
 use bytes::Bytes;
-use futures::FutureExt;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use ironclad_api::{ApiError, Reason, UserInfo, object};
 use ironclad_kinds::{Kind, Verb};
 use ironclad_schema::{bundle, proto};
 use serde_json::Value;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-/// Serves one request; a panic becomes an answer.
-pub(crate) async fn serve<B>(inner: &Arc<Inner>, request: http::Request<B>) -> Response<Body>
+/// Answers a request that was let in, if its user may ask it.
+pub(crate) async fn answer<B>(
+    inner: &Arc<Inner>,
+    info: &Info,
+    user: &UserInfo,
+    request: http::Request<B>,
+) -> Result<Response<Body>, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<tower::BoxError>,
 {
-    let info = Info::of(&request);
-    let (gzip, errors) = (accept::gzip(request.headers()), Accepted::of_error(request.headers(), &info.query));
-    let began = std::time::Instant::now();
-    let answer = AssertUnwindSafe(limited(inner, &info, request)).catch_unwind().await;
-    let mut response = match answer {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => respond::error(&error, errors),
-        Err(_) => {
-            tracing::error!(path = info.path, "a request panicked");
-            let why = "this request caused apiserver to panic. Look in the logs for details.";
-            respond::error(&ApiError::internal(why), errors)
-        }
-    };
-    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
-        response.headers_mut().insert("audit-id", id);
-    }
-    if gzip && !info.is_long() && info.subresource != "proxy" {
-        response = compress::compress(response);
-    }
-    inner.metrics.request(&info, response.status().as_u16(), began.elapsed());
-    response
-}
-
-/// Serves a request within the limits of its sort.
-async fn limited<B>(inner: &Arc<Inner>, info: &Info, request: http::Request<B>) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<tower::BoxError>,
-{
-    if info.is_long() {
-        return route(inner, info, request).await;
-    }
-    let write = info.is_resource && !matches!(&*info.verb, "get" | "list");
-    // Components in process are few, and the cluster does not go on without them.
-    let permit = match request.extensions().get::<Connection>() {
-        Some(_) => Some(inner.limits.enter(write)?),
-        None => None,
-    };
-    if !write {
-        return tokio::time::timeout(LONGEST, route(inner, info, request)).await.unwrap_or_else(|_| Err(too_long()));
-    }
-    let (inner, info) = (inner.clone(), info.clone());
-    let writing = tokio::spawn(async move {
-        let _permit = permit;
-        route(&inner, &info, request).await
-    });
-    match tokio::time::timeout(LONGEST, writing).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(ApiError::internal(error)),
-        },
-        Err(_) => Err(too_long()),
-    }
-}
-
-async fn route<B>(inner: &Arc<Inner>, info: &Info, request: http::Request<B>) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<tower::BoxError>,
-{
-    let (parts, body) = request.into_parts();
-    let user = inner.user_of(&parts).await?;
-    let request = http::Request::from_parts(parts, body);
-    inner.authorize(&user, info).await?;
+    inner.authorize(user, info).await?;
     if !info.is_resource {
         if let Some(response) = discovery::answer(inner, info, request.headers()) {
             return Ok(response);
@@ -95,9 +33,9 @@ where
         if info.path.starts_with("/openapi/") {
             return openapi::answer(inner, info, request.headers()).await;
         }
-        return nonresource::answer(inner, info);
+        return nonresource::answer(inner, info).await;
     }
-    resource(inner, info, &user, request).await
+    resource(inner, info, user, request).await
 }
 
 fn no_such_path() -> ApiError {
@@ -148,8 +86,7 @@ where
             _ => {}
         }
     }
-    let read = tokio::time::timeout(LONGEST, body::read(raw.into_body()));
-    let bytes = read.await.unwrap_or_else(|_| Err(too_long()))?;
+    let bytes = body::read(raw.into_body()).await?;
     let answer = act(inner, registry, &request, &headers, &bytes).await?;
     Ok(finish(registry, &request, answer))
 }

@@ -1,41 +1,99 @@
-//! How many short requests from the network are served at once, and how long one may take.
-//!
-//! Invariant: a write that has begun runs to its end, whatever becomes of its client: what it reserved is kept exactly
-//! when it was stored.
+//! What the server lets in at once and how long things may take.
 
-use ironclad_api::{ApiError, Reason};
+use crate::metrics::Shared;
+use ironclad_api::{ApiError, Reason, UserInfo};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Reads, then writes, at once.
-const AT_ONCE: (usize, usize) = (400, 200);
-/// The longest that a request may take.
-pub(crate) const LONGEST: Duration = Duration::from_mins(1);
+/// Limits of the server, with the names and values of the stock server's flags.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// `--max-requests-inflight`: reads at once; with `max_mutating_requests_inflight` the seats that priority and
+    /// fairness shares out.
+    pub max_requests_inflight: u32,
+    /// `--max-mutating-requests-inflight`: writes at once.
+    pub max_mutating_requests_inflight: u32,
+    /// `--enable-priority-and-fairness`.
+    pub priority_and_fairness: bool,
+    /// `--request-timeout`: the longest that a request may take that is no watch or stream.
+    pub request_timeout: Duration,
+    /// `--min-request-timeout`: the shortest that a watch without a time of its own lasts; the longest is twice that.
+    pub min_request_timeout: Duration,
+    /// `--goaway-chance`: how likely a client is told to connect anew.
+    pub goaway_chance: f64,
+    /// `--shutdown-delay-duration`: how long the server goes on when it has said that it ends.
+    pub shutdown_delay: Duration,
+    /// How long requests that are being served have when the server ends.
+    pub drain: Duration,
+    /// `--http2-max-streams-per-connection`.
+    pub http2_max_streams: u32,
+    /// `--etcd-compaction-interval`: how long history is kept at least; zero for as long as there is room.
+    pub compaction_interval: Duration,
+}
 
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            max_requests_inflight: 400,
+            max_mutating_requests_inflight: 200,
+            priority_and_fairness: true,
+            request_timeout: Duration::from_mins(1),
+            min_request_timeout: Duration::from_mins(30),
+            goaway_chance: 0.0,
+            shutdown_delay: Duration::ZERO,
+            drain: Duration::from_secs(10),
+            http2_max_streams: 1000,
+            compaction_interval: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Limits without priority and fairness: so many reads, so many writes.
 pub(crate) struct Limits {
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
+    metrics: Shared,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { reads: Arc::new(Semaphore::new(AT_ONCE.0)), writes: Arc::new(Semaphore::new(AT_ONCE.1)) }
+/// A request that is counted, and that holds a place where places are limited.
+pub(crate) struct Permit {
+    metrics: Shared,
+    write: bool,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.metrics.requests.in_flight[usize::from(self.write)].add(-1);
     }
 }
 
 impl Limits {
-    /// A place for one request; it is given back when the permit is dropped.
-    pub(crate) fn enter(&self, write: bool) -> Result<OwnedSemaphorePermit, ApiError> {
-        let pool = if write { &self.writes } else { &self.reads };
-        pool.clone().try_acquire_owned().map_err(|_| {
-            ApiError::new(Reason::TooManyRequests, "Too many requests, please try again later.").retry_after(1)
-        })
+    pub(crate) fn new(load: &Load, metrics: Shared) -> Self {
+        let places = |count: u32| Arc::new(Semaphore::new(count as usize));
+        let (reads, writes) = (places(load.max_requests_inflight), places(load.max_mutating_requests_inflight));
+        Self { reads, writes, metrics }
     }
 
-    /// Reads and writes that are being served.
-    pub(crate) fn in_flight(&self) -> (usize, usize) {
-        (AT_ONCE.0 - self.reads.available_permits(), AT_ONCE.1 - self.writes.available_permits())
+    /// A place for one request; members of `system:masters` always get one.
+    pub(crate) fn enter(&self, write: bool, user: &UserInfo) -> Option<Permit> {
+        let pool = if write { &self.writes } else { &self.reads };
+        match pool.clone().try_acquire_owned() {
+            Ok(place) => Some(self.permit(write, Some(place))),
+            Err(_) if user.is_in(ironclad_api::user::MASTERS) => Some(self.count(write)),
+            Err(_) => None,
+        }
+    }
+
+    /// Counts a request that is let in by other rules.
+    pub(crate) fn count(&self, write: bool) -> Permit {
+        self.permit(write, None)
+    }
+
+    fn permit(&self, write: bool, place: Option<OwnedSemaphorePermit>) -> Permit {
+        self.metrics.requests.in_flight[usize::from(write)].add(1);
+        Permit { metrics: self.metrics.clone(), write, _place: place }
     }
 }
 
@@ -50,12 +108,16 @@ mod tests {
 
     #[test]
     fn the_request_that_finds_no_place_is_told_to_try_again() {
-        let limits = Limits::default();
-        let held: Vec<_> = (0..AT_ONCE.1).map(|_| limits.enter(true).unwrap()).collect();
-        let refused = limits.enter(true).unwrap_err();
-        assert_eq!(refused.code, 429);
-        assert!(limits.enter(false).is_ok(), "reads have places of their own");
+        let load = Load { max_mutating_requests_inflight: 3, ..Load::default() };
+        let limits = Limits::new(&load, Shared::default());
+        let (ann, master) = (UserInfo::new("ann", &[]), UserInfo::new("admin", &["system:masters"]));
+        let held: Vec<_> = (0..3).map(|_| limits.enter(true, &ann)).collect();
+        assert!(held.iter().all(Option::is_some));
+        assert!(limits.enter(true, &ann).is_none());
+        assert!(limits.enter(true, &master).is_some(), "whoever may do everything must always be heard");
+        assert!(limits.enter(false, &ann).is_some(), "reads have places of their own");
         drop(held);
-        assert!(limits.enter(true).is_ok());
+        assert!(limits.enter(true, &ann).is_some());
+        assert_eq!(limits.metrics.requests.in_flight[1].get(), 0);
     }
 }

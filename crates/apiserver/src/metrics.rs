@@ -1,90 +1,184 @@
-//! Metrics with the names of the stock API server.
+//! Metrics with the names and labels of the stock API server.
+
+mod family;
+mod flow;
+mod process;
+mod requests;
+mod timed;
 
 use crate::cache::Caches;
-use crate::request::Info;
-use parking_lot::Mutex;
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use crate::flow::{Class, Fairness, Why};
+pub(crate) use family::{Counter, Family, Histogram};
+use family::{head, sample};
+pub(crate) use requests::{Requests, Running};
+use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use timed::{TimedChain, TimedStore};
 
-const BUCKETS: [f64; 13] = [0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 5.0];
-
-/// verb, group, version, resource, subresource, scope
-type Labels = (String, String, String, String, String, &'static str);
-
-#[derive(Default)]
-struct Histogram {
-    buckets: [u64; BUCKETS.len()],
-    count: u64,
-    sum: f64,
-}
+const ADMISSION: [f64; 5] = [0.005, 0.025, 0.1, 0.5, 1.0];
+const STORE: [f64; 20] =
+    [0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 30.0];
 
 #[derive(Default)]
 pub(crate) struct Metrics {
-    requests: Mutex<BTreeMap<(Labels, u16), u64>>,
-    durations: Mutex<BTreeMap<Labels, Histogram>>,
+    pub(crate) requests: Requests,
+    flow: flow::Flow,
+    admission: Family<(&'static str, &'static str, bool), Histogram>,
+    authentication: Family<(&'static str,), Counter>,
+    decisions: Family<(&'static str,), Counter>,
+    store: Family<(&'static str,), Histogram>,
 }
 
 impl Metrics {
-    pub(crate) fn request(&self, info: &Info, code: u16, took: Duration) {
-        if !info.is_resource {
-            return;
+    pub(crate) fn flow_entered(&self, class: &Class, waited: Duration, refused: Option<Why>) {
+        self.flow.entered(class, waited, refused);
+    }
+
+    pub(crate) fn flow_executed(&self, class: &Class, took: Duration) {
+        self.flow.executed(class, took);
+    }
+
+    /// A step of admission, `admit` or `validate`, for an operation.
+    pub(crate) fn admitted(&self, step: &'static str, operation: &'static str, rejected: bool, took: Duration) {
+        let key = (step, operation, rejected);
+        self.admission.of(&key, || key).record(&ADMISSION, took);
+    }
+
+    /// A request whose credentials were looked at: `success`, `failure` or `error`.
+    pub(crate) fn authenticated(&self, result: &'static str) {
+        self.authentication.of(&(result,), || (result,)).add(1);
+    }
+
+    /// An authorizer's answer: `allowed`, `denied` or `no-opinion`.
+    pub(crate) fn decided(&self, decision: &'static str) {
+        self.decisions.of(&(decision,), || (decision,)).add(1);
+    }
+
+    /// A request to the store: `get`, `list`, `create`, `update` or `delete`.
+    pub(crate) fn stored(&self, operation: &'static str, took: Duration) {
+        self.store.of(&(operation,), || (operation,)).record(&STORE, took);
+    }
+
+    pub(crate) fn render(&self, caches: &Caches, fairness: &Fairness, store_bytes: u64) -> String {
+        let mut out = String::with_capacity(64 << 10);
+        self.requests.render(&mut out);
+        self.requests.render_sizes(&mut out);
+        fairness.render(&mut out);
+        self.flow.render(&mut out);
+        self.render_doors(&mut out);
+        let name = "apiserver_storage_objects";
+        head(
+            &mut out,
+            name,
+            "gauge",
+            "STABLE",
+            "Number of stored objects at the time of last check split by kind. In case of a fetching error, the value will be -1.",
+        );
+        for (resource, count) in caches.counts() {
+            sample(&mut out, name, &[("resource", &resource.to_string())], count);
         }
-        let scope = match (info.name.is_empty(), info.namespace.is_empty()) {
-            (false, _) => "resource",
-            (true, false) => "namespace",
-            (true, true) => "cluster",
-        };
-        let verb = info.verb.to_uppercase();
-        let labels: Labels =
-            (verb, info.group.clone(), info.version.clone(), info.resource.clone(), info.subresource.clone(), scope);
-        *self.requests.lock().entry((labels.clone(), code)).or_default() += 1;
-        if info.is_long() {
-            return;
+        let name = "apiserver_storage_size_bytes";
+        head(&mut out, name, "gauge", "STABLE", "Size of the storage database file physically allocated in bytes.");
+        sample(&mut out, name, &[("storage_cluster_id", "")], store_bytes);
+        process::render(&mut out);
+        out
+    }
+
+    fn render_doors(&self, out: &mut String) {
+        let name = "apiserver_admission_step_admission_duration_seconds";
+        head(
+            out,
+            name,
+            "histogram",
+            "STABLE",
+            "Admission sub-step latency histogram in seconds, broken out for each operation and API resource and step type (validate or admit).",
+        );
+        for ((step, operation, rejected), histogram) in self.admission.all() {
+            let rejected = if rejected { "true" } else { "false" };
+            let labels = family::pairs(&[("operation", operation), ("rejected", rejected), ("type", step)]);
+            histogram.write(out, name, &labels, &ADMISSION);
         }
-        let mut durations = self.durations.lock();
-        let histogram = durations.entry(labels).or_default();
-        let seconds = took.as_secs_f64();
-        histogram.count += 1;
-        histogram.sum += seconds;
-        for (bound, bucket) in BUCKETS.iter().zip(&mut histogram.buckets) {
-            *bucket += u64::from(seconds <= *bound);
+        let name = "authentication_attempts";
+        head(out, name, "counter", "ALPHA", "Counter of authenticated attempts.");
+        for ((result,), counter) in self.authentication.all() {
+            sample(out, name, &[("result", result)], counter.get());
+        }
+        let name = "authorization_attempts_total";
+        head(
+            out,
+            name,
+            "counter",
+            "ALPHA",
+            "Counter of authorization attempts broken down by result. It can be either 'allowed', 'denied', 'no-opinion' or 'error'.",
+        );
+        for ((result,), counter) in self.decisions.all() {
+            sample(out, name, &[("result", result)], counter.get());
+        }
+        let name = "etcd_request_duration_seconds";
+        head(out, name, "histogram", "ALPHA", "Etcd request latency in seconds for each operation and object type.");
+        for ((operation,), histogram) in self.store.all() {
+            histogram.write(out, name, &family::pairs(&[("operation", operation)]), &STORE);
         }
     }
 
-    pub(crate) fn render(&self, caches: &Caches, (reads, writes): (usize, usize)) -> String {
-        let mut out = String::from(
-            "# HELP apiserver_request_total Requests by verb, resource and code.\n# TYPE apiserver_request_total counter\n",
-        );
-        for ((labels, code), count) in &*self.requests.lock() {
-            // Writing to a string cannot fail, here and below.
-            let _ = writeln!(out, "apiserver_request_total{{code=\"{code}\",{}}} {count}", text(labels));
-        }
-        out.push_str("# HELP apiserver_request_duration_seconds Seconds until requests were answered.\n# TYPE apiserver_request_duration_seconds histogram\n");
-        for (labels, histogram) in &*self.durations.lock() {
-            let labels = text(labels);
-            for (bound, count) in BUCKETS.iter().zip(histogram.buckets) {
-                let _ = writeln!(out, "apiserver_request_duration_seconds_bucket{{{labels},le=\"{bound}\"}} {count}");
-            }
-            let _ =
-                writeln!(out, "apiserver_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}} {}", histogram.count);
-            let _ = writeln!(out, "apiserver_request_duration_seconds_sum{{{labels}}} {}", histogram.sum);
-            let _ = writeln!(out, "apiserver_request_duration_seconds_count{{{labels}}} {}", histogram.count);
-        }
-        out.push_str("# HELP apiserver_current_inflight_requests Requests being served.\n# TYPE apiserver_current_inflight_requests gauge\n");
-        for (sort, count) in [("readOnly", reads), ("mutating", writes)] {
-            let _ = writeln!(out, "apiserver_current_inflight_requests{{request_kind=\"{sort}\"}} {count}");
-        }
-        out.push_str("# HELP apiserver_storage_objects Objects by resource.\n# TYPE apiserver_storage_objects gauge\n");
-        for (resource, count) in caches.counts() {
-            let _ = writeln!(out, "apiserver_storage_objects{{resource=\"{resource}\"}} {count}");
+    /// `/metrics/slis`: whether each health check passes, and how often it was asked.
+    pub(crate) fn render_slis(checks: &[(String, bool)], door: &str) -> String {
+        let mut out = String::new();
+        let name = "kubernetes_healthcheck";
+        head(&mut out, name, "gauge", "STABLE", "This metric records the result of a single healthcheck.");
+        for (check, healthy) in checks {
+            sample(&mut out, name, &[("name", check), ("type", door)], u8::from(*healthy));
         }
         out
     }
 }
 
-fn text((verb, group, version, resource, subresource, scope): &Labels) -> String {
-    format!(
-        "verb=\"{verb}\",group=\"{group}\",version=\"{version}\",resource=\"{resource}\",subresource=\"{subresource}\",scope=\"{scope}\""
-    )
+/// How many seats each level has and uses.
+impl Fairness {
+    pub(crate) fn render(&self, out: &mut String) {
+        let gauges = self.gauges();
+        let names = [
+            ("nominal_limit_seats", "BETA", "Nominal number of execution seats configured for each priority level"),
+            (
+                "lower_limit_seats",
+                "ALPHA",
+                "Configured lower bound on number of execution seats available to each priority level",
+            ),
+            (
+                "upper_limit_seats",
+                "ALPHA",
+                "Configured upper bound on number of execution seats available to each priority level",
+            ),
+            (
+                "current_limit_seats",
+                "ALPHA",
+                "current derived number of execution seats available to each priority level",
+            ),
+            (
+                "current_executing_seats",
+                "BETA",
+                "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) requests in the API Priority and Fairness subsystem",
+            ),
+            (
+                "current_executing_requests",
+                "BETA",
+                "Number of requests in initial (for a WATCH) or any (for a non-WATCH) execution stage in the API Priority and Fairness subsystem",
+            ),
+            (
+                "current_inqueue_requests",
+                "BETA",
+                "Number of requests currently pending in queues of the API Priority and Fairness subsystem",
+            ),
+        ];
+        for (at, (name, stability, help)) in names.iter().enumerate() {
+            let name = format!("apiserver_flowcontrol_{name}");
+            head(out, &name, "gauge", stability, help);
+            for (level, values) in &gauges {
+                sample(out, &name, &[("priority_level", level)], values[at]);
+            }
+        }
+    }
 }
+
+/// Shared by what records.
+pub(crate) type Shared = Arc<Metrics>;

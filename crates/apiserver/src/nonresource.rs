@@ -1,25 +1,30 @@
 //! Paths that are no resources: version, health, metrics, the documents of token issuers.
 
-use crate::Body;
+use crate::metrics::Metrics;
 use crate::request::Info;
 use crate::respond;
 use crate::server::Inner;
-use http::{Response, StatusCode};
+use crate::{Body, health};
+use http::{HeaderValue, Response, StatusCode};
 use ironclad_api::{ApiError, KUBERNETES_VERSION, Reason};
 use serde_json::json;
 
-pub(crate) fn answer(inner: &Inner, info: &Info) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn answer(inner: &Inner, info: &Info) -> Result<Response<Body>, ApiError> {
     let path = info.path.trim_end_matches('/');
     Ok(match path {
         "" => respond::value(StatusCode::OK, &json!({"paths": paths(inner)})),
         "/version" => respond::value(StatusCode::OK, &version(inner)),
-        "/metrics" => {
-            respond::text(StatusCode::OK, inner.metrics.render(&inner.registry.caches, inner.limits.in_flight()))
+        "/metrics" => metrics(inner).await,
+        "/metrics/slis" => {
+            let text =
+                ["healthz", "livez", "readyz"].map(|d| Metrics::render_slis(&health::checks(inner, d), d)).concat();
+            respond::text(StatusCode::OK, text)
         }
         "/.well-known/openid-configuration" => respond::value(StatusCode::OK, &inner.tokens.documents().0),
         "/openid/v1/jwks" => respond::value(StatusCode::OK, &inner.tokens.documents().1),
         _ => match path.split('/').nth(1) {
-            Some(door @ ("healthz" | "livez" | "readyz")) => health(inner, info, door),
+            Some(door @ ("healthz" | "livez" | "readyz")) => return health::answer(inner, info, door),
+            Some("debug") => return debug(inner, info, path),
             _ => return Err(ApiError::new(Reason::NotFound, "the server could not find the requested resource")),
         },
     })
@@ -48,30 +53,19 @@ fn paths(inner: &Inner) -> Vec<String> {
     out
 }
 
-/// The checks behind `/livez` and `/readyz`, each by its name.
-fn health(inner: &Inner, info: &Info, door: &str) -> Response<Body> {
-    let behind = inner.registry.caches.is_following();
-    let checks = [
-        ("ping", true),
-        ("log", true),
-        ("etcd", behind),
-        ("informer-sync", behind),
-        ("poststarthook/rbac/bootstrap-roles", true),
-    ];
-    let excluded = info.query.0.get("exclude").cloned().unwrap_or_default();
-    let single = info.path.trim_matches('/').strip_prefix(door).map(|r| r.trim_start_matches('/')).unwrap_or_default();
-    let wanted = |name: &str| (single.is_empty() || single == name) && !excluded.iter().any(|e| e == name);
-    let mut healthy = true;
-    let mut lines = String::new();
-    for (name, good) in checks.into_iter().filter(|(n, _)| wanted(n)) {
-        healthy &= good;
-        let (sign, word) = if good { ("+", "ok") } else { ("-", "failed: reason withheld") };
-        lines.push_str(&format!("[{sign}]{name} {word}\n"));
-    }
-    let code = if healthy { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
-    if healthy && !info.query.has("verbose") {
-        return respond::text(code, "ok");
-    }
-    lines.push_str(&format!("{door} check {}\n", if healthy { "passed" } else { "failed" }));
-    respond::text(code, lines)
+async fn metrics(inner: &Inner) -> Response<Body> {
+    // Without its size the store still has everything else to tell.
+    let size = inner.registry.store.size().await.unwrap_or(0);
+    let text = inner.metrics.render(&inner.registry.caches, &inner.fairness, size);
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    respond::kind(StatusCode::OK, kind, text)
+}
+
+/// What priority and fairness is doing.
+fn debug(inner: &Inner, info: &Info, path: &str) -> Result<Response<Body>, ApiError> {
+    let name = path.strip_prefix("/debug/api_priority_and_fairness/").unwrap_or_default();
+    let details = !info.query.get("includeRequestDetails").is_empty();
+    let dump = inner.load.priority_and_fairness.then(|| inner.fairness.dump(name, details)).flatten();
+    let missing = || ApiError::new(Reason::NotFound, "the server could not find the requested resource");
+    Ok(respond::text(StatusCode::OK, dump.ok_or_else(missing)?))
 }

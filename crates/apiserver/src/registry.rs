@@ -13,9 +13,10 @@ mod watch;
 
 use crate::cache::Caches;
 use crate::encode;
+use crate::metrics::TimedChain;
 use crate::request::{Info, Query};
 use crate::special::allocate::Addresses;
-use ironclad_admission::{Chain, Operation};
+use ironclad_admission::Operation;
 use ironclad_api::{ApiError, Reason, UserInfo, object};
 use ironclad_kinds::Kind;
 use ironclad_schema::{Shape, bundle};
@@ -35,7 +36,7 @@ const EVENT_TTL: Duration = Duration::from_hours(1);
 pub(crate) struct Registry {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) caches: Arc<Caches>,
-    pub(crate) admission: Chain,
+    pub(crate) admission: TimedChain,
     pub(crate) addresses: Addresses,
 }
 

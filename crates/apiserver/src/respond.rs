@@ -99,6 +99,15 @@ pub(crate) fn error(error: &ApiError, accepted: Accepted) -> Response<Body> {
     response
 }
 
+/// What a request gets that finds no place.
+pub(crate) fn too_many() -> Response<Body> {
+    let mut response = text(StatusCode::TOO_MANY_REQUESTS, "Too many requests, please try again later.\n");
+    let headers = response.headers_mut();
+    headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 /// Adds a warning for the person at the terminal.
 pub(crate) fn warn(response: &mut Response<Body>, warning: &str) {
     let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");

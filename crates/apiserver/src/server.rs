@@ -2,12 +2,13 @@
 
 use crate::cache::Caches;
 use crate::catalog::Catalog;
-use crate::limits::Limits;
-use crate::metrics::Metrics;
+use crate::flow::{self, Fairness};
+use crate::limits::{Limits, Load};
+use crate::metrics::{Metrics, TimedChain, TimedStore};
 use crate::reader::Reader;
 use crate::registry::{Registry, store_error};
 use crate::special::allocate::Addresses;
-use crate::{Body, handler};
+use crate::{Body, door};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -28,6 +29,7 @@ use std::future::Future;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -73,6 +75,8 @@ pub struct Config {
     pub kubelets: KubeletAccess,
     /// Version of this program, for `/version`.
     pub version: String,
+    /// What is let in, and how long it may take.
+    pub load: Load,
 }
 
 /// Who decides: set once the server can be read from, since deciding needs reading.
@@ -89,8 +93,12 @@ pub(crate) struct Inner {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) tokens: Arc<dyn TokenIssuer>,
     pub(crate) kubelets: KubeletAccess,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: Limits,
+    pub(crate) load: Load,
+    pub(crate) fairness: Arc<Fairness>,
+    /// The server has said that it ends.
+    pub(crate) ending: AtomicBool,
     pub(crate) version: String,
     /// Whose turn it is to have an OpenAPI document made.
     pub(crate) documents: Arc<tokio::sync::Semaphore>,
@@ -100,6 +108,11 @@ impl Inner {
     /// The row of a resource in the version in which it is stored.
     pub(crate) fn kind_of(&self, group: &str, plural: &str) -> Option<Arc<Kind>> {
         self.catalog.now().stored(group, plural).cloned()
+    }
+
+    /// Whether the server has said that it ends.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     /// See [`ApiServer::publish`]. Objects can be read before the resource is found, and are read until it is not.
@@ -121,6 +134,7 @@ pub struct Prepared {
     config: Config,
     caches: Arc<Caches>,
     catalog: Arc<Catalog>,
+    token: CancellationToken,
 }
 
 impl Prepared {
@@ -141,7 +155,11 @@ impl Prepared {
         for service in self.reader().list(&GroupResource::new("", "services"), "") {
             addresses.load(&service);
         }
-        let registry = Registry { store: self.config.store, caches: self.caches, admission, addresses };
+        let (load, metrics) = (self.config.load.clone(), Arc::new(Metrics::default()));
+        let reader = self.reader();
+        let store: Arc<dyn Store> = Arc::new(TimedStore::new(self.config.store, metrics.clone()));
+        let admission = TimedChain::new(admission, metrics.clone());
+        let registry = Registry { store, caches: self.caches, admission, addresses };
         let deciders = Deciders { authenticator, authorizer, tokens };
         let inner = Inner {
             registry: Arc::new(registry),
@@ -150,15 +168,26 @@ impl Prepared {
             authorizer: deciders.authorizer,
             tokens: deciders.tokens,
             kubelets: self.config.kubelets,
-            metrics: Metrics::default(),
-            limits: Limits::default(),
+            limits: Limits::new(&load, metrics.clone()),
+            fairness: Fairness::new(
+                load.max_requests_inflight + load.max_mutating_requests_inflight,
+                load.request_timeout / 4,
+                metrics.clone(),
+            ),
+            metrics,
+            load,
+            ending: AtomicBool::new(false),
             version: self.config.version,
             documents: Arc::new(tokio::sync::Semaphore::new(1)),
         };
         let (advertise, port) = self.config.advertise;
         let first = Ipv4Addr::from(u32::from(self.config.service_cidr.network()) + 1);
         inner.bootstrap(advertise, port, first).await?;
-        Ok(ApiServer { inner: Arc::new(inner) })
+        let server = ApiServer { inner: Arc::new(inner) };
+        if server.inner.load.priority_and_fairness {
+            drop(tokio::spawn(flow::run(server.clone(), Arc::new(reader), self.token)));
+        }
+        Ok(server)
     }
 }
 
@@ -173,8 +202,12 @@ impl ApiServer {
     pub async fn prepare(config: Config, token: CancellationToken) -> Result<Prepared, ApiError> {
         let kinds: Vec<Arc<Kind>> =
             ironclad_kinds::all().iter().filter(|k| k.served == Served::Default).cloned().collect();
-        let caches = Caches::start(config.store.clone(), &kinds, token).await.map_err(ApiError::internal)?;
-        Ok(Prepared { config, caches, catalog: Arc::new(Catalog::new(&kinds)) })
+        let caches = Caches::start(config.store.clone(), &kinds, token.clone()).await.map_err(ApiError::internal)?;
+        Ok(Prepared { config, caches, catalog: Arc::new(Catalog::new(&kinds)), token })
+    }
+
+    pub(crate) fn fairness(&self) -> &Arc<Fairness> {
+        &self.inner.fairness
     }
 
     /// Stores an object of the program's own, such as a bootstrap role, if there is none.
@@ -221,7 +254,7 @@ impl ApiServer {
             let server = self.clone();
             let mut request = request;
             request.extensions_mut().insert(peer.clone());
-            async move { Ok::<_, Infallible>(handler::serve(&server.inner, request).await) }
+            async move { Ok::<_, Infallible>(door::serve(&server.inner, request).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -269,7 +302,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = self.inner.clone();
-        Box::pin(async move { Ok(handler::serve(&inner, request).await) })
+        Box::pin(async move { Ok(door::serve(&inner, request).await) })
     }
 }
 

@@ -6,7 +6,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use ironclad_admission::Chain;
 use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Body, Config, KubeletAccess, TokenIssuer};
+use ironclad_apiserver::{ApiServer, Body, Config, KubeletAccess, Load, TokenIssuer};
 use ironclad_auth::{Attributes, Authenticated, Authenticator, Authorizer, Credentials, Decision, Rules};
 use ironclad_store::{LogStore, Options};
 use serde_json::{Value, json};
@@ -56,6 +56,7 @@ async fn server() -> (ApiServer, TempDir) {
         advertise: ("192.0.2.1".parse().unwrap(), 6443),
         kubelets: KubeletAccess::default(),
         version: "v1.37.0".to_owned(),
+        load: Load::default(),
     };
     let prepared = ApiServer::prepare(config, CancellationToken::new()).await.unwrap();
     let any = Arc::new(Anybody);

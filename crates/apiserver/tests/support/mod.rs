@@ -7,7 +7,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use ironclad_admission::Chain;
 use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Body, Config, KubeletAccess, Reader, TokenIssuer};
+use ironclad_apiserver::{ApiServer, Body, Config, KubeletAccess, Load, Reader, TokenIssuer};
 use ironclad_auth::{Attributes, Authenticated, Authenticator, Authorizer, Credentials, Decision, Rules};
 use ironclad_store::{LogStore, Options, Store};
 use serde_json::Value;
@@ -69,6 +69,7 @@ pub(crate) async fn over(store: Arc<dyn Store>, token: CancellationToken) -> (Ap
         advertise: ("192.0.2.1".parse().unwrap(), 6443),
         kubelets: KubeletAccess::default(),
         version: "v1.37.0".to_owned(),
+        load: Load::default(),
     };
     let prepared = ApiServer::prepare(config, token).await.unwrap();
     let reader = prepared.reader();

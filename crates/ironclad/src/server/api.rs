@@ -9,7 +9,7 @@ use crate::steps::Steps;
 use async_trait::async_trait;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Config, KubeletAccess, TokenIssuer};
+use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, TokenIssuer};
 use ironclad_auth::pki::{Pki, Subject};
 use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{Authorizer, Authorizers, Certificates, NodeAuthorizer, Rbac, Union, bootstrap, kubeconfig};
@@ -95,6 +95,7 @@ pub(crate) async fn start(
         advertise: (cluster.node_ip, cluster.api_port),
         kubelets: KubeletAccess { tls: Some(pki.client_tls(&kubelets).context("cannot set up TLS")?) },
         version: VERSION.to_owned(),
+        load: Load::default(),
     };
     let prepared = ApiServer::prepare(config, token.clone()).await.context("cannot load the cluster's state")?;
     let reader = Arc::new(prepared.reader());

@@ -4,7 +4,7 @@ use super::Result;
 use async_trait::async_trait;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Config, KubeletAccess, TokenIssuer};
+use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, TokenIssuer};
 use ironclad_auth::pki::{Pki, Subject};
 use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{Authorizer, Authorizers, Certificates, NodeAuthorizer, Rbac, Union, bootstrap};
@@ -43,6 +43,7 @@ pub(crate) async fn start(dir: &Path, pki: &Pki, token: &CancellationToken) -> R
         advertise: ("192.0.2.1".parse()?, 6443),
         kubelets: KubeletAccess::default(),
         version: "v1.37.0".to_owned(),
+        load: Load::default(),
     };
     let prepared = ApiServer::prepare(config, token.clone()).await?;
     let reader = Arc::new(prepared.reader());

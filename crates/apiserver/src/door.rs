@@ -1,0 +1,298 @@
+//! The front door: every request is timed, counted, told apart by its user, and let in when it is its turn.
+//!
+//! Invariant: a write that has begun runs to its end, whatever becomes of its client: what it reserved is kept exactly
+//! when it was stored.
+
+use crate::accept::{self, Accepted};
+use crate::flow::{Class, Question, Seat, Why};
+use crate::limits::{Permit, too_long};
+use crate::metrics::Running;
+use crate::request::Info;
+use crate::respond;
+use crate::server::{Connection, Inner};
+use crate::{Body, compress, handler};
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{HeaderName, HeaderValue, Response};
+use ironclad_api::{ApiError, UserInfo};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
+const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
+
+/// Serves one request; a panic becomes an answer.
+pub(crate) async fn serve<B>(inner: &Arc<Inner>, request: http::Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    let info = Info::of(&request);
+    let (gzip, errors) = (accept::gzip(request.headers()), Accepted::of_error(request.headers(), &info.query));
+    let began = Instant::now();
+    let inside = request.extensions().get::<Connection>().is_none();
+    let closing = request.version() == http::Version::HTTP_2 && inner.turns_away();
+    let answer = AssertUnwindSafe(timed(inner, &info, request, errors)).catch_unwind().await;
+    let mut response = match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => respond::error(&error, errors),
+        Err(_) => {
+            tracing::error!(path = info.path, "a request panicked");
+            let why = "this request caused apiserver to panic. Look in the logs for details.";
+            respond::error(&ApiError::internal(why), errors)
+        }
+    };
+    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
+        response.headers_mut().insert("audit-id", id);
+    }
+    if gzip && !info.is_long() && info.subresource != "proxy" {
+        response = compress::compress(response);
+    }
+    if closing {
+        // On HTTP/2 the connection is told GOAWAY once the answer is out; see the listener.
+        response.extensions_mut().insert(GoAway);
+    }
+    let code = response.status().as_u16();
+    let size = http_body::Body::size_hint(response.body()).exact().unwrap_or(0);
+    inner.metrics.requests.done(&info, inner.knows(&info), code, began.elapsed(), size);
+    if inside {
+        inner.metrics.requests.inside(&info, code);
+    }
+    response
+}
+
+/// Says to the listener that the client is to open another connection.
+#[derive(Clone, Copy)]
+pub(crate) struct GoAway;
+
+async fn timed<B>(
+    inner: &Arc<Inner>,
+    info: &Info,
+    request: http::Request<B>,
+    errors: Accepted,
+) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    if info.is_long() {
+        return enter(inner, info, request, errors).await;
+    }
+    let longest = deadline(info, inner.load.request_timeout)?;
+    tokio::time::timeout(longest, enter(inner, info, request, errors)).await.unwrap_or_else(|_| {
+        inner.metrics.requests.timed_out();
+        Err(too_long())
+    })
+}
+
+/// How long a request may take: as long as it says, but not longer than the server allows.
+fn deadline(info: &Info, most: Duration) -> Result<Duration, ApiError> {
+    let text = info.query.get("timeout");
+    if text.is_empty() {
+        return Ok(most);
+    }
+    match ironclad_api::time::go_duration(text) {
+        Some(Duration::ZERO) => Ok(most),
+        Some(given) => Ok(given.min(most)),
+        None => {
+            let why = format!("invalid timeout specified in the request URL - time: invalid duration {text:?}");
+            Err(ApiError::bad_request(why))
+        }
+    }
+}
+
+/// What a request holds while it is served.
+#[allow(dead_code, reason = "what is held is given back when it is dropped")]
+struct Held {
+    seat: Option<Seat>,
+    permit: Option<Permit>,
+    running: Option<Running>,
+}
+
+async fn enter<B>(
+    inner: &Arc<Inner>,
+    info: &Info,
+    request: http::Request<B>,
+    errors: Accepted,
+) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    let user = inner.user_of(&parts).await?;
+    let request = http::Request::from_parts(parts, body);
+    let mutating = mutates(info);
+    let (class, held) = match inner.turn(info, &user, mutating).await {
+        Ok(held) => held,
+        Err(class) => {
+            inner.metrics.requests.refused(mutating);
+            return Ok(marked(respond::too_many(), class.as_deref()));
+        }
+    };
+    let answer = match mutating && !info.is_long() {
+        true => to_its_end(inner, info, user, request, held).await,
+        false => {
+            let answer = handler::answer(inner, info, &user, request).await;
+            drop(held);
+            answer
+        }
+    };
+    answer.or_else(|error| Ok(respond::error(&error, errors))).map(|response| marked(response, class.as_deref()))
+}
+
+/// Serves a write in a task of its own, which goes on when the client or the time is gone.
+async fn to_its_end<B>(
+    inner: &Arc<Inner>,
+    info: &Info,
+    user: UserInfo,
+    request: http::Request<B>,
+    held: Held,
+) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    let (inner, info) = (inner.clone(), info.clone());
+    let writing = tokio::spawn(async move {
+        let answer = handler::answer(&inner, &info, &user, request).await;
+        drop(held);
+        answer
+    });
+    match writing.await {
+        Ok(answer) => answer,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(ApiError::internal(error)),
+        },
+    }
+}
+
+fn mutates(info: &Info) -> bool {
+    match info.is_resource {
+        true => !matches!(&*info.verb, "get" | "list" | "watch"),
+        false => !matches!(&*info.verb, "get" | "head" | "options"),
+    }
+}
+
+fn marked(mut response: Response<Body>, class: Option<&Class>) -> Response<Body> {
+    let Some(class) = class else { return response };
+    for (name, uid) in [(FLOW_SCHEMA, &class.schema_uid), (PRIORITY_LEVEL, &class.level_uid)] {
+        if let Ok(value) = HeaderValue::from_str(uid) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+impl Inner {
+    /// Waits for the request's turn; `Err` when there is none for it.
+    async fn turn(
+        &self,
+        info: &Info,
+        user: &UserInfo,
+        mutating: bool,
+    ) -> Result<(Option<Arc<Class>>, Held), Option<Arc<Class>>> {
+        let long = info.is_long();
+        let running = long.then(|| self.metrics.requests.begin(info));
+        let mut held = Held { seat: None, permit: None, running: None };
+        if long && info.verb != "watch" {
+            held.running = running;
+            return Ok((None, held));
+        }
+        let class = match self.load.priority_and_fairness {
+            true => {
+                let width = |most: u32| self.width(info).min(most);
+                let (class, seat) = self.fairness.enter(user, &question(info), width).await;
+                match seat {
+                    Ok(seat) => held.seat = Some(seat),
+                    Err(Why::QueueFull | Why::ConcurrencyLimit | Why::TimeOut) => return Err(Some(class)),
+                }
+                Some(class)
+            }
+            false => {
+                held.permit = self.limits.enter(mutating, user);
+                if held.permit.is_none() {
+                    return Err(None);
+                }
+                None
+            }
+        };
+        if held.permit.is_none() {
+            held.permit = Some(self.limits.count(mutating));
+        }
+        Ok((class, held))
+    }
+
+    /// How many seats a request takes: a list one for each 100 KB that it reads, up to ten, everything else one.
+    fn width(&self, info: &Info) -> u32 {
+        const BYTES_PER_SEAT: usize = 100_000;
+        const MOST_BYTES: usize = 1_000_000;
+        let lists = match &*info.verb {
+            "list" => info.name.is_empty(),
+            "watch" => info.query.flag("sendInitialEvents"),
+            _ => false,
+        };
+        if !lists || !info.is_resource {
+            return 1;
+        }
+        let Some(cache) = self.kind_of(&info.group, &info.resource).and_then(|k| self.registry.caches.of(&k)) else {
+            return 1;
+        };
+        let (count, bytes) = cache.size();
+        let limit = info.query.number("limit").filter(|l| *l > 0).map_or(count, |l| count.min(l as usize));
+        let read = (bytes / count.max(1)).saturating_mul(limit).min(MOST_BYTES);
+        read.div_ceil(BYTES_PER_SEAT).max(1) as u32
+    }
+
+    /// Whether a client is told to connect anew, so that in time clients spread over several servers.
+    fn turns_away(&self) -> bool {
+        self.load.goaway_chance > 0.0 && fastrand::f64() < self.load.goaway_chance
+    }
+
+    /// Whether the request's resource is one that the server has: only those get labels of their own.
+    fn knows(&self, info: &Info) -> bool {
+        info.is_resource
+            && self
+                .catalog
+                .now()
+                .find(&info.group, &info.version, &info.resource)
+                .is_some_and(|kind| info.subresource.is_empty() || kind.subresource(&info.subresource).is_some())
+    }
+}
+
+fn question(info: &Info) -> Question<'_> {
+    Question {
+        verb: &info.verb,
+        path: &info.path,
+        is_resource: info.is_resource,
+        group: &info.group,
+        resource: &info.resource,
+        subresource: &info.subresource,
+        namespace: &info.namespace,
+        name: &info.name,
+        version: &info.version,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_may_shorten_its_time_but_not_lengthen_it() {
+        let most = Duration::from_mins(1);
+        let of = |query: &str| {
+            let request = http::Request::builder().uri(format!("/version{query}")).body(()).unwrap();
+            deadline(&Info::of(&request), most)
+        };
+        assert_eq!(of("").unwrap(), most);
+        assert_eq!(of("?timeout=3m").unwrap(), most);
+        assert_eq!(of("?timeout=0s").unwrap(), most);
+        assert_eq!(of("?timeout=1.5s").unwrap(), Duration::from_millis(1500));
+        let error = of("?timeout=invalid").unwrap_err();
+        assert_eq!(error.code, 400);
+        assert!(error.message.contains("invalid timeout specified in the request URL"), "{}", error.message);
+    }
+}

@@ -1,0 +1,196 @@
+//! API priority and fairness: which requests are served at once, which wait, and which are told to come back.
+//!
+//! Invariants: a request is classified by the FlowSchemas as they are now; what waits is woken by what ends, never by
+//! a clock; seats that a level is guaranteed are there at once, whatever the others do; a level that borrows gives
+//! way as its requests end.
+
+mod control;
+mod dump;
+mod level;
+mod objects;
+mod rules;
+mod seats;
+mod shuffle;
+
+use crate::metrics::Metrics;
+use arc_swap::ArcSwap;
+use ironclad_api::UserInfo;
+use level::{Flow as Lane, Note};
+use parking_lot::Mutex;
+use rules::{Asked, Schema};
+use seats::{Entered, Seats};
+use serde_json::Value;
+use std::borrow::Borrow;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) use control::run;
+pub(crate) use level::Why;
+pub(crate) use rules::Asked as Question;
+
+/// Priority and fairness of one server.
+pub(crate) struct Fairness {
+    schemas: ArcSwap<Vec<Schema>>,
+    seats: Mutex<Seats>,
+    hasher: RandomState,
+    /// How long a request may wait for its turn.
+    patience: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// Under which FlowSchema and level a request goes.
+#[derive(Debug)]
+pub(crate) struct Class {
+    pub(crate) schema: Arc<str>,
+    pub(crate) schema_uid: Arc<str>,
+    pub(crate) level: Arc<str>,
+    pub(crate) level_uid: Arc<str>,
+}
+
+/// A request's seats; given back when dropped.
+pub(crate) struct Seat {
+    fairness: Arc<Fairness>,
+    place: seats::Place,
+    class: Arc<Class>,
+    since: Instant,
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.place.fmt(f)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let took = self.since.elapsed();
+        self.fairness.metrics.flow_executed(&self.class, took);
+        self.fairness.leave(&self.place, took);
+    }
+}
+
+/// Takes a waiting request out of its queue when its client goes away.
+struct Waiting<'a> {
+    fairness: &'a Arc<Fairness>,
+    place: seats::Place,
+    done: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.fairness.seats.lock().give_up(&self.place);
+        }
+    }
+}
+
+impl Fairness {
+    /// Fairness among so many seats, with the mandatory objects until the stored ones are known.
+    pub(crate) fn new(seats: u32, patience: Duration, metrics: Arc<Metrics>) -> Arc<Self> {
+        let fairness = Self {
+            schemas: ArcSwap::default(),
+            seats: Mutex::new(Seats::new(seats)),
+            hasher: RandomState::new(),
+            patience,
+            metrics,
+        };
+        let (schemas, levels): (Vec<_>, Vec<_>) = objects::all().into_iter().partition(|o| o["kind"] == "FlowSchema");
+        fairness.configure(&schemas, &levels);
+        Arc::new(fairness)
+    }
+
+    /// Takes over schemas and levels as they are now. A schema whose level is missing takes no requests.
+    fn configure<V: Borrow<Value>>(&self, schemas: &[V], levels: &[V]) {
+        let level = |name: &Value| levels.iter().map(Borrow::borrow).find(|l| l["metadata"]["name"] == *name);
+        let parse = |schema: &Value| {
+            let level = level(&schema["spec"]["priorityLevelConfiguration"]["name"])?;
+            Some(Schema::parse(schema, level))
+        };
+        let mut parsed: Vec<Schema> = schemas.iter().filter_map(|s| parse(s.borrow())).collect();
+        parsed.sort_by(|a, b| (a.precedence, &a.class.schema).cmp(&(b.precedence, &b.class.schema)));
+        let plans = levels.iter().map(Borrow::borrow);
+        let woken = self.seats.lock().configure(plans);
+        self.schemas.store(Arc::new(parsed));
+        self.wake(woken);
+    }
+
+    /// Classifies a request and waits for its turn. `width` is how many seats it takes, given the most that one may.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        user: &UserInfo,
+        asked: &Asked<'_>,
+        width: impl FnOnce(u32) -> u32,
+    ) -> (Arc<Class>, Result<Seat, Why>) {
+        let arrived = Instant::now();
+        let (class, lane) = self.classify(user, asked);
+        let entered = {
+            let mut seats = self.seats.lock();
+            let width = width(seats.widest(&class.level));
+            let note = || Note::of(&class, user, asked, lane.text.clone());
+            seats.enter(&class.level, lane.hash, width, note)
+        };
+        let outcome = match entered {
+            Entered::Now(place) => Ok(self.seat(place, &class)),
+            Entered::Refused(why) => Err(why),
+            Entered::Wait(place, turn) => {
+                let mut waiting = Waiting { fairness: self, place, done: false };
+                match tokio::time::timeout(self.patience, turn).await {
+                    Ok(Ok(place)) => {
+                        waiting.done = true;
+                        Ok(self.seat(place, &class))
+                    }
+                    _ => Err(Why::TimeOut),
+                }
+            }
+        };
+        self.metrics.flow_entered(&class, arrived.elapsed(), outcome.as_ref().err().copied());
+        (class, outcome)
+    }
+
+    fn seat(self: &Arc<Self>, place: seats::Place, class: &Arc<Class>) -> Seat {
+        Seat { fairness: self.clone(), place, class: class.clone(), since: Instant::now() }
+    }
+
+    fn classify(&self, user: &UserInfo, asked: &Asked<'_>) -> (Arc<Class>, Lane) {
+        let schemas = self.schemas.load();
+        let Some(schema) = schemas.iter().find(|s| s.matches(user, asked)) else {
+            // The last schema takes everything; only a request without any group comes here.
+            let none = || Arc::<str>::from("");
+            let class =
+                Class { schema: none(), schema_uid: none(), level: objects::CATCH_ALL.into(), level_uid: none() };
+            return (Arc::new(class), Lane { hash: 0, text: String::new() });
+        };
+        let text = schema.flow(user, asked).to_owned();
+        let hash = self.hasher.hash_one((&*schema.class.schema, &text));
+        (schema.class.clone(), Lane { hash, text })
+    }
+
+    /// For each level: nominal, lower and upper limit, present limit, executing seats and requests, waiting requests.
+    pub(crate) fn gauges(&self) -> Vec<(Arc<str>, [u64; 7])> {
+        let seats = self.seats.lock();
+        let of = |l: &level::Level| {
+            let present = l.nominal.max(l.seats);
+            [l.nominal, l.least, l.most, present, l.seats, l.executing, l.waiting as u32].map(u64::from)
+        };
+        seats.levels().map(|(name, level)| (name.clone(), of(level))).collect()
+    }
+
+    fn leave(self: &Arc<Self>, place: &seats::Place, took: Duration) {
+        let woken = self.seats.lock().leave(place, took);
+        self.wake(woken);
+    }
+
+    /// Tells requests that it is their turn; the seats of those that are gone go to the next.
+    fn wake(&self, mut woken: Vec<seats::Turn>) {
+        while let Some(turn) = woken.pop() {
+            if let Err(place) = turn.tell() {
+                woken.extend(self.seats.lock().leave(&place, Duration::ZERO));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

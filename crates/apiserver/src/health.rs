@@ -1,0 +1,111 @@
+//! `/healthz`, `/livez` and `/readyz`: the checks of the stock server by their names, each made of what it is about.
+
+use crate::Body;
+use crate::request::Info;
+use crate::respond;
+use crate::server::Inner;
+use http::{HeaderValue, Response, StatusCode};
+use ironclad_api::{ApiError, Reason};
+use std::fmt::Write;
+
+/// What the stock server waits for after its start, which here is done before the server answers at all.
+const HOOKS: [&str; 26] = [
+    "start-apiserver-admission-initializer",
+    "generic-apiserver-start-informers",
+    "priority-and-fairness-config-consumer",
+    "priority-and-fairness-filter",
+    "storage-object-count-tracker-hook",
+    "start-apiextensions-informers",
+    "start-apiextensions-controllers",
+    "crd-informer-synced",
+    "start-system-namespaces-controller",
+    "start-cluster-authentication-info-controller",
+    "start-kube-apiserver-identity-lease-controller",
+    "start-kube-apiserver-identity-lease-garbage-collector",
+    "start-legacy-token-tracking-controller",
+    "start-service-ip-repair-controllers",
+    "rbac/bootstrap-roles",
+    "scheduling/bootstrap-system-priority-classes",
+    "priority-and-fairness-config-producer",
+    "bootstrap-controller",
+    "start-kube-apiserver-admission-initializer",
+    "start-kube-aggregator-informers",
+    "apiservice-status-local-available-controller",
+    "apiservice-status-remote-available-controller",
+    "apiservice-registration-controller",
+    "apiservice-status-available-controller",
+    "apiservice-discovery-controller",
+    "kube-apiserver-autoregistration",
+];
+
+/// The checks behind a door, each by its name, in the order in which they are shown.
+pub(crate) fn checks(inner: &Inner, door: &str) -> Vec<(String, bool)> {
+    let caches = &inner.registry.caches;
+    let follows = caches.is_following();
+    let mut checks = vec![("ping", true), ("log", true), ("etcd", follows)];
+    if door == "readyz" {
+        checks.extend([("etcd-readiness", follows), ("informer-sync", follows)]);
+    }
+    let mut checks: Vec<(String, bool)> = checks.into_iter().map(|(n, g)| (n.to_owned(), g)).collect();
+    checks.extend(HOOKS.iter().map(|hook| (format!("poststarthook/{hook}"), true)));
+    checks.push(("autoregister-completion".to_owned(), true));
+    checks.push(("poststarthook/apiservice-openapi-controller".to_owned(), true));
+    checks.push(("poststarthook/apiservice-openapiv3-controller".to_owned(), true));
+    if door == "readyz" {
+        checks.push(("shutdown".to_owned(), !inner.is_ending()));
+    }
+    checks
+}
+
+/// Answers `/livez`, `/livez?verbose&exclude=etcd`, `/livez/etcd`, and the same for the other doors.
+pub(crate) fn answer(inner: &Inner, info: &Info, door: &str) -> Result<Response<Body>, ApiError> {
+    let checks = checks(inner, door);
+    let single = info.path.trim_matches('/').strip_prefix(door).unwrap_or_default().trim_start_matches('/');
+    let excluded = info.query.0.get("exclude").cloned().unwrap_or_default();
+    if single.is_empty() {
+        return Ok(report(door, &checks, excluded, info.query.has("verbose")));
+    }
+    match checks.iter().find(|(name, _)| name == single) {
+        None => Err(ApiError::new(Reason::NotFound, "the server could not find the requested resource")),
+        Some((_, true)) => Ok(plain(StatusCode::OK, "ok".to_owned())),
+        Some((_, false)) => {
+            let text = format!("internal server error: {single} check failed: reason withheld\n");
+            Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, text))
+        }
+    }
+}
+
+fn plain(code: StatusCode, text: String) -> Response<Body> {
+    let mut response = respond::text(code, text);
+    response.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn report(door: &str, checks: &[(String, bool)], mut excluded: Vec<String>, verbose: bool) -> Response<Body> {
+    let (mut lines, mut healthy) = (String::new(), true);
+    for (name, good) in checks {
+        // Writing to a string cannot fail, here and below.
+        if let Some(at) = excluded.iter().position(|e| e == name) {
+            excluded.swap_remove(at);
+            let _ = writeln!(lines, "[+]{name} excluded: ok");
+        } else if *good {
+            let _ = writeln!(lines, "[+]{name} ok");
+        } else {
+            healthy = false;
+            let _ = writeln!(lines, "[-]{name} failed: reason withheld");
+        }
+    }
+    if !excluded.is_empty() {
+        let names: Vec<String> = excluded.iter().map(|e| format!("{e:?}")).collect();
+        let _ = writeln!(lines, "warn: some health checks cannot be excluded: no matches for {}", names.join(", "));
+    }
+    if !healthy {
+        let _ = writeln!(lines, "{door} check failed");
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, lines);
+    }
+    if !verbose {
+        return plain(StatusCode::OK, "ok".to_owned());
+    }
+    let _ = writeln!(lines, "{door} check passed");
+    plain(StatusCode::OK, lines)
+}

@@ -1,0 +1,105 @@
+//! The store and the admission chain with a clock beside them.
+
+use super::Shared;
+use async_trait::async_trait;
+use ironclad_admission::{Chain, Request};
+use ironclad_api::error;
+use ironclad_store::{Change, Committed, Entry, Expect, Op, Page, RangeQuery, Result, Revision, Store, Watch};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The admission chain, timed.
+pub(crate) struct TimedChain {
+    chain: Chain,
+    metrics: Shared,
+}
+
+impl TimedChain {
+    pub(crate) fn new(chain: Chain, metrics: Shared) -> Self {
+        Self { chain, metrics }
+    }
+
+    /// See [`Chain::admit`].
+    pub(crate) async fn admit(&self, request: &mut Request) -> error::Result<()> {
+        let (began, operation) = (Instant::now(), request.operation.as_str());
+        let done = self.chain.admit(request).await;
+        self.metrics.admitted("admit", operation, done.is_err(), began.elapsed());
+        done
+    }
+
+    /// See [`Chain::validate`].
+    pub(crate) async fn validate(&self, request: &mut Request) -> error::Result<()> {
+        let (began, operation) = (Instant::now(), request.operation.as_str());
+        let done = self.chain.validate(request).await;
+        self.metrics.admitted("validate", operation, done.is_err(), began.elapsed());
+        done
+    }
+}
+
+/// The store, timed.
+pub(crate) struct TimedStore {
+    store: Arc<dyn Store>,
+    metrics: Shared,
+}
+
+impl TimedStore {
+    pub(crate) fn new(store: Arc<dyn Store>, metrics: Shared) -> Self {
+        Self { store, metrics }
+    }
+}
+
+fn operation(ops: &[Op]) -> &'static str {
+    match ops.first() {
+        Some(Op { change: Change::Delete { .. }, .. }) => "delete",
+        Some(Op { expect: Expect::Absent, .. }) => "create",
+        _ => "update",
+    }
+}
+
+#[async_trait]
+impl Store for TimedStore {
+    async fn get(&self, key: &str, at: Option<Revision>) -> Result<Option<Entry>> {
+        let began = Instant::now();
+        let got = self.store.get(key, at).await;
+        self.metrics.stored("get", began.elapsed());
+        got
+    }
+
+    async fn range(&self, query: &RangeQuery) -> Result<Page> {
+        let began = Instant::now();
+        let page = self.store.range(query).await;
+        self.metrics.stored("list", began.elapsed());
+        page
+    }
+
+    async fn count(&self, prefix: &str) -> Result<usize> {
+        self.store.count(prefix).await
+    }
+
+    async fn commit(&self, ops: Vec<Op>) -> Result<Committed> {
+        let (began, operation) = (Instant::now(), operation(&ops));
+        let done = self.store.commit(ops).await;
+        self.metrics.stored(operation, began.elapsed());
+        done
+    }
+
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>> {
+        self.store.watch(prefix, after).await
+    }
+
+    async fn revision(&self) -> Result<Revision> {
+        self.store.revision().await
+    }
+
+    async fn request_progress(&self) {
+        self.store.request_progress().await;
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<()> {
+        self.store.compact(revision).await
+    }
+
+    async fn size(&self) -> Result<u64> {
+        self.store.size().await
+    }
+}
