@@ -2,9 +2,11 @@
 
 use crate::request::Info;
 use crate::server::{Connection, Inner, user_in_process};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use ironclad_api::{ApiError, UserInfo};
-use ironclad_auth::{Attributes, Credentials, Decision, forbidden};
+use ironclad_auth::{Attributes, Credentials, Decision, forbidden, strip_impersonation};
 
 impl Inner {
     /// The user of a request, after impersonation.
@@ -20,7 +22,7 @@ impl Inner {
                 self.metrics.authenticated("success");
                 found.user
             }
-            Ok(None) => UserInfo::anonymous(),
+            Ok(None) => return Err(ApiError::unauthorized()),
             Err(error) => {
                 self.metrics.authenticated("failure");
                 tracing::debug!(%error, "a credential was refused");
@@ -28,6 +30,13 @@ impl Inner {
             }
         };
         ironclad_auth::impersonated(user, headers, &*self.authorizer).await
+    }
+
+    /// Takes everything out of a request that says who sent it: whoever it goes on to must not take it for theirs.
+    pub(crate) fn forget_credentials(&self, headers: &mut HeaderMap) {
+        self.authenticator.strip(headers);
+        headers.remove(AUTHORIZATION);
+        strip_impersonation(headers);
     }
 
     /// Whether a request may go on.

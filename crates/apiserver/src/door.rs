@@ -120,8 +120,9 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<tower::BoxError>,
 {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let user = inner.user_of(&parts).await?;
+    inner.forget_credentials(&mut parts.headers);
     let request = http::Request::from_parts(parts, body);
     let mutating = mutates(info);
     let (class, held) = match inner.turn(info, &user, mutating).await {

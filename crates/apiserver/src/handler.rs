@@ -8,7 +8,7 @@ use crate::server::Inner;
 use crate::{Body, body, discovery, encode, nonresource, openapi, registry, table};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
-use ironclad_api::{ApiError, Reason, UserInfo, object};
+use ironclad_api::{ApiError, Reason, UserInfo, names, object};
 use ironclad_kinds::{Kind, Verb};
 use ironclad_schema::{bundle, proto};
 use serde_json::Value;
@@ -54,6 +54,7 @@ where
 {
     let table = inner.catalog.now();
     let kind = table.find(&info.group, &info.version, &info.resource).cloned().ok_or_else(no_such_path)?;
+    check_segments(info)?;
     let mut info = info.clone();
     if &*kind.plural == "namespaces" && info.name.is_empty() {
         info.namespace = String::new();
@@ -89,6 +90,17 @@ where
     let bytes = body::read(raw.into_body()).await?;
     let answer = act(inner, registry, &request, &headers, &bytes).await?;
     Ok(finish(registry, &request, answer))
+}
+
+/// Refuses names that would be more than one segment of a path: they would mean something else to the store, to a
+/// kubelet or to whoever decided about them.
+fn check_segments(info: &Info) -> Result<(), ApiError> {
+    for (what, value) in [("Namespace", &info.namespace), ("Name", &info.name), ("Subresource", &info.subresource)] {
+        if let Some(why) = names::path_segment(value).into_iter().next().filter(|_| !value.is_empty()) {
+            return Err(ApiError::bad_request(format!("{what} parameter invalid: {value:?}: {why}")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether somebody else answers.

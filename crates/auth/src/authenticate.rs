@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 /// What a connection and a request bring along to prove who they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Credentials<'a> {
-    /// The client's certificate chain, already proven to own its key; empty without one.
+    /// The client's certificate chain; the client has proven to own its key, and nothing else is known of it.
     pub certificates: &'a [CertificateDer<'a>],
     /// The request's headers: `Authorization`, `Sec-WebSocket-Protocol`, `Impersonate-*`, `X-Remote-*`.
     pub headers: &'a HeaderMap,
@@ -36,4 +36,7 @@ pub trait Authenticator: Send + Sync {
     async fn review(&self, _token: &str, _audiences: &[String]) -> Result<Option<Authenticated>, ApiError> {
         Ok(None)
     }
+
+    /// Takes this sort of credential out of a request that goes on to another server.
+    fn strip(&self, _headers: &mut HeaderMap) {}
 }

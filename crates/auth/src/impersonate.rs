@@ -1,6 +1,6 @@
 //! Acting as somebody else: the `Impersonate-*` headers, each value of which the real user must be allowed to take.
 
-use crate::{Attributes, Authorizer, Decision, forbidden};
+use crate::{Attributes, Authorizer, Decision, escape, forbidden};
 use http::HeaderMap;
 use ironclad_api::{ApiError, UserInfo, user};
 use std::collections::BTreeMap;
@@ -35,6 +35,14 @@ pub async fn impersonated(
     Ok(become_(wanted))
 }
 
+/// Takes the headers out of a request that goes on to another server.
+pub fn strip_impersonation(headers: &mut HeaderMap) {
+    let names: Vec<_> = headers.keys().filter(|k| k.as_str().starts_with("impersonate-")).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
 fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, ApiError> {
     let mut wanted = Wanted::default();
     let mut count = 0;
@@ -50,7 +58,7 @@ fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, ApiError> {
             "impersonate-group" => wanted.groups.push(text),
             other => {
                 let Some(name) = other.strip_prefix(EXTRA) else { continue };
-                wanted.extra.entry(unescape(name)).or_default().push(text);
+                wanted.extra.entry(escape::decoded(name)).or_default().push(text);
             }
         }
     }
@@ -66,22 +74,6 @@ fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, ApiError> {
         ));
     }
     Ok(Some(wanted))
-}
-
-/// A header's name cannot hold everything that a key may: the rest is percent-encoded.
-fn unescape(name: &str) -> String {
-    let mut out = Vec::with_capacity(name.len());
-    let mut bytes = name.bytes();
-    while let Some(b) = bytes.next() {
-        let mut ahead = bytes.clone();
-        let pair = (b == b'%').then(|| Some([ahead.next()?, ahead.next()?])).flatten();
-        let code = pair.and_then(|p| u8::from_str_radix(std::str::from_utf8(&p).ok()?, 16).ok());
-        out.push(code.unwrap_or(b));
-        if code.is_some() {
-            bytes = ahead;
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn account(name: &str) -> Option<(&str, &str)> {

@@ -3,12 +3,16 @@
 //! Invariants: no identity without a credential that was checked; no default password, key or token in the code; a
 //! decision costs no request to the store.
 
+mod anonymous;
 mod authenticate;
 mod authorize;
+mod bearer;
 pub mod bootstrap;
 mod certificates;
 pub mod covers;
+mod escape;
 mod forbidden;
+mod front_proxy;
 mod impersonate;
 pub mod kubeconfig;
 mod node;
@@ -16,15 +20,19 @@ pub mod pki;
 mod rbac;
 pub mod tokens;
 
+pub use anonymous::{Anonymous, OrElse};
 pub use authenticate::{Authenticated, Authenticator, Credentials};
 pub use authorize::{Attributes, Authorizer, Decision, ResourceRule, Rules};
+pub use bearer::Bearer;
 pub use certificates::Certificates;
 pub use forbidden::forbidden;
-pub use impersonate::impersonated;
+pub use front_proxy::{FrontProxy, RemoteHeaders};
+pub use impersonate::{impersonated, strip_impersonation};
 pub use node::NodeAuthorizer;
 pub use rbac::{Rbac, rules_of_role};
 
 use async_trait::async_trait;
+use http::HeaderMap;
 use ironclad_api::{ApiError, UserInfo};
 use std::sync::Arc;
 
@@ -37,30 +45,37 @@ pub fn install_crypto() {
 /// Asks one authenticator after the other.
 pub struct Union(pub Vec<Arc<dyn Authenticator>>);
 
+/// The first answer; a refusal only when nobody knows the credential.
+async fn first<'a, F>(
+    all: &'a [Arc<dyn Authenticator>],
+    mut ask: impl FnMut(&'a dyn Authenticator) -> F,
+) -> Result<Option<Authenticated>, ApiError>
+where
+    F: Future<Output = Result<Option<Authenticated>, ApiError>>,
+{
+    let mut refused = None;
+    for one in all {
+        match ask(&**one).await {
+            Ok(None) => {}
+            Ok(Some(found)) => return Ok(Some(found)),
+            Err(error) => refused = Some(error),
+        }
+    }
+    refused.map_or(Ok(None), Err)
+}
+
 #[async_trait]
 impl Authenticator for Union {
     async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Option<Authenticated>, ApiError> {
-        let mut refused = None;
-        for one in &self.0 {
-            match one.authenticate(credentials).await {
-                Ok(None) => {}
-                Ok(Some(found)) => return Ok(Some(found)),
-                Err(error) => refused = Some(error),
-            }
-        }
-        refused.map_or(Ok(None), Err)
+        first(&self.0, |one| one.authenticate(credentials)).await
     }
 
     async fn review(&self, token: &str, audiences: &[String]) -> Result<Option<Authenticated>, ApiError> {
-        let mut refused = None;
-        for one in &self.0 {
-            match one.review(token, audiences).await {
-                Ok(None) => {}
-                Ok(Some(found)) => return Ok(Some(found)),
-                Err(error) => refused = Some(error),
-            }
-        }
-        refused.map_or(Ok(None), Err)
+        first(&self.0, |one| one.review(token, audiences)).await
+    }
+
+    fn strip(&self, headers: &mut HeaderMap) {
+        self.0.iter().for_each(|one| one.strip(headers));
     }
 }
 

@@ -3,6 +3,8 @@
 //! Invariants: keys are files of mode 0600 in a directory of mode 0700, written whole or not at all; a certificate is
 //! renewed when it nears its end or when the addresses that it must name have changed.
 
+mod verify;
+
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
@@ -10,6 +12,7 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::io::Write;
 use std::net::IpAddr;
@@ -151,11 +154,28 @@ impl Pki {
     }
 
     fn roots(&self) -> Result<Arc<RootCertStore>> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(&self.ca.certificate) {
-            roots.add(certificate).map_err(|e| Error::Tls(e.to_string()))?;
-        }
-        Ok(Arc::new(roots))
+        roots(&self.ca.certificate)
+    }
+
+    /// The authority of front proxies, which is none of the cluster's, with the certificate of the server's own.
+    pub fn front_proxy(&self) -> Result<(String, Pair)> {
+        let dir = self.dir.join("front-proxy");
+        let authority = Self::open_or_create(&dir, "front-proxy")?;
+        let client = authority.issue("client", &Subject::client("front-proxy-client", ""))?;
+        Ok((authority.ca.certificate, client))
+    }
+
+    /// TLS for the API server: clients may show any certificate whose key they have, of which the authenticators make
+    /// what they trust; `hints` are the authorities that clients are told of.
+    pub fn api_tls(&self, pair: &Pair, hints: &str) -> Result<Arc<ServerConfig>> {
+        let inner = verifier(hints)?;
+        let (chain, key) = parts(pair)?;
+        let mut config = ServerConfig::builder()
+            .with_client_cert_verifier(Arc::new(verify::AnyClient(inner)))
+            .with_single_cert(chain, key)
+            .map_err(|e| Error::Tls(e.to_string()))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
     }
 
     /// TLS for a server that asks clients for a certificate of the cluster, and takes clients without one too.
@@ -179,6 +199,20 @@ impl Pki {
         let config = ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key);
         config.map(Arc::new).map_err(|e| Error::Tls(e.to_string()))
     }
+}
+
+fn roots(pem: &str) -> Result<Arc<RootCertStore>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(pem) {
+        roots.add(certificate).map_err(|e| Error::Tls(e.to_string()))?;
+    }
+    Ok(Arc::new(roots))
+}
+
+/// What trusts client certificates that one of the authorities (PEM) has signed.
+pub fn verifier(authorities: &str) -> Result<Arc<dyn ClientCertVerifier>> {
+    let builder = WebPkiClientVerifier::builder(roots(authorities)?);
+    builder.build().map(|v| v as Arc<dyn ClientCertVerifier>).map_err(|e| Error::Tls(e.to_string()))
 }
 
 fn parts(pair: &Pair) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {

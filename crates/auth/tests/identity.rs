@@ -5,7 +5,7 @@ use http::{HeaderMap, Uri};
 use ironclad_api::source::{Change, Changes, Source};
 use ironclad_api::{GroupResource, UserInfo, object};
 use ironclad_auth::tokens::Tokens;
-use ironclad_auth::{Attributes, Authenticator, Authorizer, Credentials, Decision, NodeAuthorizer};
+use ironclad_auth::{Attributes, Authenticator, Authorizer, Bearer, Credentials, Decision, NodeAuthorizer};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -47,11 +47,11 @@ fn world() -> Arc<Objects> {
     objects
 }
 
-async fn owner(tokens: &Tokens, token: &str) -> Option<UserInfo> {
+async fn owner(tokens: &Arc<Tokens>, token: &str) -> Option<UserInfo> {
     let mut headers = HeaderMap::new();
     headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
     let credentials = Credentials { certificates: &[], headers: &headers, uri: &Uri::from_static("/") };
-    tokens.authenticate(credentials).await.ok().flatten().map(|a| a.user)
+    Bearer(vec![tokens.clone()]).authenticate(credentials).await.ok().flatten().map(|a| a.user)
 }
 
 fn issue(tokens: &Tokens, spec: Value) -> String {
@@ -63,7 +63,7 @@ async fn a_token_ends_with_its_pod_and_counts_for_its_audience_only() {
     let dir = tempfile::tempdir().unwrap();
     let key = ironclad_auth::pki::Pki::open_or_create(dir.path(), "test").unwrap().token_key().unwrap();
     let objects = world();
-    let tokens = Tokens::new(&key, "https://issuer", objects.clone()).unwrap();
+    let tokens = Arc::new(Tokens::new(&key, "https://issuer", objects.clone()).unwrap());
     let plain = issue(&tokens, json!({}));
     let bound = issue(&tokens, json!({"boundObjectRef": {"kind": "Pod", "name": "p", "uid": "pod-1"}}));
     let vault = issue(&tokens, json!({"audiences": ["vault"]}));

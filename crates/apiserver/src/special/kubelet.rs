@@ -131,9 +131,10 @@ impl Inner {
             ("nodes", _) => {
                 let (name, port) = split_port(&info.name);
                 let mut target = self.kubelet_of(name)?;
-                if let Some(port) = port.and_then(|p| p.parse().ok()) {
+                if let Some(port) = port.and_then(|p| p.parse().ok()).filter(|p| *p != target.address.port()) {
+                    proxyable(target.address.ip())?;
                     target.address.set_port(port);
-                    target.tls = info.name.starts_with("https:") || target.address.port() == port;
+                    target.tls = info.name.starts_with("https:");
                 }
                 target.path = format!("/{}", info.rest);
                 Ok(target)
@@ -205,6 +206,7 @@ impl Inner {
             None => ports().next().and_then(|p| p["containerPort"].as_u64()).map(|p| p as u16).or(Some(80)),
         };
         let port = port.ok_or_else(|| ApiError::bad_request(format!("no port of pod {name} is named so")))?;
+        proxyable(ip)?;
         Ok(Target {
             address: SocketAddr::new(ip, port),
             tls: info.name.starts_with("https:"),
@@ -253,8 +255,18 @@ impl Inner {
             return Err(unavailable(format!("no endpoints available for service {name:?}")));
         }
         let address = found[fastrand::usize(..found.len())];
+        proxyable(address.ip())?;
         Ok(Target { address, tls: info.name.starts_with("https:"), path: format!("/{}", info.rest) })
     }
+}
+
+/// Refuses addresses that mean this machine or the link: what listens there is not the cluster's to offer.
+fn proxyable(ip: IpAddr) -> Result<(), ApiError> {
+    let inner = match ip.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_unspecified(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified(),
+    };
+    if inner { Err(ApiError::bad_request("address not allowed")) } else { Ok(()) }
 }
 
 /// `name`, `name:port`, `scheme:name:port`.

@@ -36,6 +36,12 @@ where
         }
     });
     let mut answer = sender.send_request(request).await.map_err(|e| failed(&e))?;
+    // An answer below 400 that is no upgrade (a redirect, say) is neither followed nor passed on: the client would talk
+    // to somebody whom nobody has decided about.
+    if upgrading && answer.status() != StatusCode::SWITCHING_PROTOCOLS && answer.status().as_u16() < 400 {
+        let why = format!("invalid upgrade response: status code {}", answer.status().as_u16());
+        return Err(ApiError::internal(why));
+    }
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let server = hyper::upgrade::on(&mut answer);
         if let Some(client) = client {

@@ -1,6 +1,6 @@
 //! The store, the certificates and the API server.
 
-use super::store;
+use super::{authentication, store};
 use crate::cli::api::ApiFlags;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Result};
@@ -12,7 +12,7 @@ use ironclad_api::{ApiError, UserInfo};
 use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, TokenIssuer};
 use ironclad_auth::pki::{Pki, Subject};
 use ironclad_auth::tokens::Tokens;
-use ironclad_auth::{Authorizer, Authorizers, Certificates, NodeAuthorizer, Rbac, Union, bootstrap, kubeconfig};
+use ironclad_auth::{Authorizer, Authorizers, NodeAuthorizer, Rbac, bootstrap, kubeconfig};
 use ironclad_client::Client;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -105,7 +105,8 @@ pub(crate) async fn start(
     let rbac = Rbac::start(&*reader, token);
     let node = NodeAuthorizer::start(&*reader, token);
     rbac.synced().await;
-    let authenticator = Arc::new(Union(vec![Arc::new(Certificates), tokens.clone()]));
+    let front_proxy = pki.front_proxy().context("cannot make certificates")?;
+    let authenticator = authentication::authenticator(&pki, &front_proxy.0, tokens.clone())?;
     let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers(vec![node, rbac]));
     let admission = ironclad_admission::default_chain(&source, &authorizer);
     let issuer = Arc::new(Issuer(tokens.clone()));
@@ -114,9 +115,12 @@ pub(crate) async fn start(
     for (group, plural, object) in bootstrap::objects() {
         server.ensure(group, plural, object).await.context("cannot make the bootstrap policy")?;
     }
+    let published = authentication::published(pki.ca(), &front_proxy.0);
+    server.ensure("", "configmaps", published).await.context("cannot publish the authorities")?;
     let address = SocketAddr::new(cluster.bind_address, cluster.api_port);
     let listener = TcpListener::bind(address).await.context("cannot listen for the API")?;
-    let tls = pki.server_tls(&serving).context("cannot set up TLS")?;
+    let hints = format!("{}{}", pki.ca(), front_proxy.0);
+    let tls = pki.api_tls(&serving, &hints).context("cannot set up TLS")?;
     let (serving, stop) = (server.clone(), token.clone());
     tokio::spawn(async move { serving.serve(listener, tls, stop).await });
     let file = kubeconfig::build(&cluster.name, &cluster.api_url(), pki.ca(), &admin);

@@ -1,0 +1,50 @@
+//! Requests without credentials, where they may come in.
+//!
+//! Invariant: a credential that is not good is never taken for none.
+
+use crate::{Authenticated, Authenticator, Credentials};
+use async_trait::async_trait;
+use http::HeaderMap;
+use ironclad_api::{ApiError, UserInfo};
+use std::sync::Arc;
+
+/// Asks `known`, and `otherwise` only about requests that have no credential at all.
+pub struct OrElse {
+    /// Asked first.
+    pub known: Arc<dyn Authenticator>,
+    /// Asked when there is no credential.
+    pub otherwise: Arc<dyn Authenticator>,
+}
+
+#[async_trait]
+impl Authenticator for OrElse {
+    async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Option<Authenticated>, ApiError> {
+        match self.known.authenticate(credentials).await {
+            Ok(None) => self.otherwise.authenticate(credentials).await,
+            decided => decided,
+        }
+    }
+
+    async fn review(&self, token: &str, audiences: &[String]) -> Result<Option<Authenticated>, ApiError> {
+        self.known.review(token, audiences).await
+    }
+
+    fn strip(&self, headers: &mut HeaderMap) {
+        self.known.strip(headers);
+    }
+}
+
+/// Lets requests without credentials in as `system:anonymous`; asked last.
+#[derive(Clone, Debug, Default)]
+pub struct Anonymous {
+    /// Only these paths; all of them when there are none.
+    pub paths: Vec<String>,
+}
+
+#[async_trait]
+impl Authenticator for Anonymous {
+    async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Option<Authenticated>, ApiError> {
+        let open = self.paths.is_empty() || self.paths.iter().any(|p| p == credentials.uri.path());
+        Ok(open.then(|| Authenticated { user: UserInfo::anonymous(), audiences: Vec::new() }))
+    }
+}
