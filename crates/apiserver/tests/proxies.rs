@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use ironclad_admission::Chain;
 use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Config, KubeletAccess, TokenIssuer};
+use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, TokenIssuer};
 use ironclad_auth::pki::{Pki, Subject};
 use ironclad_auth::{
     Anonymous, Attributes, Authenticated, Authenticator, Authorizer, Bearer, Certificates, Credentials, Decision,
@@ -111,6 +111,7 @@ async fn world(answer: &'static str) -> World {
         advertise: ("192.0.2.1".parse().unwrap(), 6443),
         kubelets: KubeletAccess { tls: Some(pki.client_tls(&client).unwrap()) },
         version: "v1.37.0".to_owned(),
+        load: Load::default(),
     };
     let token = CancellationToken::new();
     let prepared = ApiServer::prepare(config, token.clone()).await.unwrap();

@@ -5,11 +5,13 @@
 
 use crate::{Authenticated, Authenticator, Credentials};
 use async_trait::async_trait;
+use ironclad_api::expiring::Expiring;
 use ironclad_api::{ApiError, UserInfo};
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The subject's attribute that holds a user's uid.
 const UID: &str = "1.3.6.1.4.1.57683.2";
@@ -18,13 +20,27 @@ pub(crate) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-
 /// Authenticates by the client certificate.
 pub struct Certificates {
     authority: Arc<dyn ClientCertVerifier>,
+    /// Users of chains that were trusted a moment ago: clients send many requests with one certificate.
+    known: Expiring<Vec<u8>, Option<UserInfo>>,
 }
+
+const REMEMBERED: Duration = Duration::from_mins(1);
+const MOST: usize = 4096;
 
 impl Certificates {
     /// Trusts certificates that `authority` does.
     pub fn new(authority: Arc<dyn ClientCertVerifier>) -> Self {
-        Self { authority }
+        Self { authority, known: Expiring::new(MOST) }
     }
+}
+
+fn fingerprint(chain: &[CertificateDer<'_>]) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    for certificate in chain {
+        hash.update((certificate.len() as u64).to_le_bytes());
+        hash.update(certificate);
+    }
+    hash.finalize().to_vec()
 }
 
 /// Whether `authority` signed the chain, for clients and for now.
@@ -39,12 +55,17 @@ pub(crate) fn trusted(authority: &dyn ClientCertVerifier, chain: &[CertificateDe
 impl Authenticator for Certificates {
     async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Option<Authenticated>, ApiError> {
         let Some(certificate) = credentials.certificates.first() else { return Ok(None) };
+        let key = fingerprint(credentials.certificates);
+        if let Some(user) = self.known.get(&key) {
+            return Ok(user.map(|user| Authenticated { user, audiences: Vec::new() }));
+        }
         if let Err(error) = trusted(&*self.authority, credentials.certificates) {
             tracing::debug!(%error, "a client certificate is not trusted");
             return Err(ApiError::unauthorized());
         }
-        let Some(user) = user(certificate) else { return Ok(None) };
-        Ok(Some(Authenticated { user, audiences: Vec::new() }))
+        let user = user(certificate);
+        self.known.put(key, user.clone(), REMEMBERED);
+        Ok(user.map(|user| Authenticated { user, audiences: Vec::new() }))
     }
 }
 

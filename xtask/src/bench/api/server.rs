@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, UserInfo};
 use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, TokenIssuer};
-use ironclad_auth::pki::{Pki, Subject};
+use ironclad_auth::pki::{Pki, Subject, verifier};
 use ironclad_auth::tokens::Tokens;
-use ironclad_auth::{Authorizer, Authorizers, Certificates, NodeAuthorizer, Rbac, Union, bootstrap};
+use ironclad_auth::{Authorizer, Authorizers, Bearer, Certificates, NodeAuthorizer, Rbac, Union, bootstrap};
 use ironclad_store::{LogStore, Options};
 use serde_json::Value;
 use std::path::Path;
@@ -52,7 +52,8 @@ pub(crate) async fn start(dir: &Path, pki: &Pki, token: &CancellationToken) -> R
     let rbac = Rbac::start(&*reader, token);
     let node = NodeAuthorizer::start(&*reader, token);
     rbac.synced().await;
-    let authenticator = Arc::new(Union(vec![Arc::new(Certificates), tokens.clone()]));
+    let authenticator =
+        Arc::new(Union(vec![Arc::new(Certificates::new(verifier(pki.ca())?)), Arc::new(Bearer(vec![tokens.clone()]))]));
     let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers(vec![node, rbac]));
     let admission = ironclad_admission::default_chain(&source, &authorizer);
     let server = prepared.finish(authenticator, authorizer, Arc::new(Issuer(tokens)), admission).await?;
