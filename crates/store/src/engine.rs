@@ -1,7 +1,8 @@
 //! The embedded engine: every object in memory, every commit in an append-only log (see FORMAT.md).
 //!
 //! Invariants: one thread writes; a commit is visible and acknowledged only after its frame is on disk; what readers
-//! see is always a prefix of the log; when the disk fails nothing more is accepted.
+//! see is always a prefix of the log; when the disk fails nothing more is accepted; when it is full nothing is changed,
+//! and commits are taken again when there is room.
 
 mod files;
 mod frame;

@@ -27,8 +27,11 @@ pub(crate) enum Bench {
         #[arg(long, default_value_t = 30)]
         count: usize,
     },
-    /// Durable commits per second of the embedded store, with 1, 64 and 1,000 clients.
+    /// Durable commits per second of the embedded store, with 1, 64 and 1,000 clients; or what many objects cost.
     Store {
+        /// Load so many objects instead, and open the store again.
+        #[arg(long)]
+        objects: Option<usize>,
         /// Where the store is made; the directory for temporary files if it is not given.
         #[arg(long)]
         dir: Option<std::path::PathBuf>,
@@ -46,6 +49,7 @@ pub(crate) fn run(what: &Bench) -> Result<(), Box<dyn std::error::Error>> {
         Bench::ApiServer { dir } => tokio.block_on(api::serve(dir)).map_err(|e| e as Box<dyn std::error::Error>),
         Bench::Cluster(args) => cluster::run(args, &tokio),
         Bench::Container { count } => tokio.block_on(container::run(*count)),
-        Bench::Store { dir, seconds } => tokio.block_on(store::run(dir.as_deref(), *seconds)),
+        Bench::Store { objects: Some(objects), dir, .. } => tokio.block_on(store::many(dir.as_deref(), *objects)),
+        Bench::Store { dir, seconds, .. } => tokio.block_on(store::run(dir.as_deref(), *seconds)),
     }
 }

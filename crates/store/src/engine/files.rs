@@ -16,7 +16,10 @@ pub(super) const LOG_MAGIC: &[u8; 4] = b"ICLG";
 pub(super) const SNAPSHOT_MAGIC: &[u8; 4] = b"ICSN";
 
 pub(super) fn io(what: impl Into<String>, source: std::io::Error) -> Error {
-    Error::Io { what: what.into(), source }
+    match source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Error::Full(format!("{}: {source}", what.into())),
+        _ => Error::Io { what: what.into(), source },
+    }
 }
 
 pub(super) fn corrupt(path: &Path, offset: u64, why: impl Into<String>) -> Error {
@@ -121,13 +124,17 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// A new log file for the commits behind `before`.
+    /// A new log file for the commits behind `before`. When it fails nothing is left of it.
     pub(super) fn create(dir: &Path, before: Revision, allocate: u64) -> Result<Self> {
         let path = log_path(dir, before);
         let file = create(&path)?;
         let mut log = Self { file, path, at: 0, allocated: 0 };
-        log.allocate(allocate.max(HEADER as u64))?;
-        log.append(&header(*LOG_MAGIC, before))?;
+        let made = log.allocate(allocate.max(HEADER as u64)).and_then(|()| log.append(&header(*LOG_MAGIC, before)));
+        if let Err(error) = made {
+            // A log without a header must not stand before the next one.
+            std::fs::remove_file(&log.path).map_err(|e| io(format!("cannot remove {}", log.path.display()), e))?;
+            return Err(error);
+        }
         sync_dir(dir)?;
         Ok(log)
     }
@@ -138,7 +145,11 @@ impl Log {
         let file = file.map_err(|e| io(format!("cannot open {}", path.display()), e))?;
         let mut log = Self { file, path: path.to_owned(), at, allocated: at };
         log.file.set_len(at).map_err(|e| io(format!("cannot cut {}", log.path.display()), e))?;
-        log.allocate(allocate)?;
+        match log.allocate(allocate) {
+            // What is stored can be read; the next commit says that there is no room.
+            Err(Error::Full(why)) => tracing::warn!(why, "there is little room for the store"),
+            other => other?,
+        }
         log.sync()?;
         Ok(log)
     }
@@ -164,14 +175,29 @@ impl Log {
         if end > self.allocated {
             self.allocate(end.next_multiple_of(1 << 20))?;
         }
-        self.file.write_all_at(bytes, self.at).map_err(|e| io(format!("cannot write {}", self.path.display()), e))?;
+        if let Err(error) = self.file.write_all_at(bytes, self.at) {
+            // Nothing of it may be found behind a later, shorter frame.
+            self.cut()?;
+            return Err(io(format!("cannot write {}", self.path.display()), error));
+        }
         self.sync()?;
         self.at = end;
         Ok(())
     }
 
+    /// Forgets whatever stands behind the last frame.
+    fn cut(&mut self) -> Result<()> {
+        self.file
+            .set_len(self.at)
+            .map_err(|e| Error::Io { what: format!("cannot cut {}", self.path.display()), source: e })?;
+        self.allocated = self.at;
+        Ok(())
+    }
+
     fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| io(format!("cannot sync {}", self.path.display()), e))
+        // Whatever the reason: what is on the disk is not known any more.
+        let failed = |source| Error::Io { what: format!("cannot sync {}", self.path.display()), source };
+        self.file.sync_data().map_err(failed)
     }
 }
 

@@ -37,8 +37,11 @@ pub(super) struct Damage(pub(super) String);
 
 type Opener<'a> = Option<&'a dyn Transform>;
 
+/// The value of a key could not be sealed, and why.
+pub(super) type Unsealed = (Key, String);
+
 /// Appends a frame with these commits to `out`.
-pub(super) fn encode(commits: &[Commit], transform: Opener<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+pub(super) fn encode(commits: &[Commit], transform: Opener<'_>, out: &mut Vec<u8>) -> Result<(), Unsealed> {
     let start = out.len();
     out.extend_from_slice(&[0; HEAD]);
     for commit in commits {
@@ -58,7 +61,7 @@ pub(super) fn encode(commits: &[Commit], transform: Opener<'_>, out: &mut Vec<u8
     Ok(())
 }
 
-pub(super) fn encode_one(logged: &Logged, transform: Opener<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+pub(super) fn encode_one(logged: &Logged, transform: Opener<'_>, out: &mut Vec<u8>) -> Result<(), Unsealed> {
     let entry = &logged.event.entry;
     out.push(if logged.event.deleted { DELETE } else { PUT });
     put_bytes(out, entry.key.as_bytes());
@@ -72,7 +75,7 @@ pub(super) fn encode_one(logged: &Logged, transform: Opener<'_>, out: &mut Vec<u
         out.extend_from_slice(tail);
         return Ok(());
     };
-    let sealed = transform.seal(&entry.key, &[head, tail].concat())?;
+    let sealed = transform.seal(&entry.key, &[head, tail].concat()).map_err(|why| (entry.key.clone(), why))?;
     put_bytes(out, &sealed);
     Ok(())
 }

@@ -18,6 +18,7 @@ pub(super) struct Recovered {
 }
 
 pub(super) fn recover(dir: &Path, options: &Options) -> Result<Recovered> {
+    snapshot::sweep(dir)?;
     let mut memory = Memory::new(options.history_commits, options.history_bytes);
     let mut deadlines = HashMap::new();
     let mut stale = false;

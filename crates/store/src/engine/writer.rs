@@ -9,15 +9,17 @@ use parking_lot::RwLock;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 /// Commits that share one sync.
 const GROUP: usize = 2048;
 /// Bytes that share one sync.
 const GROUP_BYTES: usize = 8 << 20;
+/// How long after the disk was full what has expired is tried again.
+const FULL: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     dir: PathBuf,
@@ -30,6 +32,10 @@ pub(super) struct Writer {
     older_bytes: u64,
     snapshotting: Arc<AtomicBool>,
     snapshotter: Option<std::thread::JoinHandle<()>>,
+    /// Bytes of log behind the last snapshot that lead to the next one: more when there is more to write.
+    next_snapshot: Arc<AtomicU64>,
+    /// There was no room: what nobody waits for is not tried before.
+    full_until: Option<Instant>,
     failed: Option<String>,
 }
 
@@ -53,6 +59,7 @@ impl Writer {
     ) -> Self {
         let by_deadline = deadlines.iter().map(|(k, d)| (*d, k.clone())).collect();
         let snapshotting = Arc::new(AtomicBool::new(false));
+        let next_snapshot = Arc::new(AtomicU64::new(options.snapshot_bytes));
         let dir = dir.to_owned();
         Self {
             dir,
@@ -64,6 +71,8 @@ impl Writer {
             older_bytes: 0,
             snapshotting,
             snapshotter: None,
+            next_snapshot,
+            full_until: None,
             failed: None,
         }
     }
@@ -92,7 +101,8 @@ impl Writer {
 
     fn next_deadline(&self) -> Option<Duration> {
         let (deadline, _) = self.by_deadline.first()?;
-        Some(Duration::from_millis(deadline.saturating_sub(now())))
+        let until = self.full_until.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        Some(until.max(Duration::from_millis(deadline.saturating_sub(now()))))
     }
 
     fn begin(&self) -> Round {
@@ -125,7 +135,7 @@ impl Writer {
         }
         self.older_bytes = 0;
         let entries = self.memory.read().all();
-        snapshot::write(&self.dir, revision, &entries, &self.deadlines, self.options.transform.as_deref())
+        snapshot::write(&self.dir, revision, &entries, &self.deadlines, self.options.transform.as_deref()).map(drop)
     }
 
     /// Checks a request against what will be there before it, and prepares its commit.
@@ -200,15 +210,9 @@ impl Writer {
         if !round.commits.is_empty()
             && let Err(error) = self.persist(&round)
         {
-            let why = error.to_string();
-            tracing::error!(%error, "the store accepts nothing more");
-            self.failed = Some(why.clone());
-            for (reply, _) in round.answers {
-                // A caller that went away does not wait for the answer.
-                let _ = reply.send(Err(Error::Closed(why.clone())));
-            }
-            return;
+            return self.refuse(round, &error);
         }
+        self.full_until = None;
         {
             let mut memory = self.memory.write();
             for commit in &round.commits {
@@ -221,16 +225,43 @@ impl Writer {
         for (reply, answer) in round.answers {
             let _ = reply.send(answer);
         }
-        if let Err(error) = self.rotate() {
+        if let Err(error) = self.rotate()
+            && !matches!(error, Error::Full(_))
+        {
             tracing::error!(%error, "the store accepts nothing more");
             self.failed = Some(error.to_string());
+        }
+    }
+
+    /// Tells everybody in a round that nothing of it was stored. Only what leaves the disk's state unknown is the end.
+    fn refuse(&mut self, round: Round, error: &Error) {
+        let (why, full) = (error.to_string(), matches!(error, Error::Full(_)));
+        let passes = full || matches!(error, Error::Value { .. });
+        if !passes {
+            tracing::error!(%error, "the store accepts nothing more");
+            self.failed = Some(why.clone());
+        }
+        if full {
+            self.full_until = Some(Instant::now() + FULL);
+        }
+        // What was to expire in this round has not.
+        self.by_deadline = self.deadlines.iter().map(|(k, d)| (*d, k.clone())).collect();
+        // Conflicts too: they may be with what was not stored.
+        for (reply, _) in round.answers {
+            let refused = match error {
+                Error::Full(why) => Error::Full(why.clone()),
+                Error::Value { key, why } => Error::Value { key: key.clone(), why: why.clone() },
+                _ => Error::Closed(why.clone()),
+            };
+            // A caller that went away does not wait for the answer.
+            let _ = reply.send(Err(refused));
         }
     }
 
     fn persist(&mut self, round: &Round) -> Result<()> {
         let mut bytes = Vec::with_capacity(round.bytes + 128 * round.commits.len());
         frame::encode(&round.commits, self.options.transform.as_deref(), &mut bytes)
-            .map_err(|why| Error::Closed(format!("cannot seal a value: {why}")))?;
+            .map_err(|(key, why)| Error::Value { key, why })?;
         self.log.append(&bytes)
     }
 
@@ -252,10 +283,13 @@ impl Writer {
         if self.log.len() < self.options.segment_bytes {
             return Ok(());
         }
-        self.older_bytes += self.log.len();
         let revision = self.memory.read().revision();
-        self.log = Log::create(&self.dir, revision, self.options.segment_bytes)?;
-        if self.older_bytes >= self.options.snapshot_bytes && !self.snapshotting.swap(true, Ordering::AcqRel) {
+        // Without room for another log this one goes on.
+        let next = Log::create(&self.dir, revision, self.options.segment_bytes)?;
+        self.older_bytes += self.log.len();
+        self.log = next;
+        let due = self.older_bytes >= self.next_snapshot.load(Ordering::Acquire);
+        if due && !self.snapshotting.swap(true, Ordering::AcqRel) {
             self.older_bytes = 0;
             self.snapshot(revision);
         }
@@ -266,9 +300,15 @@ impl Writer {
     fn snapshot(&mut self, revision: Revision) {
         let (entries, deadlines) = (self.memory.read().all(), self.deadlines.clone());
         let (dir, transform, busy) = (self.dir.clone(), self.options.transform.clone(), self.snapshotting.clone());
+        let (next, least) = (self.next_snapshot.clone(), self.options.snapshot_bytes);
         let work = move || {
-            if let Err(error) = snapshot::write(&dir, revision, &entries, &deadlines, transform.as_deref()) {
-                tracing::error!(%error, "cannot write a snapshot; the log goes on growing");
+            match snapshot::write(&dir, revision, &entries, &deadlines, transform.as_deref()) {
+                // Snapshots cost no more than the log itself.
+                Ok(bytes) => next.store(bytes.max(least), Ordering::Release),
+                Err(error) => {
+                    tracing::error!(%error, "cannot write a snapshot; the log goes on growing");
+                    next.store(0, Ordering::Release);
+                }
             }
             busy.store(false, Ordering::Release);
         };
