@@ -9,6 +9,7 @@ pub use plugins::default_chain;
 
 use async_trait::async_trait;
 use ironclad_api::{GroupVersionKind, GroupVersionResource, UserInfo, error::Result};
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -33,6 +34,33 @@ impl Operation {
         }
     }
 }
+
+/// What plugins note about a request for the audit log; clones share their notes, so that they outlive a refusal.
+#[derive(Clone, Debug, Default)]
+pub struct Annotations(Arc<Mutex<Vec<(String, String)>>>);
+
+impl Annotations {
+    /// Notes `value` under `key`, such as `pod-security.kubernetes.io/enforce-policy`. The first note of a key stays.
+    pub fn add(&self, key: impl Into<String>, value: impl Into<String>) {
+        let (key, mut notes) = (key.into(), self.0.lock());
+        if !notes.iter().any(|(k, _)| *k == key) {
+            notes.push((key, value.into()));
+        }
+    }
+
+    /// Everything that was noted so far.
+    pub fn list(&self) -> Vec<(String, String)> {
+        self.0.lock().clone()
+    }
+}
+
+impl PartialEq for Annotations {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.list() == other.list()
+    }
+}
+
+impl Eq for Annotations {}
 
 /// A write on its way in.
 #[derive(Clone, Debug)]
@@ -61,6 +89,8 @@ pub struct Request {
     pub dry_run: bool,
     /// Warnings for the client.
     pub warnings: Vec<String>,
+    /// Notes for the audit log.
+    pub annotations: Annotations,
 }
 
 /// One check or change.

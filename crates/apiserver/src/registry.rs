@@ -152,6 +152,7 @@ impl Request<'_> {
             options,
             dry_run: self.dry_run()?,
             warnings: Vec::new(),
+            annotations: self.info.annotations.clone(),
         })
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Info {
     /// What follows the subresource, for proxies.
     pub(crate) rest: String,
     pub(crate) query: Query,
+    /// What admission notes about the request for the audit log.
+    pub(crate) annotations: ironclad_admission::Annotations,
 }
 
 /// Decoded query parameters.

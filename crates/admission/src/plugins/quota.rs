@@ -232,6 +232,7 @@ mod tests {
             options: Value::Null,
             dry_run: false,
             warnings: Vec::new(),
+            annotations: crate::Annotations::default(),
         };
         let ask = |name: &str, operation| {
             let mut request = request(name, operation);
