@@ -147,9 +147,10 @@ impl FieldError {
         Self::build(ErrorKind::NotFound, path, show(value), "")
     }
 
-    /// `spec.a: Unsupported value: "x": supported values: "A", "B"`; the values stand in the order given.
+    /// `spec.a: Unsupported value: "x": supported values: "A", "B"`; the values are sorted as stock sorts them.
     pub fn not_supported(path: &Path, value: &Value, supported: &[&str]) -> Self {
-        let quoted: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let mut quoted: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        quoted.sort();
         let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
         Self::build(ErrorKind::NotSupported, path, show(value), detail)
     }
@@ -213,7 +214,7 @@ mod tests {
         let path = Path::new("spec").child("containers").index(0).child("image");
         assert_eq!(FieldError::required(&path, "").to_string(), "spec.containers[0].image: Required value");
         assert_eq!(
-            FieldError::not_supported(&Path::new("spec").child("type"), &json!("X"), &["ClusterIP", "NodePort"])
+            FieldError::not_supported(&Path::new("spec").child("type"), &json!("X"), &["NodePort", "ClusterIP"])
                 .to_string(),
             "spec.type: Unsupported value: \"X\": supported values: \"ClusterIP\", \"NodePort\""
         );

@@ -1,8 +1,5 @@
-//! Jobs, cron jobs and disruption budgets.
+//! Jobs and what limits disruption.
 
 pub(crate) mod budget;
 pub(crate) mod cron_job;
 pub(crate) mod job;
-mod job_rules;
-mod job_update;
-mod schedule;
