@@ -147,10 +147,9 @@ impl FieldError {
         Self::build(ErrorKind::NotFound, path, show(value), "")
     }
 
-    /// `spec.a: Unsupported value: "x": supported values: "A", "B"`; the values are sorted as stock sorts them.
+    /// `spec.a: Unsupported value: "x": supported values: "A", "B"`; the values stand in the order given.
     pub fn not_supported(path: &Path, value: &Value, supported: &[&str]) -> Self {
-        let mut quoted: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
-        quoted.sort();
+        let quoted: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
         Self::build(ErrorKind::NotSupported, path, show(value), detail)
     }
@@ -214,7 +213,7 @@ mod tests {
         let path = Path::new("spec").child("containers").index(0).child("image");
         assert_eq!(FieldError::required(&path, "").to_string(), "spec.containers[0].image: Required value");
         assert_eq!(
-            FieldError::not_supported(&Path::new("spec").child("type"), &json!("X"), &["NodePort", "ClusterIP"])
+            FieldError::not_supported(&Path::new("spec").child("type"), &json!("X"), &["ClusterIP", "NodePort"])
                 .to_string(),
             "spec.type: Unsupported value: \"X\": supported values: \"ClusterIP\", \"NodePort\""
         );

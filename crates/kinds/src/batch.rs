@@ -1,5 +1,8 @@
-//! Jobs and what limits disruption.
+//! Jobs, cron jobs and disruption budgets.
 
 pub(crate) mod budget;
 pub(crate) mod cron_job;
 pub(crate) mod job;
+mod job_rules;
+mod job_update;
+mod schedule;

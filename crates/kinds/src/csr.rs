@@ -6,7 +6,7 @@ use crate::rules::Rules;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ironclad_api::table::{self, Cells, Column};
-use ironclad_api::{ErrorList, FieldError, Path};
+use ironclad_api::{ErrorList, FieldError, Path, names};
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
@@ -69,13 +69,7 @@ fn validate(o: &Value) -> ErrorList {
     if items(o, &["spec", "usages"]).is_empty() {
         errors.push(FieldError::required(&at.child("usages"), ""));
     }
-    let signer = text(o, &["spec", "signerName"]);
-    if signer.is_empty() {
-        errors.push(FieldError::required(&at.child("signerName"), ""));
-    } else if !signer.contains('/') {
-        let detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-        errors.push(FieldError::invalid_str(&at.child("signerName"), signer, detail));
-    }
+    signer_name(text(o, &["spec", "signerName"]), &at.child("signerName"), &mut errors);
     if let Some(n) = int(o, &["spec", "expirationSeconds"])
         && n < 600
     {
@@ -83,6 +77,35 @@ fn validate(o: &Value) -> ErrorList {
         errors.push(FieldError::invalid(&at.child("expirationSeconds"), &json!(n), detail));
     }
     errors
+}
+
+/// Checks the name of a signer: a domain and a path.
+pub(crate) fn signer_name(signer: &str, at: &Path, errors: &mut ErrorList) {
+    let mut wrong = |why: &str| errors.push(FieldError::invalid_str(at, signer, why.to_owned()));
+    if signer.is_empty() {
+        errors.push(FieldError::required(at, ""));
+        return;
+    }
+    let Some((domain, path)) = signer.split_once('/') else {
+        wrong("must be a fully qualified domain and path of the form 'example.com/signer-name'");
+        return;
+    };
+    if path.contains('/') || path.is_empty() {
+        wrong("must be a fully qualified domain and path of the form 'example.com/signer-name'");
+        return;
+    }
+    for why in names::dns1123_subdomain(domain) {
+        wrong(&format!("validating label {domain:?}: {why}"));
+    }
+    for why in names::dns1123_subdomain(path) {
+        wrong(&format!("validating label {path:?}: {why}"));
+    }
+    if domain.split('.').count() < 2 {
+        wrong("should be a domain with at least two segments separated by dots");
+    }
+    if signer.len() > 571 {
+        errors.push(FieldError::too_long(at, 571));
+    }
 }
 
 fn check_request(encoded: &str) -> Result<(), String> {

@@ -3,6 +3,8 @@
 use crate::Kind;
 use ironclad_api::{ErrorList, FieldError, Path, names, object};
 use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::sync::LazyLock;
 
 /// Annotations of one object, keys and values, in bytes.
 const ANNOTATIONS_MAX: usize = 256 << 10;
@@ -45,7 +47,7 @@ pub fn validate_metadata(kind: &Kind, object: &Value) -> ErrorList {
     errors.extend(labels(&meta["labels"], &path.child("labels")));
     errors.extend(annotations(&meta["annotations"], &path.child("annotations")));
     errors.extend(owners(&meta["ownerReferences"], &path.child("ownerReferences")));
-    errors.extend(finalizers(&meta["finalizers"], &path.child("finalizers")));
+    errors.extend(finalizers(&meta["finalizers"], &path.child("finalizers"), known_finalizers(kind)));
     errors
 }
 
@@ -95,7 +97,8 @@ pub(crate) fn labels(map: &Value, path: &Path) -> ErrorList {
     errors
 }
 
-fn annotations(map: &Value, path: &Path) -> ErrorList {
+/// What is wrong with annotations, wherever they stand.
+pub(crate) fn annotations(map: &Value, path: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
     let mut size = 0;
     for (key, value) in map.as_object().into_iter().flatten() {
@@ -112,49 +115,70 @@ fn annotations(map: &Value, path: &Path) -> ErrorList {
 
 fn owners(list: &Value, path: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
-    let mut controllers = Vec::new();
-    for (index, owner) in list.as_array().into_iter().flatten().enumerate() {
-        let path = path.index(index);
-        for field in ["apiVersion", "kind", "name", "uid"] {
-            if object::text(owner, &[field]).is_empty() {
-                errors.push(FieldError::invalid(
-                    &path.child(field),
-                    &owner[field],
-                    format!("{field} must not be empty"),
-                ));
-            }
+    let mut controller: Option<String> = None;
+    for owner in list.as_array().into_iter().flatten() {
+        let [version, kind, name, uid] = ["apiVersion", "kind", "name", "uid"].map(|f| object::text(owner, &[f]));
+        let mut empty = |field: &str, why: &str| errors.push(FieldError::invalid_str(&path.child(field), "", why));
+        if version.is_empty() {
+            empty("apiVersion", "version must not be empty");
+        }
+        for (field, _) in [("kind", kind), ("name", name), ("uid", uid)].iter().filter(|(_, v)| v.is_empty()) {
+            empty(field, "must not be empty");
+        }
+        if (version, kind) == ("v1", "Event") {
+            let why = "/v1, Kind=Event is disallowed from being an owner";
+            errors.push(FieldError::invalid(path, owner, why));
         }
         if owner["controller"] == json!(true) {
-            controllers.push(object::text(owner, &["name"]).to_owned());
+            let this = format!("{kind}/{name}");
+            match &controller {
+                None => controller = Some(this),
+                Some(first) => {
+                    let why = format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
+                    );
+                    errors.push(FieldError::invalid(path, list, why));
+                }
+            }
         }
-    }
-    if controllers.len() > 1 {
-        let why = format!(
-            "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
-            controllers[0], controllers[1]
-        );
-        errors.push(FieldError::invalid(path, list, why));
     }
     errors
 }
 
-fn finalizers(list: &Value, path: &Path) -> ErrorList {
+/// Groups of Kubernetes' own kinds that take any qualified name as a finalizer, as custom resources do.
+const FREE: [&str; 3] = ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"];
+
+/// Whether finalizers of a kind are standard ones or have a domain.
+fn known_finalizers(kind: &Kind) -> bool {
+    static GROUPS: LazyLock<HashSet<&'static str>> =
+        LazyLock::new(|| crate::all().iter().map(|k| &*k.group).filter(|g| !FREE.contains(g)).collect());
+    GROUPS.contains(&*kind.group)
+}
+
+/// What is wrong with a finalizer; `known` asks for a standard one or one with a domain.
+pub(crate) fn finalizer(text: &str, path: &Path, known: bool) -> ErrorList {
+    let mut errors: ErrorList =
+        names::qualified_name(text).into_iter().map(|why| FieldError::invalid_str(path, text, why)).collect();
+    if known && !text.contains('/') && !["kubernetes", "orphan", "foregroundDeletion"].contains(&text) {
+        let why = "name is neither a standard finalizer name nor is it fully qualified";
+        errors.push(FieldError::invalid_str(path, text, why));
+    }
+    errors
+}
+
+fn finalizers(list: &Value, path: &Path, known: bool) -> ErrorList {
+    let all: Vec<&str> = list.as_array().into_iter().flatten().map(|f| f.as_str().unwrap_or_default()).collect();
     let mut errors = ErrorList::new();
-    for (index, finalizer) in list.as_array().into_iter().flatten().enumerate() {
-        let text = finalizer.as_str().unwrap_or_default();
-        let path = path.index(index);
-        let wrong = names::qualified_name(text);
-        for why in &wrong {
-            errors.push(FieldError::invalid_str(&path, text, why.clone()));
-        }
-        let known = ["kubernetes", "orphan", "foregroundDeletion"].contains(&text);
-        if wrong.is_empty() && !text.contains('/') && !known {
-            errors.push(FieldError::invalid_str(
-                &path,
-                text,
-                "name is neither a standard finalizer name nor is it fully qualified",
-            ));
-        }
+    for text in &all {
+        errors.extend(finalizer(text, path, false));
+    }
+    if all.contains(&"orphan") && all.contains(&"foregroundDeletion") {
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        errors.push(FieldError::invalid(path, list, why));
+    }
+    for (index, text) in all.iter().enumerate().filter(|_| known) {
+        let broken = names::qualified_name(text).len();
+        errors.extend(finalizer(text, &path.index(index), true).into_iter().skip(broken));
     }
     errors
 }

@@ -112,3 +112,6 @@ pub(crate) fn access_modes(modes: &[Value]) -> String {
     let given = |mode: &str| modes.iter().any(|m| m.as_str() == Some(mode));
     table.iter().filter(|(mode, _)| given(mode)).map(|(_, short)| *short).collect::<Vec<_>>().join(",")
 }
+
+/// When an object was made, where stock shows the time and not the age.
+pub(crate) const CREATED_AT: Column = typed("Created At", "date", "When the object was created.");

@@ -8,8 +8,7 @@ use ironclad_api::{ErrorList, FieldError, Path, names};
 use serde_json::{Value, json};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
-const ROLE_COLUMNS: &[Column] =
-    &[Column::object_name(), print::typed("Created At", "date", "When the object was created.")];
+const ROLE_COLUMNS: &[Column] = &[Column::object_name(), print::CREATED_AT];
 const BINDING_COLUMNS: &[Column] = &[
     Column::object_name(),
     Column::text("Role", "The role that is granted."),

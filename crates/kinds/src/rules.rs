@@ -14,6 +14,8 @@ pub(crate) struct Rules {
     subresource: fn(&str, &mut Value, &Value),
     validate: fn(&Value) -> ErrorList,
     validate_update: Option<fn(&Value, &Value) -> ErrorList>,
+    validate_status: fn(&Value, &Value) -> ErrorList,
+    warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     name: fn(&str) -> Vec<String>,
     columns: &'static [Column],
     cells: fn(&Value) -> Cells,
@@ -43,6 +45,8 @@ impl Rules {
             subresource: |_, _, _| {},
             validate: |_| ErrorList::new(),
             validate_update: None,
+            validate_status: |_, _| ErrorList::new(),
+            warnings: |_, _| Vec::new(),
             name: names::dns1123_subdomain,
             columns: NAME_AND_AGE,
             cells: name_and_age,
@@ -61,6 +65,10 @@ impl Rules {
         on_subresource => subresource: fn(&str, &mut Value, &Value),
         /// Checks a new object.
         checks => validate: fn(&Value) -> ErrorList,
+        /// Checks an update through `status`.
+        checks_status => validate_status: fn(&Value, &Value) -> ErrorList,
+        /// Warnings about an object that is accepted.
+        warns => warnings: fn(&Value, Option<&Value>) -> Vec<String>,
         /// Checks a name.
         named => name: fn(&str) -> Vec<String>,
         /// Converts from this row's version.
@@ -102,6 +110,12 @@ impl Strategy for Rules {
     }
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         self.validate_update.map_or_else(|| (self.validate)(new), |f| f(new, old))
+    }
+    fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
+        (self.validate_status)(new, old)
+    }
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        (self.warnings)(new, old)
     }
     fn validate_name(&self, name: &str) -> Vec<String> {
         (self.name)(name)

@@ -1,6 +1,6 @@
 //! PodDisruptionBudgets.
 
-use crate::common::numbers::check_int_or_percent;
+use crate::common::numbers::{at_most_100, int_or_percent};
 use crate::common::selector;
 use crate::print;
 use crate::read::{count, has};
@@ -38,7 +38,8 @@ fn validate(o: &Value) -> ErrorList {
         errors.push(FieldError::invalid(&at, &o["spec"], detail));
     }
     for key in ["minAvailable", "maxUnavailable"] {
-        check_int_or_percent(&o["spec"][key], &at.child(key), &mut errors);
+        int_or_percent(&o["spec"][key], &at.child(key), &mut errors);
+        at_most_100(&o["spec"][key], &at.child(key), &mut errors);
     }
     if has(o, &["spec", "selector"]) {
         errors.extend(selector::validate(&o["spec"]["selector"], &at.child("selector")));

@@ -1,15 +1,19 @@
 //! CronJobs.
 
-use crate::batch::job;
-use crate::common::numbers::not_negative;
+use crate::apps::{POD_NAMES, name_warning, template_warnings};
+use crate::batch::{job_rules, schedule};
+use crate::common::numbers::not_negative_at;
 use crate::common::pod_defaults;
 use crate::common::pod_rules::one_of;
 use crate::print;
-use crate::read::{fill, fill_zero, flag, size, spec, text};
+use crate::read::{child, each, fill, fill_zero, flag, has, size, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
-use ironclad_api::{ErrorList, FieldError, Path, names};
+use ironclad_api::{ErrorList, FieldError, Path, object};
 use serde_json::{Value, json};
+
+/// Jobs are named after the cron job with eleven characters more.
+const NAME_MAX: usize = 52;
 
 pub(crate) const STRATEGY: Rules = Rules::new()
     .defaults(|o| {
@@ -18,17 +22,40 @@ pub(crate) const STRATEGY: Rules = Rules::new()
         fill(spec, "suspend", false);
         fill(spec, "successfulJobsHistoryLimit", 3);
         fill(spec, "failedJobsHistoryLimit", 1);
-        pod_defaults::template(spec, &["jobTemplate", "spec", "template"]);
+        let job = child(child(spec, "jobTemplate"), "spec");
+        pod_defaults::template(job, &["template"]);
+        each(job, &["podFailurePolicy", "rules"], |rule| {
+            each(rule, &["onPodConditions"], |c| fill_zero(c, "status", "True"));
+        });
     })
-    .checks(validate)
-    .named(validate_name)
+    .checks(|o| {
+        let mut errors = ErrorList::new();
+        if object::name(o).len() > NAME_MAX {
+            let why = format!("must be no more than {NAME_MAX} characters");
+            errors.push(FieldError::invalid_str(&Path::new("metadata").child("name"), object::name(o), why));
+        }
+        errors.extend(validate(o, false));
+        errors
+    })
+    .checks_update(|new, old| {
+        // A zone in the schedule stays allowed where it was stored before it was refused.
+        validate(new, text(old, &["spec", "schedule"]).contains("TZ"))
+    })
+    .warns(|new, old| {
+        let mut warnings: Vec<String> = name_warning(new, old, POD_NAMES).into_iter().collect();
+        if text(new, &["spec", "schedule"]).contains("TZ") {
+            warnings.push("CRON_TZ or TZ used in spec.schedule is not officially supported, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details".to_owned());
+        }
+        warnings.extend(template_warnings(new, old, &["spec", "jobTemplate", "spec", "template"]));
+        warnings
+    })
     .prints(
         const {
             &[
                 Column::object_name(),
                 Column::text("Schedule", "When jobs start, in cron format."),
                 Column::text("Timezone", "The time zone of the schedule."),
-                Column::text("Suspend", "Whether no further jobs start."),
+                print::typed("Suspend", "boolean", "Whether no further jobs start."),
                 Column::integer("Active", "Number of running jobs."),
                 Column::text("Last Schedule", "When a job was started last."),
                 Column::age(),
@@ -40,62 +67,45 @@ pub(crate) const STRATEGY: Rules = Rules::new()
         cells,
     );
 
-/// Jobs are named after the cron job with eleven characters more.
-fn validate_name(name: &str) -> Vec<String> {
-    let mut errors = names::dns1123_subdomain(name);
-    if name.len() > 52 {
-        errors.push("must be no more than 52 characters".to_owned());
-    }
-    errors
-}
-
-fn validate(o: &Value) -> ErrorList {
+fn validate(o: &Value, zone_in_schedule: bool) -> ErrorList {
     let mut errors = ErrorList::new();
-    let at = Path::new("spec");
-    let schedule = text(o, &["spec", "schedule"]);
-    if schedule.is_empty() {
-        errors.push(FieldError::required(&at.child("schedule"), ""));
-    } else if let Err(why) = check_schedule(schedule) {
-        errors.push(FieldError::invalid_str(&at.child("schedule"), schedule, why));
-    }
-    one_of(&o["spec"], &at, "concurrencyPolicy", &["Allow", "Forbid", "Replace"], true, &mut errors);
-    let numbers = ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"];
-    not_negative(o, &numbers, &mut errors);
-    job::check_spec(&o["spec"]["jobTemplate"]["spec"], &at.child("jobTemplate").child("spec"), &mut errors);
-    errors
-}
-
-/// Checks five cron fields or a `@name`.
-fn check_schedule(schedule: &str) -> Result<(), String> {
-    if schedule.contains("TZ") {
-        return Err("cannot use TZ or CRON_TZ in schedule, use timeZone field instead".to_owned());
-    }
-    if let Some(name) = schedule.strip_prefix('@') {
-        let known = ["yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"];
-        let every = name.strip_prefix("every ").is_some_and(|d| !d.is_empty());
-        return if known.contains(&name) || every {
-            Ok(())
-        } else {
-            Err(format!("unrecognized descriptor: {schedule}"))
-        };
-    }
-    let fields: Vec<&str> = schedule.split_whitespace().collect();
-    if fields.len() != 5 {
-        return Err(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
-    }
-    for (field, (low, high)) in fields.iter().zip([(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)]) {
-        for number in field.split(|c: char| !c.is_ascii_alphanumeric()).filter(|n| !n.is_empty()) {
-            match number.parse::<u32>() {
-                Ok(n) if n > high => return Err(format!("end of range ({n}) above maximum ({high}): {field}")),
-                Ok(n) if n < low && !field.contains('/') => {
-                    return Err(format!("beginning of range ({n}) below minimum ({low}): {field}"));
-                }
-                Err(_) if number.len() != 3 => return Err(format!("failed to parse int from {number}")),
-                _ => {}
-            }
+    let (spec, at) = (&o["spec"], Path::new("spec"));
+    let (given, schedule_at) = (text(spec, &["schedule"]), at.child("schedule"));
+    let zone = spec.get("timeZone").and_then(Value::as_str);
+    if given.is_empty() {
+        errors.push(FieldError::required(&schedule_at, ""));
+    } else {
+        if let Err(why) = schedule::check(given) {
+            errors.push(FieldError::invalid_str(&schedule_at, given, why));
+        }
+        if given.contains("TZ") && (!zone_in_schedule || zone.is_some()) {
+            let why = if zone_in_schedule {
+                "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+            } else {
+                "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+            };
+            errors.push(FieldError::invalid_str(&schedule_at, given, why));
         }
     }
-    Ok(())
+    not_negative_at(spec, &at, &["startingDeadlineSeconds"], &mut errors);
+    if let Some(zone) = zone
+        && let Err(why) = schedule::check_zone(zone)
+    {
+        errors.push(FieldError::invalid_str(&at.child("timeZone"), zone, why));
+    }
+    one_of(spec, &at, "concurrencyPolicy", &["Allow", "Forbid", "Replace"], true, &mut errors);
+    let (job, job_at) = (&spec["jobTemplate"]["spec"], at.child("jobTemplate").child("spec"));
+    job_rules::check_spec(job, &job_at, &mut errors);
+    if has(job, &["selector"]) {
+        let why = "`selector` will be auto-generated";
+        errors.push(FieldError::invalid(&job_at.child("selector"), &job["selector"], why));
+    }
+    if flag(job, &["manualSelector"]) {
+        let at = job_at.child("manualSelector");
+        errors.push(FieldError::not_supported(&at, &json!(true), &["nil", "false"]));
+    }
+    not_negative_at(spec, &at, &["successfulJobsHistoryLimit", "failedJobsHistoryLimit"], &mut errors);
+    errors
 }
 
 fn cells(o: &Value) -> Cells {
@@ -113,19 +123,4 @@ fn cells(o: &Value) -> Cells {
         images,
         json!(print::selector(o, &["spec", "jobTemplate", "spec", "selector"])),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn schedules_are_checked() {
-        for good in ["* * * * *", "*/5 0-6 1,15 jan mon-fri", "@daily"] {
-            assert_eq!(check_schedule(good), Ok(()), "{good}");
-        }
-        for bad in ["* * * *", "61 * * * *", "@sometimes", "TZ=UTC * * * * *"] {
-            assert!(check_schedule(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -1,16 +1,23 @@
 //! Jobs.
 
-use crate::common::numbers::not_negative;
-use crate::common::{pod_defaults, pod_rules};
+use super::{job_rules, job_update};
+use crate::apps::{POD_NAMES, name_warning, template_warnings};
+use crate::common::pod_defaults;
 use crate::print;
-use crate::read::{at, child, count, each, fill, fill_zero, flag, has, int, map, spec, text};
+use crate::read::{at, child, count, each, fill, fill_zero, flag, has, int, map, put, spec, text};
 use crate::rules::Rules;
+use ironclad_api::object;
 use ironclad_api::table::{self, Cells, Column};
-use ironclad_api::{ErrorList, FieldError, Path, object};
 use serde_json::{Value, json};
 
-pub(crate) const STRATEGY: Rules =
-    Rules::new().defaults(default).on_create(prepare_create).checks(validate).checks_update(validate_update).prints(
+pub(crate) const STRATEGY: Rules = Rules::new()
+    .defaults(default)
+    .on_create(prepare_create)
+    .checks(job_rules::validate)
+    .checks_update(job_update::validate)
+    .checks_status(|new, _| job_update::validate_status(new))
+    .warns(warnings)
+    .prints(
         const {
             &[
                 Column::object_name(),
@@ -28,7 +35,16 @@ pub(crate) const STRATEGY: Rules =
 
 fn default(o: &mut Value) {
     let labels = at(o, &["spec", "template", "metadata", "labels"]).filter(|v| !v.is_null()).cloned();
-    let spec = spec(o);
+    default_spec(spec(o));
+    if let Some(labels) = labels
+        && map(o, &["metadata", "labels"]).is_none_or(serde_json::Map::is_empty)
+    {
+        put(child(o, "metadata"), "labels", labels);
+    }
+}
+
+/// Fills in the defaults of a job's own specification.
+fn default_spec(spec: &mut Value) {
     if !has(spec, &["completions"]) && !has(spec, &["parallelism"]) {
         fill(spec, "completions", 1);
     }
@@ -44,11 +60,6 @@ fn default(o: &mut Value) {
         each(rule, &["onPodConditions"], |c| fill_zero(c, "status", "True"));
     });
     pod_defaults::template(spec, &["template"]);
-    if let Some(labels) = labels
-        && map(o, &["metadata", "labels"]).is_none_or(serde_json::Map::is_empty)
-    {
-        crate::read::put(child(o, "metadata"), "labels", labels);
-    }
 }
 
 /// Makes the selector from the object's uid, unless the client looks after it.
@@ -61,65 +72,22 @@ fn prepare_create(o: &mut Value) {
     let labels = child(child(child(spec, "template"), "metadata"), "labels");
     for prefix in ["batch.kubernetes.io/", ""] {
         fill(labels, &format!("{prefix}job-name"), name.as_str());
-        if let Some(map) = labels.as_object_mut() {
-            map.insert(format!("{prefix}controller-uid"), json!(uid));
-        }
+        fill(labels, &format!("{prefix}controller-uid"), uid.as_str());
     }
-    let selector = child(child(spec, "selector"), "matchLabels");
-    if let Some(map) = selector.as_object_mut() {
-        map.insert("batch.kubernetes.io/controller-uid".into(), json!(uid));
-    }
+    fill(child(child(spec, "selector"), "matchLabels"), "batch.kubernetes.io/controller-uid", uid);
 }
 
-fn validate(o: &Value) -> ErrorList {
-    let mut errors = ErrorList::new();
-    check_spec(&o["spec"], &Path::new("spec"), &mut errors);
-    let numbers = ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"];
-    not_negative(o, &numbers, &mut errors);
-    if !has(o, &["spec", "selector"]) {
-        errors.push(FieldError::required(&Path::new("spec").child("selector"), ""));
+fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    const MANY: i64 = 100_000;
+    const AT_ONCE: i64 = 10_000;
+    let mut warnings: Vec<String> = name_warning(new, old, POD_NAMES).into_iter().collect();
+    let spec = &new["spec"];
+    let many = count(spec, &["completions"]) > MANY && count(spec, &["parallelism"]) > AT_ONCE;
+    if text(spec, &["completionMode"]) == "Indexed" && many {
+        warnings.push("In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail".to_owned());
     }
-    errors
-}
-
-/// Checks the specification of a job or of a cron job's template.
-pub(crate) fn check_spec(spec: &Value, at: &Path, errors: &mut ErrorList) {
-    let template = at.child("template").child("spec");
-    errors.extend(pod_rules::template_spec(&spec["template"]["spec"], &template));
-    let policy = text(spec, &["template", "spec", "restartPolicy"]);
-    if !matches!(policy, "OnFailure" | "Never") {
-        let at = template.child("restartPolicy");
-        let mut e = FieldError::required(&at, "valid values: \"OnFailure\", \"Never\"");
-        if !policy.is_empty() {
-            e = FieldError::not_supported(&at, &json!(policy), &["OnFailure", "Never"]);
-        }
-        errors.push(e);
-    }
-    let mode = text(spec, &["completionMode"]);
-    if !matches!(mode, "" | "NonIndexed" | "Indexed") {
-        let supported = ["Indexed", "NonIndexed"];
-        errors.push(FieldError::not_supported(&at.child("completionMode"), &json!(mode), &supported));
-    }
-    if mode == "Indexed" && !has(spec, &["completions"]) {
-        let detail = "when completion mode is Indexed";
-        errors.push(FieldError::required(&at.child("completions"), detail));
-    }
-}
-
-fn validate_update(new: &Value, old: &Value) -> ErrorList {
-    let mut errors = validate(new);
-    let suspended = flag(old, &["spec", "suspend"]) && !has(old, &["status", "startTime"]);
-    let elastic = text(new, &["spec", "completionMode"]) == "Indexed";
-    let keys = ["completions", "selector", "template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"];
-    for key in keys {
-        let (now, before) = (&new["spec"][key], &old["spec"][key]);
-        let free = (key == "template" && suspended)
-            || (key == "completions" && elastic && new["spec"]["completions"] == new["spec"]["parallelism"]);
-        if now != before && !free {
-            errors.push(FieldError::invalid(&Path::new("spec").child(key), now, "field is immutable"));
-        }
-    }
-    errors
+    warnings.extend(template_warnings(new, old, &["spec", "template"]));
+    warnings
 }
 
 fn status(o: &Value) -> &'static str {

@@ -1,5 +1,6 @@
 //! Rules of node and pod affinity.
 
+use super::checks::rule;
 use crate::common::selector;
 use crate::read::{has, int, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
@@ -18,7 +19,7 @@ pub(crate) fn check(affinity: &Value, at: &Path, errors: &mut ErrorList) {
     for (i, term) in items(node, &[PREFERRED]).iter().enumerate() {
         let at = node_at.child(PREFERRED).index(i);
         weight(term, &at, errors);
-        node_term(&term["preference"], &at.child("preference"), errors);
+        node_term(&term["preference"], false, &at.child("preference"), errors);
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let (pods, at) = (&affinity[kind], at.child(kind));
@@ -48,11 +49,12 @@ pub(crate) fn node_selector(selector: &Value, at: &Path, errors: &mut ErrorList)
         errors.push(FieldError::required(&at, "must have at least one node selector term"));
     }
     for (i, term) in terms.iter().enumerate() {
-        node_term(term, &at.index(i), errors);
+        node_term(term, true, &at.index(i), errors);
     }
 }
 
-fn node_term(term: &Value, at: &Path, errors: &mut ErrorList) {
+fn node_term(term: &Value, values: bool, at: &Path, errors: &mut ErrorList) {
+    let strict = values;
     for (i, e) in items(term, &["matchExpressions"]).iter().enumerate() {
         let at = at.child("matchExpressions").index(i);
         let values = items(e, &["values"]);
@@ -77,16 +79,31 @@ fn node_term(term: &Value, at: &Path, errors: &mut ErrorList) {
         let key = text(e, &["key"]);
         errors
             .extend(names::qualified_name(key).into_iter().map(|m| FieldError::invalid_str(&at.child("key"), key, m)));
+        for (j, value) in values.iter().enumerate().filter(|_| strict) {
+            let value = value.as_str().unwrap_or_default();
+            rule(names::label_value(value), value, &at.child("values").index(j), errors);
+        }
     }
     for (i, e) in items(term, &["matchFields"]).iter().enumerate() {
         let at = at.child("matchFields").index(i);
-        let key = text(e, &["key"]);
+        let (key, values) = (text(e, &["key"]), items(e, &["values"]));
+        match text(e, &["operator"]) {
+            "In" | "NotIn" if values.len() != 1 => {
+                let detail = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
+                errors.push(FieldError::required(&at.child("values"), detail));
+            }
+            "In" | "NotIn" => {}
+            other => {
+                errors.push(FieldError::invalid_str(&at.child("operator"), other, "not a valid selector operator"));
+            }
+        }
         if key != "metadata.name" {
             errors.push(FieldError::invalid_str(&at.child("key"), key, "not a valid field selector key"));
+            continue;
         }
-        if items(e, &["values"]).len() != 1 {
-            let detail = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
-            errors.push(FieldError::required(&at.child("values"), detail));
+        for (j, value) in values.iter().enumerate() {
+            let value = value.as_str().unwrap_or_default();
+            rule(names::dns1123_subdomain(value), value, &at.child("values").index(j), errors);
         }
     }
 }
@@ -97,11 +114,11 @@ fn pod_term(term: &Value, at: &Path, errors: &mut ErrorList) {
             errors.extend(selector::validate(&term[key], &at.child(key)));
         }
     }
-    for (i, ns) in items(term, &["namespaces"]).iter().enumerate() {
+    for ns in items(term, &["namespaces"]) {
         let ns = ns.as_str().unwrap_or_default();
-        let at = at.child("namespaces").index(i);
-        errors.extend(names::dns1123_label(ns).into_iter().map(|m| FieldError::invalid_str(&at, ns, m)));
+        rule(names::dns1123_label(ns), ns, &at.child("namespace"), errors);
     }
+    super::spread_rules::label_keys(term, at, errors);
     let key = text(term, &["topologyKey"]);
     if key.is_empty() {
         errors.push(FieldError::required(&at.child("topologyKey"), "can not be empty"));

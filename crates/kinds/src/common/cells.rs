@@ -2,11 +2,6 @@
 
 use serde_json::{Value, json};
 
-/// A number that is zero where it is missing.
-pub(crate) fn number(value: &Value) -> i64 {
-    value.as_i64().unwrap_or(0)
-}
-
 /// A text, `<none>` where it is missing or empty.
 pub(crate) fn or_none(text: &str) -> Value {
     json!(if text.is_empty() { "<none>" } else { text })
@@ -19,19 +14,12 @@ pub(crate) fn map(value: &Value) -> Value {
     or_none(&pairs.join(","))
 }
 
-/// A label selector as text, `<none>` where it is empty.
-pub(crate) fn selector(value: &Value) -> Value {
-    let parsed = serde_json::from_value(value.clone()).ok();
-    let selector = ironclad_api::selector::LabelSelector::from_meta(parsed.as_ref());
-    or_none(&selector.map(|s| s.to_string()).unwrap_or_default())
-}
-
-/// The names and the images of a pod template's containers.
-pub(crate) fn containers(spec: &Value) -> (Value, Value) {
-    let list = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let join = |field: &str| {
-        let all: Vec<&str> = list.iter().filter_map(|c| c[field].as_str()).collect();
-        json!(all.join(","))
-    };
-    (join("name"), join("image"))
+/// The first three of a list and how many there are besides; `unset` for none.
+pub(crate) fn shorten(all: &[String], unset: &str) -> Value {
+    const SHOWN: usize = 3;
+    match all.len() {
+        0 => json!(unset),
+        n if n > SHOWN => json!(format!("{} + {} more...", all[..SHOWN].join(","), n - SHOWN)),
+        _ => json!(all.join(",")),
+    }
 }

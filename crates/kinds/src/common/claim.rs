@@ -1,23 +1,29 @@
 //! Rules of volume claims, wherever their specification stands.
 
-use crate::read::{items, text};
-use ironclad_api::quantity::Quantity;
-use ironclad_api::{ErrorList, FieldError, Path};
+use super::checks::{optional_rule, required};
+use super::numbers::{positive_amount, quantity};
+use super::pod_rules::one_of;
+use super::selector;
+use crate::read::{fill, has, items, put, text};
+use ironclad_api::{ErrorList, FieldError, Path, names};
 use serde_json::{Value, json};
 
 const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+/// The annotation that named the class before the field did.
+pub(crate) const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
-/// Checks access modes.
-pub(crate) fn check_modes(spec: &Value, at: &Path, errors: &mut ErrorList) {
+/// Checks access modes; `missing` is said where there is none.
+pub(crate) fn check_modes(spec: &Value, at: &Path, missing: &str, errors: &mut ErrorList) {
     let modes = items(spec, &["accessModes"]);
     let at = at.child("accessModes");
     if modes.is_empty() {
-        errors.push(FieldError::required(&at, "at least 1 access mode is required"));
+        errors.push(FieldError::required(&at, missing));
     }
     for mode in modes.iter().filter(|m| !MODES.contains(&m.as_str().unwrap_or_default())) {
         errors.push(FieldError::not_supported(&at, mode, &MODES));
     }
-    if modes.len() > 1 && modes.iter().any(|m| m == "ReadWriteOncePod") {
+    let other = |m: &&Value| MODES.contains(&m.as_str().unwrap_or_default()) && *m != "ReadWriteOncePod";
+    if modes.iter().any(|m| m == "ReadWriteOncePod") && modes.iter().any(|m| other(&m)) {
         errors.push(FieldError::forbidden(&at, "may not use ReadWriteOncePod with other access modes"));
     }
 }
@@ -25,18 +31,78 @@ pub(crate) fn check_modes(spec: &Value, at: &Path, errors: &mut ErrorList) {
 /// Checks the specification of a claim, also of a claim template.
 pub(crate) fn validate_claim_spec(spec: &Value, at: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
-    check_modes(spec, at, &mut errors);
-    let requested = at.child("resources").child("requests").key("storage");
-    match spec["resources"]["requests"].get("storage").and_then(Value::as_str).map(str::parse::<Quantity>) {
-        None => errors.push(FieldError::required(&at.child("resources").key("storage"), "")),
-        Some(Ok(q)) if q.is_negative() || q.is_zero() => {
-            errors.push(FieldError::invalid_str(&requested, &q.to_string(), "must be greater than zero"));
+    check_modes(spec, at, "at least 1 access mode is required", &mut errors);
+    if has(spec, &["selector"]) {
+        errors.extend(selector::validate(&spec["selector"], &at.child("selector")));
+    }
+    let size_at = at.child("resources").key("storage");
+    match spec["resources"]["requests"].get("storage") {
+        None | Some(Value::Null) => errors.push(FieldError::required(&size_at, "")),
+        Some(size) => {
+            positive_amount(size, &size_at, &mut errors);
         }
-        Some(_) => {}
     }
-    let mode = text(spec, &["volumeMode"]);
-    if !mode.is_empty() && !matches!(mode, "Block" | "Filesystem") {
-        errors.push(FieldError::not_supported(&at.child("volumeMode"), &json!(mode), &["Block", "Filesystem"]));
-    }
+    optional_rule(spec, at, "storageClassName", names::dns1123_subdomain, &mut errors);
+    one_of(spec, at, "volumeMode", &["Block", "Filesystem"], false, &mut errors);
+    sources(spec, at, &mut errors);
+    optional_rule(spec, at, "volumeAttributesClassName", names::dns1123_subdomain, &mut errors);
     errors
+}
+
+fn sources(spec: &Value, at: &Path, errors: &mut ErrorList) {
+    for key in ["dataSource", "dataSourceRef"].into_iter().filter(|k| has(spec, &[k])) {
+        let (source, at) = (&spec[key], at.child(key));
+        required(source, &at, &["name", "kind"], errors);
+        let (group, kind) = (text(source, &["apiGroup"]), text(source, &["kind"]));
+        if group.is_empty() && kind != "PersistentVolumeClaim" {
+            let why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+            errors.push(FieldError::invalid_str(&at, kind, why));
+        }
+        optional_rule(source, &at, "apiGroup", names::dns1123_subdomain, errors);
+        optional_rule(source, &at, "namespace", names::dns1123_label, errors);
+    }
+    let (source, reference) = (&spec["dataSource"], &spec["dataSourceRef"]);
+    if !source.is_object() || !reference.is_object() {
+        return;
+    }
+    let shown = json!({});
+    if !text(reference, &["namespace"]).is_empty() {
+        let why = "may not be specified when dataSourceRef.namespace is specified";
+        errors.push(FieldError::invalid(at, &shown, why));
+    } else if ["apiGroup", "kind", "name"].iter().any(|k| text(source, &[k]) != text(reference, &[k])) {
+        errors.push(FieldError::invalid(at, &shown, "must match dataSourceRef"));
+    }
+}
+
+/// Each of the two fields for a source follows from the other.
+pub(crate) fn normalize_sources(spec: &mut Value) {
+    let crosses = !text(spec, &["dataSourceRef", "namespace"]).is_empty();
+    if crosses {
+        return;
+    }
+    for (from, to) in [("dataSource", "dataSourceRef"), ("dataSourceRef", "dataSource")] {
+        if has(spec, &[from]) && !has(spec, &[to]) {
+            let copy = spec[from].clone();
+            put(spec, to, copy);
+        }
+    }
+}
+
+/// Fills in the defaults of a claim's specification.
+pub(crate) fn default_spec(spec: &mut Value) {
+    fill(spec, "volumeMode", "Filesystem");
+    crate::read::canonical(spec, &["resources", "requests"]);
+    crate::read::canonical(spec, &["resources", "limits"]);
+}
+
+/// Warnings about sizes that are no whole bytes.
+pub(crate) fn size_warnings(spec: &Value, at: &Path) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for part in ["requests", "limits"] {
+        if let Some(q) = quantity(&spec["resources"][part]["storage"]).filter(|q| !q.is_integer()) {
+            let at = at.child("resources").child(part).key("storage");
+            warnings.push(format!("{at}: fractional byte value \"{q}\" is invalid, must be an integer"));
+        }
+    }
+    warnings
 }

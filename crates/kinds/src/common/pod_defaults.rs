@@ -9,15 +9,27 @@ fn each<'a>(object: &'a mut Object, list: &str) -> impl Iterator<Item = &'a mut 
     object.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
+/// Sets what is missing, null, empty or zero where the default is not.
 fn set(object: &mut Object, key: &str, value: &Value) {
+    let zero = |v: &Value| v == "" || (v == 0 && value.is_number());
+    if object.get(key).is_some_and(zero) && !zero(value) {
+        object.remove(key);
+    }
     default_to(object, key, || value.clone());
+}
+
+/// Writes amounts in their canonical form.
+fn amounts(resources: &mut Value) {
+    for part in ["limits", "requests"] {
+        crate::read::canonical(resources, &[part]);
+    }
 }
 
 /// Fills in the defaults of a pod's or template's `spec`.
 pub(crate) fn spec(spec: &mut Value) {
     let Some(spec) = spec.as_object_mut() else { return };
     set(spec, "restartPolicy", &json!("Always"));
-    set(spec, "terminationGracePeriodSeconds", &json!(30));
+    default_to(spec, "terminationGracePeriodSeconds", || json!(30));
     set(spec, "dnsPolicy", &json!("ClusterFirst"));
     set(spec, "schedulerName", &json!("default-scheduler"));
     set(spec, "securityContext", &json!({}));
@@ -26,13 +38,15 @@ pub(crate) fn spec(spec: &mut Value) {
         spec.insert("serviceAccountName".into(), account.clone());
         spec.insert("serviceAccount".into(), account);
     }
-    let host_network = spec.get("hostNetwork") == Some(&json!(true));
     for list in ["initContainers", "containers", "ephemeralContainers"] {
-        each(spec, list).for_each(|c| container(c, host_network, list != "ephemeralContainers"));
+        each(spec, list).for_each(|c| container(c, list != "ephemeralContainers"));
     }
     each(spec, "volumes").for_each(volume);
-    for constraint in each(spec, "topologySpreadConstraints") {
-        set(constraint, "whenUnsatisfiable", &json!("DoNotSchedule"));
+    if let Some(overhead) = spec.get_mut("overhead").and_then(Value::as_object_mut) {
+        overhead.values_mut().for_each(crate::read::canonical_quantity);
+    }
+    if let Some(whole) = spec.get_mut("resources") {
+        amounts(whole);
     }
 }
 
@@ -48,6 +62,16 @@ pub(crate) fn template(object: &mut Value, path: &[&str]) {
 pub(crate) fn pod(pod: &mut Value) {
     let Some(object) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };
     set(object, "enableServiceLinks", &json!(true));
+    if object.get("hostNetwork") == Some(&json!(true)) {
+        for list in ["initContainers", "containers"] {
+            for port in each(object, list).flat_map(|c| each(c, "ports").collect::<Vec<_>>()) {
+                if let Some(number) = port.get("containerPort").cloned() {
+                    set(port, "hostPort", &number);
+                }
+            }
+        }
+    }
+    whole(object);
     for list in ["initContainers", "containers"] {
         for container in each(object, list) {
             let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut) else { continue };
@@ -63,23 +87,54 @@ pub(crate) fn pod(pod: &mut Value) {
     }
 }
 
-fn container(c: &mut Object, host_network: bool, probes: bool) {
+/// Requests of the pod as a whole follow from those of its containers, then from its limits.
+fn whole(spec: &mut Object) {
+    let limits = spec.get("resources").and_then(|r| r.get("limits")).and_then(Value::as_object).cloned();
+    let Some(limits) = limits.filter(|l| !l.is_empty()) else { return };
+    let mut without = spec.clone();
+    without.remove("resources");
+    let asked = serde_json::from_value(Value::Object(without));
+    let asked = asked.map(|typed| ironclad_api::pod_resources::requests(&typed)).unwrap_or_default();
+    let Some(resources) = spec.get_mut("resources").and_then(Value::as_object_mut) else { return };
+    let requests = ironclad_api::object::entry_of(resources, "requests");
+    for (name, total) in asked.into_iter().filter(|(n, _)| n == "cpu" || n == "memory") {
+        requests.entry(name).or_insert_with(|| json!(total.to_string()));
+    }
+    for (name, limit) in limits {
+        requests.entry(name).or_insert(limit);
+    }
+}
+
+/// A divisor that is not given reads 0.
+fn divisor(reference: &mut Value) {
+    if let Some(map) = reference.as_object_mut() {
+        default_to(map, "divisor", || json!("0"));
+    }
+}
+
+fn container(c: &mut Object, probes: bool) {
     set(c, "terminationMessagePath", &json!("/dev/termination-log"));
     set(c, "terminationMessagePolicy", &json!("File"));
     set(c, "resources", &json!({}));
+    if let Some(resources) = c.get_mut("resources") {
+        amounts(resources);
+    }
     let image = c.get("image").and_then(Value::as_str).unwrap_or_default();
     let policy = if is_latest(image) { "Always" } else { "IfNotPresent" };
     set(c, "imagePullPolicy", &json!(policy));
     for port in each(c, "ports") {
         set(port, "protocol", &json!("TCP"));
-        if host_network && let Some(number) = port.get("containerPort").cloned() {
-            set(port, "hostPort", &number);
-        }
     }
     for env in each(c, "env") {
         let source = env.get_mut("valueFrom").and_then(|v| v.get_mut("fieldRef")).and_then(Value::as_object_mut);
         if let Some(reference) = source {
             set(reference, "apiVersion", &json!("v1"));
+        }
+        let resource = env.get_mut("valueFrom").and_then(|v| v.get_mut("resourceFieldRef"));
+        resource.map(divisor);
+        let file = env.get_mut("valueFrom").and_then(|v| v.get_mut("fileKeyRef")).and_then(Value::as_object_mut);
+        if let Some(file) = file {
+            set(file, "optional", &json!(false));
         }
     }
     if !probes {
@@ -113,16 +168,23 @@ fn handler(handler: &mut Object) {
 }
 
 fn volume(volume: &mut Object) {
-    let sources = volume.keys().filter(|k| *k != "name").count();
-    if sources == 0 {
+    sources(volume);
+    if volume.iter().all(|(k, v)| k == "name" || v.is_null()) {
         volume.insert("emptyDir".into(), json!({}));
+    }
+    if let Some(image) = volume.get_mut("image").and_then(Value::as_object_mut) {
+        let latest = is_latest(image.get("reference").and_then(Value::as_str).unwrap_or_default());
+        set(image, "pullPolicy", &json!(if latest { "Always" } else { "IfNotPresent" }));
+    }
+    let template = volume.get_mut("ephemeral").and_then(|e| e.get_mut("volumeClaimTemplate"));
+    if let Some(claim) = template.and_then(|t| t.get_mut("spec")) {
+        super::claim::default_spec(claim);
     }
     for (source, field, default) in [
         ("configMap", "defaultMode", json!(0o644)),
         ("secret", "defaultMode", json!(0o644)),
         ("projected", "defaultMode", json!(0o644)),
         ("downwardAPI", "defaultMode", json!(0o644)),
-        ("hostPath", "type", json!("")),
     ] {
         let Some(object) = volume.get_mut(source).and_then(Value::as_object_mut) else { continue };
         set(object, field, &default);
@@ -138,11 +200,21 @@ fn volume(volume: &mut Object) {
     }
 }
 
+/// Fills in what follows from the source of a volume.
+fn sources(volume: &mut Object) {
+    let mut value = Value::Object(std::mem::take(volume));
+    super::volume_rules::default_source(&mut value);
+    if let Value::Object(map) = value {
+        *volume = map;
+    }
+}
+
 fn field_refs(object: &mut Object) {
     for item in each(object, "items") {
         if let Some(reference) = item.get_mut("fieldRef").and_then(Value::as_object_mut) {
             set(reference, "apiVersion", &json!("v1"));
         }
+        item.get_mut("resourceFieldRef").map(divisor);
     }
 }
 

@@ -1,43 +1,108 @@
-//! Rules of pod specifications, for pods and for templates.
+//! Rules of pod specifications, for pods and for templates, in the order in which stock checks them.
 
-use crate::common::resources;
-use crate::read::{has, int, items, map, text};
+use super::checks::{immutable, optional_rule, rule};
+use super::container_rules::{self, Context};
+use super::numbers::{amount, quantity, range_at};
+use super::{affinity_rules, ip, resources, security_rules, spread_rules, volume_rules};
+use crate::read::{flag, has, int, items, map, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use super::container_rules::{self, Context};
-use super::volume_rules;
-
-/// Checks the specification of a template; a pod's own is checked the same way.
+/// Checks the specification of a template.
 pub(crate) fn template_spec(spec: &Value, at: &Path) -> ErrorList {
+    let mut errors = check(spec, None, at);
+    if !items(spec, &["ephemeralContainers"]).is_empty() {
+        let why = "ephemeral containers not allowed in pod template";
+        errors.push(FieldError::forbidden(&at.child("ephemeralContainers"), why));
+    }
+    errors
+}
+
+/// Checks a pod's own specification and what belongs to it in the metadata.
+pub(crate) fn pod(pod: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
-    let volumes = volume_rules::check(spec, &at.child("volumes"), &mut errors);
-    containers(spec, at, &volumes, &mut errors);
+    let (spec, at) = (&pod["spec"], Path::new("spec"));
+    annotations(pod, &Path::new("metadata").child("annotations"), &mut errors);
+    errors.extend(check(spec, Some(pod), &at));
+    if text(spec, &["serviceAccountName"]).is_empty() {
+        for (i, volume) in items(spec, &["volumes"]).iter().enumerate() {
+            for (j, source) in items(volume, &["projected", "sources"]).iter().enumerate() {
+                if has(source, &["serviceAccountToken"]) {
+                    let at = at.child("volumes").index(i).child("projected").child("sources").index(j);
+                    let why = "must not be specified when serviceAccountName is not set";
+                    errors.push(FieldError::forbidden(&at.child("serviceAccountToken"), why));
+                }
+            }
+        }
+    }
+    for key in ["containers", "initContainers"] {
+        for (i, c) in items(spec, &[key]).iter().enumerate() {
+            container_rules::image_is_trimmed(c, &at.child(key).index(i), &mut errors);
+        }
+    }
+    errors
+}
+
+const MIRROR: &str = "kubernetes.io/config.mirror";
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+fn annotations(pod: &Value, at: &Path, errors: &mut ErrorList) {
+    let of = |key: &str| pod["metadata"]["annotations"].get(key).and_then(Value::as_str);
+    if let Some(value) = of(MIRROR)
+        && text(pod, &["spec", "nodeName"]).is_empty()
+    {
+        let why = "must set spec.nodeName if mirror pod annotation is set";
+        errors.push(FieldError::invalid_str(&at.key(MIRROR), value, why));
+    }
+    if let Some(cost) = of(DELETION_COST) {
+        let plain = !cost.starts_with('+') && (cost == "0" || !cost.trim_start_matches('-').starts_with('0'));
+        if !plain || cost.parse::<i32>().is_err() {
+            errors.push(FieldError::invalid_str(&at.key(DELETION_COST), cost, "must be a 32bit integer"));
+        }
+    }
+}
+
+fn check(spec: &Value, pod: Option<&Value>, at: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    if !has(spec, &["terminationGracePeriodSeconds"]) {
+        errors.push(FieldError::required(&at.child("terminationGracePeriodSeconds"), ""));
+    }
+    let name = pod.map_or("", ironclad_api::object::name);
+    let volumes = volume_rules::check(spec, name, &at.child("volumes"), &mut errors);
+    let claims = claim_names(spec);
+    resource_claims(spec, &at.child("resourceClaims"), &mut errors);
+    let context = Context { spec, volumes: &volumes, claims: &claims };
+    container_rules::all(&context, at, &mut errors);
+    pod_resources(spec, &claims, at, &mut errors);
+    host_ports(spec, pod.is_some(), &at.child("containers"), &mut errors);
     one_of(spec, at, "restartPolicy", &["Always", "OnFailure", "Never"], true, &mut errors);
     one_of(spec, at, "dnsPolicy", &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"], true, &mut errors);
     errors.extend(crate::metadata::labels(&spec["nodeSelector"], &at.child("nodeSelector")));
-    pod_names(spec, at, &mut errors);
-    numbers(spec, at, &mut errors);
-    host_namespaces(spec, at, &mut errors);
+    security_rules::pod(spec, &at.child("securityContext"), &mut errors);
+    affinity_rules::check(&spec["affinity"], &at.child("affinity"), &mut errors);
     dns_config(spec, at, &mut errors);
+    gates(spec, at, &mut errors);
+    spread_rules::check(spec, &at.child("topologySpreadConstraints"), &mut errors);
+    host_namespaces(spec, at, &mut errors);
+    hostname_override(spec, at, &mut errors);
+    pod_names(spec, at, &mut errors);
+    range_at(spec, at, "activeDeadlineSeconds", 1, i64::from(i32::MAX), &mut errors);
+    optional_rule(spec, at, "hostname", names::dns1123_label, &mut errors);
+    optional_rule(spec, at, "subdomain", names::dns1123_label, &mut errors);
     tolerations(spec, &at.child("tolerations"), &mut errors);
     host_aliases(spec, &at.child("hostAliases"), &mut errors);
-    spread(spec, &at.child("topologySpreadConstraints"), &mut errors);
-    for (i, secret) in items(spec, &["imagePullSecrets"]).iter().enumerate() {
-        if text(secret, &["name"]).is_empty() {
-            errors.push(FieldError::required(&at.child("imagePullSecrets").index(i).child("name"), ""));
-        }
+    optional_rule(spec, at, "priorityClassName", names::dns1123_subdomain, &mut errors);
+    if let Some(class) = spec.get("runtimeClassName").and_then(Value::as_str) {
+        rule(names::dns1123_subdomain(class), class, &at.child("runtimeClassName"), &mut errors);
     }
-    for (i, gate) in items(spec, &["readinessGates"]).iter().enumerate() {
-        let name = text(gate, &["conditionType"]);
-        let at = at.child("readinessGates").index(i).child("conditionType");
-        errors.extend(names::qualified_name(name).into_iter().map(|e| FieldError::invalid_str(&at, name, e)));
+    one_of(spec, at, "preemptionPolicy", &["PreemptLowerPriority", "Never"], false, &mut errors);
+    for (name, value) in map(spec, &["overhead"]).into_iter().flatten() {
+        let at = at.child("overhead").child("limits").key(name);
+        resources::container_name(name, &at, &mut errors);
+        amount(value, resources::is_counted(name), &at, &mut errors);
     }
-    super::affinity_rules::check(&spec["affinity"], &at.child("affinity"), &mut errors);
-    if has(spec, &["resources"]) {
-        resources::check(&spec["resources"], &at.child("resources"), &mut errors);
-    }
+    security_rules::operating_system(spec, at, &mut errors);
     errors
 }
 
@@ -53,134 +118,182 @@ pub(crate) fn one_of(v: &Value, at: &Path, key: &str, supported: &[&str], requir
     }
 }
 
-fn containers(spec: &Value, at: &Path, volumes: &HashSet<String>, errors: &mut ErrorList) {
-    let main = items(spec, &["containers"]);
-    if main.is_empty() {
-        errors.push(FieldError::required(&at.child("containers"), ""));
-    }
+/// The names by which containers refer to the pod's claims to devices.
+fn claim_names(spec: &Value) -> BTreeSet<&str> {
+    items(spec, &["resourceClaims"]).iter().map(|c| text(c, &["name"])).filter(|n| !n.is_empty()).collect()
+}
+
+fn resource_claims(spec: &Value, at: &Path, errors: &mut ErrorList) {
     let mut seen = HashSet::new();
-    let context = Context { volumes, host_network: crate::read::flag(spec, &["hostNetwork"]) };
-    for (key, init) in [("containers", false), ("initContainers", true)] {
-        for (i, c) in items(spec, &[key]).iter().enumerate() {
-            let at = at.child(key).index(i);
-            container_rules::check(c, &at, init, &context, errors);
-            let name = text(c, &["name"]);
-            if !name.is_empty() && !seen.insert(name.to_owned()) {
-                errors.push(FieldError::duplicate(&at.child("name"), &json!(name)));
+    for (i, claim) in items(spec, &["resourceClaims"]).iter().enumerate() {
+        let (at, name) = (at.index(i), text(claim, &["name"]));
+        if name.is_empty() {
+            errors.push(FieldError::required(&at.child("name"), ""));
+        } else if seen.insert(name) {
+            rule(names::dns1123_label(name), name, &at.child("name"), errors);
+        } else {
+            errors.push(FieldError::duplicate(&at.child("name"), &json!(name)));
+        }
+        match (has(claim, &["resourceClaimName"]), has(claim, &["resourceClaimTemplateName"])) {
+            (true, true) => {
+                let why = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
+                errors.push(FieldError::invalid(&at, claim, why));
+            }
+            (false, false) => {
+                let why = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
+                errors.push(FieldError::invalid(&at, claim, why));
+            }
+            _ => {}
+        }
+        for key in ["resourceClaimName", "resourceClaimTemplateName"].into_iter().filter(|k| has(claim, &[k])) {
+            let given = text(claim, &[key]);
+            rule(names::dns1123_subdomain(given), given, &at.child(key), errors);
+        }
+    }
+}
+
+/// What the pod as a whole asks for, and that no container asks for more.
+fn pod_resources(spec: &Value, claims: &BTreeSet<&str>, at: &Path, errors: &mut ErrorList) {
+    if !has(spec, &["resources"]) {
+        return;
+    }
+    let (whole, at) = (&spec["resources"], at.child("resources"));
+    if text(spec, &["os", "name"]) == "windows" {
+        errors.push(FieldError::forbidden(&at, "may not be set for a windows pod"));
+        return;
+    }
+    if has(whole, &["claims"]) {
+        errors.push(FieldError::forbidden(&at.child("claims"), "claims may not be set for Resources at pod-level"));
+    }
+    resources::pod(whole, claims, &at, errors);
+    let mut without = spec.clone();
+    without.as_object_mut().map(|s| s.remove("resources"));
+    if let Ok(typed) = serde_json::from_value(without) {
+        for (name, total) in ironclad_api::pod_resources::requests(&typed) {
+            if let Some(own) = quantity(&whole["requests"][&name]).filter(|own| total > *own) {
+                let why = format!("must be greater than or equal to aggregate container requests of {total}");
+                errors.push(FieldError::invalid_str(&at.child("requests").key(&name), &own.to_string(), why));
             }
         }
     }
-    container_rules::host_port_conflicts(main, &at.child("containers"), errors);
-    for (i, c) in items(spec, &["ephemeralContainers"]).iter().enumerate() {
-        let at = at.child("ephemeralContainers").index(i);
-        container_rules::check_ephemeral(c, &at, &context, errors);
-        let name = text(c, &["name"]);
-        if !name.is_empty() && !seen.insert(name.to_owned()) {
-            errors.push(FieldError::duplicate(&at.child("name"), &json!(name)));
+    for (i, c) in items(spec, &["containers"]).iter().enumerate() {
+        for (name, limit) in map(c, &["resources", "limits"]).into_iter().flatten() {
+            if let (Some(own), Some(limit)) = (quantity(&whole["limits"][name]), quantity(limit))
+                && limit > own
+            {
+                let at = at.child("containers").index(i).key(name).child("limits");
+                let why = format!("must be less than or equal to pod limits of {own}");
+                errors.push(FieldError::invalid_str(&at, &limit.to_string(), why));
+            }
         }
-        let target = text(c, &["targetContainerName"]);
-        if !target.is_empty() && !main.iter().any(|m| text(m, &["name"]) == target) {
-            errors.push(FieldError::not_found(&at.child("targetContainerName"), &json!(target)));
+    }
+}
+
+fn host_ports(spec: &Value, is_pod: bool, at: &Path, errors: &mut ErrorList) {
+    if !flag(spec, &["hostNetwork"]) {
+        return;
+    }
+    for (i, c) in items(spec, &["containers"]).iter().enumerate() {
+        for (j, port) in items(c, &["ports"]).iter().enumerate() {
+            let (own, host) = (crate::read::count(port, &["containerPort"]), crate::read::count(port, &["hostPort"]));
+            if (is_pod || host != 0) && host != own {
+                let at = at.index(i).child("ports").index(j).child("hostPort");
+                let why = "must match `containerPort` when `hostNetwork` is true";
+                errors.push(FieldError::invalid(&at, &json!(host), why));
+            }
         }
     }
 }
 
 fn pod_names(spec: &Value, at: &Path, errors: &mut ErrorList) {
-    type Rule = fn(&str) -> Vec<String>;
-    let table: [(&str, Rule); 7] = [
-        ("serviceAccountName", names::dns1123_subdomain),
-        ("nodeName", names::dns1123_subdomain),
-        ("hostname", names::dns1123_label),
-        ("subdomain", names::dns1123_label),
-        ("priorityClassName", names::dns1123_subdomain),
-        ("runtimeClassName", names::dns1123_subdomain),
-        ("schedulerName", names::qualified_name),
-    ];
-    for (key, rule) in table {
-        let given = text(spec, &[key]);
-        if !given.is_empty() {
-            errors.extend(rule(given).into_iter().map(|e| FieldError::invalid_str(&at.child(key), given, e)));
-        }
-    }
+    optional_rule(spec, at, "serviceAccountName", names::dns1123_subdomain, errors);
+    optional_rule(spec, at, "nodeName", names::dns1123_subdomain, errors);
 }
 
-fn numbers(spec: &Value, at: &Path, errors: &mut ErrorList) {
-    if let Some(n) = int(spec, &["activeDeadlineSeconds"])
-        && !(1..=i64::from(i32::MAX)).contains(&n)
-    {
-        let detail = format!("must be between 1 and {}, inclusive", i32::MAX);
-        errors.push(FieldError::invalid(&at.child("activeDeadlineSeconds"), &json!(n), detail));
+fn gates(spec: &Value, at: &Path, errors: &mut ErrorList) {
+    for (i, gate) in items(spec, &["readinessGates"]).iter().enumerate() {
+        let name = text(gate, &["conditionType"]);
+        rule(names::qualified_name(name), name, &at.child("readinessGates").index(i).child("conditionType"), errors);
     }
-    if let Some(n) = int(spec, &["terminationGracePeriodSeconds"])
-        && n < 0
-    {
-        let at = at.child("terminationGracePeriodSeconds");
-        errors.push(FieldError::invalid(&at, &json!(n), "must be greater than or equal to 0"));
-    }
-    for key in ["runAsUser", "runAsGroup", "fsGroup"] {
-        check_id(&spec["securityContext"][key], &at.child("securityContext").child(key), errors);
-    }
-    for (i, id) in items(spec, &["securityContext", "supplementalGroups"]).iter().enumerate() {
-        check_id(id, &at.child("securityContext").child("supplementalGroups").index(i), errors);
-    }
-    for (i, s) in items(spec, &["securityContext", "sysctls"]).iter().enumerate() {
-        let at = at.child("securityContext").child("sysctls").index(i).child("name");
-        if text(s, &["name"]).is_empty() {
-            errors.push(FieldError::required(&at, ""));
+    let mut seen = HashSet::new();
+    for (i, gate) in items(spec, &["schedulingGates"]).iter().enumerate() {
+        let (name, at) = (text(gate, &["name"]), at.child("schedulingGates").index(i));
+        rule(names::qualified_name(name), name, &at, errors);
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(&at, &json!(name)));
         }
-    }
-}
-
-/// Checks a user or group id.
-pub(crate) fn check_id(id: &Value, at: &Path, errors: &mut ErrorList) {
-    if let Some(n) = id.as_i64()
-        && !(0..=i64::from(i32::MAX)).contains(&n)
-    {
-        errors.push(FieldError::invalid(at, id, format!("must be between 0 and {}, inclusive", i32::MAX)));
     }
 }
 
 fn host_namespaces(spec: &Value, at: &Path, errors: &mut ErrorList) {
-    use crate::read::flag;
-    if flag(spec, &["hostPID"]) && flag(spec, &["shareProcessNamespace"]) {
-        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
-        errors.push(FieldError::invalid(&at.child("shareProcessNamespace"), &json!(true), detail));
+    if spec["hostUsers"].as_bool() != Some(false) {
+        return;
     }
-    if spec["hostUsers"].as_bool() == Some(false) {
-        for key in ["hostNetwork", "hostPID", "hostIPC"] {
-            if flag(spec, &[key]) {
-                let detail = format!("when `hostUsers` is false, {key} must not be true");
-                errors.push(FieldError::forbidden(&at.child(key), detail));
-            }
+    for (key, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        if flag(spec, &[key]) {
+            errors.push(FieldError::forbidden(&at.child(shown), "when `hostUsers` is false"));
         }
     }
 }
 
+fn hostname_override(spec: &Value, at: &Path, errors: &mut ErrorList) {
+    let Some(name) = spec.get("hostnameOverride").and_then(Value::as_str) else { return };
+    let at = at.child("hostnameOverride");
+    for (key, why) in [
+        ("setHostnameAsFQDN", "may not be specified when setHostnameAsFQDN is true"),
+        ("hostNetwork", "may not be specified when hostNetwork is true"),
+    ] {
+        if flag(spec, &[key]) {
+            errors.push(FieldError::forbidden(&at, why));
+        }
+    }
+    if name.len() > 64 {
+        errors.push(FieldError::too_long(&at, 64));
+    }
+    rule(names::dns1123_subdomain(name), name, &at, errors);
+}
+
 fn dns_config(spec: &Value, at: &Path, errors: &mut ErrorList) {
+    const SEARCHES_MAX: usize = 32;
+    const SEARCH_CHARS_MAX: usize = 2048;
     let at = at.child("dnsConfig");
     let servers = items(spec, &["dnsConfig", "nameservers"]);
     if text(spec, &["dnsPolicy"]) == "None" {
         if !has(spec, &["dnsConfig"]) {
             errors.push(FieldError::required(&at, "must provide `dnsConfig` when `dnsPolicy` is None"));
-        } else if servers.is_empty() {
-            let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-            errors.push(FieldError::required(&at.child("nameservers"), detail));
+            return;
+        }
+        if servers.is_empty() {
+            let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            errors.push(FieldError::required(&at.child("nameservers"), why));
+            return;
         }
     }
     if servers.len() > 3 {
-        let detail = "must not have more than 3 nameservers";
-        errors.push(FieldError::invalid(&at.child("nameservers"), &json!(servers), detail));
+        let why = "must not have more than 3 nameservers";
+        errors.push(FieldError::invalid(&at.child("nameservers"), &json!(servers), why));
     }
     for (i, s) in servers.iter().enumerate() {
-        if s.as_str().unwrap_or_default().parse::<std::net::IpAddr>().is_err() {
-            let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            errors.push(FieldError::invalid(&at.child("nameservers").index(i), s, detail));
-        }
+        ip::address(s.as_str().unwrap_or_default(), &at.child("nameservers").index(i), errors);
     }
     let searches = items(spec, &["dnsConfig", "searches"]);
-    if searches.len() > 32 {
-        let detail = "must not have more than 32 search paths";
-        errors.push(FieldError::invalid(&at.child("searches"), &json!(searches), detail));
+    let searches_at = at.child("searches");
+    if searches.len() > SEARCHES_MAX {
+        let why = format!("must not have more than {SEARCHES_MAX} search paths");
+        errors.push(FieldError::invalid(&searches_at, &json!(searches), why));
+    }
+    let chars: usize = searches.iter().map(|s| s.as_str().map_or(0, str::len) + 1).sum();
+    if chars > SEARCH_CHARS_MAX + 1 {
+        let why =
+            format!("must not have more than {SEARCH_CHARS_MAX} characters (including spaces) in the search list");
+        errors.push(FieldError::invalid(&searches_at, &json!(searches), why));
+    }
+    for (i, search) in searches.iter().enumerate() {
+        let search = search.as_str().unwrap_or_default();
+        if search != "." {
+            let search = search.strip_suffix('.').unwrap_or(search);
+            rule(search_path(search), search, &searches_at.index(i), errors);
+        }
     }
     for (i, option) in items(spec, &["dnsConfig", "options"]).iter().enumerate() {
         if text(option, &["name"]).is_empty() {
@@ -189,31 +302,43 @@ fn dns_config(spec: &Value, at: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn tolerations(spec: &Value, at: &Path, errors: &mut ErrorList) {
-    for (i, t) in items(spec, &["tolerations"]).iter().enumerate() {
+/// A search path may have underscores (KEP-4427).
+fn search_path(search: &str) -> Vec<String> {
+    const WHY: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?(\\.[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?)*')";
+    let good = names::dns1123_subdomain(&search.replace('_', "a"));
+    good.into_iter().map(|why| if why.starts_with("a lowercase") { WHY.to_owned() } else { why }).collect()
+}
+
+/// Checks tolerations.
+pub(crate) fn tolerations(o: &Value, at: &Path, errors: &mut ErrorList) {
+    for (i, t) in items(o, &["tolerations"]).iter().enumerate() {
         let at = at.index(i);
         let (key, operator, effect) = (text(t, &["key"]), text(t, &["operator"]), text(t, &["effect"]));
         if !key.is_empty() {
-            errors.extend(
-                names::qualified_name(key).into_iter().map(|e| FieldError::invalid_str(&at.child("key"), key, e)),
-            );
+            rule(names::qualified_name(key), key, &at.child("key"), errors);
         } else if operator != "Exists" {
-            let detail = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-            errors.push(FieldError::invalid_str(&at.child("operator"), operator, detail));
+            let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+            errors.push(FieldError::invalid_str(&at.child("operator"), operator, why));
         }
         if has(t, &["tolerationSeconds"]) && effect != "NoExecute" {
-            let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
-            errors.push(FieldError::invalid_str(&at.child("effect"), effect, detail));
+            let why = "effect must be 'NoExecute' when `tolerationSeconds` is set";
+            errors.push(FieldError::invalid_str(&at.child("effect"), effect, why));
         }
         let value = text(t, &["value"]);
         match operator {
             "" | "Equal" => {
                 let found = names::label_value(value);
-                errors.extend(found.into_iter().map(|e| FieldError::invalid_str(&at.child("operator"), value, e)));
+                if !found.is_empty() {
+                    errors.push(FieldError::invalid_str(&at.child("operator"), value, found.join(";")));
+                }
             }
             "Exists" if !value.is_empty() => {
-                let detail = "value must be empty when `operator` is 'Exists'";
-                errors.push(FieldError::invalid(&at.child("operator"), t, detail));
+                let why = "value must be empty when `operator` is 'Exists'";
+                errors.push(FieldError::invalid_str(&at.child("operator"), value, why));
+            }
+            "Lt" | "Gt" if value.parse::<i64>().is_err() => {
+                let why = "value must be a valid 64-bit signed integer when `operator` is 'Lt' or 'Gt'";
+                errors.push(FieldError::invalid_str(&at.child("value"), value, why));
             }
             "Exists" | "Lt" | "Gt" => {}
             other => {
@@ -226,32 +351,80 @@ fn tolerations(spec: &Value, at: &Path, errors: &mut ErrorList) {
 
 fn host_aliases(spec: &Value, at: &Path, errors: &mut ErrorList) {
     for (i, alias) in items(spec, &["hostAliases"]).iter().enumerate() {
-        let ip = text(alias, &["ip"]);
-        if ip.parse::<std::net::IpAddr>().is_err() {
-            let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            errors.push(FieldError::invalid_str(&at.index(i).child("ip"), ip, detail));
-        }
+        ip::address(text(alias, &["ip"]), &at.index(i).child("ip"), errors);
         for (j, host) in items(alias, &["hostnames"]).iter().enumerate() {
             let host = host.as_str().unwrap_or_default();
-            let at = at.index(i).child("hostnames").index(j);
-            errors.extend(names::dns1123_subdomain(host).into_iter().map(|e| FieldError::invalid_str(&at, host, e)));
+            rule(names::dns1123_subdomain(host), host, &at.index(i).child("hostnames").index(j), errors);
         }
     }
 }
 
-fn spread(spec: &Value, at: &Path, errors: &mut ErrorList) {
-    for (i, c) in items(spec, &["topologySpreadConstraints"]).iter().enumerate() {
-        let at = at.index(i);
-        let skew = int(c, &["maxSkew"]).unwrap_or(0);
-        if skew <= 0 {
-            errors.push(FieldError::invalid(&at.child("maxSkew"), &json!(skew), "must be greater than zero"));
+/// What is wrong with a change of a pod's status.
+pub(crate) fn status(new: &Value, old: &Value) -> ErrorList {
+    let (status, was, at) = (&new["status"], &old["status"], Path::new("status"));
+    let mut errors = ErrorList::new();
+    for (i, condition) in items(status, &["conditions"]).iter().enumerate() {
+        let (at, kind) = (at.child("conditions").index(i), text(condition, &["type"]));
+        observed(condition, &at, &mut errors);
+        if !["PodScheduled", "Ready", "Initialized"].contains(&kind) {
+            rule(names::qualified_name(kind), kind, &at.child("Type"), &mut errors);
         }
-        if text(c, &["topologyKey"]).is_empty() {
-            errors.push(FieldError::required(&at.child("topologyKey"), "can not be empty"));
+    }
+    let nominated = text(status, &["nominatedNodeName"]);
+    if nominated != text(was, &["nominatedNodeName"]) && !nominated.is_empty() {
+        rule(names::dns1123_subdomain(nominated), nominated, &at.child("nominatedNodeName"), &mut errors);
+    }
+    observed(status, &at, &mut errors);
+    immutable(status, was, &at, &["qosClass"], &mut errors);
+    for (key, kind) in [("containerStatuses", 0), ("initContainerStatuses", 1), ("ephemeralContainerStatuses", 2)] {
+        transitions(status, was, &old["spec"], key, kind, &mut errors);
+    }
+    for (key, primary) in [("podIPs", None), ("hostIPs", Some("hostIP"))] {
+        let (ips, at) = (items(status, &[key]), at.child(key));
+        if let (Some(primary), Some(first)) = (primary, ips.first())
+            && text(status, &[primary]) != text(first, &["ip"])
+        {
+            let why = format!("must be equal to `{primary}`");
+            errors.push(FieldError::invalid_str(&at.index(0).child("ip"), text(first, &["ip"]), why));
         }
-        one_of(c, &at, "whenUnsatisfiable", &["DoNotSchedule", "ScheduleAnyway"], true, errors);
-        if map(c, &["labelSelector"]).is_some() {
-            errors.extend(super::selector::validate(&c["labelSelector"], &at.child("labelSelector")));
+        for (i, given) in ips.iter().enumerate() {
+            ip::address(text(given, &["ip"]), &at.index(i), &mut errors);
+        }
+        if ips.len() > 1 && (ips.len() > 2 || !ip::dual(text(&ips[0], &["ip"]), text(&ips[1], &["ip"]))) {
+            let why = "may specify no more than one IP for each IP family";
+            errors.push(FieldError::invalid(&at, &json!(ips), why));
+        }
+    }
+    errors
+}
+
+fn observed(o: &Value, at: &Path, errors: &mut ErrorList) {
+    if let Some(n) = int(o, &["observedGeneration"])
+        && n < 0
+    {
+        errors.push(FieldError::invalid(&at.child("observedGeneration"), &json!(n), "must be a non-negative integer"));
+    }
+}
+
+/// A container that ended and is not started again does not run again.
+fn transitions(status: &Value, was: &Value, spec: &Value, key: &str, kind: u8, errors: &mut ErrorList) {
+    let list = ["containers", "initContainers", "ephemeralContainers"][usize::from(kind)];
+    for (i, before) in items(was, &[key]).iter().enumerate() {
+        let name = text(before, &["name"]);
+        if !has(before, &["state", "terminated"]) {
+            continue;
+        }
+        let container = items(spec, &[list]).iter().find(|c| text(c, &["name"]) == name);
+        let own = container.map_or("", |c| text(c, &["restartPolicy"]));
+        let policy = if own.is_empty() { text(spec, &["restartPolicy"]) } else { own };
+        let failed = crate::read::count(before, &["state", "terminated", "exitCode"]) != 0;
+        let rules = container.is_some_and(|c| !items(c, &["restartPolicyRules"]).is_empty());
+        let again = kind != 2 && (policy == "Always" || (policy == "OnFailure" && failed) || rules);
+        let runs =
+            items(status, &[key]).iter().any(|s| text(s, &["name"]) == name && !has(s, &["state", "terminated"]));
+        if !again && runs {
+            let at = Path::new("status").child(key).index(i).child("state");
+            errors.push(FieldError::forbidden(&at, "may not be transitioned to non-terminated state"));
         }
     }
 }

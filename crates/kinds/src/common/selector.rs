@@ -1,7 +1,7 @@
 //! Validation of label selectors.
 
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What is wrong with a `metav1.LabelSelector`.
 pub(crate) fn validate(selector: &Value, path: &Path) -> ErrorList {
@@ -32,28 +32,6 @@ pub(crate) fn validate(selector: &Value, path: &Path) -> ErrorList {
         for why in names::qualified_name(e["key"].as_str().unwrap_or_default()) {
             errors.push(FieldError::invalid(&path.child("key"), &e["key"], why));
         }
-    }
-    errors
-}
-
-/// What is wrong with the selector of a workload: missing, broken, empty, or at odds with its template's labels.
-pub(crate) fn validate_workload(spec: &Value, path: &Path, kind: &str) -> ErrorList {
-    let at = path.child("selector");
-    if spec["selector"].is_null() {
-        return vec![FieldError::required(&at, "")];
-    }
-    let mut errors = validate(&spec["selector"], &at);
-    let parsed = serde_json::from_value(spec["selector"].clone()).ok();
-    let Ok(selector) = ironclad_api::selector::LabelSelector::from_meta(parsed.as_ref()) else { return errors };
-    if selector.is_everything() {
-        errors.push(FieldError::invalid(&at, &spec["selector"], format!("empty selector is invalid for {kind}")));
-    }
-    let empty = Map::new();
-    let labels = spec["template"]["metadata"]["labels"].as_object().unwrap_or(&empty);
-    if !selector.matches(labels) {
-        let labels_path = path.child("template").child("metadata").child("labels");
-        let shown = Value::Object(labels.clone());
-        errors.push(FieldError::invalid(&labels_path, &shown, "`selector` does not match template `labels`"));
     }
     errors
 }

@@ -1,6 +1,8 @@
 //! Events, in the core group and in `events.k8s.io`: one object in two shapes.
 
+use super::event_rules;
 use crate::Strategy;
+use ironclad_api::ErrorList;
 use ironclad_api::object::{self, at};
 use ironclad_api::table::{Cells, Column, since};
 use serde_json::{Map, Value, json};
@@ -22,12 +24,16 @@ static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
         Column::text("Source", "Who says so.").wide(),
         Column::text("Message", "What happened."),
         Column::text("First Seen", "The time since it happened first.").wide(),
-        Column::integer("Count", "How often it happened.").wide(),
-        Column { format: "name".into(), ..Column::object_name().wide() },
+        Column::text("Count", "How often it happened.").wide(),
+        Column { format: "".into(), ..Column::object_name().wide() },
     ]
 });
 
 impl Strategy for Event {
+    fn validate(&self, event: &Value) -> ErrorList {
+        event_rules::legacy(event, "reportingComponent")
+    }
+
     fn columns(&self) -> &[Column] {
         &COLUMNS
     }
@@ -49,11 +55,19 @@ impl Strategy for Event {
         let last = first_of(&[&["series", "lastObservedTime"], &["lastTimestamp"], &["eventTime"]]);
         let first = first_of(&[&["firstTimestamp"], &["eventTime"]]);
         let object = &event["involvedObject"];
-        let target = format!("{}/{}", object::text(object, &["kind"]).to_lowercase(), object::text(object, &["name"]));
+        let kind = object::text(object, &["kind"]).to_lowercase();
+        let target = match object::text(object, &["name"]) {
+            "" => kind,
+            name => format!("{kind}/{name}"),
+        };
         let source = first_of(&[&["source", "component"], &["reportingComponent"]]);
         let host = first_of(&[&["source", "host"], &["reportingInstance"]]);
         let source = if host.is_empty() { source } else { format!("{source}, {host}") };
-        let count = at(event, &["series", "count"]).or_else(|| event.get("count")).and_then(Value::as_i64).unwrap_or(1);
+        let count = at(event, &["series", "count"])
+            .or_else(|| event.get("count"))
+            .and_then(Value::as_i64)
+            .filter(|n| *n != 0)
+            .unwrap_or(1);
         vec![
             since(&last),
             event["type"].clone(),
@@ -74,6 +88,14 @@ impl Strategy for Event {
 }
 
 impl Strategy for EventsEvent {
+    fn validate(&self, event: &Value) -> ErrorList {
+        event_rules::create(&to_core(event.clone()))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        event_rules::update(&to_core(new.clone()), &to_core(old.clone()))
+    }
+
     fn columns(&self) -> &[Column] {
         &COLUMNS
     }

@@ -1,9 +1,10 @@
 //! Namespaces.
 
 use crate::Strategy;
-use ironclad_api::names;
+use crate::read::{has, items};
 use ironclad_api::object;
 use ironclad_api::table::{Cells, Column, age};
+use ironclad_api::{ErrorList, FieldError, Path, names};
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
@@ -39,6 +40,38 @@ impl Strategy for Namespace {
         if new["spec"]["finalizers"].is_null() {
             new["spec"] = json!({});
         }
+    }
+
+    fn validate(&self, namespace: &Value) -> ErrorList {
+        let at = Path::new("spec").child("finalizers");
+        let all = items(namespace, &["spec", "finalizers"]).iter().filter_map(Value::as_str);
+        all.flat_map(|f| crate::metadata::finalizer(f, &at, true)).collect()
+    }
+
+    fn validate_update(&self, _new: &Value, _old: &Value) -> ErrorList {
+        ErrorList::new()
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        let (at, phase) = (Path::new("status").child("Phase"), object::text(new, &["status", "phase"]));
+        let why = match (has(new, &["metadata", "deletionTimestamp"]), phase) {
+            (false, "Active") | (true, "Terminating") => return ErrorList::new(),
+            (false, _) => "may only be 'Active' if `deletionTimestamp` is empty",
+            (true, _) => "may only be 'Terminating' if `deletionTimestamp` is not empty",
+        };
+        vec![FieldError::invalid_str(&at, phase, why)]
+    }
+
+    fn validate_subresource(&self, _subresource: &str, new: &Value, _old: &Value) -> ErrorList {
+        let at = Path::new("spec").child("finalizers");
+        let all = items(new, &["spec", "finalizers"]).iter().filter_map(Value::as_str).enumerate();
+        all.flat_map(|(i, f)| crate::metadata::finalizer(f, &at.index(i), true)).collect()
+    }
+
+    fn prepare_status_update(&self, new: &mut Value, _old: &Value) {
+        // A status that says nothing is that of a namespace in use.
+        let status = object::entry(new, "status");
+        object::default_to(status, "phase", || json!("Active"));
     }
 
     fn validate_name(&self, name: &str) -> Vec<String> {

@@ -1,6 +1,8 @@
 //! Nodes.
 
+use super::node_rules;
 use crate::Strategy;
+use ironclad_api::ErrorList;
 use ironclad_api::object;
 use ironclad_api::table::{Cells, Column, age};
 use serde_json::{Value, json};
@@ -26,6 +28,38 @@ static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
 const ROLE: &str = "node-role.kubernetes.io/";
 
 impl Strategy for Node {
+    fn default(&self, node: &mut Value) {
+        if let Some(status) = node.get_mut("status").and_then(Value::as_object_mut)
+            && let Some(capacity) = status.get("capacity").filter(|c| !c.is_null()).cloned()
+        {
+            object::default_to(status, "allocatable", || capacity);
+        }
+    }
+
+    fn prepare_create(&self, node: &mut Value) {
+        node_rules::first_cidr(node);
+    }
+
+    fn prepare_update(&self, new: &mut Value, _old: &Value) {
+        node_rules::first_cidr(new);
+    }
+
+    fn validate(&self, node: &Value) -> ErrorList {
+        node_rules::validate(node)
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        node_rules::validate_update(new, old)
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
+        node_rules::validate_update(new, old)
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        node_rules::warnings(new)
+    }
+
     fn columns(&self) -> &[Column] {
         &COLUMNS
     }
@@ -79,7 +113,12 @@ fn status(node: &Value) -> String {
 
 fn roles(node: &Value) -> String {
     let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
-    let mut roles: Vec<&str> = labels.filter_map(|(k, _)| k.strip_prefix(ROLE)).filter(|r| !r.is_empty()).collect();
+    let role = |(key, value): (&'_ String, &'_ Value)| -> Option<String> {
+        let named = (key == "kubernetes.io/role").then(|| value.as_str().unwrap_or_default());
+        key.strip_prefix(ROLE).or(named).filter(|r| !r.is_empty()).map(str::to_owned)
+    };
+    let mut roles: Vec<String> = labels.filter_map(role).collect();
     roles.sort_unstable();
+    roles.dedup();
     if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") }
 }

@@ -2,10 +2,12 @@
 
 use super::{pod_table, pod_update};
 use crate::Strategy;
-use crate::common::{pod_defaults, pod_rules, qos};
+use crate::apps::name_warning;
+use crate::common::{pod_defaults, pod_rules, pod_warnings, qos};
+use crate::read::items;
 use ironclad_api::object::{self, at, entry};
 use ironclad_api::table::{Cells, Column};
-use ironclad_api::{ErrorList, Path};
+use ironclad_api::{ErrorList, FieldError, Path};
 use serde_json::{Value, json};
 
 pub(crate) struct Pod;
@@ -26,8 +28,6 @@ impl Strategy for Pod {
             }]);
         }
         pod["status"] = status;
-        // They come only through their own subresource.
-        entry(pod, "spec").remove("ephemeralContainers");
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {
@@ -55,7 +55,28 @@ impl Strategy for Pod {
     }
 
     fn validate(&self, pod: &Value) -> ErrorList {
-        pod_rules::template_spec(&pod["spec"], &Path::new("spec"))
+        let mut errors = pod_rules::pod(pod);
+        let (spec, at) = (&pod["spec"], Path::new("spec"));
+        if !items(spec, &["ephemeralContainers"]).is_empty() {
+            errors.push(FieldError::forbidden(&at.child("ephemeralContainers"), "cannot be set on create"));
+        }
+        if !object::text(spec, &["nodeName"]).is_empty() && !items(spec, &["schedulingGates"]).is_empty() {
+            let why = "cannot be set until all schedulingGates have been cleared";
+            errors.push(FieldError::forbidden(&at.child("nodeName"), why));
+        }
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
+        pod_rules::status(new, old)
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        // Who changes nothing of the specification was warned before.
+        let changed = old.is_none_or(|old| old["spec"] != new["spec"]);
+        let name = name_warning(new, old, "the Pod's hostname");
+        let rest = if changed { pod_warnings::pod(new) } else { Vec::new() };
+        name.into_iter().chain(rest).collect()
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
@@ -126,7 +147,7 @@ mod tests {
         assert_eq!(errors[3], "spec.containers[1].image: Required value");
         assert_eq!(
             errors[4],
-            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\""
+            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\""
         );
         assert_eq!(messages(&Pod.validate(&pod(json!({"containers": []})))), ["spec.containers: Required value"]);
     }

@@ -1,11 +1,13 @@
 //! What may change in a pod: by an update, by `ephemeralcontainers`, by `resize`.
 
-use crate::common::{pod_rules, qos};
-use crate::read::{each, has, int, items, put, text};
+use crate::common::checks::same;
+use crate::common::{diff, pod_rules, qos};
+use crate::read::{has, int, items, put, text};
 use ironclad_api::{ErrorList, FieldError, Path};
 use serde_json::{Map, Value, json};
 
 const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
 const MUTABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
 `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
@@ -14,15 +16,17 @@ const MUTABLE: &str = "pod updates may not change fields other than `spec.contai
 /// What is wrong with an update of a pod through the main resource.
 pub(crate) fn validate(new: &Value, old: &Value) -> ErrorList {
     let at = Path::new("spec");
-    let mut errors = pod_rules::template_spec(&new["spec"], &at);
+    let mut errors = pod_rules::pod(new);
     for key in CONTAINERS {
         if items(new, &["spec", key]).len() != items(old, &["spec", key]).len() {
             let detail = "pod updates may not add or remove containers";
-            errors.insert(0, FieldError::forbidden(&at.child(key), detail));
+            errors.push(FieldError::forbidden(&at.child(key), detail));
             return errors;
         }
     }
-    deadline(new, old, &at, &mut errors);
+    if !deadline(new, old, &at, &mut errors) {
+        return errors;
+    }
     tolerations(new, old, &at, &mut errors);
     gates(new, old, &at, &mut errors);
     let (before, mut now) = (old["spec"].clone(), new["spec"].clone());
@@ -33,21 +37,70 @@ pub(crate) fn validate(new: &Value, old: &Value) -> ErrorList {
             }
         }
     }
-    let gated = !items(old, &["spec", "schedulingGates"]).is_empty();
-    let mut free = vec!["activeDeadlineSeconds", "tolerations", "schedulingGates"];
-    if int(old, &["spec", "terminationGracePeriodSeconds"]).is_some_and(|n| n < 0)
-        && int(new, &["spec", "terminationGracePeriodSeconds"]) == Some(1)
+    for key in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
+        put(&mut now, key, before[key].clone());
+    }
+    if int(&before, &["terminationGracePeriodSeconds"]).is_some_and(|n| n < 0)
+        && int(&now, &["terminationGracePeriodSeconds"]) == Some(1)
     {
-        free.push("terminationGracePeriodSeconds");
+        put(&mut now, "terminationGracePeriodSeconds", before["terminationGracePeriodSeconds"].clone());
     }
-    if gated {
-        free.extend(["nodeSelector", "affinity"]);
+    if !items(old, &["spec", "schedulingGates"]).is_empty() {
+        while_gated(&mut now, &before, &at, &mut errors);
     }
-    let (before, now) = (without(before, &free), without(now, &free));
-    if before != now {
-        errors.push(FieldError::forbidden(&at, format!("{MUTABLE}\n{}", difference(&now, &before))));
+    if !same(&now, &before) {
+        errors.push(FieldError::forbidden(&at, format!("{MUTABLE}\n{}", diff::unified(&before, &without(now, &[])))));
     }
     errors
+}
+
+/// As long as a pod is gated it may be bound to fewer nodes than before, never to others.
+fn while_gated(now: &mut Value, before: &Value, at: &Path, errors: &mut ErrorList) {
+    let fewer = |now: &Value, before: &Value| {
+        let pairs = before["nodeSelector"].as_object().into_iter().flatten();
+        pairs.into_iter().all(|(k, v)| now["nodeSelector"].get(k) == Some(v))
+    };
+    if !fewer(now, before) {
+        let at = at.child("nodeSelector");
+        errors.push(FieldError::invalid(
+            &at,
+            &now["nodeSelector"],
+            "only additions are allowed (no mutations or deletions)",
+        ));
+    }
+    put(now, "nodeSelector", before["nodeSelector"].clone());
+    let (is, was) = (now["affinity"]["nodeAffinity"].clone(), before["affinity"]["nodeAffinity"].clone());
+    if same(&is, &was) {
+        return;
+    }
+    let terms = |v: &Value| items(v, &[REQUIRED, "nodeSelectorTerms"]).to_vec();
+    let (new_terms, old_terms) = (terms(&is), terms(&was));
+    if !old_terms.is_empty() {
+        let at = at.child("affinity").child("nodeAffinity").child(REQUIRED).child("nodeSelectorTerms");
+        let only_added = |(new, old): (&Value, &Value)| {
+            let part = |key: &str| items(new, &[key]).starts_with(items(old, &[key]));
+            let empty = items(old, &["matchExpressions"]).is_empty() && items(old, &["matchFields"]).is_empty();
+            part("matchExpressions") && part("matchFields") && (!empty || new == old)
+        };
+        if new_terms.len() != old_terms.len() {
+            let why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+            errors.push(FieldError::invalid(&at, &json!(new_terms), why));
+        } else {
+            for (i, _) in new_terms.iter().zip(&old_terms).enumerate().filter(|(_, pair)| !only_added(*pair)) {
+                let why = "only additions are allowed (no mutations or deletions)";
+                errors.push(FieldError::invalid(&at.index(i), &new_terms[i], why));
+            }
+        }
+    }
+    if let Some(affinity) = now.get_mut("affinity").filter(|a| a.is_object()) {
+        put(affinity, "nodeAffinity", was);
+        let bare = affinity.as_object().is_some_and(|a| a.values().all(Value::is_null));
+        if bare && !has(before, &["affinity"]) {
+            put(now, "affinity", Value::Null);
+        }
+    } else if !was.is_null() {
+        put(now, "affinity", json!({"nodeAffinity": was}));
+    }
 }
 
 /// A map without these keys and without nulls.
@@ -57,19 +110,26 @@ fn without(v: Value, keys: &[&str]) -> Value {
     Value::Object(kept.map(|(k, v)| (k, without(v, &[]))).collect())
 }
 
-fn deadline(new: &Value, old: &Value, at: &Path, errors: &mut ErrorList) {
+/// Whether the rest is worth a look.
+fn deadline(new: &Value, old: &Value, at: &Path, errors: &mut ErrorList) -> bool {
     let path = ["spec", "activeDeadlineSeconds"];
     let at = at.child("activeDeadlineSeconds");
     match (int(new, &path), int(old, &path)) {
+        (Some(now), _) if !(0..=i64::from(i32::MAX)).contains(&now) => {
+            let why = format!("must be between 0 and {}, inclusive", i32::MAX);
+            errors.push(FieldError::invalid(&at, &json!(now), why));
+            return false;
+        }
         (Some(now), Some(before)) if now > before => {
-            let detail = format!("must be less than or equal to previous value {before}");
-            errors.push(FieldError::invalid(&at, &json!(now), detail));
+            errors.push(FieldError::invalid(&at, &json!(now), "must be less than or equal to previous value"));
+            return false;
         }
         (None, Some(_)) => {
             errors.push(FieldError::invalid(&at, &Value::Null, "must not update from a positive integer to nil value"));
         }
         _ => {}
     }
+    true
 }
 
 fn tolerations(new: &Value, old: &Value, at: &Path, errors: &mut ErrorList) {
@@ -84,67 +144,9 @@ fn tolerations(new: &Value, old: &Value, at: &Path, errors: &mut ErrorList) {
 
 fn gates(new: &Value, old: &Value, at: &Path, errors: &mut ErrorList) {
     let before = items(old, &["spec", "schedulingGates"]);
-    let added: Vec<&str> = items(new, &["spec", "schedulingGates"])
-        .iter()
-        .filter(|g| !before.contains(g))
-        .map(|g| text(g, &["name"]))
-        .collect();
-    if !added.is_empty() {
-        let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", added.join(","));
-        errors.push(FieldError::forbidden(&at.child("schedulingGates"), detail));
-    }
-}
-
-/// The changed parts of a specification, line by line: `-` as it would become, `+` as it is.
-fn difference(now: &Value, before: &Value) -> String {
-    let mut lines = Vec::new();
-    diff("", now, before, 1, &mut lines);
-    format!("  core.PodSpec{{\n{}\n  }}\n", lines.join("\n"))
-}
-
-fn diff(name: &str, now: &Value, before: &Value, depth: usize, lines: &mut Vec<String>) {
-    let pad = "  ".repeat(depth);
-    match (now, before) {
-        (Value::Object(a), Value::Object(b)) => {
-            if !name.is_empty() {
-                lines.push(format!("  {pad}{name}: {{"));
-            }
-            members(a, b, depth + 1, lines);
-            if !name.is_empty() {
-                lines.push(format!("  {pad}}},"));
-            }
-        }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            lines.push(format!("  {pad}{name}: ["));
-            for (i, (x, y)) in a.iter().zip(b).enumerate() {
-                if x != y {
-                    diff(&i.to_string(), x, y, depth + 1, lines);
-                }
-            }
-            lines.push(format!("  {pad}],"));
-        }
-        _ => {
-            if !now.is_null() {
-                lines.push(format!("- {pad}{name}: {now},"));
-            }
-            if !before.is_null() {
-                lines.push(format!("+ {pad}{name}: {before},"));
-            }
-        }
-    }
-}
-
-fn members(a: &Map<String, Value>, b: &Map<String, Value>, depth: usize, lines: &mut Vec<String>) {
-    let mut keys: Vec<&String> = a.keys().chain(b.keys().filter(|k| !a.contains_key(*k))).collect();
-    keys.sort();
-    for key in keys {
-        let none = Value::Null;
-        let (x, y) = (a.get(key).unwrap_or(&none), b.get(key).unwrap_or(&none));
-        if x == y {
-            continue;
-        }
-        let title = key[..1].to_uppercase() + &key[1..];
-        diff(&title, x, y, depth, lines);
+    for (i, gate) in items(new, &["spec", "schedulingGates"]).iter().enumerate().filter(|(_, g)| !before.contains(g)) {
+        let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", text(gate, &["name"]));
+        errors.push(FieldError::forbidden(&at.child("schedulingGates").index(i).child("name"), detail));
     }
 }
 
@@ -196,10 +198,13 @@ fn copy(to: &mut Value, from: &Value, field: &str) {
 /// What is wrong with an update through `ephemeralcontainers`: they may be added, never changed or removed.
 pub(crate) fn validate_ephemeral(new: &Value, old: &Value) -> ErrorList {
     let at = Path::new("spec").child("ephemeralContainers");
-    let mut errors = pod_rules::template_spec(&new["spec"], &Path::new("spec"));
+    let mut errors = pod_rules::pod(new);
+    if has(old, &["metadata", "annotations", "kubernetes.io/config.mirror"]) {
+        return vec![FieldError::forbidden(&Path::root(), "static pods do not support ephemeral containers")];
+    }
     let now = items(new, &["spec", "ephemeralContainers"]);
     let before = items(old, &["spec", "ephemeralContainers"]);
-    for (i, c) in before.iter().enumerate() {
+    for c in before {
         let name = text(c, &["name"]);
         match now.iter().find(|n| text(n, &["name"]) == name) {
             None => {
@@ -207,8 +212,9 @@ pub(crate) fn validate_ephemeral(new: &Value, old: &Value) -> ErrorList {
                 errors.push(FieldError::forbidden(&at, detail));
             }
             Some(same) if same != c => {
-                let detail = format!("existing ephemeral containers {name:?} may not be changed\n");
-                errors.push(FieldError::forbidden(&at.index(i), detail));
+                let detail =
+                    format!("existing ephemeral containers {name:?} may not be changed\n{}", diff::unified(c, same));
+                errors.push(FieldError::forbidden(&at, detail));
             }
             Some(_) => {}
         }
@@ -219,31 +225,81 @@ pub(crate) fn validate_ephemeral(new: &Value, old: &Value) -> ErrorList {
 /// What is wrong with an update through `resize`: only resources and resize policies of containers may change.
 pub(crate) fn validate_resize(new: &Value, old: &Value) -> ErrorList {
     let at = Path::new("spec");
-    let mut errors = pod_rules::template_spec(&new["spec"], &at);
-    let (mut now, mut before) = (new["spec"].clone(), old["spec"].clone());
-    for spec in [&mut now, &mut before] {
-        for key in CONTAINERS {
-            each(spec, &[key], |c| {
-                if let Some(map) = c.as_object_mut() {
-                    map.remove("resources");
-                    map.remove("resizePolicy");
-                }
-            });
-        }
-        if let Some(map) = spec.as_object_mut() {
-            map.remove("resources");
-        }
+    let refuse = |why: &str| vec![FieldError::forbidden(&Path::root(), why)];
+    if has(old, &["metadata", "annotations", "kubernetes.io/config.mirror"]) {
+        return refuse("static pods cannot be resized");
     }
-    if without(now, &[]) != without(before, &[]) {
-        let detail = "only cpu and memory resources are mutable";
-        errors.push(FieldError::forbidden(&at, detail));
+    if text(old, &["spec", "os", "name"]) == "windows" {
+        return refuse("windows pods cannot be resized");
     }
+    let mut errors = pod_rules::pod(new);
     let class = qos::class;
     if class(new) != class(old) && has(old, &["status", "qosClass"]) {
         let detail = "Pod QOS Class may not change as a result of resizing";
         errors.push(FieldError::invalid_str(&at, class(new), detail));
     }
+    let names = |pod: &Value, key: &str| -> Vec<String> {
+        items(pod, &["spec", key]).iter().map(|c| text(c, &["name"]).to_owned()).collect()
+    };
+    for key in CONTAINERS {
+        if names(new, key).len() != names(old, key).len() {
+            errors.push(FieldError::forbidden(&at, "pod resize may not add or remove containers"));
+            return errors;
+        }
+        if names(new, key) != names(old, key) {
+            errors.push(FieldError::forbidden(&at, "containers may not be renamed or reordered on resize"));
+            return errors;
+        }
+    }
+    for key in CONTAINERS {
+        let pairs = items(new, &["spec", key]).iter().zip(items(old, &["spec", key]));
+        for (i, (is, was)) in pairs.enumerate() {
+            resized(is, was, key == "initContainers", &at.child(key).index(i).child("resources"), &mut errors);
+        }
+    }
     errors
+}
+
+/// What is wrong with the new resources of one container.
+fn resized(is: &Value, was: &Value, init: bool, at: &Path, errors: &mut ErrorList) {
+    let spec = Path::new("spec");
+    if init && text(was, &["restartPolicy"]) != "Always" {
+        if !same(is, was) {
+            let why = "resources for non-sidecar init containers are immutable";
+            errors.push(FieldError::forbidden(&spec, why));
+        }
+        return;
+    }
+    for (part, what) in [("limits", "limits"), ("requests", "requests")] {
+        let gone = |name: &str| has(was, &["resources", part, name]) && !has(is, &["resources", part, name]);
+        if ["cpu", "memory"].iter().any(|n| gone(n)) {
+            errors.push(FieldError::forbidden(&at.child(part), format!("resource {what} cannot be removed")));
+        }
+    }
+    let rest = |c: &Value| {
+        let mut c = c.clone();
+        for part in ["limits", "requests"] {
+            for name in ["cpu", "memory"] {
+                if let Some(map) = crate::read::at_mut(&mut c, &["resources", part]).and_then(Value::as_object_mut) {
+                    map.remove(name);
+                }
+            }
+            let bare = c["resources"][part].as_object().is_some_and(Map::is_empty);
+            if bare && let Some(map) = c["resources"].as_object_mut() {
+                map.remove(part);
+            }
+        }
+        c.as_object_mut().map(|m| m.remove("resizePolicy"));
+        c
+    };
+    if !same(&rest(is), &rest(was)) {
+        let why = if init {
+            "only cpu and memory resources for sidecar containers are mutable"
+        } else {
+            "only cpu and memory resources are mutable"
+        };
+        errors.push(FieldError::forbidden(&spec, why));
+    }
 }
 
 #[cfg(test)]
@@ -266,7 +322,7 @@ mod tests {
         new["spec"]["containers"][0]["command"] = json!(["x"]);
         let errors = validate(&new, &old);
         assert!(errors[0].to_string().starts_with("spec: Forbidden: pod updates may not change fields other than"));
-        assert!(errors[0].detail.contains("Command: [\"x\"],"), "{}", errors[0].detail);
+        assert!(errors[0].detail.contains("+   \"command\": ["), "{}", errors[0].detail);
     }
 
     #[test]
@@ -286,7 +342,7 @@ mod tests {
             ),
             (
                 |s| s["restartPolicy"] = json!("Sometimes"),
-                "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+                "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"",
             ),
             (
                 |s| s["containers"][0]["ports"] = json!([{"containerPort": 70000, "protocol": "TCP"}]),
@@ -349,6 +405,9 @@ mod tests {
         let class = "spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing";
         assert_eq!(validate_resize(&new, &old)[0].to_string(), class);
         new["spec"]["containers"][0]["name"] = json!("z");
+        assert!(validate_resize(&new, &old)[1].detail.contains("may not be renamed or reordered"));
+        new = pod();
+        new["spec"]["containers"][0]["image"] = json!("z");
         assert!(validate_resize(&new, &old)[0].detail.contains("only cpu and memory resources are mutable"));
     }
 }

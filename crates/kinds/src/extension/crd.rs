@@ -12,9 +12,7 @@ pub(crate) const STRATEGY: Rules = Rules::new()
     .on_create(prepare_create)
     .checks(validate)
     .checks_update(validate_update)
-    .prints(const { &[Column::object_name(), Column::text("Created At", "When the object was created.")] }, |o| {
-        vec![print::name(o), print::created_at(o)]
-    });
+    .prints(const { &[Column::object_name(), print::CREATED_AT] }, |o| vec![print::name(o), print::created_at(o)]);
 
 fn default(o: &mut Value) {
     let spec = spec(o);

@@ -57,7 +57,7 @@ pub(super) const CORE: &[Row] = &[
         .short(&["ep"])
         .at("services/endpoints")
         .upsert()
-        .with(|| Arc::new(core::Endpoints)),
+        .with(|| Arc::new(core::ENDPOINTS)),
     ns("", "v1", "Event", "events").short(&["ev"]).fields(EVENT_FIELDS).upsert().with(|| Arc::new(core::Event)),
     ns("", "v1", "LimitRange", "limitranges").with(|| Arc::new(quota::LIMIT_RANGE)).short(&["limits"]).upsert(),
     cl("", "v1", "Namespace", "namespaces")
@@ -74,8 +74,11 @@ pub(super) const CORE: &[Row] = &[
     ns("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
         .short(&["pvc"])
         .status()
-        .with(|| Arc::new(volume::CLAIM)),
-    cl("", "v1", "PersistentVolume", "persistentvolumes").short(&["pv"]).status().with(|| Arc::new(volume::VOLUME)),
+        .with(|| Arc::new(volume::claim::CLAIM)),
+    cl("", "v1", "PersistentVolume", "persistentvolumes")
+        .short(&["pv"])
+        .status()
+        .with(|| Arc::new(volume::persistent::VOLUME)),
     ns("", "v1", "Pod", "pods")
         .short(&["po"])
         .categories(ALL)
@@ -91,7 +94,7 @@ pub(super) const CORE: &[Row] = &[
         .fields(&["status.replicas"])
         .at("controllers")
         .counted()
-        .with(|| Arc::new(apps::ReplicationController)),
+        .with(|| Arc::new(apps::REPLICATION_CONTROLLER)),
     ns("", "v1", "ResourceQuota", "resourcequotas").with(|| Arc::new(quota::QUOTA)).short(&["quota"]).status(),
     ns("", "v1", "Secret", "secrets").fields(&["type"]).with(|| Arc::new(core::Secret)),
     ns("", "v1", "ServiceAccount", "serviceaccounts")

@@ -23,4 +23,4 @@ pub(super) const NETWORKING: &[Row] = &[
 ];
 
 pub(super) const DISCOVERY: &[Row] =
-    &[ns("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").counted().with(|| Arc::new(core::EndpointSlice))];
+    &[ns("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").counted().with(|| Arc::new(core::SLICE))];

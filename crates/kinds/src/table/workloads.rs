@@ -11,26 +11,26 @@ pub(super) const APPS: &[Row] = &[
         .categories(ALL)
         .status()
         .counted()
-        .with(|| Arc::new(apps::DaemonSet)),
+        .with(|| Arc::new(apps::DAEMON_SET)),
     ns("apps", "v1", "Deployment", "deployments")
         .short(&["deploy"])
         .categories(ALL)
         .subs(&[SCALE, STATUS])
         .counted()
-        .with(|| Arc::new(apps::Deployment)),
+        .with(|| Arc::new(apps::DEPLOYMENT)),
     ns("apps", "v1", "ReplicaSet", "replicasets")
         .short(&["rs"])
         .categories(ALL)
         .subs(&[SCALE, STATUS])
         .fields(&["status.replicas"])
         .counted()
-        .with(|| Arc::new(apps::ReplicaSet)),
+        .with(|| Arc::new(apps::REPLICA_SET)),
     ns("apps", "v1", "StatefulSet", "statefulsets")
         .short(&["sts"])
         .categories(ALL)
         .subs(&[SCALE, STATUS])
         .counted()
-        .with(|| Arc::new(apps::StatefulSet)),
+        .with(|| Arc::new(apps::STATEFUL_SET)),
 ];
 
 pub(super) const AUTOSCALING: &[Row] = &[

@@ -1,0 +1,160 @@
+//! StatefulSets.
+
+use super::template;
+use crate::common::checks::same;
+use crate::common::claim;
+use crate::common::numbers::{at_most_100, int_or_percent, is_zero, not_negative_at};
+use crate::common::pod_defaults;
+use crate::common::pod_rules::one_of;
+use crate::print;
+use crate::read::{child, count, each, fill, fill_zero, has, int, items, put, spec, text};
+use crate::rules::Rules;
+use ironclad_api::table::{self, Column};
+use ironclad_api::{ErrorList, FieldError, Path};
+use serde_json::{Value, json};
+
+pub(crate) const STATEFUL_SET: Rules = Rules::new()
+    .defaults(default)
+    .on_create(|o| put(o, "status", json!({"replicas": 0, "availableReplicas": 0})))
+    .checks(validate)
+    .checks_update(|new, old| {
+        let mut errors = validate(new);
+        if !same(&fixed(new), &fixed(old)) {
+            let why = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+            errors.push(FieldError::forbidden(&Path::new("spec"), why));
+        }
+        errors
+    })
+    .checks_status(|new, old| {
+        let mut errors = ErrorList::new();
+        let parts = ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
+        template::status(new, &["observedGeneration"], &parts, &mut errors);
+        template::available(new, "status.readyReplicas", &mut errors);
+        template::collisions(new, old, &mut errors);
+        errors
+    })
+    .warns(warnings)
+    .prints(
+        const {
+            &[
+                Column::object_name(),
+                Column::text("Ready", "Number of the pod with ready state"),
+                Column::age(),
+                print::CONTAINERS,
+                print::IMAGES,
+            ]
+        },
+        |o| {
+            let ready = format!("{}/{}", count(o, &["status", "readyReplicas"]), count(o, &["spec", "replicas"]));
+            let mut cells = vec![print::name(o), json!(ready), table::age(o)];
+            cells.extend(print::containers(o, &["spec", "template", "spec", "containers"]));
+            cells
+        },
+    );
+
+fn default(o: &mut Value) {
+    pod_defaults::template(o, &["spec", "template"]);
+    if !o["spec"].is_object() {
+        return;
+    }
+    let spec = spec(o);
+    fill(spec, "replicas", 1);
+    fill(spec, "revisionHistoryLimit", 10);
+    fill_zero(spec, "podManagementPolicy", "OrderedReady");
+    let strategy = child(spec, "updateStrategy");
+    fill_zero(strategy, "type", "RollingUpdate");
+    if text(strategy, &["type"]) == "RollingUpdate" {
+        fill(child(strategy, "rollingUpdate"), "partition", 0);
+    }
+    let retention = child(spec, "persistentVolumeClaimRetentionPolicy");
+    fill_zero(retention, "whenDeleted", "Retain");
+    fill_zero(retention, "whenScaled", "Retain");
+    each(spec, &["volumeClaimTemplates"], |template| {
+        put(template, "apiVersion", json!("v1"));
+        put(template, "kind", json!("PersistentVolumeClaim"));
+        claim::default_spec(child(template, "spec"));
+        fill(child(template, "status"), "phase", "Pending");
+    });
+}
+
+/// The parts that no update may change.
+fn fixed(o: &Value) -> Value {
+    let mut spec = o["spec"].clone();
+    for key in [
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+    ] {
+        spec.as_object_mut().and_then(|s| s.remove(key));
+    }
+    spec
+}
+
+fn validate(o: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let (spec, at) = (&o["spec"], Path::new("spec"));
+    match text(spec, &["podManagementPolicy"]) {
+        "OrderedReady" | "Parallel" => {}
+        "" => errors.push(FieldError::required(&at.child("podManagementPolicy"), "")),
+        other => {
+            let why = "must be 'OrderedReady' or 'Parallel'";
+            errors.push(FieldError::invalid_str(&at.child("podManagementPolicy"), other, why));
+        }
+    }
+    strategy(&spec["updateStrategy"], &at.child("updateStrategy"), &mut errors);
+    let retention = at.child("persistentVolumeClaimRetentionPolicy");
+    for key in ["whenDeleted", "whenScaled"] {
+        let policy = &spec["persistentVolumeClaimRetentionPolicy"];
+        one_of(policy, &retention, key, &["Delete", "Retain"], policy.is_object(), &mut errors);
+    }
+    not_negative_at(spec, &at, &["replicas", "minReadySeconds"], &mut errors);
+    not_negative_at(&spec["ordinals"], &at.child("ordinals"), &["start"], &mut errors);
+    template::selector(spec, "statefulset", &mut errors);
+    template::selector_matches(spec, false, &mut errors);
+    template::lasting(spec, "StatefulSet", &mut errors);
+    errors
+}
+
+fn strategy(strategy: &Value, at: &Path, errors: &mut ErrorList) {
+    let (rolling, rolling_at) = (&strategy["rollingUpdate"], at.child("rollingUpdate"));
+    match text(strategy, &["type"]) {
+        "" => errors.push(FieldError::required(at, "")),
+        "OnDelete" => {
+            if has(strategy, &["rollingUpdate"]) {
+                let why = "only allowed for updateStrategy 'RollingUpdate'";
+                errors.push(FieldError::invalid(&rolling_at, rolling, why));
+            }
+        }
+        "RollingUpdate" => {
+            not_negative_at(rolling, &rolling_at, &["partition"], errors);
+            let most = &rolling["maxUnavailable"];
+            if !most.is_null() {
+                let at = rolling_at.child("maxUnavailable");
+                int_or_percent(most, &at, errors);
+                if is_zero(most) {
+                    errors.push(FieldError::invalid(&at, most, "cannot be 0"));
+                }
+                at_most_100(most, &at, errors);
+            }
+        }
+        _ => errors.push(FieldError::invalid(at, strategy, "must be 'RollingUpdate' or 'OnDelete'")),
+    }
+}
+
+fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let mut warnings: Vec<String> = template::name_warning(new, old, template::POD_NAMES).into_iter().collect();
+    warnings.extend(template::warnings(new, old, &["spec", "template"]));
+    for (i, template) in items(new, &["spec", "volumeClaimTemplates"]).iter().enumerate().filter(|_| old.is_none()) {
+        let at = Path::new("spec").child("volumeClaimTemplates").index(i).child("spec");
+        warnings.extend(claim::size_warnings(&template["spec"], &at));
+    }
+    if int(new, &["spec", "revisionHistoryLimit"]).is_some_and(|n| n < 0) {
+        let why = "a negative value retains all historical revisions; a value >= 0 is recommended";
+        warnings.push(format!("spec.revisionHistoryLimit: {why}"));
+    }
+    warnings
+}

@@ -1,0 +1,55 @@
+//! Checks of addresses and ranges.
+
+use ironclad_api::{ErrorList, FieldError, Path};
+use std::net::IpAddr;
+
+/// What stock says of a text that is no address.
+pub(crate) const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+/// What stock says of a text that is no range.
+pub(crate) const NO_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
+/// Checks an address; gives it where it is one.
+pub(crate) fn address(given: &str, at: &Path, errors: &mut ErrorList) -> Option<IpAddr> {
+    let parsed = given.parse().ok();
+    if parsed.is_none() {
+        errors.push(FieldError::invalid_str(at, given, NO_IP));
+    }
+    parsed
+}
+
+/// Checks a range.
+pub(crate) fn cidr(given: &str, at: &Path, errors: &mut ErrorList) {
+    if given.parse::<ipnet::IpNet>().is_err() {
+        errors.push(FieldError::invalid_str(at, given, NO_CIDR));
+    }
+}
+
+/// Checks an address that traffic is sent to: not unspecified, loopback or link-local.
+pub(crate) fn endpoint(given: &str, at: &Path, errors: &mut ErrorList) {
+    let Some(ip) = address(given, at, errors) else { return };
+    let mut wrong = |why: String| errors.push(FieldError::invalid_str(at, given, why));
+    if ip.is_unspecified() {
+        wrong(format!("may not be unspecified ({given})"));
+    }
+    if ip.is_loopback() {
+        wrong("may not be in the loopback range (127.0.0.0/8, ::1/128)".into());
+    }
+    let (local, group) = match ip {
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v6) => (v6.segments()[0] & 0xffc0 == 0xfe80, v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    if local {
+        wrong("may not be in the link-local range (169.254.0.0/16, fe80::/10)".into());
+    }
+    if group {
+        wrong("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".into());
+    }
+}
+
+/// Whether two addresses are of different families.
+pub(crate) fn dual(a: &str, b: &str) -> bool {
+    match (a.parse::<IpAddr>(), b.parse::<IpAddr>()) {
+        (Ok(a), Ok(b)) => a.is_ipv4() != b.is_ipv4(),
+        _ => false,
+    }
+}
