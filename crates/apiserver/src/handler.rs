@@ -1,7 +1,7 @@
 //! One request that was let in, from its head to its answer.
 
 use crate::accept::{Accepted, Media, Offer, View};
-use crate::registry::{Answer, Answered, DeleteOptions, Input, Registry, Request};
+use crate::registry::{Answer, Answered, DeleteOptions, Input, Registry, Request, options};
 use crate::request::Info;
 use crate::respond;
 use crate::server::Inner;
@@ -72,7 +72,7 @@ where
     let offer = Offer { protobuf: proto::message(bundle(), &kind.gvk()).is_some(), watch: info.verb == "watch" };
     // What somebody else answers is theirs to negotiate.
     let accept = if passes { Accepted::JSON } else { Accepted::of(&headers, &info.query, offer)? };
-    let request = Request { kind: &kind, stored: &stored, info: &info, user, user_agent: agent, accept };
+    let request = Request { kind: &kind, stored: &stored, info: &info, user, user_agent: agent, accept, table: &table };
     if passes {
         if info.verb == "create" || info.verb == "get" {
             connect(inner, &request).await?;
@@ -134,6 +134,9 @@ async fn act(
         let message = format!("{:?} is not supported on resources of kind \"{}\"", info.verb, kind.group_resource());
         Err(ApiError::new(Reason::MethodNotAllowed, message))
     };
+    if info.verb != "patch" {
+        options::check(request, None)?;
+    }
     match (&*info.subresource, &*info.verb) {
         ("", "create") if kind.verbs == Verb::CREATE && &*kind.plural != "bindings" => {
             inner.review(request, input()?).await
@@ -144,10 +147,18 @@ async fn act(
         ("", "update") if kind.allows(Verb::Update) => registry.update(request, input()?).await,
         ("", "patch") if kind.allows(Verb::Patch) => registry.patch(request, headers, bytes).await,
         ("", "delete") if kind.allows(Verb::Delete) => {
-            registry.delete(request, &options(request, headers, bytes)?).await
+            let body = delete_body(headers, bytes)?;
+            let info = with_options(request, &body);
+            let request = Request { info: &info, ..*request };
+            options::check(&request, None)?;
+            registry.delete(&request, &DeleteOptions::parse(&request, &body)?).await
         }
         ("", "deletecollection") if kind.allows(Verb::DeleteCollection) => {
-            registry.delete_collection(request, &options(request, headers, bytes)?).await
+            let body = delete_body(headers, bytes)?;
+            let info = with_options(request, &body);
+            let request = Request { info: &info, ..*request };
+            options::check(&request, None)?;
+            registry.delete_collection(&request, &DeleteOptions::parse(&request, &body)?).await
         }
         ("", _) => refused(),
         (sub, _) if kind.subresource(sub).is_none() => Err(no_such_path()),
@@ -166,9 +177,20 @@ async fn act(
     }
 }
 
-fn options(request: &Request<'_>, headers: &HeaderMap, bytes: &Bytes) -> Result<DeleteOptions, ApiError> {
-    let body = if bytes.is_empty() { Value::Null } else { registry::decode(headers, bytes)?.value };
-    DeleteOptions::parse(request, &body)
+/// `DeleteOptions`, or nothing.
+fn delete_body(headers: &HeaderMap, bytes: &Bytes) -> Result<Value, ApiError> {
+    if bytes.is_empty() { Ok(Value::Null) } else { Ok(registry::decode(headers, bytes)?.value) }
+}
+
+/// The request with what a body of options says of dry runs.
+fn with_options(request: &Request<'_>, body: &Value) -> Info {
+    let mut info = request.info.clone();
+    let given: Vec<String> =
+        body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    if !given.is_empty() {
+        info.query.0.insert("dryRun".into(), given);
+    }
+    info
 }
 
 /// The old form of a binding, which names its pod itself.
@@ -185,15 +207,12 @@ async fn evict(registry: &Arc<Registry>, request: &Request<'_>, input: Input) ->
     let entry = registry.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
     let pod = encode::decode(entry.value.bytes());
     let body = &input.value["deleteOptions"];
-    let dry_run = request.dry_run()? || body["dryRun"].as_array().is_some_and(|d| !d.is_empty());
-    registry.may_evict(&pod, dry_run).await?;
-    let mut info = request.info.clone();
+    let mut info = with_options(request, body);
     info.subresource = String::new();
     "delete".clone_into(&mut info.verb);
-    if dry_run {
-        info.query.0.insert("dryRun".into(), vec!["All".into()]);
-    }
     let inner = Request { info: &info, ..*request };
+    options::check(&inner, None)?;
+    registry.may_evict(&pod, inner.dry_run()).await?;
     registry.delete(&inner, &DeleteOptions::parse(&inner, body)?).await?;
     Ok(Answer::value(
         201,

@@ -16,7 +16,6 @@ mod flow;
 mod handler;
 mod health;
 mod limits;
-mod listener;
 mod metrics;
 mod nonresource;
 mod openapi;

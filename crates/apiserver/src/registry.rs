@@ -5,6 +5,8 @@ mod delete;
 mod frame;
 mod input;
 mod list;
+pub(crate) mod options;
+mod owners;
 mod patch;
 mod scale;
 mod token;
@@ -13,14 +15,13 @@ mod watch;
 
 use crate::cache::Caches;
 use crate::encode;
-use crate::limits::Load;
 use crate::metrics::TimedChain;
 use crate::request::{Info, Query};
 use crate::special::allocate::Addresses;
 use ironclad_admission::Operation;
 use ironclad_api::{ApiError, Reason, UserInfo, object};
 use ironclad_kinds::Kind;
-use ironclad_schema::{Shape, bundle};
+use ironclad_schema::{Bundle, Shape, bundle};
 use ironclad_store::{Change, Entry, Error, Expect, Key, Op, Store};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -39,18 +40,19 @@ pub(crate) struct Registry {
     pub(crate) caches: Arc<Caches>,
     pub(crate) admission: TimedChain,
     pub(crate) addresses: Addresses,
-    pub(crate) load: Load,
 }
 
 /// A request for objects of one kind.
 pub(crate) struct Request<'a> {
-    pub(crate) kind: &'a Arc<Kind>,
+    pub(crate) kind: &'a Kind,
     /// The row of the version in which the kind is stored.
-    pub(crate) stored: &'a Arc<Kind>,
+    pub(crate) stored: &'a Kind,
     pub(crate) info: &'a Info,
     pub(crate) user: &'a UserInfo,
     pub(crate) user_agent: &'a str,
     pub(crate) accept: crate::accept::Accepted,
+    /// What was served when the request came.
+    pub(crate) table: &'a crate::catalog::Table,
 }
 
 /// An object that is answered.
@@ -82,15 +84,9 @@ impl Request<'_> {
         &self.info.query
     }
 
-    /// Whether nothing is to be stored.
-    pub(crate) fn dry_run(&self) -> Result<bool, ApiError> {
-        match self.query().get("dryRun") {
-            "" => Ok(false),
-            "All" => Ok(true),
-            other => {
-                Err(ApiError::bad_request(format!("dryRun: Unsupported value: {other:?}: supported values: \"All\"")))
-            }
-        }
+    /// Whether nothing is to be stored. What else stands there was refused by [`options::check`].
+    pub(crate) fn dry_run(&self) -> bool {
+        !self.query().get("dryRun").is_empty()
     }
 
     /// The prefix of the keys that the request can reach.
@@ -119,17 +115,6 @@ impl Request<'_> {
         convert(self.kind, self.stored, object)
     }
 
-    /// The name that managed fields go by.
-    pub(crate) fn manager(&self) -> String {
-        match self.query().get("fieldManager") {
-            "" => {
-                let agent = self.user_agent.split('/').next().unwrap_or_default();
-                if agent.is_empty() { "unknown".to_owned() } else { agent.chars().take(128).collect() }
-            }
-            given => given.to_owned(),
-        }
-    }
-
     pub(crate) fn admission(
         &self,
         operation: Operation,
@@ -152,7 +137,7 @@ impl Request<'_> {
             object,
             old,
             options,
-            dry_run: self.dry_run()?,
+            dry_run: self.dry_run(),
             warnings: Vec::new(),
             annotations: self.info.annotations.clone(),
         })
@@ -170,8 +155,8 @@ pub(crate) fn convert(from: &Kind, to: &Kind, object: Value) -> Value {
 }
 
 /// How the fields of a kind are told apart.
-pub(crate) fn shape(kind: &Kind) -> Option<Shape> {
-    bundle().kind(&kind.gvk()).map(Shape::Object)
+pub(crate) fn types(kind: &Kind) -> Option<(&Bundle, Shape)> {
+    bundle().kind(&kind.gvk()).map(|id| (bundle(), Shape::Object(id)))
 }
 
 impl Registry {
@@ -218,9 +203,7 @@ pub(crate) fn store_error(error: &Error) -> ApiError {
             "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
         ),
         Error::Future { requested, newest } => {
-            let what = "Too large resource version";
-            ApiError::new(Reason::Timeout, format!("{what}: {requested}, current: {newest}"))
-                .with_cause("ResourceVersionTooLarge", what, "")
+            ApiError::new(Reason::Timeout, format!("Too large resource version: {requested}, current: {newest}"))
                 .retry_after(1)
         }
         other => ApiError::internal(other),

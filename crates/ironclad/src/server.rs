@@ -93,6 +93,5 @@ async fn serve(cluster: &Cluster, args: &Server, steps: &Steps) -> Result<()> {
     if tokio::time::timeout(patience, async { while parts.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!("some parts did not end in time");
     }
-    api.stop().await;
     outcome
 }

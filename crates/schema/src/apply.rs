@@ -1,22 +1,31 @@
 //! Server-side apply: who owns which fields, what an apply changes, and with whom it conflicts (KEP-555).
 //!
 //! Invariants: an apply that changes nothing leaves the object as it is, time stamps included; a field that one
-//! manager applied is never changed by another's apply without `force`.
+//! manager applied is never changed by another's apply without `force`; nobody owns a field that is not there.
 
+mod compare;
+mod conflict;
+mod fields;
+mod last;
 mod managers;
+mod merge;
+mod place;
 mod set;
-mod typed;
+mod update;
 
 pub use managers::{Manager, Operation};
 pub use set::{PathElement, Set};
 
 use crate::bundle::{Bundle, Shape};
+use crate::check;
+use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, Reason};
 use managers::Managed;
+use place::Place;
 use serde_json::{Value, json};
-use typed::Typed;
+use update::Update;
 
-/// Fields of metadata that belong to the server and to no manager.
+/// Fields that belong to the server and to no manager.
 const STRIPPED: &[&[&str]] = &[
     &["apiVersion"],
     &["kind"],
@@ -30,14 +39,28 @@ const STRIPPED: &[&[&str]] = &[
     &["metadata", "generation"],
     &["metadata", "managedFields"],
     &["metadata", "resourceVersion"],
-    &["metadata", "deletionTimestamp"],
-    &["metadata", "deletionGracePeriodSeconds"],
-    &["metadata", "generateName"],
 ];
 
 /// Update managers that are remembered; older ones become one.
 const UPDATERS: usize = 10;
 const ANCIENT: &str = "ancient-changes";
+/// Who owns what was there before the first apply.
+const BEFORE: &str = "before-first-apply";
+
+/// How an object looks in its other versions, for managers who wrote in one of them.
+pub trait Versions {
+    /// The object in another version with its types and its shape there; `None` where that is no longer served.
+    fn convert(&self, object: &Value, api_version: &str) -> Option<(Value, &Bundle, Shape)>;
+}
+
+/// A kind of one version.
+pub struct OneVersion;
+
+impl Versions for OneVersion {
+    fn convert(&self, _: &Value, _: &str) -> Option<(Value, &Bundle, Shape)> {
+        None
+    }
+}
 
 /// How an object's fields are told apart.
 pub struct Schema<'a> {
@@ -45,6 +68,39 @@ pub struct Schema<'a> {
     pub bundle: &'a Bundle,
     /// The shape of the whole object.
     pub shape: Shape,
+    /// Its other versions.
+    pub versions: &'a dyn Versions,
+    /// Fields that this door does not change, so that nobody comes to own them through it.
+    pub ignored: Set,
+}
+
+impl<'a> Schema<'a> {
+    /// A kind of one version whose every field can be changed.
+    pub fn new(bundle: &'a Bundle, shape: Shape) -> Self {
+        Self { bundle, shape, versions: &OneVersion, ignored: Set::default() }
+    }
+
+    fn root(&self) -> Place<'_> {
+        Place::root(self.bundle, &self.shape)
+    }
+
+    /// An object as Go's types have it: fields that are always there are there.
+    fn typed(&self, object: &Value) -> Value {
+        let mut object = bare(object);
+        if let Shape::Object(id) = self.shape {
+            self.bundle.complete_all(id, &mut object, true);
+        }
+        object
+    }
+
+    /// A typed object as it is stored.
+    fn stored(&self, mut object: Value) -> Value {
+        without_nulls(&mut object);
+        if let Shape::Object(id) = self.shape {
+            self.bundle.complete_all(id, &mut object, false);
+        }
+        object
+    }
 }
 
 /// Applies `config` to `live` for `manager`. `live` is null for a new object. The answer has its managed fields.
@@ -55,62 +111,124 @@ pub fn apply(
     manager: &Manager,
     force: bool,
 ) -> Result<Value, ApiError> {
-    let typed = Typed { bundle: schema.bundle };
-    let mut managed = Managed::read(live)?;
-    let live_bare = bare(live);
-    let config_bare = bare(config);
-    let applied = strip(typed.field_set(&schema.shape, &config_bare));
-    let mut merged = typed.merge(&schema.shape, &live_bare, &config_bare);
-    let others = managed.others(manager);
-    if let Some(before) = managed.get(manager) {
-        let dropped = before.minus(&applied).minus(&others);
-        typed.remove(&schema.shape, &mut merged, &dropped);
+    let mut config = bare(config);
+    let problems = fields::problems(schema.root(), &config);
+    if !problems.is_empty() {
+        return Err(untyped(&config, &problems));
     }
-    let change = typed.compare(&schema.shape, &live_bare, &merged);
-    let touched = change.added.union(&change.modified);
-    let conflicts = managed.conflicts(manager, &touched.intersection(&applied));
-    if !conflicts.is_empty() && !force {
-        return Err(conflict(&conflicts));
+    if let Err(why) = check::config(schema.bundle, &schema.shape, &mut config) {
+        return Err(untyped(&config, &[why]));
     }
-    managed.release(manager, &touched.intersection(&applied));
-    managed.forget(&change.removed);
-    managed.set(manager, applied, change.is_empty());
+    match once(schema, live, &config, manager, force) {
+        Err(conflicts) => {
+            let left = last::not_from_last_applied(schema, live, conflicts, manager);
+            if !left.is_empty() {
+                return Err(conflict::error(left));
+            }
+            once(schema, live, &config, manager, true).map_err(conflict::error)
+        }
+        Ok(object) => Ok(object),
+    }
+    .map(|object| last::renew(object, &config, manager))
+}
+
+fn once(
+    schema: &Schema<'_>,
+    live: &Value,
+    config: &Value,
+    manager: &Manager,
+    force: bool,
+) -> Result<Value, conflict::Conflicts> {
+    let mut managed = Managed::read_or_none(live);
+    let typed = schema.typed(live);
+    if managed.is_empty() && !live.is_null() {
+        // Nobody was noted so far: what is there belongs to those before.
+        let before = Manager { name: BEFORE.to_owned(), operation: Operation::Update, ..manager.clone() };
+        note(schema, &schema.typed(&Value::Null), &typed, &mut managed, &before);
+    }
+    let known = managed.get(manager).cloned();
+    let fields = fields::field_set(schema.root(), config).without_trees(&schema.ignored);
+    let merged = merge::merge(schema.root(), &typed, config);
+    managed.set(manager.clone(), fields);
+    let merged = match known.as_ref().filter(|(_, set)| !set.is_empty()) {
+        Some((before, last)) => update::without_dropped(schema, merged, before, last, &managed, manager),
+        None => merged,
+    };
+    let update = Update { schema, old: &typed, new: &merged, version: &manager.api_version };
+    update.settle(&mut managed, Some(manager), force)?;
+    if let Some((owner, set)) = managed.entries.iter_mut().find(|(m, _)| m.same(manager)) {
+        *set = strip(std::mem::take(set));
+        if typed == merged {
+            // Who changes nothing keeps the time of the last change.
+            owner.time = known.map(|(m, _)| m.time).unwrap_or_default();
+        }
+    }
+    let mut merged = if typed == merged && !live.is_null() { live.clone() } else { schema.stored(merged) };
     managed.write(&mut merged);
     Ok(merged)
 }
 
 /// Notes in `new` what an ordinary write of `manager` changed from `old` (null for a new object).
-pub fn track(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manager) -> Result<(), ApiError> {
-    let typed = Typed { bundle: schema.bundle };
-    // A client that sends one empty entry asks to forget everybody.
-    let reset = new["metadata"]["managedFields"].as_array().is_some_and(|l| l.is_empty() || l[0] == json!({}));
-    let mut managed = if reset && !old.is_null() {
-        Managed::default()
-    } else {
-        Managed::read(if old.is_null() { new } else { old })?
-    };
-    let new_bare = bare(new);
-    let change = typed.compare(&schema.shape, &bare(old), &new_bare);
-    let touched = strip(change.added.union(&change.modified));
-    if !reset {
-        managed.release(manager, &touched);
-        managed.forget(&change.removed);
-        if !touched.is_empty() {
-            managed.add(manager, touched);
+pub fn track(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manager) {
+    let sent = &new["metadata"]["managedFields"];
+    let through_subresource = !manager.subresource.is_empty();
+    // One empty entry asks to forget everybody.
+    let reset = sent.as_array().is_some_and(|l| matches!(l.as_slice(), [one] if is_empty_entry(one)));
+    let mut managed = match reset && !through_subresource {
+        true => Managed::default(),
+        false => {
+            // Clients can write the list, but who does not know it does not empty it.
+            let given = if through_subresource { Managed::default() } else { Managed::read_or_none(new) };
+            if given.is_empty() { Managed::read_or_none(old) } else { given }
         }
-        managed.cap(UPDATERS, ANCIENT);
+    };
+    if managed.is_empty() && !old.is_null() {
+        // Nobody asked to be noted so far.
+        metadata_mut(new).remove("managedFields");
+        return;
     }
+    note(schema, &schema.typed(old), &schema.typed(new), &mut managed, manager);
+    managed.cap(UPDATERS, ANCIENT);
     managed.write(new);
-    Ok(())
+}
+
+fn is_empty_entry(entry: &Value) -> bool {
+    entry.as_object().is_some_and(|e| e.values().all(|v| v.is_null() || v == ""))
+}
+
+/// Notes what `manager` changed by a write that is no apply.
+fn note(schema: &Schema<'_>, old: &Value, new: &Value, managed: &mut Managed, manager: &Manager) {
+    let update = Update { schema, old, new, version: &manager.api_version };
+    // Without an applier there are no conflicts.
+    let Ok(change) = update.settle(managed, None, true) else { return };
+    let touched = strip(change.touched());
+    if !touched.is_empty() {
+        managed.add(manager, touched);
+    }
 }
 
 /// The object without its managed fields.
 fn bare(object: &Value) -> Value {
-    let mut object = object.clone();
+    let mut object = if object.is_null() { json!({}) } else { object.clone() };
     if let Some(Value::Object(meta)) = object.get_mut("metadata") {
         meta.remove("managedFields");
     }
     object
+}
+
+/// Takes out what stands for Go's lists that are none.
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(without_nulls);
+        }
+        Value::Array(items) => {
+            items.retain(|v| !v.is_null());
+            items.iter_mut().for_each(without_nulls);
+        }
+        _ => {}
+    }
 }
 
 fn strip(mut set: Set) -> Set {
@@ -121,29 +239,19 @@ fn strip(mut set: Set) -> Set {
     set
 }
 
-fn conflict(conflicts: &[(Manager, Vec<String>)]) -> ApiError {
-    let count: usize = conflicts.iter().map(|c| c.1.len()).sum();
-    let noun = if count == 1 { "conflict" } else { "conflicts" };
-    let described: Vec<String> = conflicts
-        .iter()
-        .map(|(manager, fields)| match fields.as_slice() {
-            [one] => format!("conflict with {}: {one}", manager.describe()),
-            many => format!("conflicts with {}:\n- {}", manager.describe(), many.join("\n- ")),
-        })
-        .collect();
-    let message = format!("Apply failed with {count} {noun}: {}", described.join("\n"));
-    let mut error = ApiError::new(Reason::Conflict, message);
-    for (manager, fields) in conflicts {
-        for field in fields {
-            error = error.with_cause(
-                "FieldManagerConflict",
-                format!("conflict with {}", manager.describe()),
-                field.clone(),
-            );
-        }
-    }
-    error
+/// A configuration that does not fit its type. Stock has no reason for it.
+fn untyped(config: &Value, problems: &[String]) -> ApiError {
+    let gvk = object::gvk(config);
+    let (namespace, name) = (object::namespace(config), object::name(config));
+    let what = match problems {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    let of = format!("{namespace}/{name}; {}, Kind={}", gvk.api_version(), gvk.kind);
+    ApiError::new(Reason::Unknown, format!("failed to create typed patch object ({of}): {what}"))
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The types of the API as data, unpacked once from what the build step made.
 
 use crate::facts;
+use crate::proto::wire::{Always, wire};
 use flate2::read::DeflateDecoder;
 use ironclad_api::GroupVersionKind;
 use serde_json::Value;
@@ -88,6 +89,20 @@ pub struct Type {
     pub fields: Vec<Field>,
     /// What it is, if it has no fields.
     pub scalar: Option<Scalar>,
+    /// Fields that a typed server always writes, with what stands there when nothing was sent.
+    pub always: Vec<(String, Zero)>,
+}
+
+/// What a typed server writes for a field that was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Zero {
+    Text,
+    Number,
+    False,
+    Object(TypeId),
+    /// Go's list that is none.
+    List,
 }
 
 impl Type {
@@ -130,6 +145,59 @@ impl Bundle {
     /// Every type.
     pub fn types(&self) -> impl Iterator<Item = (TypeId, &Type)> {
         self.types.iter().enumerate().map(|(i, t)| (TypeId(i as u32), t))
+    }
+
+    /// An object of which nothing was sent, as a typed server writes it.
+    pub fn zero(&self, id: TypeId) -> Value {
+        let mut map = serde_json::Map::new();
+        self.complete(id, &mut map, true);
+        Value::Object(map)
+    }
+
+    /// Puts in what a typed server always writes, at this level. `lists` also puts null in the place of lists.
+    pub fn complete(&self, id: TypeId, map: &mut serde_json::Map<String, Value>, lists: bool) {
+        for (name, zero) in &self.get(id).always {
+            if map.get(name).is_some_and(|v| !v.is_null()) {
+                continue;
+            }
+            let value = match zero {
+                Zero::Text => "".into(),
+                Zero::Number => 0.into(),
+                Zero::False => false.into(),
+                Zero::Object(id) => {
+                    let mut inner = serde_json::Map::new();
+                    self.complete(*id, &mut inner, lists);
+                    inner.into()
+                }
+                Zero::List if lists => Value::Null,
+                Zero::List => continue,
+            };
+            map.insert(name.clone(), value);
+        }
+    }
+
+    /// [`Self::complete`] for an object and all that is in it.
+    pub(crate) fn complete_all(&self, id: TypeId, value: &mut Value, lists: bool) {
+        let Value::Object(map) = value else { return };
+        self.complete(id, map, lists);
+        for (name, value) in map {
+            if let Some(field) = self.get(id).field(name) {
+                self.complete_below(&field.shape, value, lists);
+            }
+        }
+    }
+
+    fn complete_below(&self, shape: &Shape, value: &mut Value, lists: bool) {
+        match (shape, value) {
+            (Shape::Object(id), value) => self.complete_all(*id, value, lists),
+            (Shape::List(item), Value::Array(items)) => {
+                items.iter_mut().for_each(|v| self.complete_below(item, v, lists))
+            }
+            (Shape::Map(item), Value::Object(map)) => {
+                map.values_mut().for_each(|v| self.complete_below(item, v, lists))
+            }
+            _ => {}
+        }
     }
 
     /// The docs of every type: its own, and those of its fields in their order. Unpacked for each call, for only
@@ -184,12 +252,31 @@ fn unpack(raw: &Value) -> Bundle {
         }
         let mut fields: Vec<Field> = ty[5].as_array().into_iter().flatten().map(|f| field(f, &paths)).collect();
         fields.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut ty = Type { definition, gvk, fields, scalar: ty[4].as_str().map(scalar) };
+        let always = always(&definition, &fields);
+        let mut ty = Type { definition, gvk, fields, scalar: ty[4].as_str().map(scalar), always };
         facts::correct(&mut ty);
         bundle.definitions.insert(ty.definition.clone(), id);
         bundle.types.push(ty);
     }
     bundle
+}
+
+/// What the table of the wire format says is always written.
+fn always(definition: &str, fields: &[Field]) -> Vec<(String, Zero)> {
+    let zero = |name: &str, always: Always| {
+        Some(match always {
+            Always::Text => Zero::Text,
+            Always::Number => Zero::Number,
+            Always::False => Zero::False,
+            Always::List => Zero::List,
+            Always::Object => match fields.iter().find(|f| f.name == name)?.shape {
+                Shape::Object(id) => Zero::Object(id),
+                _ => return None,
+            },
+        })
+    };
+    let all = wire().always(definition).into_iter();
+    all.filter_map(|(name, always)| zero(&name, always).map(|z| (name, z))).collect()
 }
 
 fn field(raw: &Value, paths: &HashMap<String, (TypeId, Option<Scalar>)>) -> Field {

@@ -17,14 +17,21 @@ const NAMED: usize = 100;
 
 /// Checks and normalizes an object of type `id` in place. The error is worded as Go's decoder words it.
 pub fn object(bundle: &Bundle, id: TypeId, value: &mut Value) -> Result<Noticed, String> {
-    let mut walk = Walk { bundle, noticed: Noticed::default(), fields: Vec::new() };
+    let mut walk = Walk { bundle, noticed: Noticed::default(), fields: Vec::new(), complete: true };
     walk.object(id, value, &mut String::new())?;
+    Ok(walk.noticed)
+}
+
+/// Checks and normalizes a configuration to be applied: nothing is put in that it does not say.
+pub fn config(bundle: &Bundle, shape: &Shape, value: &mut Value) -> Result<Noticed, String> {
+    let mut walk = Walk { bundle, noticed: Noticed::default(), fields: Vec::new(), complete: false };
+    walk.shape(shape, value, &mut String::new(), "")?;
     Ok(walk.noticed)
 }
 
 /// Checks and normalizes a value of a shape.
 pub fn value(bundle: &Bundle, shape: &Shape, value: &mut Value) -> Result<Noticed, String> {
-    let mut walk = Walk { bundle, noticed: Noticed::default(), fields: Vec::new() };
+    let mut walk = Walk { bundle, noticed: Noticed::default(), fields: Vec::new(), complete: true };
     walk.shape(shape, value, &mut String::new(), "")?;
     Ok(walk.noticed)
 }
@@ -34,6 +41,8 @@ struct Walk<'a> {
     noticed: Noticed,
     /// Names of the fields on the way, without indexes, as Go's messages have them.
     fields: Vec<String>,
+    /// Whether what a typed server always writes is put in.
+    complete: bool,
 }
 
 impl Walk<'_> {
@@ -65,6 +74,9 @@ impl Walk<'_> {
                 }
             }
             path.truncate(length);
+        }
+        if self.complete {
+            self.bundle.complete(id, map, false);
         }
         Ok(())
     }
@@ -286,7 +298,8 @@ mod tests {
             json!({"kind": "Pod", "spec": {"contaners": [], "containers": [{"name": "a", "imag": "x"}]}, "foo": 1});
         let (noticed, value) = check("", "Pod", pod);
         assert_eq!(noticed.unwrap().unknown, ["foo", "spec.containers[0].imag", "spec.contaners"]);
-        assert_eq!(value, json!({"kind": "Pod", "spec": {"containers": [{"name": "a"}]}}));
+        let spec = json!({"containers": [{"name": "a", "resources": {}}]});
+        assert_eq!(value, json!({"kind": "Pod", "metadata": {}, "spec": spec, "status": {}}));
     }
 
     #[test]
@@ -298,7 +311,7 @@ mod tests {
         let (_, value) = check("", "Pod", pod);
         assert_eq!(
             value,
-            json!({"metadata": {}, "spec": {"terminationGracePeriodSeconds": 30, "containers": [{
+            json!({"metadata": {}, "status": {}, "spec": {"terminationGracePeriodSeconds": 30, "containers": [{
                 "name": "a", "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}]}})
         );
     }

@@ -12,4 +12,4 @@ pub mod openapi;
 pub mod patch;
 pub mod proto;
 
-pub use bundle::{Bundle, Field, List, Scalar, Shape, Type, TypeId, bundle};
+pub use bundle::{Bundle, Field, List, Scalar, Shape, Type, TypeId, Zero, bundle};

@@ -6,7 +6,7 @@
 mod decode;
 mod encode;
 mod reader;
-mod wire;
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;

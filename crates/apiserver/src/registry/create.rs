@@ -1,12 +1,12 @@
 //! Creating objects.
 
-use super::{Answer, Answered, Input, Registry, Request, shape};
+use super::{Answer, Answered, Input, Registry, Request, types};
 use crate::encode;
 use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, names, time};
 use ironclad_kinds::validate_metadata;
-use ironclad_schema::{apply, bundle};
+use ironclad_schema::Shape;
 use ironclad_store::Expect;
 use serde_json::{Value, json};
 
@@ -22,18 +22,21 @@ impl Registry {
             && let Some(map) = object.as_object_mut()
         {
             map.remove("status");
+            if let Some((bundle, Shape::Object(id))) = types(request.kind) {
+                bundle.complete(id, map, false);
+            }
         }
-        let (entry, more) = self.create_checked(request, object, None).await?;
+        let (entry, more) = self.create_checked(request, object, false).await?;
         warnings.extend(more);
         Ok(Answer { code: 201, warnings, ..entry })
     }
 
-    /// Creates an object whose fields are known. `applied` is the manager of an apply that creates.
+    /// Creates an object whose fields are known. Who owns those of an `applied` one is noted in it already.
     pub(crate) async fn create_checked(
         &self,
         request: &Request<'_>,
         object: Value,
-        applied: Option<&apply::Manager>,
+        applied: bool,
     ) -> Result<(Answer, Vec<String>), ApiError> {
         let generate = object::text(&object, &["metadata", "generateName"]).to_owned();
         let generated = object::name(&object).is_empty() && !generate.is_empty();
@@ -54,11 +57,15 @@ impl Registry {
         &self,
         request: &Request<'_>,
         mut object: Value,
-        applied: Option<&apply::Manager>,
+        applied: bool,
     ) -> Result<(Answer, Vec<String>), ApiError> {
         let kind = request.kind;
         fresh_metadata(&mut object, kind.generation);
         kind.strategy.default(&mut object);
+        if !applied {
+            // What admission and the kind itself put in belongs to nobody.
+            request.track(&Value::Null, &mut object);
+        }
         kind.strategy.prepare_create(&mut object);
         let options = json!({"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"});
         let mut admission = request.admission(Operation::Create, Some(object), None, options)?;
@@ -77,8 +84,7 @@ impl Registry {
         let mut object = admission.object.take().unwrap_or_default();
         let mut warnings = std::mem::take(&mut admission.warnings);
         warnings.extend(kind.strategy.warnings(&object, None));
-        self.track(request, &Value::Null, &mut object, applied)?;
-        let dry_run = request.dry_run()?;
+        let dry_run = request.dry_run();
         let reserved = self.addresses.reserve(kind, &mut object, None, dry_run)?;
         let object = request.to_stored(object);
         if dry_run {
@@ -94,31 +100,6 @@ impl Registry {
             Answer { code: 201, object: Answered::Stored(entry.value.bytes().clone()), warnings: Vec::new() },
             warnings,
         ))
-    }
-
-    /// Notes who wrote which fields.
-    pub(crate) fn track(
-        &self,
-        request: &Request<'_>,
-        old: &Value,
-        new: &mut Value,
-        applied: Option<&apply::Manager>,
-    ) -> Result<(), ApiError> {
-        let Some(shape) = shape(request.kind) else { return Ok(()) };
-        if applied.is_some() {
-            return Ok(());
-        }
-        let manager = apply::Manager {
-            name: request.manager(),
-            operation: apply::Operation::Update,
-            api_version: request.kind.api_version(),
-            subresource: match &*request.info.subresource {
-                "status" | "scale" => request.info.subresource.clone(),
-                _ => String::new(),
-            },
-            time: time::now(),
-        };
-        apply::track(&apply::Schema { bundle: bundle(), shape }, old, new, &manager)
     }
 }
 

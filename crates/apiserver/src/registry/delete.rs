@@ -71,9 +71,9 @@ impl Registry {
         let mut items = Vec::with_capacity(page.objects.len());
         for cached in page.objects {
             let mut info = request.info.clone();
-            info.namespace.replace_range(.., cached.namespace());
+            info.namespace.clone_from(&cached.namespace);
             let one = Request { info: &info, ..*request };
-            match self.delete_named(&one, cached.name(), options).await {
+            match self.delete_named(&one, &cached.name, options).await {
                 Ok(answer) => items.push(answered(request, &answer.object)),
                 // Somebody else was faster.
                 Err(error) if error.code == 404 => {}
@@ -116,7 +116,7 @@ impl Registry {
         self.admission.validate(&mut admission).await?;
         let mut new = old.clone();
         self.mark(request, options, &mut new);
-        if request.dry_run()? {
+        if request.dry_run() {
             return Ok(Answer { warnings: admission.warnings, ..Answer::value(200, request.to_requested(new)) });
         }
         let answer = if self.finished(request.kind, &new) {

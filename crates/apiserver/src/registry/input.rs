@@ -57,6 +57,14 @@ pub(crate) fn parse_yaml(bytes: &[u8]) -> Result<Input, ApiError> {
     Ok(Input { value, duplicates: Vec::new() })
 }
 
+fn must_be_object(value: &Value) -> Result<(), ApiError> {
+    if value.is_object() {
+        return Ok(());
+    }
+    let message = "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
+    Err(ApiError::bad_request(message))
+}
+
 /// What to do about fields that a type does not have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Validation {
@@ -70,10 +78,7 @@ impl Request<'_> {
     /// fields. Returns warnings.
     pub(crate) fn check(&self, kind: &Kind, input: Input) -> Result<(Value, Vec<String>), ApiError> {
         let Input { mut value, duplicates } = input;
-        if !value.is_object() {
-            let message = "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
-            return Err(ApiError::bad_request(message));
-        }
+        must_be_object(&value)?;
         self.check_type(kind, &mut value)?;
         let id = bundle().kind(&kind.gvk()).ok_or_else(|| ApiError::internal(format!("no type for {kind:?}")))?;
         let noticed = check::object(bundle(), id, &mut value).map_err(|why| {
@@ -81,6 +86,16 @@ impl Request<'_> {
             ApiError::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {why}"))
         })?;
         let warnings = self.judge(kind, &noticed.unknown, &duplicates)?;
+        Ok((value, warnings))
+    }
+
+    /// Checks a configuration to be applied: only that it is of this kind, and what stood twice in it. Its fields are
+    /// checked where it is applied.
+    pub(crate) fn check_config(&self, input: Input) -> Result<(Value, Vec<String>), ApiError> {
+        let Input { mut value, duplicates } = input;
+        must_be_object(&value)?;
+        self.check_type(self.kind, &mut value)?;
+        let warnings = self.judge(self.kind, &[], &duplicates)?;
         Ok((value, warnings))
     }
 
@@ -106,14 +121,9 @@ impl Request<'_> {
     fn judge(&self, kind: &Kind, unknown: &[String], duplicates: &[String]) -> Result<Vec<String>, ApiError> {
         let validation = match self.query().get("fieldValidation") {
             "Ignore" => Validation::Ignore,
-            "" | "Warn" => Validation::Warn,
             "Strict" => Validation::Strict,
-            other => {
-                let allowed = "\"Ignore\", \"Warn\", \"Strict\"";
-                return Err(ApiError::bad_request(format!(
-                    "fieldValidation: Unsupported value: {other:?}: supported values: {allowed}"
-                )));
-            }
+            // What else there is was refused before.
+            _ => Validation::Warn,
         };
         let mut notes: Vec<String> = duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect();
         notes.extend(unknown.iter().map(|u| format!("unknown field {u:?}")));

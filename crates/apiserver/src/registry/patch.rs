@@ -1,11 +1,11 @@
 //! Patches of all four sorts.
 
 use super::update::Changed;
-use super::{Answer, Input, Registry, Request, input, shape};
+use super::{Answer, Input, Registry, Request, input, options, types};
 use http::HeaderMap;
-use ironclad_api::{ApiError, Reason, object, time};
-use ironclad_schema::{Shape, apply, bundle, patch};
-use serde_json::{Value, json};
+use ironclad_api::{ApiError, Reason, object};
+use ironclad_schema::{Shape, patch};
+use serde_json::Value;
 
 /// The sorts of patches, by content type.
 enum Patch {
@@ -37,7 +37,9 @@ impl Registry {
         headers: &HeaderMap,
         bytes: &[u8],
     ) -> Result<Answer, ApiError> {
-        match parse(headers, bytes)? {
+        let patch = parse(headers, bytes)?;
+        options::check(request, Some(matches!(patch, Patch::Apply(_))))?;
+        match patch {
             Patch::Apply(config) => self.apply(request, config).await,
             other => self.change(request, |old| self.patched(request, old, &other)).await,
         }
@@ -55,62 +57,46 @@ impl Registry {
                 patch::merge(&mut new, p);
             }
             Patch::Strategic(p) => {
-                let Some(Shape::Object(id)) = shape(request.kind) else {
+                let Some((bundle, Shape::Object(id))) = types(request.kind) else {
                     let message = "the strategic merge patch is not supported for this resource";
                     return Err(ApiError::new(Reason::UnsupportedMediaType, message));
                 };
-                new = patch::strategic(bundle(), id, &new, p)?;
+                new = patch::strategic(bundle, id, &new, p)?;
             }
             Patch::Apply(_) => return Err(ApiError::internal("an apply has a way of its own")),
         }
         let (object, warnings) = request.check(request.kind, Input { value: new, duplicates: Vec::new() })?;
-        Ok(Changed { object, warnings, applied: None })
+        Ok(Changed { object, warnings, applied: false })
     }
 
     /// Server-side apply: creates the object, or lays the configuration over it.
     async fn apply(&self, request: &Request<'_>, config: Input) -> Result<Answer, ApiError> {
-        if request.query().get("fieldManager").is_empty() {
-            return Err(ApiError::bad_request(
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-            ));
-        }
-        if !config.value["metadata"]["managedFields"].is_null() {
+        let (mut config, warnings) = request.check_config(config)?;
+        if !config["metadata"]["managedFields"].is_null() {
             return Err(ApiError::bad_request("metadata.managedFields must be nil"));
         }
-        let (mut config, warnings) = request.check(request.kind, config)?;
         request.settle_namespace(&mut config)?;
         if object::name(&config).is_empty() {
             object::metadata_mut(&mut config).insert("name".into(), request.info.name.clone().into());
         }
-        let shape = || shape(request.kind).ok_or_else(|| ApiError::internal("the kind has no type"));
-        let manager = apply::Manager {
-            name: request.manager(),
-            operation: apply::Operation::Apply,
-            api_version: request.kind.api_version(),
-            subresource: request.info.subresource.clone(),
-            time: time::now(),
-        };
-        let force = request.query().flag("force");
         let missing = self.entry(&request.key(&request.info.name)).await?.is_none();
         if missing && request.info.subresource.is_empty() {
-            let schema = apply::Schema { bundle: bundle(), shape: shape()? };
-            if !object::resource_version(&config).is_empty() || !object::uid(&config).is_empty() {
+            let (resource, uid) = (request.kind.group_resource(), object::uid(&config));
+            if !uid.is_empty() {
+                let why =
+                    format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+                return Err(ApiError::conflict(&resource, &request.info.name, why));
+            }
+            if !object::resource_version(&config).is_empty() {
                 return Err(request.not_found());
             }
-            let object = apply::apply(&schema, &Value::Null, &config, &manager, force)?;
-            let (answer, more) = self.create_checked(request, object, Some(&manager)).await?;
+            let object = request.apply_over(&Value::Null, &config)?;
+            let (answer, more) = self.create_checked(request, object, true).await?;
             return Ok(Answer { code: 201, warnings: [warnings, more].concat(), ..answer });
         }
         self.change(request, |old| {
-            let schema = apply::Schema { bundle: bundle(), shape: shape()? };
-            let mut live = old.clone();
-            let version = object::resource_version(&config).to_owned();
-            object::metadata_mut(&mut live).insert("resourceVersion".into(), json!(version));
-            let mut object = apply::apply(&schema, &live, &config, &manager, force)?;
-            if version.is_empty() {
-                object::metadata_mut(&mut object).remove("resourceVersion");
-            }
-            Ok(Changed { object, warnings: warnings.clone(), applied: Some(manager.clone()) })
+            let object = request.apply_over(old, &config)?;
+            Ok(Changed { object, warnings: warnings.clone(), applied: true })
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! The scale subresource: the part of a workload that an autoscaler needs, as `autoscaling/v1 Scale`.
 
 use super::update::Changed;
-use super::{Answer, Input, Registry, Request};
+use super::{Answer, Input, Registry, Request, options};
 use crate::encode;
 use http::HeaderMap;
 use ironclad_api::selector::LabelSelector;
@@ -52,6 +52,18 @@ fn with_replicas(old: &Value, scale: &Value) -> Result<Value, ApiError> {
     Ok(new)
 }
 
+/// What an applied scale says of its workload.
+fn part_of(request: &Request<'_>, old: &Value, scale: &Value) -> Value {
+    let mut config = json!({
+        "apiVersion": request.kind.api_version(), "kind": request.kind.kind,
+        "metadata": {"name": object::name(old), "namespace": object::namespace(old)}, "spec": {},
+    });
+    if let Some(replicas) = scale["spec"].get("replicas").filter(|r| !r.is_null()) {
+        config["spec"]["replicas"] = replicas.clone();
+    }
+    config
+}
+
 impl Registry {
     pub(crate) async fn scale(
         &self,
@@ -63,13 +75,25 @@ impl Registry {
             let entry = self.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
             return Ok(Answer::value(200, scale_of(&encode::decode(entry.value.bytes()))));
         }
+        let media = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let media = media.split(';').next().unwrap_or_default().trim();
+        let applies = media == "application/apply-patch+yaml";
+        if request.info.verb == "patch" {
+            options::check(request, Some(applies))?;
+        }
         let Input { value: sent, .. } = super::input::decode(headers, bytes)?;
-        let media =
-            headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
         let answer = self
             .change(request, |old| {
+                if applies {
+                    let config = part_of(request, old, &sent);
+                    return Ok(Changed {
+                        object: request.apply_over(old, &config)?,
+                        warnings: Vec::new(),
+                        applied: true,
+                    });
+                }
                 let mut scale = scale_of(old);
-                match (&*request.info.verb, media.as_str()) {
+                match (&*request.info.verb, media) {
                     ("update", _) => scale = sent.clone(),
                     (_, "application/json-patch+json") => patch::json(&mut scale, &sent)?,
                     _ => {
@@ -77,7 +101,7 @@ impl Registry {
                         patch::merge(&mut scale, &sent);
                     }
                 }
-                Ok(Changed { object: with_replicas(old, &scale)?, warnings: Vec::new(), applied: None })
+                Ok(Changed { object: with_replicas(old, &scale)?, warnings: Vec::new(), applied: false })
             })
             .await?;
         let workload = super::create::answered(request, &answer.object);

@@ -6,7 +6,6 @@ use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, FieldError, Path};
 use ironclad_kinds::{Kind, validate_metadata, validate_metadata_update};
-use ironclad_schema::apply;
 use ironclad_store::{Entry, Expect};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -18,8 +17,8 @@ const ATTEMPTS: u32 = 6;
 pub(crate) struct Changed {
     pub(crate) object: Value,
     pub(crate) warnings: Vec<String>,
-    /// Who applied it, where managed fields are settled already.
-    pub(crate) applied: Option<apply::Manager>,
+    /// Whether it was applied, so that who owns its fields is noted in it already.
+    pub(crate) applied: bool,
 }
 
 impl Registry {
@@ -38,10 +37,10 @@ impl Registry {
             if !request.kind.create_on_update || !request.info.subresource.is_empty() {
                 return Err(request.not_found());
             }
-            let (answer, more) = self.create_checked(request, object, None).await?;
+            let (answer, more) = self.create_checked(request, object, false).await?;
             return Ok(Answer { code: 201, warnings: [warnings, more].concat(), ..answer });
         }
-        self.change(request, |_| Ok(Changed { object: object.clone(), warnings: warnings.clone(), applied: None }))
+        self.change(request, |_| Ok(Changed { object: object.clone(), warnings: warnings.clone(), applied: false }))
             .await
     }
 
@@ -94,6 +93,12 @@ impl Registry {
             return Err(ApiError::conflict(&kind.group_resource(), &request.info.name, why));
         }
         keep_metadata(&mut new, &old);
+        if request.info.subresource.is_empty() {
+            kind.strategy.default(&mut new);
+        }
+        if !applied {
+            request.track(&old, &mut new);
+        }
         self.prepare(request, &mut new, &old);
         let old = Arc::new(old);
         let options = json!({"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1"});
@@ -109,8 +114,7 @@ impl Registry {
         let mut new = admission.object.take().unwrap_or_default();
         warnings.append(&mut admission.warnings);
         warnings.extend(kind.strategy.warnings(&new, Some(&old)));
-        self.track(request, &old, &mut new, applied.as_ref())?;
-        let dry_run = request.dry_run()?;
+        let dry_run = request.dry_run();
         let reserved = self.addresses.reserve(kind, &mut new, Some(&old), dry_run)?;
         if same(&new, &old) {
             return Ok(Answer { warnings, ..Answer::stored(entry) });

@@ -55,7 +55,7 @@ impl Registry {
                 list.push(json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": time::now(),
                     "observedGeneration": old["metadata"]["generation"]}));
             }
-            Ok(Changed { object: new, warnings: Vec::new(), applied: None })
+            Ok(Changed { object: new, warnings: Vec::new(), applied: false })
         })
         .await?;
         Ok(success())
@@ -86,7 +86,7 @@ impl Registry {
                 let status = &budget["status"];
                 let detail = format!(
                     "The disruption budget {} needs {} healthy pods and has {} currently",
-                    cached.name(),
+                    cached.name,
                     status["desiredHealthy"].as_i64().unwrap_or(0),
                     status["currentHealthy"].as_i64().unwrap_or(0)
                 );
@@ -129,7 +129,7 @@ impl Registry {
             }
             let finalizers = sent["spec"]["finalizers"].clone();
             new["spec"] = if finalizers.is_null() { json!({}) } else { json!({"finalizers": finalizers}) };
-            Ok(Changed { object: new, warnings: Vec::new(), applied: None })
+            Ok(Changed { object: new, warnings: Vec::new(), applied: false })
         })
         .await
     }

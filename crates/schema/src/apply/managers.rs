@@ -1,16 +1,26 @@
 //! `metadata.managedFields`: each manager's fields, read and written.
 
 use super::set::Set;
-use ironclad_api::ApiError;
+use ironclad_api::object::metadata_mut;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 
 /// How a manager came to own fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     /// By applying.
     Apply,
     /// By any other write.
     Update,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "Apply",
+            Self::Update => "Update",
+        }
+    }
 }
 
 /// Somebody who owns fields.
@@ -24,12 +34,13 @@ pub struct Manager {
     pub api_version: String,
     /// The subresource through which it wrote, or empty.
     pub subresource: String,
-    /// Now, as RFC 3339.
+    /// When, as RFC 3339; empty where that is not known.
     pub time: String,
 }
 
 impl Manager {
-    fn same(&self, other: &Self) -> bool {
+    /// Whether they are one: who applies is the same in every version.
+    pub(super) fn same(&self, other: &Self) -> bool {
         let version = self.operation == Operation::Apply || self.api_version == other.api_version;
         self.name == other.name && self.operation == other.operation && self.subresource == other.subresource && version
     }
@@ -40,87 +51,45 @@ impl Manager {
         if !self.subresource.is_empty() {
             out.push_str(&format!(" with subresource {:?}", self.subresource));
         }
-        if self.operation == Operation::Update && !self.api_version.is_empty() {
+        if self.operation == Operation::Update {
             out.push_str(&format!(" using {}", self.api_version));
         }
         out
     }
 }
 
-#[derive(Default)]
+/// Managers with the fields that they own.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Managed {
-    entries: Vec<(Manager, Set)>,
+    pub(super) entries: Vec<(Manager, Set)>,
 }
 
 impl Managed {
-    pub(super) fn read(object: &Value) -> Result<Self, ApiError> {
+    /// From `metadata.managedFields`; the error says what cannot be understood.
+    pub(super) fn read(object: &Value) -> Result<Self, String> {
         let list = object["metadata"]["managedFields"].as_array();
-        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-        let mut entries = Vec::new();
-        for entry in list.into_iter().flatten() {
-            if entry == &json!({}) {
-                continue;
-            }
-            let operation = if entry["operation"] == "Apply" { Operation::Apply } else { Operation::Update };
-            let manager = Manager {
-                name: text(&entry["manager"]),
-                operation,
-                api_version: text(&entry["apiVersion"]),
-                subresource: text(&entry["subresource"]),
-                time: text(&entry["time"]),
-            };
-            let fields = match entry.get("fieldsV1") {
-                Some(fields) => Set::from_value(fields)
-                    .map_err(|e| ApiError::bad_request(format!("metadata.managedFields: {e}")))?,
-                None => Set::default(),
-            };
-            entries.push((manager, fields));
-        }
+        let entries = list.into_iter().flatten().map(entry).collect::<Result<_, _>>()?;
         Ok(Self { entries })
     }
 
-    pub(super) fn get(&self, manager: &Manager) -> Option<&Set> {
-        self.entries.iter().find(|(m, _)| m.same(manager)).map(|(_, s)| s)
+    /// What is written in `object`, or nobody where it cannot be understood.
+    pub(super) fn read_or_none(object: &Value) -> Self {
+        Self::read(object).unwrap_or_default()
     }
 
-    /// Everything that others own.
-    pub(super) fn others(&self, manager: &Manager) -> Set {
-        self.entries.iter().filter(|(m, _)| !m.same(manager)).fold(Set::default(), |all, (_, s)| all.union(s))
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
-    /// Who else owns any of `fields`.
-    pub(super) fn conflicts(&self, manager: &Manager, fields: &Set) -> Vec<(Manager, Vec<String>)> {
-        let others = self.entries.iter().filter(|(m, _)| !m.same(manager));
-        let with = others.map(|(m, s)| (m.clone(), s.intersection(fields).describe()));
-        with.filter(|(_, fields)| !fields.is_empty()).collect()
+    pub(super) fn get(&self, manager: &Manager) -> Option<&(Manager, Set)> {
+        self.entries.iter().find(|(m, _)| m.same(manager))
     }
 
-    /// Takes `fields` from everybody else.
-    pub(super) fn release(&mut self, manager: &Manager, fields: &Set) {
-        for (m, set) in &mut self.entries {
-            if !m.same(manager) {
-                *set = set.minus(fields);
-            }
-        }
-    }
-
-    /// Takes fields that are gone from everybody.
-    pub(super) fn forget(&mut self, removed: &Set) {
-        for (_, set) in &mut self.entries {
-            *set = set.without_trees(removed);
-        }
-    }
-
-    /// `manager` owns exactly `fields`; its time stays when nothing changed.
-    pub(super) fn set(&mut self, manager: &Manager, fields: Set, unchanged: bool) {
-        match self.entries.iter_mut().find(|(m, _)| m.same(manager)) {
-            Some((m, set)) => {
-                if !unchanged || *set != fields || m.api_version != manager.api_version {
-                    *m = manager.clone();
-                }
-                *set = fields;
-            }
-            None => self.entries.push((manager.clone(), fields)),
+    /// `manager` owns exactly `fields`.
+    pub(super) fn set(&mut self, manager: Manager, fields: Set) {
+        match self.entries.iter_mut().find(|(m, _)| m.same(&manager)) {
+            Some(entry) => *entry = (manager, fields),
+            None => self.entries.push((manager, fields)),
         }
     }
 
@@ -135,51 +104,91 @@ impl Managed {
         }
     }
 
-    /// Keeps at most `max` updaters: the oldest ones become one entry called `name`.
-    pub(super) fn cap(&mut self, max: usize, name: &str) {
-        let mut updaters: Vec<usize> =
-            (0..self.entries.len()).filter(|i| self.entries[*i].0.operation == Operation::Update).collect();
-        if updaters.len() <= max {
-            return;
-        }
-        updaters.sort_by(|a, b| self.entries[*a].0.time.cmp(&self.entries[*b].0.time));
-        let old: Vec<usize> = updaters[..=updaters.len() - max].to_vec();
-        let mut manager = self.entries[old[0]].0.clone();
-        name.clone_into(&mut manager.name);
-        manager.subresource = String::new();
-        let fields = old.iter().fold(Set::default(), |all, i| all.union(&self.entries[*i].1));
-        let mut index = 0;
-        self.entries.retain(|_| {
-            index += 1;
-            !old.contains(&(index - 1))
-        });
-        self.add(&manager, fields);
+    /// Forgets who owns nothing.
+    pub(super) fn prune(&mut self) {
+        self.entries.retain(|(_, s)| !s.is_empty());
     }
 
-    pub(super) fn write(mut self, object: &mut Value) {
-        self.entries.retain(|(_, s)| !s.is_empty());
-        // Appliers first, then by time, then by name: the order of stock.
-        self.entries.sort_by(|(a, _), (b, _)| {
-            let rank = |m: &Manager| m.operation == Operation::Update;
-            (rank(a), &a.time, &a.name).cmp(&(rank(b), &b.time, &b.name))
-        });
-        let encode = |(m, s): &(Manager, Set)| {
-            let operation = if m.operation == Operation::Apply { "Apply" } else { "Update" };
-            let mut entry = json!({
-                "manager": m.name, "operation": operation, "apiVersion": m.api_version, "time": m.time,
-                "fieldsType": "FieldsV1", "fieldsV1": s.to_value(),
-            });
-            if !m.subresource.is_empty() {
-                entry["subresource"] = json!(m.subresource);
+    /// Keeps at most `max` updaters: the oldest ones of a version become one entry called `name`.
+    pub(super) fn cap(&mut self, max: usize, name: &str) {
+        let updates = self.entries.iter().filter(|(m, _)| m.operation == Operation::Update);
+        let mut updaters: Vec<Manager> = updates.map(|(m, _)| m.clone()).collect();
+        let mut count = updaters.len();
+        updaters.sort_by(|a, b| (&a.time, &a.name, &a.api_version).cmp(&(&b.time, &b.name, &b.api_version)));
+        let mut first: HashMap<String, Manager> = HashMap::new();
+        for manager in updaters {
+            if count <= max {
+                return;
             }
-            entry
-        };
+            let bucket = Manager { name: name.to_owned(), subresource: String::new(), ..manager.clone() };
+            let Some(oldest) = first.get(&manager.api_version) else {
+                first.insert(manager.api_version.clone(), manager);
+                continue;
+            };
+            if self.get(&bucket).is_none() {
+                let fields = self.take(oldest);
+                self.entries.push((bucket.clone(), fields));
+            }
+            let fields = self.take(&manager);
+            self.add(&bucket, fields);
+            count -= 1;
+        }
+    }
+
+    fn take(&mut self, manager: &Manager) -> Set {
+        let place = self.entries.iter().position(|(m, _)| m.same(manager));
+        place.map(|p| self.entries.swap_remove(p).1).unwrap_or_default()
+    }
+
+    /// Writes `metadata.managedFields`, in the order of stock: who applied first, then by time and name.
+    pub(super) fn write(mut self, object: &mut Value) {
+        self.prune();
+        self.entries.sort_by(|(a, _), (b, _)| {
+            let key = |m: &Manager| {
+                (m.operation, m.time.clone(), m.name.clone(), m.api_version.clone(), m.subresource.clone())
+            };
+            key(a).cmp(&key(b))
+        });
         let list: Vec<Value> = self.entries.iter().map(encode).collect();
-        let metadata = ironclad_api::object::metadata_mut(object);
+        let metadata = metadata_mut(object);
         if list.is_empty() {
             metadata.remove("managedFields");
         } else {
             metadata.insert("managedFields".to_owned(), Value::Array(list));
         }
     }
+}
+
+fn entry(entry: &Value) -> Result<(Manager, Set), String> {
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let operation = match entry["operation"].as_str() {
+        Some("Apply") => Operation::Apply,
+        Some("Update") => Operation::Update,
+        other => return Err(format!("operation must be `Apply` or `Update`, not {other:?}")),
+    };
+    if !matches!(entry["fieldsType"].as_str(), Some("FieldsV1" | "")) {
+        return Err("fieldsType must be `FieldsV1`".to_owned());
+    }
+    let manager = Manager {
+        name: text(&entry["manager"]),
+        operation,
+        api_version: text(&entry["apiVersion"]),
+        subresource: text(&entry["subresource"]),
+        time: text(&entry["time"]),
+    };
+    let fields = entry.get("fieldsV1").map_or_else(|| Ok(Set::default()), Set::from_value)?;
+    Ok((manager, fields))
+}
+
+fn encode((manager, set): &(Manager, Set)) -> Value {
+    let mut entry = json!({
+        "manager": manager.name, "operation": manager.operation.name(), "apiVersion": manager.api_version,
+        "fieldsType": "FieldsV1", "fieldsV1": set.to_value(),
+    });
+    for (field, text) in [("time", &manager.time), ("subresource", &manager.subresource)] {
+        if !text.is_empty() {
+            entry[field] = json!(text);
+        }
+    }
+    entry
 }

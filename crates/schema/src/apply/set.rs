@@ -80,6 +80,13 @@ impl Ord for PathElement {
     }
 }
 
+/// A path as messages write it: `.spec.containers[name="a"].image`.
+pub(super) fn describe(path: &[PathElement]) -> String {
+    let mut out = String::new();
+    path.iter().for_each(|e| e.describe(&mut out));
+    out
+}
+
 /// A set of fields: a tree in which a node may be a member itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Set {
@@ -97,6 +104,16 @@ impl Set {
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
+    }
+
+    /// The fields at these paths of names.
+    pub fn of(paths: &[&[&str]]) -> Self {
+        let mut out = Self::default();
+        for path in paths {
+            let path: Vec<PathElement> = path.iter().map(|p| PathElement::Field((*p).to_owned())).collect();
+            out.insert(&path);
+        }
+        out
     }
 
     pub(super) fn insert(&mut self, path: &[PathElement]) {

@@ -74,15 +74,25 @@ impl Message {
     }
 }
 
+/// What stands in a field that Go always writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Always {
+    Text,
+    Number,
+    False,
+    Object,
+    List,
+}
+
 /// All messages.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     messages: Vec<Message>,
     names: HashMap<String, MessageId>,
     /// The schema of custom resources, to which three sorts of fields refer.
     pub(super) schema: MessageId,
 }
 
-pub(super) fn wire() -> &'static Wire {
+pub(crate) fn wire() -> &'static Wire {
     static WIRE: LazyLock<Wire> = LazyLock::new(|| Wire::read(&inflate_text(TABLE)));
     &WIRE
 }
@@ -95,6 +105,36 @@ impl Wire {
     /// The message of a definition such as `io.k8s.api.core.v1.Pod`.
     pub(super) fn find(&self, definition: &str) -> Option<MessageId> {
         self.names.get(definition).copied()
+    }
+
+    /// The fields of a definition that Go always writes.
+    pub(crate) fn always(&self, definition: &str) -> Vec<(String, Always)> {
+        let mut out = Vec::new();
+        if let Some(id) = self.find(definition) {
+            self.always_of(id, &mut out);
+        }
+        out
+    }
+
+    fn always_of(&self, id: MessageId, out: &mut Vec<(String, Always)>) {
+        for field in &self.get(id).fields {
+            let zero = match (field.number, field.sort) {
+                (Number::One, Sort::Message(inner)) if field.name.is_empty() => {
+                    self.always_of(inner, out);
+                    continue;
+                }
+                (Number::Many | Number::Map, _) => Always::List,
+                (_, Sort::String) => Always::Text,
+                (_, Sort::Int32 | Sort::Int64 | Sort::Double) => Always::Number,
+                (_, Sort::Bool) => Always::False,
+                (_, Sort::Message(_)) => Always::Object,
+                // Times are left out when they are none; what else there is cannot be zero in an object that is valid.
+                _ => continue,
+            };
+            if field.presence == Presence::Always {
+                out.push((field.name.to_string(), zero));
+            }
+        }
     }
 
     fn read(table: &str) -> Self {
