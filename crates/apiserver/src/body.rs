@@ -2,8 +2,7 @@
 
 use crate::Body;
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt};
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Frame;
 use ironclad_api::{ApiError, Reason};
 use std::collections::VecDeque;
@@ -49,9 +48,34 @@ pub(crate) fn chain(pieces: Vec<Bytes>) -> Body {
     Chain { left: pieces.iter().map(|p| p.len() as u64).sum(), pieces: pieces.into() }.boxed_unsync()
 }
 
-/// A body that goes on until its stream ends.
-pub(crate) fn stream(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Body {
-    StreamBody::new(pieces.map(|b| Ok(Frame::data(b)))).boxed_unsync()
+/// A body that keeps something for as long as it lasts.
+pub(crate) fn with<T: Send + Unpin + 'static>(body: Body, kept: T) -> Body {
+    Keeping { body, _kept: kept }.boxed_unsync()
+}
+
+struct Keeping<T> {
+    body: Body,
+    _kept: T,
+}
+
+impl<T: Unpin> http_body::Body for Keeping<T> {
+    type Data = Bytes;
+    type Error = tower::BoxError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
 }
 
 struct Chain {

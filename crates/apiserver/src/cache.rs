@@ -4,214 +4,37 @@
 //! One task follows the store and hands each change to the cache of its resource, so that there is one revision up to
 //! which all caches are current.
 
-use crate::encode;
-use bytes::Bytes;
+mod object;
+mod pick;
+mod resource;
+mod watchers;
+
+use crate::metrics::{head, sample};
 use ironclad_api::GroupResource;
 use ironclad_kinds::Kind;
-use ironclad_schema::proto::{self, MessageId};
-use ironclad_store::{Batch, Entry, Event, RangeQuery, Revision, Store, Watch};
-use parking_lot::{Mutex, RwLock};
-use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::Bound;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use ironclad_store::{Batch, RangeQuery, Revision, Store, Watch};
+pub(crate) use object::{Cached, Changed};
+use parking_lot::RwLock;
+pub(crate) use resource::ResourceCache;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+pub(crate) use watchers::{Over, Scope, Subscription};
 
-/// Changes that one resource remembers.
-const HISTORY: usize = 8192;
-/// Changes that a watcher may be behind.
-const BEHIND: usize = 4096;
 /// How long a revision may take to come by itself before the store is asked for a sign.
 const PROGRESS: Duration = Duration::from_millis(20);
 /// When a store that is away is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// An object as the cache holds it.
-#[derive(Debug)]
-pub(crate) struct Cached {
-    pub(crate) key: Arc<str>,
-    pub(crate) bytes: Bytes,
-    pub(crate) revision: Revision,
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    pub(crate) labels: Vec<(String, String)>,
-    /// The values of the kind's selectable fields, in the order of its row.
-    fields: Vec<String>,
-    /// The object as a protobuf message, made when somebody first asks for it.
-    message: OnceLock<Result<Bytes, String>>,
-}
-
-impl Cached {
-    pub(crate) fn of(kind: &Kind, entry: &Entry) -> Self {
-        let object = encode::decode(entry.value.bytes());
-        let meta = &object["metadata"];
-        let labels = meta["labels"].as_object().into_iter().flatten();
-        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-        Self {
-            key: entry.key.clone(),
-            bytes: entry.value.bytes().clone(),
-            revision: entry.modified,
-            namespace: text(&meta["namespace"]),
-            name: text(&meta["name"]),
-            labels: labels.map(|(k, v)| (k.clone(), text(v))).collect(),
-            fields: kind.selectable.iter().map(|f| kind.strategy.field(&object, f).into_owned()).collect(),
-            message: OnceLock::new(),
-        }
-    }
-
-    /// The object as a protobuf message of its kind, without an envelope.
-    pub(crate) fn message(&self, id: MessageId) -> Result<Bytes, String> {
-        self.message.get_or_init(|| proto::encode_message(id, &self.value()).map(Bytes::from)).clone()
-    }
-
-    /// Whether [`Self::message`] costs nothing.
-    pub(crate) fn has_message(&self) -> bool {
-        self.message.get().is_some()
-    }
-
-    pub(crate) fn field(&self, kind: &Kind, field: &str) -> Option<&str> {
-        match field {
-            "metadata.name" => Some(&self.name),
-            "metadata.namespace" => Some(&self.namespace),
-            _ => kind.selectable.iter().position(|f| f == field).and_then(|i| self.fields.get(i)).map(String::as_str),
-        }
-    }
-
-    pub(crate) fn value(&self) -> Value {
-        encode::decode(&self.bytes)
-    }
-}
-
-/// A change to an object.
-#[derive(Debug)]
-pub(crate) struct Changed {
-    pub(crate) revision: Revision,
-    pub(crate) object: Arc<Cached>,
-    pub(crate) deleted: bool,
-    pub(crate) previous: Option<Arc<Cached>>,
-}
-
-/// The objects of one resource.
-pub(crate) struct ResourceCache {
-    kind: Arc<Kind>,
-    objects: RwLock<BTreeMap<Arc<str>, Arc<Cached>>>,
-    recent: Mutex<Recent>,
-    bytes: AtomicUsize,
-}
-
-struct Recent {
-    changes: VecDeque<Arc<Changed>>,
-    /// Changes behind this revision are complete.
-    since: Revision,
-    /// There only while somebody watches: what it takes is much for a resource that nobody uses.
-    watchers: Option<broadcast::Sender<Arc<Changed>>>,
-    /// Another cache has taken its place, or its resource is gone.
-    closed: bool,
-}
-
-impl Recent {
-    fn subscribe(&mut self) -> broadcast::Receiver<Arc<Changed>> {
-        match self.closed {
-            true => broadcast::channel(1).1,
-            false => self.watchers.get_or_insert_with(|| broadcast::channel(BEHIND).0).subscribe(),
-        }
-    }
-}
-
-impl ResourceCache {
-    fn new(kind: Arc<Kind>) -> Self {
-        let recent = Recent { changes: VecDeque::new(), since: Revision(0), watchers: None, closed: false };
-        Self { kind, objects: RwLock::default(), recent: Mutex::new(recent), bytes: AtomicUsize::new(0) }
-    }
-
-    /// Ends every watch.
-    fn close(&self) {
-        let mut recent = self.recent.lock();
-        recent.closed = true;
-        recent.watchers = None;
-    }
-
-    pub(crate) fn get(&self, key: &str) -> Option<Arc<Cached>> {
-        self.objects.read().get(key).cloned()
-    }
-
-    /// The objects whose keys begin with `prefix`, behind `after`.
-    pub(crate) fn list(&self, prefix: &str, after: Option<&str>) -> Vec<Arc<Cached>> {
-        let objects = self.objects.read();
-        let first = match after {
-            Some(key) => Bound::Excluded(Arc::from(key)),
-            None => Bound::Included(Arc::from(prefix)),
-        };
-        let range = objects.range::<Arc<str>, _>((first, Bound::Unbounded));
-        range.take_while(|(k, _)| k.starts_with(prefix)).map(|(_, v)| v.clone()).collect()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.objects.read().len()
-    }
-
-    /// How many objects there are, and their bytes.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        (self.len(), self.bytes.load(Ordering::Relaxed))
-    }
-
-    fn load(&self, entry: &Entry) {
-        self.bytes.fetch_add(entry.value.bytes().len(), Ordering::Relaxed);
-        self.objects.write().insert(entry.key.clone(), Arc::new(Cached::of(&self.kind, entry)));
-    }
-
-    fn apply(&self, event: &Event, revision: Revision) {
-        let object = Arc::new(Cached::of(&self.kind, &event.entry));
-        let mut objects = self.objects.write();
-        let previous = match event.deleted {
-            true => objects.remove(&event.entry.key),
-            false => objects.insert(event.entry.key.clone(), object.clone()),
-        };
-        let came = if event.deleted { 0 } else { object.bytes.len() };
-        let went = previous.as_ref().map_or(0, |p| p.bytes.len());
-        // One task applies all changes.
-        self.bytes.store(self.bytes.load(Ordering::Relaxed) + came - went, Ordering::Relaxed);
-        let change = Arc::new(Changed { revision, object, deleted: event.deleted, previous });
-        // Under the lock of the objects, so that a snapshot and a subscription fit together.
-        let mut recent = self.recent.lock();
-        recent.changes.push_back(change.clone());
-        if recent.changes.len() > HISTORY
-            && let Some(oldest) = recent.changes.pop_front()
-        {
-            recent.since = oldest.revision;
-        }
-        // An error says that nobody watches any more.
-        recent.watchers = recent.watchers.take().filter(|w| w.send(change).is_ok());
-    }
-
-    /// Every change behind `after`: what is remembered, then what comes. `Err` with the oldest possible revision.
-    pub(crate) fn watch(
-        &self,
-        after: Revision,
-    ) -> Result<(Vec<Arc<Changed>>, broadcast::Receiver<Arc<Changed>>), Revision> {
-        let mut recent = self.recent.lock();
-        if after < recent.since {
-            return Err(recent.since);
-        }
-        let missed = recent.changes.iter().filter(|c| c.revision > after).cloned().collect();
-        Ok((missed, recent.subscribe()))
-    }
-
-    /// All objects, and the changes that follow exactly behind them.
-    pub(crate) fn snapshot(&self) -> (Vec<Arc<Cached>>, broadcast::Receiver<Arc<Changed>>) {
-        let objects = self.objects.read();
-        let mut recent = self.recent.lock();
-        (objects.values().cloned().collect(), recent.subscribe())
-    }
-}
-
 /// The caches of all resources.
 pub(crate) struct Caches {
     by_prefix: RwLock<HashMap<Arc<str>, Arc<ResourceCache>>>,
     revision: watch::Sender<Revision>,
+    /// Up to here watchers were offered every change.
+    offered: AtomicU64,
     store: Arc<dyn Store>,
     following: std::sync::atomic::AtomicBool,
     orders: mpsc::UnboundedSender<Order>,
@@ -236,14 +59,15 @@ impl Caches {
         }
         let (orders, mut ordered) = mpsc::unbounded_channel();
         let (by_prefix, following) = (RwLock::new(by_prefix), true.into());
-        let caches = Arc::new(Self { by_prefix, revision: watch::Sender::new(Revision(0)), store, following, orders });
+        let revision = watch::Sender::new(Revision(0));
+        let caches = Arc::new(Self { by_prefix, revision, offered: AtomicU64::new(0), store, following, orders });
         let revision = caches.load().await?;
         let following = caches.clone();
         tokio::spawn(async move {
             tokio::select! {
                 () = token.cancelled() => {}
                 error = following.follow(revision, &mut ordered) => {
-                    following.following.store(false, std::sync::atomic::Ordering::Release);
+                    following.following.store(false, Ordering::Release);
                     tracing::error!(%error, "the watch caches no longer follow the store");
                 }
             }
@@ -259,9 +83,10 @@ impl Caches {
             }
         }
         for cache in self.by_prefix.read().values() {
-            cache.recent.lock().since = page.revision;
+            cache.complete_since(page.revision);
         }
-        self.revision.send_replace(page.revision);
+        self.publish(page.revision);
+        self.offered.store(page.revision.0, Ordering::Release);
         Ok(page.revision)
     }
 
@@ -333,7 +158,7 @@ impl Caches {
             }
         }
         for cache in fresh.values() {
-            cache.recent.lock().since = page.revision;
+            cache.complete_since(page.revision);
         }
         {
             let mut by_prefix = self.by_prefix.write();
@@ -341,7 +166,8 @@ impl Caches {
             by_prefix.iter_mut().for_each(|(prefix, cache)| cache.clone_from(&fresh[prefix]));
         }
         old.values().for_each(|cache| cache.close());
-        self.revision.send_replace(page.revision);
+        self.publish(page.revision);
+        self.offered.store(page.revision.0, Ordering::Release);
         Ok(page.revision)
     }
 
@@ -353,7 +179,7 @@ impl Caches {
         let prefix = Arc::from(&*kind.prefix);
         let cache = Arc::new(ResourceCache::new(kind));
         page.entries.iter().for_each(|entry| cache.load(entry));
-        cache.recent.lock().since = at;
+        cache.complete_since(at);
         let old = self.by_prefix.write().insert(prefix, cache);
         old.inspect(|old| old.close());
         Ok(())
@@ -375,13 +201,32 @@ impl Caches {
         old.inspect(|old| old.close());
     }
 
+    /// Takes over a commit: first reads see it, then watchers are told.
     fn apply(&self, batch: &Batch) {
+        let mut offers = Vec::with_capacity(batch.events.len());
         for event in batch.events.iter() {
             if let Some(cache) = self.of_key(&event.entry.key) {
-                cache.apply(event, batch.revision);
+                let change = cache.apply(event, batch.revision);
+                offers.push((cache, change));
             }
         }
-        self.revision.send_replace(batch.revision);
+        self.publish(batch.revision);
+        offers.iter().for_each(|(cache, change)| cache.offer(change));
+        self.offered.store(batch.revision.0, Ordering::Release);
+    }
+
+    fn publish(&self, revision: Revision) {
+        self.revision.send_replace(revision);
+    }
+
+    /// A watcher that has nothing left to take has seen every change up to here, if it asks for this first.
+    pub(crate) fn offered(&self) -> Revision {
+        Revision(self.offered.load(Ordering::Acquire))
+    }
+
+    /// Ends every watch; nothing can be watched any more.
+    pub(crate) fn close(&self) {
+        self.by_prefix.read().values().for_each(|cache| cache.close());
     }
 
     fn of_key(&self, key: &str) -> Option<Arc<ResourceCache>> {
@@ -402,6 +247,12 @@ impl Caches {
         Ok(self.reach(newest).await)
     }
 
+    /// Waits until a revision is there, which may not have been made yet.
+    pub(crate) async fn wait_for(&self, revision: Revision) {
+        // The sender lives as long as `self`.
+        drop(self.revision.subscribe().wait_for(|r| *r >= revision).await);
+    }
+
     /// Waits until the caches show `revision`.
     pub(crate) async fn reach(&self, revision: Revision) -> Revision {
         let mut receiver = self.revision.subscribe();
@@ -420,13 +271,43 @@ impl Caches {
 
     /// Whether the caches still follow the store.
     pub(crate) fn is_following(&self) -> bool {
-        self.following.load(std::sync::atomic::Ordering::Acquire)
+        self.following.load(Ordering::Acquire)
     }
 
     /// How many objects there are of each resource.
     pub(crate) fn counts(&self) -> Vec<(GroupResource, usize)> {
         self.by_prefix.read().values().map(|c| (c.kind.group_resource(), c.len())).collect()
     }
+}
+
+/// What was told to watchers.
+impl Caches {
+    pub(crate) fn render(&self, out: &mut String) {
+        let caches: Vec<Arc<ResourceCache>> = self.by_prefix.read().values().cloned().collect();
+        let metrics = [
+            (
+                "apiserver_watch_cache_events_received_total",
+                "Counter of events received in watch cache broken by resource type.",
+            ),
+            ("apiserver_watch_events_total", "Number of events sent in watch clients"),
+            ("apiserver_watch_events_bytes_total", "Bytes of the objects of events sent in watch clients"),
+        ];
+        for (at, (name, help)) in metrics.into_iter().enumerate() {
+            head(out, name, "counter", "ALPHA", help);
+            for cache in caches.iter().filter(|c| c.delivered[at].load(Ordering::Relaxed) > 0) {
+                sample(out, name, &labels(&cache.kind), cache.delivered[at].load(Ordering::Relaxed));
+            }
+        }
+        let name = "apiserver_watch_cache_watchers";
+        head(out, name, "gauge", "ALPHA", "Watchers of a resource type at this moment.");
+        for cache in caches.iter().filter(|c| c.watching() > 0) {
+            sample(out, name, &labels(&cache.kind), cache.watching());
+        }
+    }
+}
+
+fn labels(kind: &Kind) -> [(&'static str, &str); 3] {
+    [("group", &kind.group), ("resource", &kind.plural), ("version", &kind.version)]
 }
 
 /// The cache of a key: prefixes have two or three parts.

@@ -10,7 +10,7 @@ use crate::metrics::Running;
 use crate::request::Info;
 use crate::respond;
 use crate::server::{Connection, Inner};
-use crate::{Body, compress, handler};
+use crate::{Body, body, compress, handler};
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderName, HeaderValue, Response};
@@ -32,6 +32,9 @@ where
     let (gzip, errors) = (accept::gzip(request.headers()), Accepted::of_error(request.headers(), &info.query));
     let began = Instant::now();
     let inside = request.extensions().get::<Connection>().is_none();
+    if !inside && inner.is_draining() {
+        return respond::going_away();
+    }
     let closing = request.version() == http::Version::HTTP_2 && inner.turns_away();
     let answer = AssertUnwindSafe(timed(inner, &info, request, errors)).catch_unwind().await;
     let mut response = match answer {
@@ -136,8 +139,11 @@ where
         true => to_its_end(inner, info, user, request, held).await,
         false => {
             let answer = handler::answer(inner, info, &user, request).await;
-            drop(held);
-            answer
+            match held.running {
+                // It counts as running until its body ends.
+                Some(running) => answer.map(|a| a.map(|body| body::with(body, running))),
+                None => answer,
+            }
         }
     };
     answer.or_else(|error| Ok(respond::error(&error, errors))).map(|response| marked(response, class.as_deref()))
@@ -202,6 +208,7 @@ impl Inner {
             held.running = running;
             return Ok((None, held));
         }
+        held.running = running;
         let class = match self.load.priority_and_fairness {
             true => {
                 let width = |most: u32| self.width(info).min(most);

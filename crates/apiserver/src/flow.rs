@@ -26,7 +26,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use control::run;
+pub(crate) use control::{run, settle};
 pub(crate) use level::Why;
 pub(crate) use rules::Asked as Question;
 

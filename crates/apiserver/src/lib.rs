@@ -16,6 +16,7 @@ mod flow;
 mod handler;
 mod health;
 mod limits;
+mod listener;
 mod metrics;
 mod nonresource;
 mod openapi;

@@ -9,7 +9,7 @@ mod timed;
 use crate::cache::Caches;
 use crate::flow::{Class, Fairness, Why};
 pub(crate) use family::{Counter, Family, Histogram};
-use family::{head, sample};
+pub(crate) use family::{head, sample};
 pub(crate) use requests::{Requests, Running};
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +77,7 @@ impl Metrics {
         for (resource, count) in caches.counts() {
             sample(&mut out, name, &[("resource", &resource.to_string())], count);
         }
+        caches.render(&mut out);
         let name = "apiserver_storage_size_bytes";
         head(&mut out, name, "gauge", "STABLE", "Size of the storage database file physically allocated in bytes.");
         sample(&mut out, name, &[("storage_cluster_id", "")], store_bytes);

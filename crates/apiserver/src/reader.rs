@@ -3,7 +3,7 @@
 //! Invariant: who subscribes to a resource sees its objects whether the resource is served already or comes later, and
 //! sees them go when it goes.
 
-use crate::cache::{Cached, Caches, Changed, ResourceCache};
+use crate::cache::{Cached, Caches, Changed, Over, ResourceCache, Scope, Subscription};
 use crate::catalog::Catalog;
 use futures::StreamExt;
 use ironclad_api::GroupResource;
@@ -13,8 +13,6 @@ use ironclad_store::Revision;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 /// Reads from the watch caches; it exists before the server, whose deciders need it.
@@ -75,7 +73,7 @@ struct Following {
     /// Up to where changes were seen.
     seen: Revision,
     /// From the present cache, while there is one.
-    changes: Option<Receiver<Arc<Changed>>>,
+    changes: Option<Subscription>,
 }
 
 impl Following {
@@ -87,7 +85,7 @@ impl Following {
         let gone = |c: &&Arc<Cached>| cache.as_ref().is_none_or(|now| now.get(&c.key).is_none());
         self.queue.extend(old.iter().filter(gone).map(|c| Change::Delete(Arc::new(c.value()))));
         if let Some(cache) = cache {
-            let (objects, changes) = cache.snapshot();
+            let (objects, changes) = cache.snapshot(Scope::All, "");
             self.queue.extend(objects.into_iter().map(|c| Change::Put(Arc::new(c.value()))));
             self.changes = Some(changes);
             self.from = Some(cache);
@@ -98,7 +96,7 @@ impl Following {
     fn catch_up(&mut self) {
         // The last change may be one of several of the same commit.
         let before = Revision(self.seen.0.saturating_sub(1));
-        let missed = self.from.as_ref().and_then(|cache| cache.watch(before).ok());
+        let missed = self.from.as_ref().and_then(|cache| cache.watch(before, Scope::All).ok());
         match missed {
             Some((missed, changes)) => {
                 self.queue.extend(missed.iter().map(|c| change(c)));
@@ -128,11 +126,11 @@ impl Following {
                     self.seen = c.revision;
                     return Some(change(&c));
                 }
-                Err(RecvError::Lagged(_)) => self.catch_up(),
-                Err(RecvError::Closed) => {
+                Err(Over::Lagged) => self.catch_up(),
+                Err(Over::Closed) => {
                     self.changes = None;
                     self.attach();
-                    if self.changes.as_ref().is_some_and(Receiver::is_closed) {
+                    if self.changes.as_ref().is_some_and(Subscription::is_closed) {
                         self.changes = None;
                     }
                 }

@@ -15,6 +15,7 @@ mod watch;
 
 use crate::cache::Caches;
 use crate::encode;
+use crate::limits::Load;
 use crate::metrics::TimedChain;
 use crate::request::{Info, Query};
 use crate::special::allocate::Addresses;
@@ -40,13 +41,14 @@ pub(crate) struct Registry {
     pub(crate) caches: Arc<Caches>,
     pub(crate) admission: TimedChain,
     pub(crate) addresses: Addresses,
+    pub(crate) load: Load,
 }
 
 /// A request for objects of one kind.
 pub(crate) struct Request<'a> {
-    pub(crate) kind: &'a Kind,
+    pub(crate) kind: &'a Arc<Kind>,
     /// The row of the version in which the kind is stored.
-    pub(crate) stored: &'a Kind,
+    pub(crate) stored: &'a Arc<Kind>,
     pub(crate) info: &'a Info,
     pub(crate) user: &'a UserInfo,
     pub(crate) user_agent: &'a str,
@@ -203,7 +205,9 @@ pub(crate) fn store_error(error: &Error) -> ApiError {
             "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
         ),
         Error::Future { requested, newest } => {
-            ApiError::new(Reason::Timeout, format!("Too large resource version: {requested}, current: {newest}"))
+            let what = "Too large resource version";
+            ApiError::new(Reason::Timeout, format!("{what}: {requested}, current: {newest}"))
+                .with_cause("ResourceVersionTooLarge", what, "")
                 .retry_after(1)
         }
         other => ApiError::internal(other),

@@ -101,9 +101,21 @@ pub(crate) fn error(error: &ApiError, accepted: Accepted) -> Response<Body> {
 
 /// What a request gets that finds no place.
 pub(crate) fn too_many() -> Response<Body> {
-    let mut response = text(StatusCode::TOO_MANY_REQUESTS, "Too many requests, please try again later.\n");
+    later("Too many requests, please try again later.\n", HeaderValue::from_static("1"))
+}
+
+/// What a request gets that comes to a server which only finishes what it has begun.
+pub(crate) fn going_away() -> Response<Body> {
+    let why = "The apiserver is shutting down, please try again later.\n";
+    let mut response = later(why, HeaderValue::from_static("5"));
+    response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn later(why: &'static str, after: HeaderValue) -> Response<Body> {
+    let mut response = text(StatusCode::TOO_MANY_REQUESTS, why);
     let headers = response.headers_mut();
-    headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    headers.insert(http::header::RETRY_AFTER, after);
     headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

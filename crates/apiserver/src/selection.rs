@@ -1,6 +1,6 @@
 //! Which objects of a list or watch a client wants.
 
-use crate::cache::Cached;
+use crate::cache::{Cached, Scope};
 use crate::request::Query;
 use ironclad_api::ApiError;
 use ironclad_api::selector::{FieldSelector, LabelSelector};
@@ -30,14 +30,28 @@ impl Selection {
         Ok(Self { namespace: namespace.to_owned(), name: pinned, labels, fields })
     }
 
+    /// Where the objects are found at once; `kind` is the row that the cache was made with.
+    pub(crate) fn scope(&self, kind: &Kind) -> Scope {
+        if !self.name.is_empty() {
+            return Scope::Name(self.name.as_str().into());
+        }
+        let pinned = |(at, field): (usize, &ironclad_kinds::Text)| {
+            self.fields.exact(field).map(|value| Scope::Field(at, value.into()))
+        };
+        let field = kind.selectable.iter().enumerate().find_map(pinned);
+        let namespace =
+            || Some(Scope::Namespace(self.namespace.as_str().into())).filter(|_| !self.namespace.is_empty());
+        field.or_else(namespace).unwrap_or(Scope::All)
+    }
+
     pub(crate) fn matches(&self, kind: &Kind, object: &Cached) -> bool {
-        if !self.namespace.is_empty() && object.namespace != self.namespace {
+        if !self.namespace.is_empty() && object.namespace() != self.namespace {
             return false;
         }
-        if !self.name.is_empty() && object.name != self.name {
+        if !self.name.is_empty() && object.name() != self.name {
             return false;
         }
-        if !self.labels.is_everything() && !self.labels.matches(object.labels.as_slice()) {
+        if !self.labels.is_everything() && !self.labels.matches(object) {
             return false;
         }
         self.fields.is_everything() || self.fields.matches(|field| object.field(kind, field))

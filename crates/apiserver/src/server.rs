@@ -8,13 +8,10 @@ use crate::metrics::{Metrics, TimedChain, TimedStore};
 use crate::reader::Reader;
 use crate::registry::{Registry, store_error};
 use crate::special::allocate::Addresses;
-use crate::{Body, door};
+use crate::{Body, door, listener};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
 use ipnet::Ipv4Net;
 use ironclad_admission::Chain;
 use ironclad_api::source::Source;
@@ -29,15 +26,11 @@ use std::future::Future;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
-
-/// A TLS handshake that takes longer is given up.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Makes tokens for service accounts.
 #[async_trait]
@@ -86,6 +79,17 @@ pub(crate) struct Deciders {
     pub(crate) tokens: Arc<dyn TokenIssuer>,
 }
 
+/// How far the server is on its way to its end.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    Serving,
+    /// It is not ready any more, but serves still: load balancers need time to see it.
+    Ending,
+    /// What comes now is told to go elsewhere.
+    Draining,
+}
+
 pub(crate) struct Inner {
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalog: Arc<Catalog>,
@@ -97,8 +101,8 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) load: Load,
     pub(crate) fairness: Arc<Fairness>,
-    /// The server has said that it ends.
-    pub(crate) ending: AtomicBool,
+    /// How far the server is on its way to its end.
+    pub(crate) stage: AtomicU8,
     pub(crate) version: String,
     /// Whose turn it is to have an OpenAPI document made.
     pub(crate) documents: Arc<tokio::sync::Semaphore>,
@@ -112,7 +116,38 @@ impl Inner {
 
     /// Whether the server has said that it ends.
     pub(crate) fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::Acquire)
+        self.stage.load(Ordering::Acquire) >= Stage::Ending as u8
+    }
+
+    /// Whether the server only finishes what it has begun.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.stage.load(Ordering::Acquire) >= Stage::Draining as u8
+    }
+
+    pub(crate) fn set_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Release);
+    }
+
+    /// Lets the store forget what is older than the interval.
+    async fn forget_history(self: Arc<Self>, token: CancellationToken) {
+        let store = &self.registry.store;
+        let mut before = None;
+        loop {
+            match (before, store.revision().await) {
+                (Some(old), Ok(now)) if old < now => {
+                    if let Err(error) = store.compact(old).await {
+                        tracing::warn!(%error, "the store's history was not compacted");
+                    }
+                    before = Some(now);
+                }
+                (_, Ok(now)) => before = Some(now),
+                (_, Err(error)) => tracing::warn!(%error, "the store does not tell its revision"),
+            }
+            tokio::select! {
+                () = token.cancelled() => return,
+                () = tokio::time::sleep(self.load.compaction_interval) => {}
+            }
+        }
     }
 
     /// See [`ApiServer::publish`]. Objects can be read before the resource is found, and are read until it is not.
@@ -159,7 +194,7 @@ impl Prepared {
         let reader = self.reader();
         let store: Arc<dyn Store> = Arc::new(TimedStore::new(self.config.store, metrics.clone()));
         let admission = TimedChain::new(admission, metrics.clone());
-        let registry = Registry { store, caches: self.caches, admission, addresses };
+        let registry = Registry { store, caches: self.caches, admission, addresses, load: load.clone() };
         let deciders = Deciders { authenticator, authorizer, tokens };
         let inner = Inner {
             registry: Arc::new(registry),
@@ -176,7 +211,7 @@ impl Prepared {
             ),
             metrics,
             load,
-            ending: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::Serving as u8),
             version: self.config.version,
             documents: Arc::new(tokio::sync::Semaphore::new(1)),
         };
@@ -184,7 +219,11 @@ impl Prepared {
         let first = Ipv4Addr::from(u32::from(self.config.service_cidr.network()) + 1);
         inner.bootstrap(advertise, port, first).await?;
         let server = ApiServer { inner: Arc::new(inner) };
+        if !server.inner.load.compaction_interval.is_zero() {
+            drop(tokio::spawn(server.inner.clone().forget_history(self.token.clone())));
+        }
         if server.inner.load.priority_and_fairness {
+            flow::settle(&server, &reader).await;
             drop(tokio::spawn(flow::run(server.clone(), Arc::new(reader), self.token)));
         }
         Ok(server)
@@ -206,6 +245,13 @@ impl ApiServer {
         Ok(Prepared { config, caches, catalog: Arc::new(Catalog::new(&kinds)), token })
     }
 
+    /// Waits until reads show everything that was written.
+    pub(crate) async fn catch_up(&self) {
+        if let Err(error) = self.inner.registry.caches.current().await {
+            tracing::warn!(%error, "the store does not tell its revision");
+        }
+    }
+
     pub(crate) fn fairness(&self) -> &Arc<Fairness> {
         &self.inner.fairness
     }
@@ -220,64 +266,10 @@ impl ApiServer {
         self.inner.publish(resource, rows).await
     }
 
-    /// Serves TLS connections until `token` is cancelled.
+    /// Serves TLS connections until `token` is cancelled, and then until those that are served have ended: readiness
+    /// fails at once, new connections are taken for as long as the shutdown delay, requests and watches are drained.
     pub async fn serve(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, token: CancellationToken) {
-        let acceptor = TlsAcceptor::from(tls);
-        loop {
-            let accepted = tokio::select! {
-                () = token.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => drop(tokio::spawn(self.clone().connection(stream, acceptor.clone(), token.clone()))),
-                Err(error) => {
-                    // Out of file descriptors, most likely: give the others time to end.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    }
-
-    async fn connection(self, stream: tokio::net::TcpStream, acceptor: TlsAcceptor, token: CancellationToken) {
-        // Without it answers would wait for acknowledgements.
-        let _ = stream.set_nodelay(true);
-        let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
-            Err(_) => return,
-        };
-        let chain: Vec<CertificateDer<'static>> =
-            stream.get_ref().1.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();
-        let peer = Connection { certificates: Arc::new(chain) };
-        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let server = self.clone();
-            let mut request = request;
-            request.extensions_mut().insert(peer.clone());
-            async move { Ok::<_, Infallible>(door::serve(&server.inner, request).await) }
-        });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http2()
-            .max_concurrent_streams(1000)
-            .keep_alive_interval(Some(Duration::from_secs(30)))
-            .timer(hyper_util::rt::TokioTimer::new());
-        builder.http1().timer(hyper_util::rt::TokioTimer::new());
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = token.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                match tokio::time::timeout(Duration::from_secs(2), connection).await {
-                    Ok(ended) => ended,
-                    Err(_) => return,
-                }
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended");
-        }
+        listener::serve(self.inner.clone(), listener, tls, token).await;
     }
 }
 

@@ -42,10 +42,18 @@ fn config_map(name: &str, text: &str) -> Value {
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
-/// The next event of a watch.
-async fn event(body: &mut Body) -> Value {
-    let frame = tokio::time::timeout(Duration::from_secs(20), body.frame()).await.expect("no event in time");
-    serde_json::from_slice(&frame.unwrap().unwrap().into_data().unwrap()).unwrap()
+/// The events of a watch, of which several may come at once.
+struct Events(Body, Vec<u8>);
+
+async fn event(events: &mut Events) -> Value {
+    loop {
+        if let Some(end) = events.1.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = events.1.drain(..=end).collect();
+            return serde_json::from_slice(&line).unwrap();
+        }
+        let frame = tokio::time::timeout(Duration::from_secs(20), events.0.frame()).await.expect("no event in time");
+        events.1.extend_from_slice(&frame.unwrap().unwrap().into_data().unwrap());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +62,8 @@ async fn servers_on_one_etcd_agree() {
     let ((one, _), (two, _)) = (server(&etcd).await, server(&etcd).await);
     let (_, list) = ask(&two, "GET", MAPS, JSON, Value::Null).await;
     let from = list["metadata"]["resourceVersion"].as_str().unwrap();
-    let mut watch = send(&two, "GET", &format!("{MAPS}?watch=1&resourceVersion={from}"), JSON, "").await.into_body();
+    let watch = send(&two, "GET", &format!("{MAPS}?watch=1&resourceVersion={from}"), JSON, "").await.into_body();
+    let mut watch = Events(watch, Vec::new());
     for n in 0..30 {
         let (code, made) = ask(&one, "POST", MAPS, JSON, config_map(&format!("a{n}"), "1")).await;
         assert_eq!(code, 201, "{made}");
@@ -137,7 +146,8 @@ async fn a_server_goes_on_after_etcd_was_away() {
     let (server, _) = server(&etcd).await;
     let (_, list) = ask(&server, "GET", MAPS, JSON, Value::Null).await;
     let from = list["metadata"]["resourceVersion"].as_str().unwrap();
-    let mut watch = send(&server, "GET", &format!("{MAPS}?watch=1&resourceVersion={from}"), JSON, "").await.into_body();
+    let watch = send(&server, "GET", &format!("{MAPS}?watch=1&resourceVersion={from}"), JSON, "").await.into_body();
+    let mut watch = Events(watch, Vec::new());
     ask(&server, "POST", MAPS, JSON, config_map("a", "1")).await;
     etcd.kill();
     let (code, error) = ask(&server, "POST", MAPS, JSON, config_map("b", "1")).await;

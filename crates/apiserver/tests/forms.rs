@@ -80,11 +80,14 @@ async fn watches_are_streams_of_framed_events() {
     let response = with(&server, "GET", &path, &[("accept", &accept)], "").await;
     assert_eq!(response.headers()["content-type"], "application/vnd.kubernetes.protobuf;stream=watch");
     let mut body = response.into_body();
-    let mut seen = Vec::new();
+    let (mut seen, mut buffer) = (Vec::new(), Vec::new());
     while seen.last().is_none_or(|(sort, _)| sort != "BOOKMARK") {
-        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
-        let (length, event) = frame.split_at(4);
-        assert_eq!(u32::from_be_bytes(length.try_into().unwrap()) as usize, event.len());
+        let whole = |b: &[u8]| b.len() >= 4 && b.len() >= 4 + u32::from_be_bytes(b[..4].try_into().unwrap()) as usize;
+        while !whole(&buffer) {
+            buffer.extend_from_slice(&body.frame().await.unwrap().unwrap().into_data().unwrap());
+        }
+        let length = u32::from_be_bytes(buffer[..4].try_into().unwrap()) as usize;
+        let event: Vec<u8> = buffer.drain(..4 + length).skip(4).collect();
         let sort_end = 2 + usize::from(event[1]);
         let sort = String::from_utf8(event[2..sort_end].to_vec()).unwrap();
         let start = event.windows(4).position(|w| w == b"k8s\0").unwrap();

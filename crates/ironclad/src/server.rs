@@ -93,5 +93,6 @@ async fn serve(cluster: &Cluster, args: &Server, steps: &Steps) -> Result<()> {
     if tokio::time::timeout(patience, async { while parts.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!("some parts did not end in time");
     }
+    api.stop().await;
     outcome
 }

@@ -116,6 +116,33 @@ impl Seen {
     }
 }
 
+/// Brings the stored objects to where they should be, before the server answers anybody.
+pub(crate) async fn settle(server: &ApiServer, source: &dyn Source) {
+    // Objects first, then what is said of them.
+    for _ in 0..ATTEMPTS {
+        server.catch_up().await;
+        let mut seen = Seen::default();
+        for plural in ["flowschemas", "prioritylevelconfigurations"] {
+            source.list(&GroupResource::new(GROUP, plural), "").into_iter().for_each(|o| seen.apply(Change::Put(o)));
+        }
+        let steps = seen.steps();
+        if steps.is_empty() {
+            return;
+        }
+        carry_out(server, &steps).await;
+    }
+}
+
+/// Takes all steps at once: they concern different objects.
+async fn carry_out(server: &ApiServer, steps: &[Step]) {
+    let taking = steps.iter().map(|step| async move {
+        if let Err(why) = take(server, step).await {
+            tracing::warn!(?step, why, "priority and fairness: a write failed");
+        }
+    });
+    futures::future::join_all(taking).await;
+}
+
 /// Keeps priority and fairness current until `token` is cancelled.
 pub(crate) async fn run(server: ApiServer, source: Arc<dyn Source>, token: CancellationToken) {
     let of = |plural: &str| source.subscribe(&GroupResource::new(GROUP, plural));
@@ -138,11 +165,7 @@ pub(crate) async fn run(server: ApiServer, source: Arc<dyn Source>, token: Cance
         if !levels.is_empty() {
             server.fairness().configure(&schemas, &levels);
         }
-        for step in seen.steps() {
-            if let Err(why) = take(&server, &step).await {
-                tracing::warn!(?step, why, "priority and fairness: a write failed");
-            }
-        }
+        carry_out(&server, &seen.steps()).await;
     }
 }
 

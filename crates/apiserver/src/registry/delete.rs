@@ -71,9 +71,9 @@ impl Registry {
         let mut items = Vec::with_capacity(page.objects.len());
         for cached in page.objects {
             let mut info = request.info.clone();
-            info.namespace.clone_from(&cached.namespace);
+            info.namespace.replace_range(.., cached.namespace());
             let one = Request { info: &info, ..*request };
-            match self.delete_named(&one, &cached.name, options).await {
+            match self.delete_named(&one, cached.name(), options).await {
                 Ok(answer) => items.push(answered(request, &answer.object)),
                 // Somebody else was faster.
                 Err(error) if error.code == 404 => {}

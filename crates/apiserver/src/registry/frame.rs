@@ -31,8 +31,8 @@ pub(super) struct Format {
 impl Format {
     pub(super) fn of(request: &Request<'_>) -> Self {
         Self {
-            kind: Arc::new(request.kind.clone()),
-            stored: Arc::new(request.stored.clone()),
+            kind: request.kind.clone(),
+            stored: request.stored.clone(),
             accepted: request.accept,
             same: request.accept.view == View::Object && same_version(request),
             message: proto::message(bundle(), &request.kind.gvk()),
@@ -41,28 +41,32 @@ impl Format {
         }
     }
 
+    pub(super) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
     pub(super) fn media(&self) -> Media {
         self.accepted.media
     }
 
-    /// What a change is for somebody who sees only a selection.
-    pub(super) fn change(&self, selection: &Selection, change: &Changed) -> Option<Bytes> {
+    /// Writes what a change is for somebody who sees only a selection, if it is anything.
+    pub(super) fn change(&self, selection: &Selection, change: &Changed, out: &mut BytesMut) {
         let before = change.previous.as_ref().is_some_and(|p| selection.matches(&self.kind, p));
         let now = !change.deleted && selection.matches(&self.kind, &change.object);
         match (before, now) {
-            (false, true) => Some(self.frame("ADDED", &change.object)),
-            (true, true) => Some(self.frame("MODIFIED", &change.object)),
-            (true, false) => Some(self.frame("DELETED", &change.object)),
-            (false, false) => None,
+            (false, true) => self.frame("ADDED", &change.object, out),
+            (true, true) => self.frame("MODIFIED", &change.object, out),
+            (true, false) => self.frame("DELETED", &change.object, out),
+            (false, false) => {}
         }
     }
 
-    pub(super) fn frame(&self, event: &str, object: &Cached) -> Bytes {
+    pub(super) fn frame(&self, event: &str, object: &Cached, out: &mut BytesMut) {
         match (self.same, self.accepted.media, self.message) {
-            (true, Media::Json, _) => return json_frame(event, &object.bytes),
+            (true, Media::Json, _) => return json_frame(event, &object.bytes, out),
             (true, Media::Protobuf, Some(id)) => {
                 if let Ok(message) = object.message(id) {
-                    return self.protobuf_frame(event, message);
+                    return out.extend_from_slice(&self.protobuf_frame(event, message));
                 }
             }
             _ => {}
@@ -76,7 +80,7 @@ impl Format {
                 table::of_event(&self.kind, &value, &self.table_objects, first, self.accepted)
             }
         };
-        self.value(event, &shown)
+        out.extend_from_slice(&self.value(event, &shown));
     }
 
     fn protobuf_frame(&self, event: &str, message: Bytes) -> Bytes {
@@ -120,16 +124,17 @@ impl Format {
                 }
             };
         }
-        json_frame(event, &Bytes::from(object.to_string()))
+        let mut out = BytesMut::new();
+        json_frame(event, object.to_string().as_bytes(), &mut out);
+        out.freeze()
     }
 }
 
-fn json_frame(event: &str, object: &Bytes) -> Bytes {
-    let mut out = BytesMut::with_capacity(object.len() + 40);
+fn json_frame(event: &str, object: &[u8], out: &mut BytesMut) {
+    out.reserve(object.len() + 40);
     out.put_slice(b"{\"type\":\"");
     out.put_slice(event.as_bytes());
     out.put_slice(b"\",\"object\":");
     out.put_slice(object);
     out.put_slice(b"}\n");
-    out.freeze()
 }

@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// Keys that are read at once when not all of them are wanted.
 const CHUNK: usize = 1000;
 
+/// How long a list waits for a revision that is said to exist.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// One page.
 pub(crate) struct Page {
     pub(crate) objects: Vec<Arc<Cached>>,
@@ -61,14 +64,11 @@ impl Registry {
             (token, version) => {
                 let revision = match version {
                     Some((_, Revision(0))) => self.caches.revision(),
-                    Some((_, revision)) => {
-                        self.known(revision).await?;
-                        self.caches.reach(revision).await
-                    }
+                    Some((_, revision)) => self.not_older(revision).await?,
                     None => self.caches.current().await.map_err(|e| store_error(&e))?,
                 };
                 let after = token.as_ref().map(|t| &t.key);
-                let objects = cache.list(&prefix, after.map(String::as_str));
+                let objects = cache.list_in(&selection.scope(cache.kind()), &prefix, after.map(String::as_str));
                 ((wanted.select(objects), 0), revision)
             }
         };
@@ -83,13 +83,16 @@ impl Registry {
         Ok(Page { objects, revision, next, remaining })
     }
 
-    /// A revision that nobody has seen yet is refused rather than waited for.
-    async fn known(&self, revision: Revision) -> Result<(), ApiError> {
-        let newest = self.store.revision().await.map_err(|e| store_error(&e))?;
-        if revision > newest {
-            return Err(store_error(&ironclad_store::Error::Future { requested: revision, newest }));
+    /// Waits a while for the caches to show a revision that may be new; what nobody has seen yet is refused.
+    pub(crate) async fn not_older(&self, revision: Revision) -> Result<Revision, ApiError> {
+        if self.caches.revision() >= revision {
+            return Ok(self.caches.revision());
         }
-        Ok(())
+        let newest = self.store.revision().await.map_err(|e| store_error(&e))?;
+        if revision > newest && tokio::time::timeout(PATIENCE, self.caches.wait_for(revision)).await.is_err() {
+            return Err(store_error(&Error::Future { requested: revision, newest }));
+        }
+        Ok(self.caches.reach(revision).await)
     }
 
     /// The objects as they were at a revision: one more than is wanted if there is one, and how many follow then.
@@ -118,7 +121,7 @@ impl Registry {
             // What has not changed since is in the cache already.
             let shared = |e: &ironclad_store::Entry| match cache.get(&e.key) {
                 Some(cached) if cached.revision == e.modified => cached,
-                _ => Arc::new(Cached::of(wanted.request.stored, e)),
+                _ => Arc::new(cache.cached(e)),
             };
             found.extend(wanted.select(page.entries.iter().map(shared).collect()));
             match page.entries.last() {

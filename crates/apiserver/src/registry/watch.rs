@@ -1,89 +1,100 @@
 //! Watches: frames around the bytes that the cache shares.
+//!
+//! Invariants: a watcher sees every change behind its beginning once and in order; a bookmark is sent only when
+//! everything up to it was; who is too slow is ended, and begins again from where it was.
 
 use super::frame::Format;
 use super::{Registry, Request, store_error};
-use crate::cache::Changed;
+use crate::cache::{Cached, Changed, Over, Subscription};
 use crate::selection::Selection;
 use crate::{Body, body, respond};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::Response;
+use http_body_util::BodyExt;
+use hyper::body::Frame;
 use ironclad_api::ApiError;
 use ironclad_store::Revision;
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
-/// How often a quiet watch says up to where it is current.
+/// How often a watch says up to where it is current.
 const BOOKMARK: Duration = Duration::from_mins(1);
-/// When a bookmark is tried again that changes came between.
-const SOON: Duration = Duration::from_secs(1);
-/// The shortest watch without `timeoutSeconds`; the longest is twice as long.
-const SHORTEST: u64 = 1800;
+/// How long before its end it says so once more.
+const BEFORE_END: Duration = Duration::from_secs(2);
+/// Bytes that are written at once, roughly: many small events cost one frame, and memory stays bounded.
+const CHUNK: usize = 32 << 10;
 
 impl Registry {
     pub(crate) async fn watch(self: &Arc<Self>, request: &Request<'_>) -> Result<Response<Body>, ApiError> {
         let query = request.query();
         let selection = Selection::parse(request.kind, &request.info.namespace, &request.info.name, query)?;
         let cache = self.caches.of(request.kind).ok_or_else(|| request.not_found())?;
-        let version = query.get("resourceVersion");
+        let scope = selection.scope(cache.kind());
         let send_initial = query.flag("sendInitialEvents");
-        let after: Revision = match version {
-            "" => Revision(0),
-            text => text
-                .parse()
-                .map_err(|_| ApiError::bad_request(format!("Invalid value: {version:?}: invalid resource version")))?,
-        };
-        let mut queue = VecDeque::new();
+        let bookmarks = query.flag("allowWatchBookmarks");
+        let after = begin(query.get("resourceVersion"))?;
         let format = Format::of(request);
+        let (mut initial, mut missed, mut initial_end) = (Vec::new(), VecDeque::new(), None);
         let changes = if after == Revision(0) || send_initial {
-            let revision = self.caches.current().await.map_err(|e| store_error(&e))?;
-            let (objects, changes) = cache.snapshot();
-            for object in objects.iter().filter(|o| selection.matches(request.kind, o)) {
-                queue.push_back(format.frame("ADDED", object));
-            }
-            if send_initial && query.flag("allowWatchBookmarks") {
-                queue.push_back(format.bookmark(revision, true));
-            }
+            let revision = self.snapshot_revision(query.get("resourceVersion"), after).await?;
+            let (objects, changes) = cache.snapshot(scope, &request.prefix());
+            initial = objects;
+            initial_end = (send_initial && bookmarks).then_some(revision);
             changes
         } else {
-            self.newer(after).await?;
-            let (missed, changes) = match cache.watch(after) {
-                Ok(found) => found,
+            match cache.watch(after, scope) {
+                Ok((found, changes)) => {
+                    missed = found.into();
+                    changes
+                }
                 Err(oldest) => return Ok(expired(&format, after, oldest)),
-            };
-            queue.extend(missed.iter().filter_map(|c| format.change(&selection, c)));
-            changes
+            }
         };
-        let seconds = query
-            .number("timeoutSeconds")
-            .filter(|s| *s > 0)
-            .map_or_else(|| fastrand::u64(SHORTEST..2 * SHORTEST), |s| s as u64);
-        let watch = Watching {
+        let shortest = self.load.min_request_timeout.as_secs().max(1);
+        let seconds = query.number("timeoutSeconds").filter(|s| *s > 0);
+        let seconds = seconds.map_or_else(|| fastrand::u64(shortest..2 * shortest), |s| s as u64);
+        let until = Instant::now() + Duration::from_secs(seconds);
+        let mut watch = Watching {
             registry: self.clone(),
             selection,
             format,
-            queue,
+            initial: initial.into_iter(),
+            initial_end,
+            missed,
+            after,
             changes,
-            bookmarks: query.flag("allowWatchBookmarks"),
-            until: Instant::now() + Duration::from_secs(seconds),
-            quiet: Instant::now() + BOOKMARK,
+            bookmarks,
+            until,
+            timer: Box::pin(tokio::time::sleep_until(until)),
             over: false,
         };
-        let pieces = futures::stream::unfold(watch, |mut w| async move { w.next().await.map(|bytes| (bytes, w)) });
-        Ok(respond::stream(request.accept.media, body::stream(pieces)))
+        watch.set_timer();
+        Ok(respond::stream(request.accept.media, watch.boxed_unsync()))
     }
 
-    async fn newer(&self, after: Revision) -> Result<(), ApiError> {
-        let newest = self.store.revision().await.map_err(|e| store_error(&e))?;
-        if after > newest {
-            return Err(store_error(&ironclad_store::Error::Future { requested: after, newest }));
+    /// The revision that a watch with initial events begins at: any for `0`, the newest, or one that is not older.
+    async fn snapshot_revision(&self, version: &str, after: Revision) -> Result<Revision, ApiError> {
+        match version {
+            "0" => Ok(self.caches.revision()),
+            "" => self.caches.current().await.map_err(|e| store_error(&e)),
+            _ => self.not_older(after).await,
         }
-        self.caches.reach(after).await;
-        Ok(())
     }
+}
+
+/// Where a watch begins.
+fn begin(version: &str) -> Result<Revision, ApiError> {
+    if version.is_empty() {
+        return Ok(Revision(0));
+    }
+    version.parse().map_err(|_| {
+        let why = format!("Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax");
+        ApiError::bad_request(format!("resourceVersion: {why}"))
+    })
 }
 
 /// The one event of a watch that asks for what is forgotten.
@@ -92,53 +103,99 @@ fn expired(format: &Format, asked: Revision, oldest: Revision) -> Response<Body>
     respond::stream(format.media(), body::full(format.error(&error)))
 }
 
+/// A watch, as the body of its answer.
 struct Watching {
     registry: Arc<Registry>,
     selection: Selection,
     format: Format,
-    queue: VecDeque<Bytes>,
-    changes: Receiver<Arc<Changed>>,
+    /// What is there already, written as the client takes it.
+    initial: std::vec::IntoIter<Arc<Cached>>,
+    /// The bookmark behind it.
+    initial_end: Option<Revision>,
+    missed: VecDeque<Arc<Changed>>,
+    /// A watch may begin at a revision that is still to come.
+    after: Revision,
+    changes: Subscription,
     bookmarks: bool,
     until: Instant,
-    /// When the next bookmark is due, unless an event is sent before.
-    quiet: Instant,
+    /// When the watch ends, or a bookmark is due before.
+    timer: Pin<Box<Sleep>>,
     over: bool,
 }
 
 impl Watching {
-    async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(bytes) = self.queue.pop_front() {
-                self.quiet = Instant::now() + BOOKMARK;
-                return Some(bytes);
+    fn set_timer(&mut self) {
+        let now = Instant::now();
+        let last = self.until.checked_sub(BEFORE_END).filter(|at| *at > now).unwrap_or(self.until);
+        let next = if self.bookmarks { last.min(now + BOOKMARK) } else { self.until };
+        self.timer.as_mut().reset(next);
+    }
+
+    /// Writes what there is, up to a chunk.
+    fn fill(&mut self, context: &mut Context<'_>, out: &mut BytesMut) {
+        while out.len() < CHUNK
+            && let Some(object) = self.initial.next()
+        {
+            if self.selection.matches(self.format.kind(), &object) {
+                self.format.frame("ADDED", &object, out);
             }
-            if self.over {
-                return None;
-            }
-            tokio::select! {
-                change = self.changes.recv() => match change {
-                    Ok(change) => self.queue.extend(self.format.change(&self.selection, &change)),
-                    Err(RecvError::Closed) => return None,
-                    Err(RecvError::Lagged(_)) => {
-                        // A client that cannot keep up begins anew rather than miss a change.
-                        self.over = true;
-                        let error = ApiError::expired("the watch fell too far behind");
-                        self.queue.push_back(self.format.error(&error));
-                    }
+        }
+        if self.initial.len() > 0 {
+            return;
+        }
+        if let Some(revision) = self.initial_end.take() {
+            out.extend_from_slice(&self.format.bookmark(revision, true));
+        }
+        while out.len() < CHUNK {
+            let change = match self.missed.pop_front() {
+                Some(change) => change,
+                None => match self.changes.poll(context) {
+                    Poll::Ready(Ok(change)) => change,
+                    Poll::Ready(Err(Over::Closed | Over::Lagged)) => return self.over = true,
+                    Poll::Pending => return,
                 },
-                () = tokio::time::sleep_until(self.until) => return None,
-                () = tokio::time::sleep_until(self.quiet), if self.bookmarks => {
-                    // Everything up to here was sent: the receiver is empty.
-                    if self.changes.is_empty() {
-                        let revision = self.registry.caches.revision();
-                        if self.changes.is_empty() {
-                            self.queue.push_back(self.format.bookmark(revision, false));
-                        }
-                    }
-                    if self.queue.is_empty() {
-                        self.quiet = Instant::now() + SOON;
-                    }
-                }
+            };
+            if change.revision > self.after {
+                self.format.change(&self.selection, &change, out);
+            }
+        }
+    }
+
+    /// The end of the watch, or a bookmark; nothing when changes came between.
+    fn ring(&mut self) -> Option<Bytes> {
+        if Instant::now() >= self.until {
+            self.over = true;
+            return None;
+        }
+        self.set_timer();
+        let revision = self.registry.caches.offered();
+        self.changes.is_empty().then(|| self.format.bookmark(revision, false))
+    }
+}
+
+impl http_body::Body for Watching {
+    type Data = Bytes;
+    type Error = tower::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let watch = &mut *self;
+        loop {
+            let mut out = BytesMut::new();
+            watch.fill(context, &mut out);
+            if !out.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(out.freeze()))));
+            }
+            if watch.over {
+                return Poll::Ready(None);
+            }
+            if watch.timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            if let Some(bookmark) = watch.ring() {
+                return Poll::Ready(Some(Ok(Frame::data(bookmark))));
             }
         }
     }

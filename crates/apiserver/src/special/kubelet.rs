@@ -6,6 +6,7 @@ use crate::request::Info;
 use crate::server::Inner;
 use bytes::Bytes;
 use http::{Response, StatusCode, Uri};
+use ironclad_api::labels::Labels;
 use ironclad_api::{ApiError, GroupResource, Reason, object};
 use rustls_pki_types::ServerName;
 use serde_json::Value;
@@ -232,7 +233,7 @@ impl Inner {
         let cache = self.registry.caches.of(&kind).ok_or_else(|| ApiError::internal("no EndpointSlices"))?;
         let mut found = Vec::new();
         for cached in cache.list(&format!("{}{}/", kind.prefix, info.namespace), None) {
-            if !cached.labels.iter().any(|(k, v)| k == "kubernetes.io/service-name" && v == name) {
+            if cached.get_label("kubernetes.io/service-name") != Some(name) {
                 continue;
             }
             let slice = cached.value();

@@ -86,7 +86,7 @@ impl Registry {
                 let status = &budget["status"];
                 let detail = format!(
                     "The disruption budget {} needs {} healthy pods and has {} currently",
-                    cached.name,
+                    cached.name(),
                     status["desiredHealthy"].as_i64().unwrap_or(0),
                     status["currentHealthy"].as_i64().unwrap_or(0)
                 );

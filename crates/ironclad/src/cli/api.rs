@@ -1,7 +1,9 @@
 //! Options of the API server, named as its stock counterpart names them.
 
 use clap::{Args, builder::ArgAction};
+use ironclad_apiserver::Load;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Who may do what, and what is kept of it.
 #[derive(Args, Clone, Debug, Default)]
@@ -9,6 +11,63 @@ use std::path::PathBuf;
 pub(crate) struct ApiFlags {
     #[command(flatten)]
     pub(crate) encryption: EncryptionFlags,
+    #[command(flatten)]
+    pub(crate) load: LoadFlags,
+}
+
+/// What the server lets in, and how long it may take.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct LoadFlags {
+    /// Reads served at once; with the writes these are the seats of priority and fairness [default: 400]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_requests_inflight: Option<u32>,
+    /// Writes served at once [default: 200]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_mutating_requests_inflight: Option<u32>,
+    /// Serve requests by FlowSchemas and PriorityLevelConfigurations [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) enable_priority_and_fairness: Option<bool>,
+    /// The longest that a request may take that is no watch or stream [default: 1m]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    pub(crate) request_timeout: Option<Duration>,
+    /// The shortest that a watch without a time of its own lasts, in seconds [default: 1800]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) min_request_timeout: Option<u64>,
+    /// How likely an HTTP/2 client is told to connect anew, 0 to 0.02 [default: 0]
+    #[arg(long, value_name = "CHANCE", value_parser = chance)]
+    pub(crate) goaway_chance: Option<f64>,
+    /// How long the server goes on serving when it has said that it ends [default: 0s]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    pub(crate) shutdown_delay_duration: Option<Duration>,
+    /// Streams of one HTTP/2 connection [default: 1000]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) http2_max_streams_per_connection: Option<u32>,
+}
+
+impl LoadFlags {
+    /// The limits, with the defaults for what is not given.
+    pub(crate) fn load(&self) -> Load {
+        let default = Load::default();
+        let seconds = self.min_request_timeout.map(Duration::from_secs);
+        Load {
+            max_requests_inflight: self.max_requests_inflight.unwrap_or(default.max_requests_inflight),
+            max_mutating_requests_inflight: self
+                .max_mutating_requests_inflight
+                .unwrap_or(default.max_mutating_requests_inflight),
+            priority_and_fairness: self.enable_priority_and_fairness.unwrap_or(default.priority_and_fairness),
+            request_timeout: self.request_timeout.unwrap_or(default.request_timeout),
+            min_request_timeout: seconds.unwrap_or(default.min_request_timeout),
+            goaway_chance: self.goaway_chance.unwrap_or(default.goaway_chance),
+            shutdown_delay: self.shutdown_delay_duration.unwrap_or(default.shutdown_delay),
+            http2_max_streams: self.http2_max_streams_per_connection.unwrap_or(default.http2_max_streams),
+            ..default
+        }
+    }
+}
+
+fn chance(text: &str) -> Result<f64, String> {
+    let chance = text.parse::<f64>().ok().filter(|c| (0.0..=0.02).contains(c));
+    chance.ok_or_else(|| "must be from 0 to 0.02".to_owned())
 }
 
 /// Encryption at rest.

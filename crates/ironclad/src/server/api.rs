@@ -17,7 +17,9 @@ use ironclad_client::Client;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The version that the API server and the node show.
@@ -27,11 +29,23 @@ const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// The running API server and what its clients need.
 pub(crate) struct Api {
     server: ApiServer,
+    /// Ends when every connection is drained.
+    serving: JoinHandle<()>,
+    /// Keeps caches and authorizers going until then.
+    life: CancellationToken,
     pub(crate) pki: Pki,
     pub(crate) tokens: Arc<Tokens>,
 }
 
 impl Api {
+    /// Waits until connections are drained, then lets go of the store.
+    pub(crate) async fn stop(self) {
+        if let Err(error) = self.serving.await {
+            tracing::error!(%error, "the listener of the API failed");
+        }
+        self.life.cancel();
+    }
+
     /// A client in process with the identity of a component.
     pub(crate) fn client(&self, user: &str, groups: &[&str]) -> Client {
         ironclad_client::in_process(self.server.clone(), UserInfo::new(user, groups))
@@ -80,6 +94,8 @@ pub(crate) async fn start(
     token: &CancellationToken,
 ) -> Result<Api> {
     let step = steps.begin("Starting the API server");
+    let (stop, life) = (token.clone(), CancellationToken::new());
+    let token = &life;
     let mut files = Files::default();
     let store = store::open(cluster, &flags.encryption, &mut files, token).await?;
     files.watch(token.clone())?;
@@ -95,7 +111,11 @@ pub(crate) async fn start(
         advertise: (cluster.node_ip, cluster.api_port),
         kubelets: KubeletAccess { tls: Some(pki.client_tls(&kubelets).context("cannot set up TLS")?) },
         version: VERSION.to_owned(),
-        load: Load::default(),
+        // An etcd has its own keeper of history.
+        load: match cluster.etcd {
+            Some(_) => Load { compaction_interval: Duration::ZERO, ..flags.load.load() },
+            None => flags.load.load(),
+        },
     };
     let prepared = ApiServer::prepare(config, token.clone()).await.context("cannot load the cluster's state")?;
     let reader = Arc::new(prepared.reader());
@@ -121,10 +141,10 @@ pub(crate) async fn start(
     let listener = TcpListener::bind(address).await.context("cannot listen for the API")?;
     let hints = format!("{}{}", pki.ca(), front_proxy.0);
     let tls = pki.api_tls(&serving, &hints).context("cannot set up TLS")?;
-    let (serving, stop) = (server.clone(), token.clone());
-    tokio::spawn(async move { serving.serve(listener, tls, stop).await });
+    let served = server.clone();
+    let serving = tokio::spawn(async move { served.serve(listener, tls, stop).await });
     let file = kubeconfig::build(&cluster.name, &cluster.api_url(), pki.ca(), &admin);
     kubeconfig::save(&cluster.admin_kubeconfig(), &file).context("cannot write the kubeconfig")?;
     step.done("API server ready");
-    Ok(Api { server, pki, tokens })
+    Ok(Api { server, serving, life, pki, tokens })
 }

@@ -1,0 +1,226 @@
+//! The cache of one resource: its objects, an index where one pays, its recent changes, its watchers.
+
+use super::object::{Cached, Changed};
+use super::pick::Pick;
+use super::watchers::{Scope, Subscription, Watchers};
+use hashbrown::HashMap;
+use ironclad_kinds::Kind;
+use ironclad_store::{Entry, Event, Revision};
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Changes that one resource remembers.
+const HISTORY: usize = 8192;
+/// The field by which kubelets look for what is theirs.
+const INDEXED: &str = "spec.nodeName";
+
+type Sorted = BTreeMap<Arc<str>, Arc<Cached>>;
+
+/// The objects, and those with a certain value of the indexed field.
+#[derive(Default)]
+struct Objects {
+    all: Sorted,
+    by_value: HashMap<String, Sorted>,
+}
+
+/// The objects of one resource.
+pub(crate) struct ResourceCache {
+    pub(super) kind: Arc<Kind>,
+    pick: Pick,
+    /// The place of the indexed field in the kind's row.
+    indexed: Option<usize>,
+    objects: RwLock<Objects>,
+    recent: Mutex<Recent>,
+    watchers: Arc<Mutex<Watchers>>,
+    bytes: AtomicUsize,
+    /// Changes that were offered to watchers, how often, and the bytes of those objects.
+    pub(super) delivered: [AtomicU64; 3],
+}
+
+struct Recent {
+    changes: VecDeque<Arc<Changed>>,
+    /// Changes behind this revision are complete.
+    since: Revision,
+    /// The number of the next change.
+    next: u64,
+    /// Another cache has taken its place, or its resource is gone.
+    closed: bool,
+}
+
+impl Objects {
+    fn index(&mut self, field: Option<usize>, previous: Option<&Arc<Cached>>, now: Option<&Arc<Cached>>) {
+        let Some(field) = field else { return };
+        if let Some(previous) = previous {
+            let value = previous.selectable(field);
+            if let Some(list) = self.by_value.get_mut(value) {
+                list.remove(&previous.key);
+                if list.is_empty() {
+                    self.by_value.remove(value);
+                }
+            }
+        }
+        if let Some(now) = now {
+            self.by_value.entry_ref(now.selectable(field)).or_default().insert(now.key.clone(), now.clone());
+        }
+    }
+}
+
+fn walk(objects: &Sorted, prefix: &str, after: Option<&str>) -> Vec<Arc<Cached>> {
+    let first = match after {
+        Some(key) if key >= prefix => Bound::Excluded(Arc::from(key)),
+        _ => Bound::Included(Arc::from(prefix)),
+    };
+    let range = objects.range::<Arc<str>, _>((first, Bound::Unbounded));
+    range.take_while(|(k, _)| k.starts_with(prefix)).map(|(_, v)| v.clone()).collect()
+}
+
+impl ResourceCache {
+    pub(super) fn new(kind: Arc<Kind>) -> Self {
+        let recent = Recent { changes: VecDeque::new(), since: Revision(0), next: 0, closed: false };
+        Self {
+            pick: Pick::of(&kind),
+            indexed: kind.selectable.iter().position(|f| f == INDEXED),
+            kind,
+            objects: RwLock::default(),
+            recent: Mutex::new(recent),
+            watchers: Arc::default(),
+            bytes: AtomicUsize::new(0),
+            delivered: Default::default(),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// Ends every watch.
+    pub(super) fn close(&self) {
+        self.recent.lock().closed = true;
+        self.watchers.lock().end();
+    }
+
+    /// Changes up to this revision are not remembered.
+    pub(super) fn complete_since(&self, revision: Revision) {
+        self.recent.lock().since = revision;
+    }
+
+    /// An entry of the store as this cache would hold it.
+    pub(crate) fn cached(&self, entry: &Entry) -> Cached {
+        Cached::of(&self.kind, &self.pick, entry)
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<Arc<Cached>> {
+        self.objects.read().all.get(key).cloned()
+    }
+
+    /// The objects whose keys begin with `prefix`, behind `after`.
+    pub(crate) fn list(&self, prefix: &str, after: Option<&str>) -> Vec<Arc<Cached>> {
+        walk(&self.objects.read().all, prefix, after)
+    }
+
+    /// The same, of what a scope can see where an index or the key finds it, else of all.
+    pub(crate) fn list_in(&self, scope: &Scope, prefix: &str, after: Option<&str>) -> Vec<Arc<Cached>> {
+        self.select(&self.objects.read(), scope, prefix, after)
+    }
+
+    fn select(&self, objects: &Objects, scope: &Scope, prefix: &str, after: Option<&str>) -> Vec<Arc<Cached>> {
+        match scope {
+            Scope::Field(field, value) if Some(*field) == self.indexed => {
+                objects.by_value.get(&**value).map(|list| walk(list, prefix, after)).unwrap_or_default()
+            }
+            Scope::Name(name) if prefix.len() > self.kind.prefix.len() || !self.kind.namespaced => {
+                let key = format!("{prefix}{name}");
+                let found = objects.all.get(&*key).filter(|_| after.is_none_or(|a| *key > *a));
+                found.cloned().into_iter().collect()
+            }
+            _ => walk(&objects.all, prefix, after),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.objects.read().all.len()
+    }
+
+    /// How many objects there are, and their bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.len(), self.bytes.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn watching(&self) -> usize {
+        self.watchers.lock().len()
+    }
+
+    pub(super) fn load(&self, entry: &Entry) {
+        self.bytes.fetch_add(entry.value.bytes().len(), Ordering::Relaxed);
+        let object = Arc::new(self.cached(entry));
+        let mut objects = self.objects.write();
+        objects.index(self.indexed, None, Some(&object));
+        objects.all.insert(entry.key.clone(), object);
+    }
+
+    /// Takes over a change; it is offered to watchers by [`Self::offer`].
+    pub(super) fn apply(&self, event: &Event, revision: Revision) -> Arc<Changed> {
+        let object = Arc::new(self.cached(&event.entry));
+        let mut objects = self.objects.write();
+        let previous = match event.deleted {
+            true => objects.all.remove(&event.entry.key),
+            false => objects.all.insert(event.entry.key.clone(), object.clone()),
+        };
+        let now = Some(&object).filter(|_| !event.deleted);
+        objects.index(self.indexed, previous.as_ref(), now);
+        let came = now.map_or(0, |o| o.bytes.len());
+        let went = previous.as_ref().map_or(0, |p| p.bytes.len());
+        // One task applies all changes.
+        self.bytes.store((self.bytes.load(Ordering::Relaxed) + came).saturating_sub(went), Ordering::Relaxed);
+        // Under the lock of the objects, so that a snapshot and a subscription fit together.
+        let mut recent = self.recent.lock();
+        let number = recent.next;
+        recent.next += 1;
+        let change = Arc::new(Changed { revision, number, object, deleted: event.deleted, previous });
+        recent.changes.push_back(change.clone());
+        if recent.changes.len() > HISTORY
+            && let Some(oldest) = recent.changes.pop_front()
+        {
+            recent.since = oldest.revision;
+        }
+        change
+    }
+
+    /// Offers a change to the watchers that may see it.
+    pub(super) fn offer(&self, change: &Arc<Changed>) {
+        let offered = self.watchers.lock().offer(change) as u64;
+        let [changes, events, bytes] = &self.delivered;
+        changes.fetch_add(1, Ordering::Relaxed);
+        events.fetch_add(offered, Ordering::Relaxed);
+        bytes.fetch_add(offered * change.object.bytes.len() as u64, Ordering::Relaxed);
+    }
+
+    fn subscribe(&self, recent: &Recent, scope: Scope) -> Subscription {
+        match recent.closed {
+            true => Subscription::over(&self.watchers, scope),
+            false => Subscription::new(&self.watchers, scope, recent.next),
+        }
+    }
+
+    /// Every change behind `after`: what is remembered, then what comes. `Err` with the oldest possible revision.
+    pub(crate) fn watch(&self, after: Revision, scope: Scope) -> Result<(Vec<Arc<Changed>>, Subscription), Revision> {
+        let recent = self.recent.lock();
+        if after < recent.since {
+            return Err(recent.since);
+        }
+        let first = recent.changes.partition_point(|c| c.revision <= after);
+        let missed = recent.changes.range(first..).cloned().collect();
+        Ok((missed, self.subscribe(&recent, scope)))
+    }
+
+    /// The objects of a scope, and the changes that follow exactly behind them.
+    pub(crate) fn snapshot(&self, scope: Scope, prefix: &str) -> (Vec<Arc<Cached>>, Subscription) {
+        let objects = self.objects.read();
+        let recent = self.recent.lock();
+        let found = self.select(&objects, &scope, prefix, None);
+        (found, self.subscribe(&recent, scope))
+    }
+}
