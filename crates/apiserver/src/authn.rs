@@ -9,27 +9,38 @@ use ironclad_api::{ApiError, UserInfo};
 use ironclad_auth::{Attributes, Credentials, Decision, forbidden, strip_impersonation};
 
 impl Inner {
-    /// The user of a request, after impersonation.
-    pub(crate) async fn user_of(&self, request: &Parts) -> Result<UserInfo, ApiError> {
+    /// Whose credential a request brings along.
+    pub(crate) async fn authenticated(&self, request: &Parts) -> Result<UserInfo, ApiError> {
         if let Some(user) = user_in_process(request) {
             return Ok(user.clone());
         }
         let connection = request.extensions.get::<Connection>().cloned().unwrap_or_default();
         let (headers, uri) = (&request.headers, &request.uri);
         let credentials = Credentials { certificates: &connection.certificates, headers, uri };
-        let user = match self.authenticator.authenticate(credentials).await {
+        match self.authenticator.authenticate(credentials).await {
             Ok(Some(found)) => {
                 self.metrics.authenticated("success");
-                found.user
+                Ok(found.user)
             }
-            Ok(None) => return Err(ApiError::unauthorized()),
+            Ok(None) => Err(ApiError::unauthorized()),
             Err(error) => {
                 self.metrics.authenticated("failure");
                 tracing::debug!(%error, "a credential was refused");
-                return Err(ApiError::unauthorized());
+                Err(ApiError::unauthorized())
             }
-        };
-        ironclad_auth::impersonated(user, headers, &*self.authorizer).await
+        }
+    }
+
+    /// As whom a request goes on.
+    pub(crate) async fn impersonated(&self, real: UserInfo, request: &Parts) -> Result<UserInfo, ApiError> {
+        if user_in_process(request).is_some() {
+            return Ok(real);
+        }
+        let user = ironclad_auth::impersonated(real.clone(), &request.headers, &*self.authorizer).await?;
+        if user != real {
+            ironclad_audit::note(|current| current.impersonated(&user));
+        }
+        Ok(user)
     }
 
     /// Takes everything out of a request that says who sent it: whoever it goes on to must not take it for theirs.
@@ -64,6 +75,14 @@ impl Inner {
             Decision::Allow(_) => "allowed",
             Decision::Deny(_) => "denied",
             Decision::NoOpinion(_) => "no-opinion",
+        });
+        let (word, reason) = match &decision {
+            Decision::Allow(reason) => ("allow", reason),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => ("forbid", reason),
+        };
+        ironclad_audit::note(|current| {
+            current.annotate("authorization.k8s.io/decision", word);
+            current.annotate("authorization.k8s.io/reason", reason);
         });
         match decision {
             Decision::Allow(_) => Ok(()),

@@ -4,6 +4,7 @@
 //! when it was stored.
 
 use crate::accept::{self, Accepted};
+use crate::audited::{self, Slot};
 use crate::flow::{Class, Question, Seat, Why};
 use crate::limits::{Permit, too_long};
 use crate::metrics::Running;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderName, HeaderValue, Response};
 use ironclad_api::{ApiError, UserInfo};
+use ironclad_audit::Current;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,9 +37,12 @@ where
     if !inside && inner.is_draining() {
         return respond::going_away();
     }
+    let slot = Slot::default();
+    let id = audited::id(request.headers());
     let closing = request.version() == http::Version::HTTP_2 && inner.turns_away();
-    let answer = AssertUnwindSafe(timed(inner, &info, request, errors)).catch_unwind().await;
-    let mut response = match answer {
+    let answer = AssertUnwindSafe(timed(inner, &info, request, errors, (&slot, &id))).catch_unwind().await;
+    let panicked = answer.is_err();
+    let response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => respond::error(&error, errors),
         Err(_) => {
@@ -46,7 +51,8 @@ where
             respond::error(&ApiError::internal(why), errors)
         }
     };
-    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
+    let mut response = audited::finish(&slot, &info, panicked, response).await;
+    if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("audit-id", id);
     }
     if gzip && !info.is_long() && info.subresource != "proxy" {
@@ -74,16 +80,17 @@ async fn timed<B>(
     info: &Info,
     request: http::Request<B>,
     errors: Accepted,
+    audit: (&Slot, &str),
 ) -> Result<Response<Body>, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<tower::BoxError>,
 {
     if info.is_long() {
-        return enter(inner, info, request, errors).await;
+        return enter(inner, info, request, errors, audit).await;
     }
     let longest = deadline(info, inner.load.request_timeout)?;
-    tokio::time::timeout(longest, enter(inner, info, request, errors)).await.unwrap_or_else(|_| {
+    tokio::time::timeout(longest, enter(inner, info, request, errors, audit)).await.unwrap_or_else(|_| {
         inner.metrics.requests.timed_out();
         Err(too_long())
     })
@@ -118,13 +125,48 @@ async fn enter<B>(
     info: &Info,
     request: http::Request<B>,
     errors: Accepted,
+    (slot, id): (&Slot, &str),
+) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    let real = match inner.authenticated(&parts).await {
+        Ok(user) => user,
+        Err(error) => {
+            if let Some(auditor) = &inner.auditor {
+                auditor.refused(info, &parts, id).await;
+            }
+            return Err(error);
+        }
+    };
+    let current = match &inner.auditor {
+        Some(auditor) => auditor.begin(info, &parts, &real, id).await,
+        None => None,
+    };
+    if let Some(current) = &current {
+        slot.get_or_init(|| current.clone());
+    }
+    let request = http::Request::from_parts(parts, body);
+    ironclad_audit::scope(current.clone(), admitted(inner, info, real, request, errors, current)).await
+}
+
+/// Serves a request whose sender is known.
+async fn admitted<B>(
+    inner: &Arc<Inner>,
+    info: &Info,
+    real: UserInfo,
+    request: http::Request<B>,
+    errors: Accepted,
+    current: Option<Arc<Current>>,
 ) -> Result<Response<Body>, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<tower::BoxError>,
 {
     let (mut parts, body) = request.into_parts();
-    let user = inner.user_of(&parts).await?;
+    let user = inner.impersonated(real, &parts).await.inspect_err(audited::failed)?;
     inner.forget_credentials(&mut parts.headers);
     let request = http::Request::from_parts(parts, body);
     let mutating = mutates(info);
@@ -136,7 +178,7 @@ where
         }
     };
     let answer = match mutating && !info.is_long() {
-        true => to_its_end(inner, info, user, request, held).await,
+        true => to_its_end(inner, info, user, request, held, current).await,
         false => {
             let answer = handler::answer(inner, info, &user, request).await;
             match held.running {
@@ -146,6 +188,7 @@ where
             }
         }
     };
+    let answer = answer.inspect_err(audited::failed);
     answer.or_else(|error| Ok(respond::error(&error, errors))).map(|response| marked(response, class.as_deref()))
 }
 
@@ -156,17 +199,18 @@ async fn to_its_end<B>(
     user: UserInfo,
     request: http::Request<B>,
     held: Held,
+    current: Option<Arc<Current>>,
 ) -> Result<Response<Body>, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<tower::BoxError>,
 {
     let (inner, info) = (inner.clone(), info.clone());
-    let writing = tokio::spawn(async move {
+    let writing = tokio::spawn(ironclad_audit::scope(current, async move {
         let answer = handler::answer(&inner, &info, &user, request).await;
         drop(held);
         answer
-    });
+    }));
     match writing.await {
         Ok(answer) => answer,
         Err(error) => match error.try_into_panic() {

@@ -88,7 +88,17 @@ where
         }
     }
     let bytes = body::read(raw.into_body()).await?;
+    ironclad_audit::note(|current| current.request(|| registry::decode(&headers, &bytes).ok().map(|i| i.value)));
     let answer = act(inner, registry, &request, &headers, &bytes).await?;
+    ironclad_audit::note(|current| {
+        if current.level() == ironclad_audit::Level::RequestResponse {
+            let object = match &answer.object {
+                Answered::Stored(bytes) => request.to_requested(encode::decode(bytes)),
+                Answered::Value(value) => value.clone(),
+            };
+            current.response(answer.code, Some(object));
+        }
+    });
     Ok(finish(registry, &request, answer))
 }
 

@@ -4,6 +4,7 @@
 //! written, and lists, watches and answers share those bytes; nothing is acknowledged before the store has it.
 
 mod accept;
+mod audited;
 mod authn;
 mod body;
 mod cache;
@@ -31,6 +32,7 @@ mod special;
 mod stock;
 mod table;
 
+pub use audited::Auditor;
 pub use limits::Load;
 pub use reader::Reader;
 pub use server::{ApiServer, Config, KubeletAccess, Prepared, TokenIssuer};

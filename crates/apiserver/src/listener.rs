@@ -92,6 +92,7 @@ pub(crate) async fn serve(
 }
 
 async fn connection(inner: Arc<Inner>, stream: TcpStream, acceptor: TlsAcceptor, drain: CancellationToken) {
+    let address = stream.peer_addr().ok();
     // Without it answers would wait for acknowledgements.
     let _ = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
@@ -101,7 +102,7 @@ async fn connection(inner: Arc<Inner>, stream: TcpStream, acceptor: TlsAcceptor,
     };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates: Vec<CertificateDer<'static>> = certificates.iter().map(|c| c.clone().into_owned()).collect();
-    let peer = Connection { certificates: Arc::new(certificates) };
+    let peer = Connection { peer: address, certificates: Arc::new(certificates) };
     let away = Arc::new(Notify::new());
     let builder = builder(&inner, &stream);
     let service = {

@@ -1,5 +1,6 @@
 //! The server: what it is made of, its service for calls in process, and its TLS listener.
 
+use crate::audited::Auditor;
 use crate::cache::Caches;
 use crate::catalog::Catalog;
 use crate::flow::{self, Fairness};
@@ -91,6 +92,8 @@ pub(crate) enum Stage {
 }
 
 pub(crate) struct Inner {
+    /// Who keeps what of requests.
+    pub(crate) auditor: Option<Auditor>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
@@ -170,12 +173,19 @@ pub struct Prepared {
     caches: Arc<Caches>,
     catalog: Arc<Catalog>,
     token: CancellationToken,
+    auditor: Option<Auditor>,
 }
 
 impl Prepared {
     /// What deciders read from.
     pub fn reader(&self) -> Reader {
         Reader::new(self.caches.clone(), self.catalog.clone())
+    }
+
+    /// Has requests kept as a policy says.
+    #[must_use]
+    pub fn audited(self, auditor: Option<Auditor>) -> Self {
+        Self { auditor, ..self }
     }
 
     /// The server, with who decides.
@@ -212,6 +222,7 @@ impl Prepared {
             metrics,
             load,
             stage: AtomicU8::new(Stage::Serving as u8),
+            auditor: self.auditor,
             version: self.config.version,
             documents: Arc::new(tokio::sync::Semaphore::new(1)),
         };
@@ -242,7 +253,7 @@ impl ApiServer {
         let kinds: Vec<Arc<Kind>> =
             ironclad_kinds::all().iter().filter(|k| k.served == Served::Default).cloned().collect();
         let caches = Caches::start(config.store.clone(), &kinds, token.clone()).await.map_err(ApiError::internal)?;
-        Ok(Prepared { config, caches, catalog: Arc::new(Catalog::new(&kinds)), token })
+        Ok(Prepared { config, caches, catalog: Arc::new(Catalog::new(&kinds)), token, auditor: None })
     }
 
     /// Waits until reads show everything that was written.
@@ -276,6 +287,7 @@ impl ApiServer {
 /// What is known of a client's connection.
 #[derive(Clone, Default)]
 pub(crate) struct Connection {
+    pub(crate) peer: Option<std::net::SocketAddr>,
     pub(crate) certificates: Arc<Vec<CertificateDer<'static>>>,
 }
 

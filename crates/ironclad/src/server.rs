@@ -4,6 +4,7 @@
 //! that talk to it through the one door.
 
 mod api;
+mod audit;
 mod authentication;
 mod encryption;
 mod parts;

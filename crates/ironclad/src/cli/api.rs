@@ -1,16 +1,22 @@
 //! Options of the API server, named as its stock counterpart names them.
 
+mod audit;
+
+pub(crate) use audit::{AuditFlags, Mode};
+
 use clap::{Args, builder::ArgAction};
 use ironclad_apiserver::Load;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Who may do what, and what is kept of it.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "API server")]
 pub(crate) struct ApiFlags {
     #[command(flatten)]
     pub(crate) encryption: EncryptionFlags,
+    #[command(flatten)]
+    pub(crate) audit: AuditFlags,
     #[command(flatten)]
     pub(crate) load: LoadFlags,
 }

@@ -1,6 +1,6 @@
 //! The store, the certificates and the API server.
 
-use super::{authentication, store};
+use super::{audit, authentication, store};
 use crate::cli::api::ApiFlags;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Result};
@@ -118,6 +118,7 @@ pub(crate) async fn start(
         },
     };
     let prepared = ApiServer::prepare(config, token.clone()).await.context("cannot load the cluster's state")?;
+    let prepared = prepared.audited(audit::auditor(&flags.audit)?);
     let reader = Arc::new(prepared.reader());
     let source: Arc<dyn Source> = reader.clone();
     let key = pki.token_key().context("cannot make the key of tokens")?;

@@ -1,0 +1,190 @@
+//! What is kept of a request on its way: how the door and the handler tell the audit.
+
+use crate::Body;
+use crate::request::Info;
+use crate::server::Connection;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Response};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use ironclad_api::{ApiError, UserInfo};
+use ironclad_audit::{Backends, Current, Facts, Level, Policy, Stage, Subject};
+use serde_json::{Value, json};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+/// The policy and where events go.
+pub struct Auditor {
+    /// What is kept.
+    pub policy: Policy,
+    /// Where it goes.
+    pub backends: Arc<Backends>,
+}
+
+/// The request that is served, for whoever sees its end; empty when nothing is kept of it.
+pub(crate) type Slot = Arc<OnceLock<Arc<Current>>>;
+
+/// A request's id: its client's, or one of ours.
+pub(crate) fn id(headers: &HeaderMap) -> String {
+    let given = headers.get("audit-id").and_then(|v| v.to_str().ok()).filter(|t| !t.is_empty() && t.len() <= 64);
+    given.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
+}
+
+/// Who sent a request, as far as it says: proxies on the way, then the peer itself.
+fn source_ips(parts: &Parts) -> Vec<String> {
+    let text = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let told = text("x-forwarded-for").split(',').chain([text("x-real-ip")]);
+    let mut out: Vec<String> = Vec::new();
+    for ip in told.filter_map(|t| t.trim().parse::<std::net::IpAddr>().ok()).take(32) {
+        if !out.contains(&ip.to_string()) {
+            out.push(ip.to_string());
+        }
+    }
+    let peer =
+        parts.extensions.get::<Connection>().and_then(|c| c.peer).map_or("::1".to_owned(), |p| p.ip().to_string());
+    if !out.contains(&peer) {
+        out.push(peer);
+    }
+    out
+}
+
+impl Auditor {
+    fn facts(info: &Info, parts: &Parts, user: &UserInfo, id: &str) -> Facts {
+        let agent = parts.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        Facts {
+            audit_id: id.to_owned(),
+            request_uri: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+            verb: info.verb.clone(),
+            user: user.clone(),
+            source_ips: source_ips(parts),
+            user_agent: agent.chars().take(1024).collect(),
+            is_resource: info.is_resource,
+            group: info.group.clone(),
+            version: info.version.clone(),
+            resource: info.resource.clone(),
+            subresource: info.subresource.clone(),
+            namespace: info.namespace.clone(),
+            name: info.name.clone(),
+            received: jiff::Timestamp::now(),
+        }
+    }
+
+    /// Begins to keep a request of a user who has shown a good credential.
+    pub(crate) async fn begin(&self, info: &Info, parts: &Parts, user: &UserInfo, id: &str) -> Option<Arc<Current>> {
+        let subject = Subject {
+            user: &user.name,
+            groups: &user.groups,
+            verb: &info.verb,
+            is_resource: info.is_resource,
+            path: &info.path,
+            group: &info.group,
+            resource: &info.resource,
+            subresource: &info.subresource,
+            namespace: &info.namespace,
+            name: &info.name,
+        };
+        let decision = self.policy.decide(&subject);
+        if decision.level == Level::None {
+            return None;
+        }
+        let current = Current::begin(Self::facts(info, parts, user, id), decision, &self.backends)?;
+        current.tell(Stage::RequestReceived).await;
+        Some(current)
+    }
+
+    /// Keeps a request whose credential was not good.
+    pub(crate) async fn refused(&self, info: &Info, parts: &Parts, id: &str) {
+        let nobody = UserInfo::default();
+        if let Some(current) = self.begin(info, parts, &nobody, id).await {
+            let shown = if parts.headers.contains_key(http::header::AUTHORIZATION) { "bearer" } else { "" };
+            let message = format!("Authentication failed, attempted: {shown}");
+            current.response(
+                401,
+                Some(json!({"kind": "Status", "status": "Failure", "message": message, "reason": "Unauthorized"})),
+            );
+            current.tell(Stage::ResponseStarted).await;
+        }
+    }
+}
+
+/// Notes how a request failed.
+pub(crate) fn failed(error: &ApiError) {
+    ironclad_audit::note(|current| current.response(error.code, Some(error.to_status())));
+}
+
+/// Tells the end of a request, or the beginning of a long answer and its end when it comes.
+pub(crate) async fn finish(slot: &Slot, info: &Info, panicked: bool, response: Response<Body>) -> Response<Body> {
+    let Some(current) = slot.get() else { return response };
+    for (key, value) in info.annotations.list() {
+        current.annotate(&key, &value);
+    }
+    let code = response.status().as_u16();
+    if panicked {
+        let status =
+            json!({"kind": "Status", "status": "Failure", "reason": "InternalError", "message": "APIServer panic'd"});
+        current.response(code, Some(status));
+        current.tell(Stage::Panic).await;
+        return response;
+    }
+    if info.is_long() && code < 400 {
+        current.response(code, None);
+        current.tell(Stage::ResponseStarted).await;
+        let current = current.clone();
+        return response.map(|body| Watched { body, current }.boxed_unsync());
+    }
+    let (head, body) = response.into_parts();
+    let json =
+        head.headers.get(http::header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
+    let wanted = json
+        && head.headers.get(http::header::CONTENT_ENCODING).is_none()
+        && (code >= 400 || current.level() == Level::RequestResponse);
+    if !wanted {
+        current.answered(code);
+        current.tell(Stage::ResponseComplete).await;
+        return Response::from_parts(head, body);
+    }
+    let (value, body) = match body.collect().await {
+        Ok(collected) => {
+            let bytes = collected.to_bytes();
+            (serde_json::from_slice::<Value>(&bytes).ok(), crate::body::full(bytes))
+        }
+        Err(error) => {
+            tracing::debug!(%error, "an answer ended early");
+            (None, crate::body::full(Bytes::new()))
+        }
+    };
+    current.response(code, value);
+    current.tell(Stage::ResponseComplete).await;
+    Response::from_parts(head, body)
+}
+
+/// A body whose end is told.
+struct Watched {
+    body: Body,
+    current: Arc<Current>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.current.tell_now(Stage::ResponseComplete);
+    }
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = tower::BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

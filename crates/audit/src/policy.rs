@@ -1,0 +1,304 @@
+//! The policy (`audit.k8s.io/v1`): the first rule that fits a request says how much of it is kept.
+
+use crate::event::Stage;
+use crate::{Error, Result};
+use serde::Deserialize;
+use std::path::Path;
+
+const LARGEST: u64 = 1 << 20;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub enum Level {
+    /// Nothing.
+    None,
+    /// Who did what.
+    Metadata,
+    /// And what was sent.
+    Request,
+    /// And what was answered.
+    RequestResponse,
+}
+
+impl Level {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Metadata => "Metadata",
+            Self::Request => "Request",
+            Self::RequestResponse => "RequestResponse",
+        }
+    }
+}
+
+/// A whole policy.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Policy {
+    api_version: String,
+    kind: String,
+    #[serde(default)]
+    #[expect(dead_code, reason = "part of every object; a policy's name means nothing")]
+    metadata: serde_json::Value,
+    #[serde(default)]
+    rules: Vec<Rule>,
+    #[serde(default)]
+    omit_stages: Vec<Stage>,
+    #[serde(default)]
+    omit_managed_fields: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Rule {
+    level: Level,
+    #[serde(default)]
+    users: Vec<String>,
+    #[serde(default)]
+    user_groups: Vec<String>,
+    #[serde(default)]
+    verbs: Vec<String>,
+    #[serde(default)]
+    resources: Vec<GroupResources>,
+    #[serde(default)]
+    namespaces: Vec<String>,
+    #[serde(default, rename = "nonResourceURLs")]
+    non_resource_urls: Vec<String>,
+    #[serde(default)]
+    omit_stages: Vec<Stage>,
+    #[serde(default)]
+    omit_managed_fields: Option<bool>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct GroupResources {
+    #[serde(default)]
+    group: String,
+    #[serde(default)]
+    resources: Vec<String>,
+    #[serde(default)]
+    resource_names: Vec<String>,
+}
+
+/// What a request is about, for the rules.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the names are those of request info")]
+pub struct Subject<'a> {
+    pub user: &'a str,
+    pub groups: &'a [String],
+    pub verb: &'a str,
+    pub is_resource: bool,
+    pub path: &'a str,
+    pub group: &'a str,
+    pub resource: &'a str,
+    pub subresource: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+}
+
+/// What the policy says about a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// How much is kept.
+    pub level: Level,
+    /// At which stages nothing is.
+    pub omit_stages: Vec<Stage>,
+    /// Whether managed fields are left out.
+    pub omit_managed_fields: bool,
+}
+
+impl Policy {
+    /// From YAML or JSON.
+    pub fn parse(text: &str) -> Result<Self> {
+        let parsed: Self = serde_saphyr::from_str(text).map_err(|e| Error::Policy(e.to_string()))?;
+        parsed.check()?;
+        Ok(parsed)
+    }
+
+    /// From a file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = |source| Error::File { path: path.to_owned(), source };
+        if std::fs::metadata(path).map_err(file)?.len() > LARGEST {
+            return Err(Error::Policy(format!("{} is larger than {LARGEST} bytes", path.display())));
+        }
+        Self::parse(&std::fs::read_to_string(path).map_err(file)?)
+    }
+
+    fn check(&self) -> Result<()> {
+        let refused = |why: String| Err(Error::Policy(why));
+        if self.kind != "Policy" || self.api_version != "audit.k8s.io/v1" {
+            return refused(format!("no kind {:?} is registered for version {:?}", self.kind, self.api_version));
+        }
+        if self.rules.is_empty() {
+            return refused("loaded illegal policy with 0 rules".to_owned());
+        }
+        for (at, rule) in self.rules.iter().enumerate() {
+            rule.check().or_else(|why| refused(format!("rules[{at}].{why}")))?;
+        }
+        Ok(())
+    }
+
+    /// What is to be kept of a request; nothing when no rule fits.
+    pub fn decide(&self, subject: &Subject<'_>) -> Decision {
+        let Some(rule) = self.rules.iter().find(|r| r.fits(subject)) else {
+            return Decision { level: Level::None, omit_stages: self.omit_stages.clone(), omit_managed_fields: false };
+        };
+        let mut omit_stages = self.omit_stages.clone();
+        omit_stages.extend(rule.omit_stages.iter().filter(|s| !self.omit_stages.contains(s)));
+        let omit_managed_fields = rule.omit_managed_fields.unwrap_or(self.omit_managed_fields);
+        Decision { level: rule.level, omit_stages, omit_managed_fields }
+    }
+}
+
+impl Rule {
+    fn check(&self) -> std::result::Result<(), String> {
+        if !self.non_resource_urls.is_empty() && !(self.resources.is_empty() && self.namespaces.is_empty()) {
+            return Err(
+                "nonResourceURLs: Invalid value: rules cannot apply to both regular resources and non-resource URLs"
+                    .into(),
+            );
+        }
+        for url in &self.non_resource_urls {
+            let star = url.find('*').is_some_and(|at| at + 1 < url.len());
+            if url != "*" && (!url.starts_with('/') || star) {
+                return Err(format!(
+                    "nonResourceURLs: Invalid value: {url:?}: non-resource URL rules must begin with a '/' character and have '*' only at their end"
+                ));
+            }
+        }
+        for resources in &self.resources {
+            if resources.resources.is_empty() && !resources.resource_names.is_empty() {
+                return Err(
+                    "resources.resourceNames: Invalid value: using resourceNames requires at least one resource".into(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn fits(&self, s: &Subject<'_>) -> bool {
+        let has = |list: &[String], text: &str| list.iter().any(|x| x == text);
+        if !self.users.is_empty() && !has(&self.users, s.user) {
+            return false;
+        }
+        if !self.user_groups.is_empty() && !s.groups.iter().any(|g| has(&self.user_groups, g)) {
+            return false;
+        }
+        if !self.verbs.is_empty() && !has(&self.verbs, s.verb) {
+            return false;
+        }
+        if !self.namespaces.is_empty() || !self.resources.is_empty() {
+            return s.is_resource && self.fits_resource(s);
+        }
+        if !self.non_resource_urls.is_empty() {
+            return !s.is_resource && self.non_resource_urls.iter().any(|url| fits_path(url, s.path));
+        }
+        true
+    }
+
+    fn fits_resource(&self, s: &Subject<'_>) -> bool {
+        if !self.namespaces.is_empty() && !self.namespaces.iter().any(|n| n == s.namespace) {
+            return false;
+        }
+        if self.resources.is_empty() {
+            return true;
+        }
+        let whole =
+            if s.subresource.is_empty() { s.resource.to_owned() } else { format!("{}/{}", s.resource, s.subresource) };
+        self.resources.iter().filter(|r| r.group == s.group).any(|r| {
+            let named = r.resource_names.is_empty() || r.resource_names.iter().any(|n| n == s.name);
+            let one = |wanted: &String| {
+                *wanted == whole
+                    || wanted == "*"
+                    || (!s.subresource.is_empty() && wanted.strip_prefix("*/") == Some(s.subresource))
+                    || wanted.strip_suffix("/*") == Some(s.resource)
+            };
+            r.resources.is_empty() || (named && r.resources.iter().any(one))
+        })
+    }
+}
+
+fn fits_path(pattern: &str, path: &str) -> bool {
+    pattern == "*" || pattern == path || pattern.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = "
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+- level: None
+  users: ['system:kube-proxy']
+  verbs: [watch]
+- level: RequestResponse
+  omitManagedFields: false
+  resources:
+  - group: ''
+    resources: [pods, '*/scale', 'services/*']
+  - group: apps
+- level: Request
+  omitStages: [ResponseStarted]
+  namespaces: [kube-system]
+  resources: [{group: '', resources: [configmaps], resourceNames: [a]}]
+- level: Metadata
+  nonResourceURLs: ['/healthz*']
+- level: Metadata
+  userGroups: [admins]
+";
+
+    fn level(s: &Subject<'_>) -> Level {
+        Policy::parse(POLICY).unwrap().decide(s).level
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_counts() {
+        let on = |resource, subresource| Subject {
+            verb: "get",
+            is_resource: true,
+            resource,
+            subresource,
+            ..Subject::default()
+        };
+        assert_eq!(level(&Subject { user: "system:kube-proxy", verb: "watch", ..on("pods", "") }), Level::None);
+        assert_eq!(level(&on("pods", "")), Level::RequestResponse);
+        assert_eq!(level(&on("pods", "log")), Level::None);
+        assert_eq!(level(&on("replicationcontrollers", "scale")), Level::RequestResponse);
+        assert_eq!(level(&on("services", "proxy")), Level::RequestResponse);
+        assert_eq!(level(&on("services", "")), Level::RequestResponse, "services/* names the whole as well");
+        assert_eq!(level(&Subject { group: "apps", ..on("deployments", "") }), Level::RequestResponse);
+        let map = Subject { namespace: "kube-system", name: "a", ..on("configmaps", "") };
+        assert_eq!(level(&map), Level::Request);
+        assert_eq!(level(&Subject { name: "b", ..map }), Level::None);
+        assert_eq!(level(&Subject { path: "/healthz/etcd", verb: "get", ..Subject::default() }), Level::Metadata);
+        let admins = ["admins".to_owned()];
+        assert_eq!(level(&Subject { groups: &admins, path: "/x", ..Subject::default() }), Level::Metadata);
+        let decided = Policy::parse(POLICY).unwrap().decide(&map);
+        assert_eq!(decided.omit_stages, [Stage::RequestReceived, Stage::ResponseStarted]);
+        assert!(
+            decided.omit_managed_fields && !Policy::parse(POLICY).unwrap().decide(&on("pods", "")).omit_managed_fields
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let with = |rules: &str| Policy::parse(&format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: {rules}"));
+        let table = [
+            ("[]", "0 rules"),
+            ("[{level: Everything}]", "unknown variant"),
+            ("[{level: None, nonResourceURLs: [/a], namespaces: [b]}]", "both regular resources and non-resource URLs"),
+            ("[{level: None, nonResourceURLs: ['/a*b']}]", "only at their end"),
+            ("[{level: None, resources: [{resourceNames: [a]}]}]", "at least one resource"),
+            ("[{level: None, omitStages: [Never]}]", "unknown variant"),
+        ];
+        for (rules, why) in table {
+            let error = with(rules).expect_err(rules).to_string();
+            assert!(error.contains(why), "{rules}: {error}");
+        }
+    }
+}
