@@ -153,7 +153,8 @@ impl Policy {
 
 impl Rule {
     fn check(&self) -> std::result::Result<(), String> {
-        if !self.non_resource_urls.is_empty() && !(self.resources.is_empty() && self.namespaces.is_empty()) {
+        let of_resources = !self.resources.is_empty() || !self.namespaces.is_empty();
+        if of_resources && !self.non_resource_urls.is_empty() {
             return Err(
                 "nonResourceURLs: Invalid value: rules cannot apply to both regular resources and non-resource URLs"
                     .into(),
