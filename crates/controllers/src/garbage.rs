@@ -29,6 +29,17 @@ struct Node {
     deleting: bool,
 }
 
+impl Node {
+    /// The owners that may not go before this object.
+    fn blocks(&self) -> impl Iterator<Item = &str> {
+        self.owners.iter().filter(|o| o.block_owner_deletion == Some(true)).map(|o| o.uid.as_str())
+    }
+
+    fn waits_for_dependents(&self) -> bool {
+        self.deleting && self.finalizers.iter().any(|f| f == FOREGROUND)
+    }
+}
+
 #[derive(Default)]
 struct Graph {
     nodes: HashMap<String, Node>,
@@ -37,12 +48,16 @@ struct Graph {
 }
 
 impl Graph {
-    fn put(&mut self, uid: &str, node: Node) {
-        self.unlink(uid);
+    /// Returns the uids of owners that the object blocked before and blocks no longer.
+    fn put(&mut self, uid: &str, node: Node) -> Vec<String> {
+        let before = self.unlink(uid);
+        let freed = before.iter().flat_map(Node::blocks).filter(|o| !node.blocks().any(|b| b == *o));
+        let freed = freed.map(str::to_owned).collect();
         for owner in &node.owners {
             self.dependents.entry(owner.uid.clone()).or_default().insert(uid.to_owned());
         }
         self.nodes.insert(uid.to_owned(), node);
+        freed
     }
 
     fn unlink(&mut self, uid: &str) -> Option<Node> {
@@ -141,7 +156,7 @@ impl Collector {
         if waiting {
             graph.dependents(&uid).into_iter().for_each(|d| self.queue.add(d));
         }
-        graph.put(&uid, node);
+        graph.put(&uid, node).into_iter().for_each(|owner| self.queue.add(owner));
     }
 
     fn api(&self, node: &Node) -> Api<DynamicObject> {
@@ -180,20 +195,32 @@ impl Collector {
             let drop: Vec<String> = dangling.into_iter().chain(waiting).collect();
             return self.drop_owners(uid, &node, &drop).await.map(|()| None);
         }
-        let has_dependents = !self.graph.lock().dependents(uid).is_empty();
-        let params = match (waiting.is_empty(), has_dependents) {
-            (false, true) => DeleteParams::foreground(),
-            _ => DeleteParams::background(),
+        let dependents = self.graph.lock().dependents(uid);
+        if waiting.is_empty() || dependents.is_empty() {
+            return self.delete(uid, &node, DeleteParams::background()).await.map(|()| None);
+        }
+        let circle = {
+            let graph = self.graph.lock();
+            dependents.iter().any(|d| graph.nodes.get(d).is_some_and(Node::waits_for_dependents))
         };
-        self.delete(uid, &node, params).await.map(|()| None)
+        if circle {
+            self.unblock(uid, &node).await?;
+        }
+        self.delete(uid, &node, DeleteParams::foreground()).await.map(|()| None)
+    }
+
+    /// Lets the owners of an object go before it does. In a circle each would wait for the next for ever.
+    async fn unblock(&self, uid: &str, node: &Node) -> Result<(), kube::Error> {
+        let free = |o: &OwnerReference| OwnerReference { block_owner_deletion: Some(false), ..o.clone() };
+        let owners: Vec<OwnerReference> = node.owners.iter().map(free).collect();
+        self.patch(node, &json!({"metadata": {"uid": uid, "ownerReferences": owners}})).await
     }
 
     /// Whether an owner is there. One that the graph does not know is asked for: the graph may be behind.
     async fn owner_state(&self, owner: &OwnerReference, of: &Node) -> Result<Owner, kube::Error> {
         let known = self.graph.lock().nodes.get(&owner.uid).cloned();
         if let Some(node) = known {
-            let waiting = node.deleting && node.finalizers.iter().any(|f| f == FOREGROUND);
-            return Ok(if waiting { Owner::Waiting } else { Owner::Solid });
+            return Ok(if node.waits_for_dependents() { Owner::Waiting } else { Owner::Solid });
         }
         let known = self.kinds.lock().get(&format!("{}/{}", owner.api_version, owner.kind)).cloned();
         // A kind that is not known cannot be judged.
@@ -261,12 +288,7 @@ impl Collector {
     async fn finish_foreground(&self, uid: &str, node: &Node) -> Result<(), kube::Error> {
         let blocking = {
             let graph = self.graph.lock();
-            let blocks = |d: &String| {
-                graph
-                    .nodes
-                    .get(d)
-                    .is_some_and(|n| n.owners.iter().any(|o| o.uid == uid && o.block_owner_deletion == Some(true)))
-            };
+            let blocks = |d: &String| graph.nodes.get(d).is_some_and(|n| n.blocks().any(|o| o == uid));
             graph.dependents(uid).iter().any(blocks)
         };
         if blocking {

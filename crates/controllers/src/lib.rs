@@ -19,6 +19,8 @@ mod slices;
 use ipnet::Ipv4Net;
 use ironclad_client::events::Recorder;
 use ironclad_client::{Client, Informers};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
 use std::sync::Arc;
@@ -63,7 +65,8 @@ pub async fn run(context: Context, token: CancellationToken) {
     tasks.spawn(namespaces::run(context.clone(), token.clone()));
     tasks.spawn(nodes::run(context.clone(), token.clone()));
     tasks.spawn(podgc::run(context.clone(), token.clone()));
-    tasks.spawn(replicaset::run(context, token));
+    tasks.spawn(replicaset::run::<ReplicaSet>(context.clone(), token.clone()));
+    tasks.spawn(replicaset::run::<ReplicationController>(context, token));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a controller failed");
