@@ -69,6 +69,12 @@ async fn errors_and_options_are_protobuf_too() {
     let body = proto::encode(bundle(), &right).unwrap().unwrap();
     let done = with(&server, "DELETE", &format!("{MAPS}/a"), &headers, body).await;
     assert_eq!(decoded(&bytes(done).await)["status"], "Success");
+
+    // A collection that was deleted is answered with what was in it.
+    ask(&server, "POST", MAPS, JSON, json!({"metadata": {"name": "b"}})).await;
+    let done = with(&server, "DELETE", MAPS, &[("accept", PROTOBUF)], "").await;
+    let list = decoded(&bytes(done).await);
+    assert_eq!((&list["kind"], &list["items"][0]["metadata"]["name"]), (&json!("ConfigMapList"), &json!("b")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

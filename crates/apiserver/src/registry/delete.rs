@@ -1,6 +1,5 @@
 //! Deleting objects: preconditions, grace, finalizers, propagation.
 
-use super::create::answered;
 use super::{Answer, Registry, Request, modified, store_error};
 use crate::encode;
 use ironclad_admission::Operation;
@@ -74,7 +73,8 @@ impl Registry {
             info.namespace.replace_range(.., cached.namespace());
             let one = Request { info: &info, ..*request };
             match self.delete_named(&one, cached.name(), options).await {
-                Ok(answer) => items.push(answered(request, &answer.object)),
+                // What was listed, as stock servers answer, not what is left of it.
+                Ok(_) => items.push(request.to_requested(cached.value())),
                 // Somebody else was faster.
                 Err(error) if error.code == 404 => {}
                 Err(error) => return Err(error),
