@@ -12,7 +12,7 @@ mod watchers;
 use crate::metrics::{head, sample};
 use ironclad_api::GroupResource;
 use ironclad_kinds::Kind;
-use ironclad_store::{Batch, RangeQuery, Revision, Store, Watch};
+use ironclad_store::{Batch, Event, RangeQuery, Revision, Store, Watch};
 pub(crate) use object::{Cached, Changed};
 use parking_lot::RwLock;
 pub(crate) use resource::ResourceCache;
@@ -203,15 +203,23 @@ impl Caches {
 
     /// Takes over a commit: first reads see it, then watchers are told.
     fn apply(&self, batch: &Batch) {
-        let mut offers = Vec::with_capacity(batch.events.len());
+        let mut by_cache: Vec<(Arc<ResourceCache>, Vec<&Event>)> = Vec::new();
         for event in batch.events.iter() {
-            if let Some(cache) = self.of_key(&event.entry.key) {
-                let change = cache.apply(event, batch.revision);
-                offers.push((cache, change));
+            let Some(cache) = self.of_key(&event.entry.key) else { continue };
+            match by_cache.iter_mut().find(|(c, _)| Arc::ptr_eq(c, &cache)) {
+                Some((_, events)) => events.push(event),
+                None => by_cache.push((cache, vec![event])),
             }
         }
+        let take = |(cache, events): (Arc<ResourceCache>, Vec<&Event>)| {
+            let changes = cache.apply(events.into_iter(), batch.revision);
+            (cache, changes)
+        };
+        let offers: Vec<_> = by_cache.into_iter().map(take).collect();
         self.publish(batch.revision);
-        offers.iter().for_each(|(cache, change)| cache.offer(change));
+        for (cache, changes) in &offers {
+            changes.iter().for_each(|change| cache.offer(change));
+        }
         self.offered.store(batch.revision.0, Ordering::Release);
     }
 

@@ -26,6 +26,8 @@ pub struct Load {
     pub shutdown_delay: Duration,
     /// How long requests that are being served have when the server ends.
     pub drain: Duration,
+    /// The head of a request, and the first bytes of a connection, must come in this time.
+    pub header_timeout: Duration,
     /// `--http2-max-streams-per-connection`.
     pub http2_max_streams: u32,
     /// `--etcd-compaction-interval`: how long history is kept at least; zero for as long as there is room.
@@ -43,6 +45,7 @@ impl Default for Load {
             goaway_chance: 0.0,
             shutdown_delay: Duration::ZERO,
             drain: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(32),
             http2_max_streams: 1000,
             compaction_interval: Duration::from_mins(5),
         }

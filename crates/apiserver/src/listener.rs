@@ -29,8 +29,7 @@ use tokio_util::task::TaskTracker;
 
 /// A TLS handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// The head of a request, and the first bytes of a connection, must come in this time.
-const HEAD: Duration = Duration::from_secs(32);
+
 /// Bytes by which HTTP/2 begins.
 const PREFACE: usize = 24;
 /// Bytes of all headers of a request, as Go's server allows.
@@ -104,7 +103,7 @@ async fn connection(inner: Arc<Inner>, stream: TcpStream, acceptor: TlsAcceptor,
     let certificates: Vec<CertificateDer<'static>> = certificates.iter().map(|c| c.clone().into_owned()).collect();
     let peer = Connection { peer: address, certificates: Arc::new(certificates) };
     let away = Arc::new(Notify::new());
-    let builder = builder(&inner, &stream);
+    let (builder, head) = (builder(&inner, &stream), inner.load.header_timeout);
     let service = {
         let away = away.clone();
         hyper::service::service_fn(move |mut request: Request<Incoming>| {
@@ -119,7 +118,8 @@ async fn connection(inner: Arc<Inner>, stream: TcpStream, acceptor: TlsAcceptor,
             }
         })
     };
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(Prompt::new(stream)), service);
+    let prompt = Prompt { stream, missing: PREFACE, late: Box::pin(tokio::time::sleep(head)) };
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(prompt), service);
     tokio::pin!(connection);
     let ended = loop {
         tokio::select! {
@@ -153,7 +153,7 @@ fn builder(inner: &Inner, stream: &TlsStream<TcpStream>) -> auto::Builder<TokioE
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(inner.load.header_timeout)
         .max_headers(HEADER_COUNT)
         .max_buf_size(HEADERS + (64 << 10));
     match stream.get_ref().1.alpn_protocol() {
@@ -167,12 +167,6 @@ struct Prompt {
     stream: TlsStream<TcpStream>,
     missing: usize,
     late: Pin<Box<Sleep>>,
-}
-
-impl Prompt {
-    fn new(stream: TlsStream<TcpStream>) -> Self {
-        Self { stream, missing: PREFACE, late: Box::pin(tokio::time::sleep(HEAD)) }
-    }
 }
 
 impl AsyncRead for Prompt {

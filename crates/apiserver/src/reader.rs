@@ -85,7 +85,7 @@ impl Following {
         let gone = |c: &&Arc<Cached>| cache.as_ref().is_none_or(|now| now.get(&c.key).is_none());
         self.queue.extend(old.iter().filter(gone).map(|c| Change::Delete(Arc::new(c.value()))));
         if let Some(cache) = cache {
-            let (objects, changes) = cache.snapshot(Scope::All, "");
+            let (objects, _, changes) = cache.snapshot(Scope::All, "");
             self.queue.extend(objects.into_iter().map(|c| Change::Put(Arc::new(c.value()))));
             self.changes = Some(changes);
             self.from = Some(cache);

@@ -23,6 +23,8 @@ type Sorted = BTreeMap<Arc<str>, Arc<Cached>>;
 #[derive(Default)]
 struct Objects {
     all: Sorted,
+    /// The newest change that is in here; all before it are.
+    applied: Revision,
     by_value: HashMap<String, Sorted>,
 }
 
@@ -121,9 +123,11 @@ impl ResourceCache {
         walk(&self.objects.read().all, prefix, after)
     }
 
-    /// The same, of what a scope can see where an index or the key finds it, else of all.
-    pub(crate) fn list_in(&self, scope: &Scope, prefix: &str, after: Option<&str>) -> Vec<Arc<Cached>> {
-        self.select(&self.objects.read(), scope, prefix, after)
+    /// The same, of what a scope can see where an index or the key finds it, else of all; and the newest change that it
+    /// shows.
+    pub(crate) fn list_in(&self, scope: &Scope, prefix: &str, after: Option<&str>) -> (Vec<Arc<Cached>>, Revision) {
+        let objects = self.objects.read();
+        (self.select(&objects, scope, prefix, after), objects.applied)
     }
 
     fn select(&self, objects: &Objects, scope: &Scope, prefix: &str, after: Option<&str>) -> Vec<Arc<Cached>> {
@@ -161,25 +165,37 @@ impl ResourceCache {
         objects.all.insert(entry.key.clone(), object);
     }
 
-    /// Takes over a change; it is offered to watchers by [`Self::offer`].
-    pub(super) fn apply(&self, event: &Event, revision: Revision) -> Arc<Changed> {
-        let object = Arc::new(self.cached(&event.entry));
+    /// Takes over all changes of a commit at once; they are offered to watchers by [`Self::offer`].
+    pub(super) fn apply<'a>(&self, events: impl Iterator<Item = &'a Event>, revision: Revision) -> Vec<Arc<Changed>> {
+        let made: Vec<(Arc<Cached>, bool)> = events.map(|e| (Arc::new(self.cached(&e.entry)), e.deleted)).collect();
         let mut objects = self.objects.write();
-        let previous = match event.deleted {
-            true => objects.all.remove(&event.entry.key),
-            false => objects.all.insert(event.entry.key.clone(), object.clone()),
+        // Under the lock of the objects, so that a snapshot and a subscription fit together.
+        let mut recent = self.recent.lock();
+        objects.applied = revision;
+        made.into_iter().map(|(o, deleted)| self.apply_one(&mut objects, &mut recent, o, deleted, revision)).collect()
+    }
+
+    fn apply_one(
+        &self,
+        objects: &mut Objects,
+        recent: &mut Recent,
+        object: Arc<Cached>,
+        deleted: bool,
+        revision: Revision,
+    ) -> Arc<Changed> {
+        let previous = match deleted {
+            true => objects.all.remove(&object.key),
+            false => objects.all.insert(object.key.clone(), object.clone()),
         };
-        let now = Some(&object).filter(|_| !event.deleted);
+        let now = Some(&object).filter(|_| !deleted);
         objects.index(self.indexed, previous.as_ref(), now);
         let came = now.map_or(0, |o| o.bytes.len());
         let went = previous.as_ref().map_or(0, |p| p.bytes.len());
         // One task applies all changes.
         self.bytes.store((self.bytes.load(Ordering::Relaxed) + came).saturating_sub(went), Ordering::Relaxed);
-        // Under the lock of the objects, so that a snapshot and a subscription fit together.
-        let mut recent = self.recent.lock();
         let number = recent.next;
         recent.next += 1;
-        let change = Arc::new(Changed { revision, number, object, deleted: event.deleted, previous });
+        let change = Arc::new(Changed { revision, number, object, deleted, previous });
         recent.changes.push_back(change.clone());
         if recent.changes.len() > HISTORY
             && let Some(oldest) = recent.changes.pop_front()
@@ -216,11 +232,11 @@ impl ResourceCache {
         Ok((missed, self.subscribe(&recent, scope)))
     }
 
-    /// The objects of a scope, and the changes that follow exactly behind them.
-    pub(crate) fn snapshot(&self, scope: Scope, prefix: &str) -> (Vec<Arc<Cached>>, Subscription) {
+    /// The objects of a scope, the newest change that they show, and the changes that follow exactly behind them.
+    pub(crate) fn snapshot(&self, scope: Scope, prefix: &str) -> (Vec<Arc<Cached>>, Revision, Subscription) {
         let objects = self.objects.read();
         let recent = self.recent.lock();
         let found = self.select(&objects, &scope, prefix, None);
-        (found, self.subscribe(&recent, scope))
+        (found, objects.applied, self.subscribe(&recent, scope))
     }
 }

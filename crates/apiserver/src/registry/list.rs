@@ -68,8 +68,9 @@ impl Registry {
                     None => self.caches.current().await.map_err(|e| store_error(&e))?,
                 };
                 let after = token.as_ref().map(|t| &t.key);
-                let objects = cache.list_in(&selection.scope(cache.kind()), &prefix, after.map(String::as_str));
-                ((wanted.select(objects), 0), revision)
+                let scope = selection.scope(cache.kind());
+                let (objects, applied) = cache.list_in(&scope, &prefix, after.map(String::as_str));
+                ((wanted.select(objects), 0), revision.max(applied))
             }
         };
         let mut next = None;

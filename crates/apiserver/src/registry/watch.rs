@@ -41,9 +41,9 @@ impl Registry {
         let (mut initial, mut missed, mut initial_end) = (Vec::new(), VecDeque::new(), None);
         let changes = if after == Revision(0) || send_initial {
             let revision = self.snapshot_revision(query.get("resourceVersion"), after).await?;
-            let (objects, changes) = cache.snapshot(scope, &request.prefix());
+            let (objects, applied, changes) = cache.snapshot(scope, &request.prefix());
             initial = objects;
-            initial_end = (send_initial && bookmarks).then_some(revision);
+            initial_end = (send_initial && bookmarks).then_some(revision.max(applied));
             changes
         } else {
             match cache.watch(after, scope) {

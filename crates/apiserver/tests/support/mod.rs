@@ -22,7 +22,7 @@ struct Anybody;
 #[async_trait]
 impl Authenticator for Anybody {
     async fn authenticate(&self, _: Credentials<'_>) -> Result<Option<Authenticated>, ApiError> {
-        Ok(None)
+        Ok(Some(Authenticated { user: UserInfo::new("somebody", &[]), audiences: Vec::new() }))
     }
 }
 
@@ -57,11 +57,20 @@ pub(crate) async fn server() -> (ApiServer, Reader, TempDir) {
 
 /// A server over what a directory holds.
 pub(crate) async fn open(dir: &Path, token: CancellationToken) -> (ApiServer, Reader) {
-    over(Arc::new(LogStore::open(dir, Options::default()).unwrap()), token).await
+    limited(dir, token, Load::default()).await
+}
+
+/// A server with these limits over what a directory holds.
+pub(crate) async fn limited(dir: &Path, token: CancellationToken, load: Load) -> (ApiServer, Reader) {
+    made(Arc::new(LogStore::open(dir, Options::default()).unwrap()), token, load).await
 }
 
 /// A server over a store.
 pub(crate) async fn over(store: Arc<dyn Store>, token: CancellationToken) -> (ApiServer, Reader) {
+    made(store, token, Load::default()).await
+}
+
+async fn made(store: Arc<dyn Store>, token: CancellationToken, load: Load) -> (ApiServer, Reader) {
     let config = Config {
         store,
         service_cidr: "10.96.0.0/24".parse().unwrap(),
@@ -69,7 +78,7 @@ pub(crate) async fn over(store: Arc<dyn Store>, token: CancellationToken) -> (Ap
         advertise: ("192.0.2.1".parse().unwrap(), 6443),
         kubelets: KubeletAccess::default(),
         version: "v1.37.0".to_owned(),
-        load: Load::default(),
+        load,
     };
     let prepared = ApiServer::prepare(config, token).await.unwrap();
     let reader = prepared.reader();
