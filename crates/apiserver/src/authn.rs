@@ -5,6 +5,7 @@ use crate::server::{Connection, Inner, user_in_process};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use ironclad_api::selector::FieldSelector;
 use ironclad_api::{ApiError, UserInfo};
 use ironclad_auth::{Attributes, Credentials, Decision, forbidden, strip_impersonation};
 
@@ -60,7 +61,7 @@ impl Inner {
             version: info.version.clone(),
             resource: info.resource.clone(),
             subresource: info.subresource.clone(),
-            name: info.name.clone(),
+            name: selected_name(info),
             path: info.path.clone(),
             is_resource: info.is_resource,
             field_selector: info.query.get("fieldSelector").to_owned(),
@@ -89,4 +90,14 @@ impl Inner {
             Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(attributes, &reason)),
         }
     }
+}
+
+/// The one object that a request is about: a list or watch of a single name counts as one for that name, so that who
+/// may read an object may also watch it.
+fn selected_name(info: &Info) -> String {
+    if !info.name.is_empty() || !matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
+        return info.name.clone();
+    }
+    let selector = FieldSelector::parse(info.query.get("fieldSelector"));
+    selector.ok().and_then(|s| s.exact("metadata.name").map(str::to_owned)).unwrap_or_default()
 }

@@ -79,6 +79,9 @@ pub(crate) struct Layout {
     /// Where images named REGISTRY are pulled from instead: REGISTRY=URL
     #[arg(long = "registry-mirror", value_name = "REGISTRY=URL")]
     pub(crate) mirrors: Vec<String>,
+    /// Directory with the manifests of static pods
+    #[arg(long = "pod-manifest-path", value_name = "DIR")]
+    pub(crate) manifests: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) etcd: Etcd,
 }

@@ -35,6 +35,9 @@ pub(crate) struct Cluster {
     /// The etcd that holds the objects; the data directory does where there is none.
     #[serde(default)]
     pub(crate) etcd: Option<Etcd>,
+    /// Directory with the manifests of static pods.
+    #[serde(default)]
+    pub(crate) manifests: Option<PathBuf>,
     /// The kubeconfig file that `up` wrote or merged into, so that it can be cleaned.
     pub(crate) kubeconfig: Option<PathBuf>,
     #[serde(skip)]
@@ -124,6 +127,7 @@ impl Cluster {
             node_ports: (30_000, 32_767),
             mirrors: Vec::new(),
             etcd: None,
+            manifests: None,
             kubeconfig: None,
             dir: which.data_dir.clone(),
         })
@@ -145,6 +149,9 @@ impl Cluster {
         set(&mut self.pod_cidr, layout.pod_cidr.as_ref());
         set(&mut self.service_cidr, layout.service_cidr.as_ref());
         set(&mut self.node_ports, layout.node_ports.as_ref());
+        if let Some(manifests) = &layout.manifests {
+            self.manifests = Some(std::path::absolute(manifests).context("cannot use --pod-manifest-path")?);
+        }
         if !layout.mirrors.is_empty() {
             let pair = |m: &String| m.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned()));
             self.mirrors = layout

@@ -1,190 +1,212 @@
-//! What to do next for a pod: a pure function of its specification and of what the runtime shows.
+//! What to do next for a pod: a pure function of its specification and of what the runtime and the probes show.
 
+use crate::pod::{Plan, Role, Unit};
 use ironclad_cri::{ContainerState, ContainerStatus};
-use k8s_openapi::api::core::v1::{Container, PodSpec};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Make a sandbox; there is none that works.
     Sandbox,
-    /// Start an init container.
-    Init(usize),
     /// Start a container.
-    Start(usize),
-    /// Stop a container, and why.
-    Kill(String, String),
+    Start(String),
+    /// Stop a container.
+    Kill { name: String, id: String, why: Why },
+    /// Nothing of the pod will run again: end what still runs.
+    End,
+}
+
+/// Why a running container must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    Liveness,
+    Startup,
+    /// Its image was changed.
+    Changed,
+    /// New amounts take effect only at its start.
+    Resized,
+    /// A rule of a container says that all start anew.
+    RestartAll,
+}
+
+impl Why {
+    /// What the event says.
+    pub(crate) fn message(self, name: &str) -> String {
+        match self {
+            Self::Liveness => format!("Container {name} failed liveness probe, will be restarted"),
+            Self::Startup => format!("Container {name} failed startup probe, will be restarted"),
+            Self::Changed => format!("Container {name} definition changed, will be restarted"),
+            Self::Resized => format!("Container {name} resize requires restart"),
+            Self::RestartAll => format!("Container {name} will be restarted because of a restart rule"),
+        }
+    }
 }
 
 /// What is known about the pod besides its specification.
 #[derive(Debug, Default)]
 pub(crate) struct Seen<'a> {
-    /// Whether a sandbox is ready.
-    pub(crate) sandbox: bool,
+    /// The sandbox that is ready.
+    pub(crate) sandbox: Option<&'a str>,
     /// The newest container of each name.
     pub(crate) newest: HashMap<&'a str, &'a ContainerStatus>,
-    /// Containers whose liveness or startup probe failed, with the reason.
-    pub(crate) unhealthy: HashMap<&'a str, String>,
-    /// Containers whose startup probe has succeeded, or that have none and run.
-    pub(crate) started: Vec<&'a str>,
+    /// Running containers that must end.
+    pub(crate) unhealthy: HashMap<&'a str, Why>,
+    /// Running containers whose startup probe has succeeded, or that have none.
+    pub(crate) started: HashSet<&'a str>,
+    /// Containers that are being started or stopped.
+    pub(crate) busy: HashSet<&'a str>,
+    /// Containers that must start again whatever their policy says.
+    pub(crate) forced: HashSet<&'a str>,
 }
 
-fn restart_policy(spec: &PodSpec) -> &str {
-    spec.restart_policy.as_deref().unwrap_or("Always")
+impl Seen<'_> {
+    fn ended(&self, unit: &Unit) -> Option<&ContainerStatus> {
+        let newest = self.newest.get(unit.name()).copied();
+        newest.filter(|s| s.state == ContainerState::Exited)
+    }
+
+    fn runs(&self, unit: &Unit) -> Option<&ContainerStatus> {
+        self.newest.get(unit.name()).copied().filter(|s| s.state == ContainerState::Running)
+    }
 }
 
-pub(crate) fn is_sidecar(container: &Container) -> bool {
-    container.restart_policy.as_deref() == Some("Always")
+/// What the rules of a container say of an exit code (KEP-5307); nothing when none fits.
+fn rule(unit: &Unit, code: i32) -> Option<&str> {
+    let fits = |r: &&k8s_openapi::api::core::v1::ContainerRestartRule| {
+        r.exit_codes.as_ref().is_some_and(|codes| {
+            let named = codes.values.iter().flatten().any(|v| *v == code);
+            if codes.operator == "NotIn" { !named } else { named }
+        })
+    };
+    unit.spec.restart_policy_rules.iter().flatten().find(fits).map(|r| r.action.as_str())
 }
 
 /// Whether a container that has ended must be started again.
-fn again(policy: &str, status: &ContainerStatus) -> bool {
-    match policy {
-        "Always" => true,
-        "OnFailure" => status.exit_code != 0,
+fn again(plan: &Plan, unit: &Unit, code: i32) -> bool {
+    if rule(unit, code).is_some_and(|action| action.starts_with("Restart")) {
+        return true;
+    }
+    let policy = unit.spec.restart_policy.as_deref().unwrap_or_else(|| plan.restart_policy());
+    match (unit.role, policy) {
+        (Role::Sidecar, _) => true,
+        (Role::Ephemeral, _) => false,
+        (Role::Init, "Always") => code != 0,
+        (_, "Always") => true,
+        (_, "OnFailure") => code != 0,
         _ => false,
     }
 }
 
 /// Whether nothing of the pod will ever run again.
-pub(crate) fn is_over(spec: &PodSpec, seen: &Seen<'_>) -> bool {
-    let policy = restart_policy(spec);
-    if policy == "Always" {
-        return false;
-    }
-    let ended = |c: &Container| seen.newest.get(c.name.as_str()).copied().filter(|s| s.state == ContainerState::Exited);
-    let mut inits = spec.init_containers.iter().flatten().filter(|c| !is_sidecar(c));
-    if inits.any(|c| ended(c).is_some_and(|s| s.exit_code != 0 && policy == "Never")) {
+pub(crate) fn is_over(plan: &Plan, seen: &Seen<'_>) -> bool {
+    if plan.ended_phase().is_some() {
         return true;
     }
-    spec.containers.iter().all(|c| ended(c).is_some_and(|s| !again(policy, s)))
+    let final_end = |unit: &Unit| {
+        !seen.forced.contains(unit.name()) && seen.ended(unit).is_some_and(|s| !again(plan, unit, s.exit_code))
+    };
+    let failed_init = |unit: &Unit| seen.ended(unit).is_some_and(|s| s.exit_code != 0) && final_end(unit);
+    plan.with(Role::Init).any(failed_init) || plan.with(Role::Main).all(final_end)
 }
 
 /// What to do now, in order.
-pub(crate) fn steps(spec: &PodSpec, seen: &Seen<'_>) -> Vec<Step> {
-    if is_over(spec, seen) {
-        let running = seen.newest.values().filter(|s| s.state == ContainerState::Running);
-        return running.map(|s| Step::Kill(s.id.clone(), "the pod has ended".to_owned())).collect();
+pub(crate) fn steps(plan: &Plan, seen: &Seen<'_>) -> Vec<Step> {
+    if is_over(plan, seen) {
+        return vec![Step::End];
     }
-    if !seen.sandbox {
-        return vec![Step::Sandbox];
-    }
+    let Some(sandbox) = seen.sandbox else { return vec![Step::Sandbox] };
     let mut out = Vec::new();
-    let main_began = spec.containers.iter().any(|c| seen.newest.contains_key(c.name.as_str()));
-    for (index, init) in spec.init_containers.iter().flatten().enumerate() {
-        let newest = seen.newest.get(init.name.as_str()).copied();
-        let running = newest.is_some_and(|s| s.state == ContainerState::Running);
-        if is_sidecar(init) {
-            if !running {
-                out.push(Step::Init(index));
-                if !main_began {
-                    return out;
-                }
-            } else if !main_began && !seen.started.contains(&init.name.as_str()) {
-                return out;
-            }
-            continue;
-        }
-        if main_began {
-            continue;
-        }
-        match newest {
-            None => return [out, vec![Step::Init(index)]].concat(),
-            Some(s) if s.state == ContainerState::Exited && s.exit_code == 0 => {}
-            Some(s) if s.state == ContainerState::Running => return out,
-            Some(s) => {
-                let retry = restart_policy(spec) != "Never" || s.state != ContainerState::Exited;
-                return if retry { [out, vec![Step::Init(index)]].concat() } else { out };
-            }
+    for unit in plan.with(Role::Ephemeral).filter(|u| !seen.busy.contains(u.name())) {
+        if !seen.newest.contains_key(unit.name()) {
+            out.push(Step::Start(unit.name().to_owned()));
         }
     }
-    for (index, container) in spec.containers.iter().enumerate() {
-        match seen.newest.get(container.name.as_str()).copied() {
-            None => out.push(Step::Start(index)),
-            Some(s) if s.state == ContainerState::Running => {
-                if let Some(why) = seen.unhealthy.get(container.name.as_str()) {
-                    out.push(Step::Kill(s.id.clone(), why.clone()));
-                }
-            }
-            Some(s) if s.state == ContainerState::Exited && !again(restart_policy(spec), s) => {}
-            Some(_) => out.push(Step::Start(index)),
+    kills(plan, seen, &mut out);
+    let here = |u: &Unit| seen.newest.get(u.name()).copied().filter(|s| s.sandbox_id == sandbox);
+    let began = plan.with(Role::Main).any(|u| here(u).is_some());
+    if !inits(plan, seen, &here, began, &mut out) {
+        return out;
+    }
+    for unit in plan.with(Role::Main).filter(|u| !seen.busy.contains(u.name())) {
+        let start = match seen.newest.get(unit.name()).copied() {
+            None => true,
+            Some(s) => match s.state {
+                ContainerState::Running => false,
+                ContainerState::Exited => seen.forced.contains(unit.name()) || again(plan, unit, s.exit_code),
+                ContainerState::Created | ContainerState::Unknown => true,
+            },
+        };
+        if start {
+            out.push(Step::Start(unit.name().to_owned()));
         }
     }
     out
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ironclad_cri::ContainerConfig;
-    use serde_json::json;
-
-    fn status(state: ContainerState, code: i32) -> ContainerStatus {
-        ContainerStatus {
-            id: "id".into(),
-            sandbox_id: "s".into(),
-            config: ContainerConfig::default(),
-            state,
-            created_at: 0,
-            started_at: 0,
-            finished_at: 0,
-            exit_code: code,
-            reason: String::new(),
-            message: String::new(),
-            image_ref: String::new(),
-            log_path: String::new(),
-            user: None,
+/// Ends containers that are not well, or not what they should be.
+fn kills(plan: &Plan, seen: &Seen<'_>, out: &mut Vec<Step>) {
+    let all = restart_all(plan, seen);
+    for unit in plan.units.iter().filter(|u| u.role != Role::Ephemeral && !seen.busy.contains(u.name())) {
+        let Some(status) = seen.runs(unit) else { continue };
+        let image = unit.spec.image.as_deref().unwrap_or_default();
+        let why = match seen.unhealthy.get(unit.name()) {
+            Some(why) => Some(*why),
+            None if image != status.config.user_specified_image => Some(Why::Changed),
+            None => all.then_some(Why::RestartAll),
+        };
+        if let Some(why) = why {
+            out.push(Step::Kill { name: unit.name().to_owned(), id: status.id.clone(), why });
         }
-    }
-
-    fn spec(policy: &str, inits: &[&str], sidecar: bool) -> PodSpec {
-        let init = |n: &&str| json!({"name": n, "restartPolicy": if sidecar { json!("Always") } else { json!(null) }});
-        let inits: Vec<_> = inits.iter().map(init).collect();
-        serde_json::from_value(json!({"restartPolicy": policy, "containers": [{"name": "a"}], "initContainers": inits}))
-            .unwrap()
-    }
-
-    fn seen<'a>(list: &'a [(&'a str, ContainerStatus)]) -> Seen<'a> {
-        Seen { sandbox: true, newest: list.iter().map(|(n, s)| (*n, s)).collect(), ..Seen::default() }
-    }
-
-    #[test]
-    fn a_new_pod_gets_a_sandbox_then_its_init_containers_in_order_then_the_rest() {
-        use ContainerState::*;
-        let spec = spec("Always", &["i", "j"], false);
-        assert_eq!(steps(&spec, &Seen::default()), [Step::Sandbox]);
-        assert_eq!(steps(&spec, &seen(&[])), [Step::Init(0)]);
-        assert_eq!(steps(&spec, &seen(&[("i", status(Running, 0))])), []);
-        assert_eq!(steps(&spec, &seen(&[("i", status(Exited, 0))])), [Step::Init(1)]);
-        assert_eq!(steps(&spec, &seen(&[("i", status(Exited, 1))])), [Step::Init(0)]);
-        assert_eq!(steps(&spec, &seen(&[("i", status(Exited, 0)), ("j", status(Exited, 0))])), [Step::Start(0)]);
-    }
-
-    #[test]
-    fn ended_containers_come_again_as_the_policy_says() {
-        use ContainerState::*;
-        for (policy, code, again) in
-            [("Always", 0, true), ("OnFailure", 0, false), ("OnFailure", 1, true), ("Never", 1, false)]
-        {
-            let list = [("a", status(Exited, code))];
-            let got = steps(&spec(policy, &[], false), &seen(&list));
-            assert_eq!(got, if again { vec![Step::Start(0)] } else { vec![] }, "{policy} {code}");
-            assert_eq!(is_over(&spec(policy, &[], false), &seen(&list)), !again, "{policy} {code}");
-        }
-    }
-
-    #[test]
-    fn a_sidecar_starts_first_and_is_kept_running() {
-        use ContainerState::*;
-        let spec = spec("Always", &["s"], true);
-        assert_eq!(steps(&spec, &seen(&[])), [Step::Init(0)]);
-        let list = [("s", status(Running, 0))];
-        assert_eq!(steps(&spec, &seen(&list)), []);
-        let mut ready = seen(&list);
-        ready.started.push("s");
-        assert_eq!(steps(&spec, &ready), [Step::Start(0)]);
-        let list = [("s", status(Exited, 0)), ("a", status(Running, 0))];
-        assert_eq!(steps(&spec, &seen(&list)), [Step::Init(0)]);
     }
 }
+
+/// Whether the end of a container asks for a new start of all.
+fn restart_all(plan: &Plan, seen: &Seen<'_>) -> bool {
+    let asks = |u: &Unit| seen.ended(u).is_some_and(|s| rule(u, s.exit_code) == Some("RestartAllContainers"));
+    plan.units.iter().any(asks)
+}
+
+/// Starts init containers one after the other; whether the main containers may start.
+fn inits<'a>(
+    plan: &Plan,
+    seen: &Seen<'_>,
+    here: &impl Fn(&Unit) -> Option<&'a ContainerStatus>,
+    began: bool,
+    out: &mut Vec<Step>,
+) -> bool {
+    for unit in plan.inits() {
+        let newest = here(unit);
+        let state = newest.map(|s| s.state);
+        let start = Step::Start(unit.name().to_owned());
+        let busy = seen.busy.contains(unit.name());
+        match (unit.role, state) {
+            (Role::Sidecar, Some(ContainerState::Running)) => {
+                if !began && !seen.started.contains(unit.name()) {
+                    return false;
+                }
+            }
+            (Role::Sidecar, _) => {
+                if !busy {
+                    out.push(start);
+                }
+                if !began {
+                    return false;
+                }
+            }
+            _ if began => {}
+            (_, Some(ContainerState::Exited)) if newest.is_some_and(|s| s.exit_code == 0) => {}
+            (_, Some(ContainerState::Running)) => return false,
+            _ => {
+                if !busy {
+                    out.push(start);
+                }
+                return false;
+            }
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests;

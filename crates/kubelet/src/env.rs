@@ -1,19 +1,38 @@
-//! Environment variables of containers: given ones, those from ConfigMaps and Secrets, those of Services.
+//! Environment variables of containers: given ones, those from ConfigMaps, Secrets and files, those of Services.
 
-use ironclad_client::Informer;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret, Service};
-use std::collections::BTreeMap;
+mod files;
+pub(crate) mod services;
+
+use crate::container::Volume;
+use ironclad_api::pod_resources::{self, ResourceList};
+use ironclad_api::quantity::Quantity;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvFromSource, EnvVarSource, Pod, ResourceRequirements, Secret,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// What variables can come from.
 pub(crate) struct Sources<'a> {
-    pub(crate) config_maps: &'a (dyn Fn(&str) -> Option<ConfigMap> + Sync),
-    pub(crate) secrets: &'a (dyn Fn(&str) -> Option<Secret> + Sync),
-    pub(crate) host_ip: &'a str,
-    pub(crate) pod_ip: &'a str,
+    pub(crate) config_maps: &'a HashMap<String, Arc<ConfigMap>>,
+    pub(crate) secrets: &'a HashMap<String, Arc<Secret>>,
+    pub(crate) facts: &'a Facts,
+    pub(crate) volumes: &'a HashMap<String, Volume>,
+}
+
+/// What the downward API tells besides the pod's own fields.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) host_ip: String,
+    pub(crate) pod_ips: Vec<String>,
+    /// What the node has for pods: the limit of a container without one.
+    pub(crate) allocatable: ResourceList,
+    /// What the node gives each container, where that differs from what its specification says.
+    pub(crate) allocated: HashMap<String, ResourceRequirements>,
 }
 
 /// A field of the pod, as `fieldRef` names it; `None` for one that it does not have.
-pub(crate) fn field(pod: &Pod, path: &str, sources: &Sources<'_>) -> Option<String> {
+pub(crate) fn field(pod: &Pod, path: &str, facts: &Facts) -> Option<String> {
     let meta = &pod.metadata;
     let spec = pod.spec.as_ref();
     let keyed = |map: &Option<BTreeMap<String, String>>, prefix: &str| {
@@ -32,63 +51,44 @@ pub(crate) fn field(pod: &Pod, path: &str, sources: &Sources<'_>) -> Option<Stri
         "metadata.annotations" => all(&meta.annotations),
         "spec.nodeName" => spec.and_then(|s| s.node_name.clone()).unwrap_or_default(),
         "spec.serviceAccountName" => spec.and_then(|s| s.service_account_name.clone()).unwrap_or_default(),
-        "status.hostIP" | "status.hostIPs" => sources.host_ip.to_owned(),
-        "status.podIP" | "status.podIPs" => sources.pod_ip.to_owned(),
+        "status.hostIP" | "status.hostIPs" => facts.host_ip.clone(),
+        "status.podIP" => facts.pod_ips.first().cloned().unwrap_or_default(),
+        "status.podIPs" => facts.pod_ips.join(","),
         _ if path.starts_with("metadata.labels['") => keyed(&meta.labels, "metadata.labels['")?,
         _ if path.starts_with("metadata.annotations['") => keyed(&meta.annotations, "metadata.annotations['")?,
         _ => return None,
     })
 }
 
-/// An amount of a container, as `resourceFieldRef` names it.
-pub(crate) fn resource(container: &Container, name: &str, divisor: &str) -> Option<String> {
+/// An amount of a container, as `resourceFieldRef` names it: a limit that is not set is what the node has.
+pub(crate) fn resource(container: &Container, name: &str, divisor: &str, facts: &Facts) -> Option<String> {
     let (group, resource) = name.split_once('.')?;
-    let lists = container.resources.as_ref();
-    let list = match group {
-        "limits" => lists.and_then(|r| r.limits.as_ref()),
-        "requests" => lists.and_then(|r| r.requests.as_ref()),
+    let own = facts.allocated.get(&container.name).or(container.resources.as_ref());
+    let amount = match group {
+        "limits" => {
+            let given = pod_resources::parse(own.and_then(|r| r.limits.as_ref()));
+            given.get(resource).or_else(|| facts.allocatable.get(resource)).copied()
+        }
+        "requests" => pod_resources::parse(own.and_then(|r| r.requests.as_ref())).get(resource).copied(),
         _ => return None,
     };
-    let amount: ironclad_api::quantity::Quantity = list?.get(resource)?.0.parse().ok()?;
-    let divisor: ironclad_api::quantity::Quantity =
-        if divisor.is_empty() || divisor == "0" { "1" } else { divisor }.parse().ok()?;
+    let amount = amount.unwrap_or(Quantity::ZERO);
+    let divisor: Quantity = if divisor.is_empty() || divisor == "0" { "1" } else { divisor }.parse().ok()?;
     let (a, d) = (amount.milli_value(), divisor.milli_value().max(1));
     Some(((a + d - 1) / d).to_string())
 }
 
-/// The variables of a container, in order. An error says which source is missing.
+/// The variables of a container, in order, and the keys that can be none. An error says which source is missing.
 pub(crate) fn variables(
     pod: &Pod,
     container: &Container,
     services: &[(String, String)],
     sources: &Sources<'_>,
-) -> Result<Vec<(String, String)>, String> {
+) -> Result<(Vec<(String, String)>, Vec<String>), String> {
     let mut out: Vec<(String, String)> = services.to_vec();
-    let set = |out: &mut Vec<(String, String)>, name: String, value: String| match out.iter_mut().find(|v| v.0 == name)
-    {
-        Some(found) => found.1 = value,
-        None => out.push((name, value)),
-    };
+    let mut remarks = Vec::new();
     for from in container.env_from.iter().flatten() {
-        let prefix = from.prefix.clone().unwrap_or_default();
-        if let Some(reference) = &from.config_map_ref {
-            match (sources.config_maps)(&reference.name) {
-                Some(map) => map.data.into_iter().flatten().for_each(|(k, v)| set(&mut out, format!("{prefix}{k}"), v)),
-                None if reference.optional == Some(true) => {}
-                None => return Err(format!("configmap {:?} not found", reference.name)),
-            }
-        }
-        if let Some(reference) = &from.secret_ref {
-            match (sources.secrets)(&reference.name) {
-                Some(secret) => {
-                    for (k, v) in secret.data.into_iter().flatten() {
-                        set(&mut out, format!("{prefix}{k}"), String::from_utf8_lossy(&v.0).into_owned());
-                    }
-                }
-                None if reference.optional == Some(true) => {}
-                None => return Err(format!("secret {:?} not found", reference.name)),
-            }
-        }
+        remarks.extend(all_from(pod, from, sources, &mut out)?);
     }
     for variable in container.env.iter().flatten() {
         let value = match &variable.value_from {
@@ -99,57 +99,122 @@ pub(crate) fn variables(
             set(&mut out, variable.name.clone(), value);
         }
     }
-    Ok(out)
+    Ok((out, remarks))
+}
+
+fn set(out: &mut Vec<(String, String)>, name: String, value: String) {
+    match out.iter_mut().find(|v| v.0 == name) {
+        Some(found) => found.1 = value,
+        None => out.push((name, value)),
+    }
+}
+
+/// Any printable ASCII character but `=` (KEP-4369).
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'=')
+}
+
+/// Takes all of a ConfigMap or Secret; returns a remark on what can be no variable.
+fn all_from(
+    pod: &Pod,
+    from: &EnvFromSource,
+    sources: &Sources<'_>,
+    out: &mut Vec<(String, String)>,
+) -> Result<Option<String>, String> {
+    let prefix = from.prefix.clone().unwrap_or_default();
+    let text = |b: &k8s_openapi::ByteString| String::from_utf8_lossy(&b.0).into_owned();
+    let (kind, name, pairs): (_, _, Vec<(String, String)>) = if let Some(reference) = &from.config_map_ref {
+        let found = sources.config_maps.get(&reference.name);
+        if found.is_none() && reference.optional != Some(true) {
+            return Err(format!("configmap {:?} not found", reference.name));
+        }
+        let data = found.iter().flat_map(|m| m.data.iter().flatten());
+        ("ConfigMap", &reference.name, data.map(|(k, v)| (k.clone(), v.clone())).collect())
+    } else if let Some(reference) = &from.secret_ref {
+        let found = sources.secrets.get(&reference.name);
+        if found.is_none() && reference.optional != Some(true) {
+            return Err(format!("secret {:?} not found", reference.name));
+        }
+        let data = found.iter().flat_map(|s| s.data.iter().flatten());
+        ("Secret", &reference.name, data.map(|(k, v)| (k.clone(), text(v))).collect())
+    } else {
+        return Ok(None);
+    };
+    let mut bad = Vec::new();
+    for (key, value) in pairs {
+        let key = format!("{prefix}{key}");
+        if is_name(&key) { set(out, key, value) } else { bad.push(key) }
+    }
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    Ok((!bad.is_empty()).then(|| {
+        format!(
+            "Keys [{}] from the EnvFrom {kind} {namespace}/{name} were skipped since they are considered invalid \
+             environment variable names.",
+            bad.join(", ")
+        )
+    }))
 }
 
 fn value_from(
     pod: &Pod,
     container: &Container,
-    from: &k8s_openapi::api::core::v1::EnvVarSource,
+    from: &EnvVarSource,
     sources: &Sources<'_>,
 ) -> Result<Option<String>, String> {
     if let Some(reference) = &from.field_ref {
-        return Ok(field(pod, &reference.field_path, sources));
+        return Ok(field(pod, &reference.field_path, sources.facts));
     }
     if let Some(reference) = &from.resource_field_ref {
         let divisor = reference.divisor.as_ref().map(|d| d.0.clone()).unwrap_or_default();
-        return Ok(resource(container, &reference.resource, &divisor));
+        let all = pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
+        let named = reference.container_name.as_deref().filter(|n| !n.is_empty());
+        let of = named.and_then(|n| all.into_iter().find(|c| c.name == n)).unwrap_or(container);
+        return Ok(resource(of, &reference.resource, &divisor, sources.facts));
     }
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     if let Some(reference) = &from.config_map_key_ref {
-        let Some(map) = (sources.config_maps)(&reference.name) else {
-            return if reference.optional == Some(true) {
-                Ok(None)
-            } else {
-                Err(format!("configmap {:?} not found", reference.name))
-            };
+        let missing = |text: String| if reference.optional == Some(true) { Ok(None) } else { Err(text) };
+        let Some(map) = sources.config_maps.get(&reference.name) else {
+            return missing(format!("configmap {:?} not found", reference.name));
         };
-        let found = map.data.and_then(|d| d.get(&reference.key).cloned());
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        return match found {
-            None if reference.optional != Some(true) => {
-                Err(format!("couldn't find key {} in ConfigMap {namespace}/{}", reference.key, reference.name))
-            }
+        return match map.data.as_ref().and_then(|d| d.get(&reference.key).cloned()) {
+            None => missing(format!("couldn't find key {} in ConfigMap {namespace}/{}", reference.key, reference.name)),
             found => Ok(found),
         };
     }
     if let Some(reference) = &from.secret_key_ref {
-        let Some(secret) = (sources.secrets)(&reference.name) else {
-            return if reference.optional == Some(true) {
-                Ok(None)
-            } else {
-                Err(format!("secret {:?} not found", reference.name))
-            };
+        let missing = |text: String| if reference.optional == Some(true) { Ok(None) } else { Err(text) };
+        let Some(secret) = sources.secrets.get(&reference.name) else {
+            return missing(format!("secret {:?} not found", reference.name));
         };
-        let found = secret.data.and_then(|d| d.get(&reference.key).cloned());
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        return match found {
-            None if reference.optional != Some(true) => {
-                Err(format!("couldn't find key {} in Secret {namespace}/{}", reference.key, reference.name))
-            }
-            found => Ok(found.map(|b| String::from_utf8_lossy(&b.0).into_owned())),
+        return match secret.data.as_ref().and_then(|d| d.get(&reference.key)) {
+            None => missing(format!("couldn't find key {} in Secret {namespace}/{}", reference.key, reference.name)),
+            Some(found) => Ok(Some(String::from_utf8_lossy(&found.0).into_owned())),
         };
     }
-    Ok(None)
+    match &from.file_key_ref {
+        Some(reference) => files::value(reference, sources.volumes),
+        None => Ok(None),
+    }
+}
+
+/// The first name in a text that is no variable.
+pub(crate) fn unknown(text: &str, variables: &[(String, String)]) -> Option<String> {
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        rest = &rest[at..];
+        if let Some(after) = rest.strip_prefix("$$") {
+            rest = after;
+        } else if let Some((name, after)) = rest.strip_prefix("$(").and_then(|r| r.split_once(')')) {
+            if !variables.iter().any(|v| v.0 == name) {
+                return Some(name.to_owned());
+            }
+            rest = after;
+        } else {
+            rest = &rest[1..];
+        }
+    }
+    None
 }
 
 /// Replaces `$(NAME)` by a variable's value; `$$` is a dollar, an unknown name stays.
@@ -181,50 +246,6 @@ pub(crate) fn expand(text: &str, variables: &[(String, String)]) -> String {
     out
 }
 
-/// The variables by which the Services of a namespace are found, and the API server's in every namespace.
-pub(crate) fn services(all: &Informer<Service>, namespace: &str, links: bool) -> Vec<(String, String)> {
-    let mut out = Vec::new();
-    let mut add = |service: &Service| {
-        let Some(spec) = service.spec.as_ref() else { return };
-        let Some(ip) = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None") else { return };
-        let name = service.metadata.name.as_deref().unwrap_or_default().to_uppercase().replace('-', "_");
-        let Some(first) = spec.ports.as_ref().and_then(|p| p.first()) else { return };
-        out.push((format!("{name}_SERVICE_HOST"), ip.to_owned()));
-        out.push((format!("{name}_SERVICE_PORT"), first.port.to_string()));
-        for port in spec.ports.iter().flatten() {
-            if let Some(named) = port.name.as_deref().filter(|n| !n.is_empty()) {
-                out.push((
-                    format!("{name}_SERVICE_PORT_{}", named.to_uppercase().replace('-', "_")),
-                    port.port.to_string(),
-                ));
-            }
-        }
-        let url = |p: &k8s_openapi::api::core::v1::ServicePort| {
-            let protocol = p.protocol.as_deref().unwrap_or("TCP").to_lowercase();
-            (format!("{protocol}://{ip}:{}", p.port), protocol)
-        };
-        out.push((format!("{name}_PORT"), url(first).0));
-        for port in spec.ports.iter().flatten() {
-            let (address, protocol) = url(port);
-            let prefix = format!("{name}_PORT_{}_{}", port.port, protocol.to_uppercase());
-            out.push((prefix.clone(), address));
-            out.push((format!("{prefix}_PROTO"), protocol));
-            out.push((format!("{prefix}_PORT"), port.port.to_string()));
-            out.push((format!("{prefix}_ADDR"), ip.to_owned()));
-        }
-    };
-    if let Some(kubernetes) = all.get("default", "kubernetes") {
-        add(&kubernetes);
-    }
-    if links {
-        let here = all.list_namespace(namespace);
-        here.iter()
-            .filter(|s| !(namespace == "default" && s.metadata.name.as_deref() == Some("kubernetes")))
-            .for_each(|s| add(s));
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,5 +258,21 @@ mod tests {
         {
             assert_eq!(expand(text, &vars), want, "{text}");
         }
+    }
+
+    #[test]
+    fn limits_that_are_not_set_are_what_the_node_has() {
+        let container = Container { name: "a".into(), ..Container::default() };
+        let allocatable = [("cpu".to_owned(), "4".parse().unwrap())].into();
+        let facts = Facts { allocatable, ..Facts::default() };
+        assert_eq!(resource(&container, "limits.cpu", "1m", &facts).as_deref(), Some("4000"));
+        assert_eq!(resource(&container, "requests.cpu", "", &facts).as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn names_without_a_value_are_found() {
+        let vars = [("A".to_owned(), "1".to_owned())];
+        assert_eq!(unknown("$(A)/$(B)", &vars).as_deref(), Some("B"));
+        assert_eq!(unknown("$$(B)/$(A)", &vars), None);
     }
 }

@@ -3,14 +3,22 @@
 //! Invariants: containers are known only through [`ironclad_cri::Runtime`]; what to do next is a pure function of the
 //! pod and of what the runtime shows, so that a restart changes nothing; one task looks after each pod.
 
+mod admit;
 mod backoff;
+mod checkpoint;
 mod container;
 mod decide;
 mod env;
+mod hooks;
+mod keyring;
+mod logs;
 mod manager;
 mod node;
+mod objects;
+mod pod;
 mod probe;
 mod server;
+mod statics;
 mod status;
 mod streams;
 mod volumes;
@@ -49,6 +57,8 @@ pub struct Config {
     pub cluster_domain: String,
     /// The version that the node shows.
     pub version: String,
+    /// Directory with the manifests of static pods.
+    pub manifests: Option<PathBuf>,
 }
 
 impl Config {

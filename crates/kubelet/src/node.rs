@@ -1,13 +1,17 @@
 //! The node's object: what the machine has, whether it is well, and its Lease.
 
 use crate::Config;
+use crate::admit::Admitted;
+use crate::worker::Shared;
 use ironclad_client::events::{EventType, Recorder};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -115,13 +119,28 @@ async fn status(config: &Config, old: &Value) -> Value {
     })
 }
 
-/// Makes the node's object, or takes over the one that is there. Returns the node's memory in bytes; nothing when the
-/// kubelet ends before it could.
-pub(crate) async fn register(config: &Config, recorder: &Recorder, token: &CancellationToken) -> Option<i64> {
+/// Tells admission what the machine has.
+pub(crate) fn measure(config: &Config, admitted: &Admitted) {
+    let list: BTreeMap<String, Text> = serde_json::from_value(resources(config)).unwrap_or_default();
+    admitted.set_node(|node| {
+        node.allocatable = ironclad_api::pod_resources::parse(Some(&list));
+        node.memory = memory() as i64 * 1024;
+    });
+}
+
+/// Registers the node, and keeps its object current.
+pub(crate) async fn run(shared: Shared, ready: Arc<Notify>, token: CancellationToken) {
+    if register(&shared.config, &shared.recorder, &token).await {
+        keep(shared.config.clone(), shared.recorder.clone(), ready, token).await;
+    }
+}
+
+/// Makes the node's object, or takes over the one that is there. False when the kubelet ends before it could.
+async fn register(config: &Config, recorder: &Recorder, token: &CancellationToken) -> bool {
     let api: Api<Node> = Api::all(config.client.clone());
     let annotations = json!({"volumes.kubernetes.io/controller-managed-attach-detach": "true"});
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": config.node_name, "labels": labels(config), "annotations": annotations}});
-    let node: Node = serde_json::from_value(node).ok()?;
+    let Ok(node) = serde_json::from_value::<Node>(node) else { return false };
     loop {
         let made = match api.create(&PostParams::default(), &node).await {
             Err(kube::Error::Api(answer)) if answer.code == 409 => {
@@ -135,12 +154,12 @@ pub(crate) async fn register(config: &Config, recorder: &Recorder, token: &Cance
             Err(error) => tracing::warn!(%error, "cannot register the node, will try again"),
         }
         tokio::select! {
-            () = token.cancelled() => return None,
+            () = token.cancelled() => return false,
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
     }
     recorder.event_on(reference(config), EventType::Normal, "Starting", "Starting kubelet.");
-    Some(memory() as i64 * 1024)
+    true
 }
 
 fn reference(config: &Config) -> ObjectReference {
@@ -153,7 +172,7 @@ fn reference(config: &Config) -> ObjectReference {
 }
 
 /// Keeps the node's Lease and status current.
-pub(crate) async fn keep(config: Config, recorder: Recorder, ready: Arc<Notify>, token: CancellationToken) {
+async fn keep(config: Config, recorder: Recorder, ready: Arc<Notify>, token: CancellationToken) {
     let api: Api<Node> = Api::all(config.client.clone());
     let mut renew = tokio::time::interval(RENEW);
     let mut report = tokio::time::interval(REPORT);

@@ -1,307 +1,177 @@
 //! Volumes: what a pod's containers see besides their images.
+//!
+//! Invariant: what is written for a pod lies below the pod's directory, and is replaced as a whole or not at all.
+
+mod content;
+mod directories;
+mod files;
+mod owner;
+mod persistent;
+mod token;
 
 use crate::Config;
-use crate::env::{Sources, field, resource};
-use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, ServiceAccount, Volume};
-use kube::api::{Api, PostParams};
-use serde_json::json;
-use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use crate::container::{Volume, release_subpaths};
+use crate::env::Facts;
+use crate::objects::{Objects, Used};
+use crate::pod::Plan;
+use files::Files;
+use k8s_openapi::api::core::v1::Volume as Wanted;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
-/// Files of a volume: path below it, contents, mode.
-type Files = BTreeMap<String, (Vec<u8>, u32)>;
+/// The volumes of one pod.
+#[derive(Default)]
+pub(crate) struct Volumes {
+    /// What is ready, by the volume's name.
+    pub(crate) ready: HashMap<String, Volume>,
+    /// What the pod refers to.
+    pub(crate) used: Used,
+    tokens: token::Tokens,
+    /// Files of each volume as they were written last.
+    written: BTreeMap<String, Files>,
+}
 
-/// Prepares every volume of a pod; returns where each lies. The error says which cannot be mounted and why.
-pub(crate) async fn prepare(config: &Config, pod: &Pod, pod_ip: &str) -> Result<HashMap<String, PathBuf>, String> {
-    let mut out = HashMap::new();
-    let uid = pod.metadata.uid.clone().unwrap_or_default();
-    let spec = pod.spec.clone().unwrap_or_default();
-    for volume in spec.volumes.iter().flatten() {
-        let path = one(config, pod, volume, &config.pod_dir(&uid).join("volumes"), pod_ip)
-            .await
-            .map_err(|why| format!("MountVolume.SetUp failed for volume {:?} : {why}", volume.name))?;
-        out.insert(volume.name.clone(), path);
+/// What volumes are made with.
+pub(crate) struct Around<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) plan: &'a Plan,
+    pub(crate) facts: &'a Facts,
+}
+
+impl Volumes {
+    /// Watches all that the pod refers to.
+    pub(crate) fn new(objects: &Objects, plan: &Plan, wake: &Arc<Notify>) -> Self {
+        let (config_maps, secrets) = references(plan);
+        let used = objects.follow(&plan.namespace, config_maps, secrets, wake);
+        Self { used, ..Self::default() }
     }
-    Ok(out)
-}
 
-async fn one(config: &Config, pod: &Pod, volume: &Volume, dir: &Path, pod_ip: &str) -> Result<PathBuf, String> {
-    let fail = |e: std::io::Error| e.to_string();
-    if let Some(host) = &volume.host_path {
-        return host_path(&host.path, host.type_.as_deref().unwrap_or_default());
-    }
-    let group = pod.spec.as_ref().and_then(|s| s.security_context.as_ref()?.fs_group);
-    let path = dir.join(&volume.name);
-    if let Some(empty) = &volume.empty_dir {
-        let fresh = !path.exists();
-        std::fs::create_dir_all(&path).map_err(fail)?;
-        if fresh {
-            if empty.medium.as_deref() == Some("Memory") {
-                memory(&path, empty.size_limit.as_ref().map(|q| q.0.as_str()))?;
-            }
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).map_err(fail)?;
-            if let Some(group) = group {
-                std::os::unix::fs::chown(&path, None, Some(group as u32)).map_err(fail)?;
-                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o2777)).map_err(fail)?;
-            }
-        }
-        return Ok(path);
-    }
-    let files = files(config, pod, volume, pod_ip).await?;
-    write(&path, &files, group).map_err(fail)?;
-    Ok(path)
-}
-
-fn host_path(path: &str, kind: &str) -> Result<PathBuf, String> {
-    let target = PathBuf::from(path);
-    let found = std::fs::metadata(&target);
-    let is =
-        |good: bool| if good { Ok(()) } else { Err(format!("hostPath type check failed: {path} is not a {kind}")) };
-    use std::os::unix::fs::FileTypeExt;
-    match kind {
-        "DirectoryOrCreate" if found.is_err() => std::fs::create_dir_all(&target).map_err(|e| e.to_string())?,
-        "FileOrCreate" if found.is_err() => {
-            std::fs::File::options().create(true).append(true).mode(0o644).open(&target).map_err(|e| e.to_string())?;
-        }
-        "Directory" | "DirectoryOrCreate" => is(found.is_ok_and(|m| m.is_dir()))?,
-        "File" | "FileOrCreate" => is(found.is_ok_and(|m| m.is_file()))?,
-        "Socket" => is(found.is_ok_and(|m| m.file_type().is_socket()))?,
-        "CharDevice" => is(found.is_ok_and(|m| m.file_type().is_char_device()))?,
-        "BlockDevice" => is(found.is_ok_and(|m| m.file_type().is_block_device()))?,
-        _ => {}
-    }
-    Ok(target)
-}
-
-fn memory(path: &Path, limit: Option<&str>) -> Result<(), String> {
-    let bytes = limit.and_then(|l| l.parse::<ironclad_api::quantity::Quantity>().ok()).map(|q| q.value());
-    let data = bytes.map_or_else(|| "mode=0777".to_owned(), |b| format!("mode=0777,size={b}"));
-    let data = std::ffi::CString::new(data).map_err(|e| e.to_string())?;
-    rustix::mount::mount("tmpfs", path, "tmpfs", rustix::mount::MountFlags::empty(), data.as_c_str())
-        .map_err(|e| e.to_string())
-}
-
-fn api_error(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
-}
-
-async fn config_map(config: &Config, namespace: &str, name: &str) -> Result<Option<ConfigMap>, String> {
-    Api::<ConfigMap>::namespaced(config.client.clone(), namespace).get_opt(name).await.map_err(|e| api_error(&e))
-}
-
-async fn secret(config: &Config, namespace: &str, name: &str) -> Result<Option<Secret>, String> {
-    Api::<Secret>::namespaced(config.client.clone(), namespace).get_opt(name).await.map_err(|e| api_error(&e))
-}
-
-async fn files(config: &Config, pod: &Pod, volume: &Volume, pod_ip: &str) -> Result<Files, String> {
-    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-    let mut files = Files::new();
-    if let Some(source) = &volume.config_map {
-        let mode = source.default_mode.unwrap_or(0o644) as u32;
-        let found = config_map(config, &namespace, &source.name).await?;
-        from_config_map(found, &source.name, source.items.as_deref(), source.optional, mode, &mut files)?;
-    } else if let Some(source) = &volume.secret {
-        let name = source.secret_name.clone().unwrap_or_default();
-        let found = secret(config, &namespace, &name).await?;
-        let mode = source.default_mode.unwrap_or(0o644) as u32;
-        from_secret(found, &name, source.items.as_deref(), source.optional, mode, &mut files)?;
-    } else if let Some(source) = &volume.downward_api {
-        let mode = source.default_mode.unwrap_or(0o644) as u32;
-        downward(config, pod, source.items.as_deref(), mode, pod_ip, &mut files);
-    } else if let Some(source) = &volume.projected {
-        let mode = source.default_mode.unwrap_or(0o644) as u32;
-        for part in source.sources.iter().flatten() {
-            if let Some(part) = &part.config_map {
-                let found = config_map(config, &namespace, &part.name).await?;
-                from_config_map(found, &part.name, part.items.as_deref(), part.optional, mode, &mut files)?;
-            }
-            if let Some(part) = &part.secret {
-                let found = secret(config, &namespace, &part.name).await?;
-                from_secret(found, &part.name, part.items.as_deref(), part.optional, mode, &mut files)?;
-            }
-            if let Some(part) = &part.downward_api {
-                downward(config, pod, part.items.as_deref(), mode, pod_ip, &mut files);
-            }
-            if let Some(part) = &part.service_account_token {
-                let token = token(config, pod, part.audience.as_deref(), part.expiration_seconds).await?;
-                files.insert(part.path.clone(), (token.into_bytes(), mode));
-            }
-        }
-    } else {
-        return Err("this sort of volume is not supported yet".to_owned());
-    }
-    Ok(files)
-}
-
-fn pick(
-    data: BTreeMap<String, Vec<u8>>,
-    items: Option<&[KeyToPath]>,
-    optional: bool,
-    mode: u32,
-    what: &str,
-    out: &mut Files,
-) -> Result<(), String> {
-    let Some(items) = items.filter(|i| !i.is_empty()) else {
-        out.extend(data.into_iter().map(|(k, v)| (k, (v, mode))));
-        return Ok(());
-    };
-    for item in items {
-        match data.get(&item.key) {
-            Some(bytes) => drop(out.insert(item.path.clone(), (bytes.clone(), item.mode.map_or(mode, |m| m as u32)))),
-            None if optional => {}
-            None => return Err(format!("{what} references non-existent key: {}", item.key)),
+    /// Watches what the pod refers to since it was changed.
+    pub(crate) fn follow(&mut self, objects: &Objects, plan: &Plan, wake: &Arc<Notify>) {
+        let (config_maps, secrets) = references(plan);
+        if config_maps.iter().any(|n| !self.used.config_maps.contains_key(n))
+            || secrets.iter().any(|n| !self.used.secrets.contains_key(n))
+        {
+            self.used = objects.follow(&plan.namespace, config_maps, secrets, wake);
         }
     }
-    Ok(())
-}
 
-fn from_config_map(
-    found: Option<ConfigMap>,
-    name: &str,
-    items: Option<&[KeyToPath]>,
-    optional: Option<bool>,
-    mode: u32,
-    out: &mut Files,
-) -> Result<(), String> {
-    let optional = optional.unwrap_or(false);
-    let Some(map) = found else { return if optional { Ok(()) } else { Err(format!("configmap {name:?} not found")) } };
-    let mut data: BTreeMap<String, Vec<u8>> =
-        map.data.into_iter().flatten().map(|(k, v)| (k, v.into_bytes())).collect();
-    data.extend(map.binary_data.into_iter().flatten().map(|(k, v)| (k, v.0)));
-    pick(data, items, optional, mode, "configmap", out)
-}
+    /// Prepares every volume, and renews those whose sources changed. The error says which cannot be mounted and why.
+    pub(crate) async fn set_up(&mut self, around: &Around<'_>) -> Result<(), String> {
+        for volume in around.plan.spec.volumes.iter().flatten() {
+            self.one(around, volume)
+                .await
+                .map_err(|why| format!("MountVolume.SetUp failed for volume {:?} : {why}", volume.name))?;
+        }
+        Ok(())
+    }
 
-fn from_secret(
-    found: Option<Secret>,
-    name: &str,
-    items: Option<&[KeyToPath]>,
-    optional: Option<bool>,
-    mode: u32,
-    out: &mut Files,
-) -> Result<(), String> {
-    let optional = optional.unwrap_or(false);
-    let Some(secret) = found else { return if optional { Ok(()) } else { Err(format!("secret {name:?} not found")) } };
-    let data = secret.data.into_iter().flatten().map(|(k, v)| (k, v.0)).collect();
-    pick(data, items, optional, mode, "secret", out)
-}
+    /// When a token must be renewed.
+    pub(crate) fn due(&self, now: Instant) -> Option<Duration> {
+        self.tokens.due().map(|at| at.saturating_duration_since(now))
+    }
 
-fn downward(
-    config: &Config,
-    pod: &Pod,
-    items: Option<&[DownwardAPIVolumeFile]>,
-    mode: u32,
-    pod_ip: &str,
-    out: &mut Files,
-) {
-    let host_ip = config.node_ip.to_string();
-    let sources = Sources { config_maps: &|_| None, secrets: &|_| None, host_ip: &host_ip, pod_ip };
-    let containers = pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
-    let containers: Vec<_> = containers.collect();
-    for item in items.unwrap_or_default() {
-        let value = match (&item.field_ref, &item.resource_field_ref) {
-            (Some(reference), _) => field(pod, &reference.field_path, &sources),
-            (None, Some(reference)) => {
-                let named = containers.iter().find(|c| Some(&c.name) == reference.container_name.as_ref());
-                let divisor = reference.divisor.as_ref().map(|d| d.0.clone()).unwrap_or_default();
-                named.and_then(|c| resource(c, &reference.resource, &divisor))
+    async fn one(&mut self, around: &Around<'_>, volume: &Wanted) -> Result<(), String> {
+        let plan = around.plan;
+        let path = around.config.pod_dir(&plan.uid).join("volumes").join(&volume.name);
+        if volume.image.is_some() {
+            return Ok(()); // pulled with the images of the containers that mount it
+        }
+        let Some(kind) = files::Kind::of(volume) else {
+            if !self.ready.contains_key(&volume.name) {
+                let made = self.directory(around, volume, path).await?;
+                self.ready.insert(volume.name.clone(), Volume::Path(made));
             }
-            (None, None) => None,
+            return Ok(());
         };
-        let mode = item.mode.map_or(mode, |m| m as u32);
-        out.insert(item.path.clone(), (value.unwrap_or_default().into_bytes(), mode));
+        let files = match content::files(self, around, volume).await {
+            // What was there before a restart stays good while the server is away.
+            Err(error) if error.away && path.join("..data").exists() => {
+                self.ready.insert(volume.name.clone(), Volume::Path(path));
+                return Ok(());
+            }
+            other => other.map_err(|e| e.text)?,
+        };
+        if self.written.get(&volume.name) != Some(&files) {
+            let group = owner::group(plan);
+            kind.prepare(&path).map_err(|e| e.to_string())?;
+            files::write(&path, &files, group).map_err(|e| e.to_string())?;
+            self.written.insert(volume.name.clone(), files);
+        }
+        self.ready.insert(volume.name.clone(), Volume::Path(path));
+        Ok(())
+    }
+
+    async fn directory(&self, around: &Around<'_>, volume: &Wanted, path: PathBuf) -> Result<PathBuf, String> {
+        if let Some(host) = &volume.host_path {
+            return directories::host_path(&host.path, host.type_.as_deref().unwrap_or_default());
+        }
+        if let Some(empty) = &volume.empty_dir {
+            directories::empty(around, empty, &path)?;
+            return Ok(path);
+        }
+        let claim = match (&volume.persistent_volume_claim, &volume.ephemeral) {
+            (Some(claim), _) => claim.claim_name.clone(),
+            (None, Some(_)) => format!("{}-{}", around.plan.name, volume.name),
+            (None, None) => {
+                let why = format!(
+                    "failed to get Plugin from volumeSpec for volume {:?} err=no volume plugin matched",
+                    volume.name
+                );
+                return Err(why);
+            }
+        };
+        persistent::path(around, &claim).await
     }
 }
 
-async fn token(config: &Config, pod: &Pod, audience: Option<&str>, seconds: Option<i64>) -> Result<String, String> {
-    let meta = &pod.metadata;
-    let account = pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_else(|| "default".into());
-    let audiences: Vec<&str> = audience.into_iter().filter(|a| !a.is_empty()).collect();
-    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": {
-        "audiences": audiences, "expirationSeconds": seconds.unwrap_or(3600),
-        "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": meta.name, "uid": meta.uid}}});
-    let api: Api<ServiceAccount> =
-        Api::namespaced(config.client.clone(), meta.namespace.as_deref().unwrap_or_default());
-    let answer: TokenRequest =
-        api.create_subresource("token", &account, &PostParams::default(), &request).await.map_err(|e| api_error(&e))?;
-    Ok(answer.status.and_then(|s| s.token).unwrap_or_default())
+/// Names of ConfigMaps and Secrets that a pod's volumes and variables refer to.
+fn references(plan: &Plan) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());
+    for volume in plan.spec.volumes.iter().flatten() {
+        maps.extend(volume.config_map.iter().map(|s| s.name.clone()));
+        secrets.extend(volume.secret.iter().filter_map(|s| s.secret_name.clone()));
+        for part in volume.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
+            maps.extend(part.config_map.iter().map(|s| s.name.clone()));
+            secrets.extend(part.secret.iter().map(|s| s.name.clone()));
+        }
+    }
+    for unit in &plan.units {
+        for from in unit.spec.env_from.iter().flatten() {
+            maps.extend(from.config_map_ref.iter().map(|r| r.name.clone()));
+            secrets.extend(from.secret_ref.iter().map(|r| r.name.clone()));
+        }
+        for from in unit.spec.env.iter().flatten().filter_map(|e| e.value_from.as_ref()) {
+            maps.extend(from.config_map_key_ref.iter().map(|r| r.name.clone()));
+            secrets.extend(from.secret_key_ref.iter().map(|r| r.name.clone()));
+        }
+    }
+    secrets.extend(plan.spec.image_pull_secrets.iter().flatten().map(|r| r.name.clone()));
+    (maps, secrets)
 }
 
-/// Writes files so that readers see either all old or all new ones: into a new directory, to which `..data` then points.
-fn write(path: &Path, files: &Files, group: Option<i64>) -> std::io::Result<()> {
-    std::fs::create_dir_all(path)?;
-    let name = format!("..{}", uuid::Uuid::new_v4().simple());
-    let fresh = path.join(&name);
-    std::fs::create_dir(&fresh)?;
-    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755))?;
-    for (file, (bytes, mode)) in files {
-        // Paths were validated to stay inside.
-        let target = fresh.join(file);
-        if let Some(parent) = target.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        let mut out = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&target)?;
-        out.write_all(bytes)?;
-        let mode = if group.is_some() { mode | 0o040 } else { *mode };
-        out.set_permissions(std::fs::Permissions::from_mode(mode))?;
-        if let Some(group) = group {
-            std::os::unix::fs::chown(&target, None, Some(group as u32))?;
-        }
-    }
-    let (data, swap) = (path.join("..data"), path.join("..data_tmp"));
-    let old = std::fs::read_link(&data).ok();
-    symlink(&name, &swap)?;
-    std::fs::rename(&swap, &data)?;
-    for file in files.keys() {
-        let first = file.split('/').next().unwrap_or(file);
-        let link = path.join(first);
-        if !link.is_symlink() {
-            symlink(Path::new("..data").join(first), link)?;
-        }
-    }
-    if let Some(old) = old {
-        std::fs::remove_dir_all(path.join(old))?;
+/// Unmounts and removes the volumes of a pod; its other files stay.
+pub(crate) fn tear_down(pod_dir: &Path) -> std::io::Result<()> {
+    release_subpaths(pod_dir)?;
+    directories::unmount_below(pod_dir)?;
+    for name in ["volumes", "volume-subpaths"] {
+        remove_dir(&pod_dir.join(name))?;
     }
     Ok(())
 }
 
 /// Unmounts and removes everything of a pod.
-pub(crate) fn remove(dir: &Path) -> std::io::Result<()> {
-    let volumes = dir.join("volumes");
-    for entry in std::fs::read_dir(&volumes).into_iter().flatten().flatten() {
-        // Only memory volumes are mounts; unmounting another one says so and changes nothing.
-        let _ = rustix::mount::unmount(entry.path(), rustix::mount::UnmountFlags::DETACH);
-    }
+pub(crate) fn remove(pod_dir: &Path) -> std::io::Result<()> {
+    tear_down(pod_dir)?;
+    remove_dir(pod_dir)
+}
+
+fn remove_dir(dir: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_update_swaps_all_files_at_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("v");
-        let files = |text: &str| {
-            Files::from([("a".to_owned(), (text.as_bytes().to_vec(), 0o644)), ("d/b".to_owned(), (vec![1], 0o400))])
-        };
-        write(&path, &files("one"), None).unwrap();
-        write(&path, &files("two"), None).unwrap();
-        assert_eq!(std::fs::read_to_string(path.join("a")).unwrap(), "two");
-        assert_eq!(std::fs::metadata(path.join("d/b")).unwrap().permissions().mode() & 0o777, 0o400);
-        let hidden = std::fs::read_dir(&path)
-            .unwrap()
-            .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(".."))
-            .count();
-        assert_eq!(hidden, 2, "the data and the link to it");
     }
 }

@@ -123,6 +123,7 @@ async fn kubelet(
         cluster_dns: cluster.service_ip(10),
         cluster_domain: "cluster.local".to_owned(),
         version: VERSION.to_owned(),
+        manifests: cluster.manifests.clone(),
     };
     std::fs::create_dir_all(&config.root_dir).context("cannot make the kubelet's directory")?;
     let ready = Arc::new(Notify::new());

@@ -1,0 +1,103 @@
+//! Which pods the node takes: room, ports, kernel parameters; and who must go for a critical one.
+//!
+//! Invariant: the checks are pure functions of a pod and of what was taken before.
+
+mod checks;
+
+use crate::pod::Plan;
+use crate::worker::{Order, Table};
+use checks::Taken;
+use ironclad_api::pod_resources::{self, ResourceList};
+use ironclad_api::quantity::Quantity;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// Why a pod is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
+/// What the node has, and what of it is taken.
+#[derive(Default)]
+pub(crate) struct Admitted {
+    node: Mutex<Node>,
+    pods: Mutex<HashMap<String, Taken>>,
+}
+
+/// What a pod is measured against.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Node {
+    pub(crate) allocatable: ResourceList,
+    /// Memory of the machine, in bytes.
+    pub(crate) memory: i64,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Kernel parameters that pods may set besides the safe ones; a last `*` stands for any ending.
+    pub(crate) sysctls: Vec<String>,
+    /// Conditions of pressure that keep pods away.
+    pub(crate) pressure: Vec<&'static str>,
+}
+
+fn requests(plan: &Plan) -> ResourceList {
+    let mut all = pod_resources::requests(&plan.spec);
+    all.insert("pods".to_owned(), Quantity::units(1));
+    all
+}
+
+impl Admitted {
+    pub(crate) fn set_node(&self, change: impl FnOnce(&mut Node)) {
+        change(&mut self.node.lock());
+    }
+
+    pub(crate) fn allocatable(&self) -> ResourceList {
+        self.node.lock().allocatable.clone()
+    }
+
+    pub(crate) fn memory(&self) -> i64 {
+        self.node.lock().memory
+    }
+
+    /// Takes a pod, or says why not. One that is `known` was taken before this process began.
+    pub(crate) fn admit(&self, plan: &Plan, known: bool, table: &Table) -> Result<(), Rejection> {
+        let mut pods = self.pods.lock();
+        if pods.contains_key(&plan.uid) {
+            return Ok(());
+        }
+        let taken = Taken::new(plan, requests(plan));
+        if !known {
+            let node = self.node.lock().clone();
+            let others: Vec<&Taken> = pods.values().collect();
+            checks::general(plan, &node, &others)?;
+            if let Err(rejection) = checks::fits(&taken.requests, &node, &others) {
+                let victims = plan.is_critical().then(|| checks::victims(&taken, &node, &pods)).flatten();
+                for uid in victims.ok_or(rejection)? {
+                    table.order(
+                        &uid,
+                        Order {
+                            reason: "Preempting".to_owned(),
+                            message: "Preempted in order to admit critical pod".to_owned(),
+                            grace: Duration::ZERO,
+                        },
+                    );
+                    pods.remove(&uid);
+                }
+            }
+        }
+        pods.insert(plan.uid.clone(), taken);
+        Ok(())
+    }
+
+    /// The pod needs its share no longer.
+    pub(crate) fn release(&self, uid: &str) {
+        if let Some(taken) = self.pods.lock().get_mut(uid) {
+            taken.requests.clear();
+            taken.ports.clear();
+        }
+    }
+
+    pub(crate) fn forget(&self, uid: &str) {
+        self.pods.lock().remove(uid);
+    }
+}
