@@ -144,7 +144,7 @@ pub(crate) struct Server {
     #[command(flatten)]
     pub(crate) api: api::ApiFlags,
     /// What to log, for example `info,ironclad_kubelet=debug`
-    #[arg(long, default_value = "info", env = "IRONCLAD_LOG")]
+    #[arg(long, default_value = "info,kube_runtime=error", env = "IRONCLAD_LOG")]
     pub(crate) log: String,
     /// Tell the steps of the start through this file descriptor
     #[arg(long, hide = true)]

@@ -41,8 +41,9 @@ pub(crate) fn run(args: Down) -> Result<()> {
 }
 
 async fn containers(cluster: &Cluster, purge: bool) -> Result<()> {
-    if purge {
-        return node::purge(cluster).await;
+    match purge {
+        true => node::purge(cluster).await?,
+        false => node::runtime(cluster).await?.remove_all().await.context("cannot stop the containers")?,
     }
-    node::runtime(cluster).await?.remove_all().await.context("cannot stop the containers")
+    ironclad_kubelet::release(&cluster.kubelet_dir()).context("cannot unmount the pods' volumes")
 }

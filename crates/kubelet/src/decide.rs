@@ -83,7 +83,7 @@ fn rule(unit: &Unit, code: i32) -> Option<&str> {
 }
 
 /// Whether a container that has ended must be started again.
-fn again(plan: &Plan, unit: &Unit, code: i32) -> bool {
+pub(crate) fn again(plan: &Plan, unit: &Unit, code: i32) -> bool {
     if rule(unit, code).is_some_and(|action| action.starts_with("Restart")) {
         return true;
     }

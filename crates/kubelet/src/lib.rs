@@ -32,6 +32,11 @@ use std::sync::Arc;
 
 pub use manager::run;
 
+/// Unmounts all volumes of pods below a kubelet's directory, when no kubelet runs there any more.
+pub fn release(root_dir: &std::path::Path) -> std::io::Result<()> {
+    volumes::unmount_below(root_dir)
+}
+
 /// What a kubelet needs.
 #[derive(Clone)]
 pub struct Config {

@@ -59,7 +59,7 @@ pub async fn run(config: Config, ready: Arc<Notify>, token: CancellationToken) {
         mirrors: Arc::new(Mirrors::new(&config)),
         config: config.clone(),
     };
-    node::measure(&config, &shared.admitted);
+    node::measure(&shared);
     let mut tasks = JoinSet::new();
     tasks.spawn(server::serve(config.clone(), token.clone()));
     tasks.spawn(node::run(shared.clone(), ready, token.clone()));
@@ -89,7 +89,8 @@ fn follow(shared: &Shared, handle: &tokio::runtime::Handle, pods: &Informer<Pod>
             shared.mirrors.seen(pod, gone);
             return;
         }
-        if !gone {
+        // What is on its way out needs no memory, and its directory may be gone already.
+        if !gone && pod.metadata.deletion_timestamp.is_none() {
             checkpoint::save(&shared.config, pod);
         }
         put(&shared, &handle, &uid(pod), (!gone).then(|| pod.clone()));

@@ -1,7 +1,6 @@
 //! The node's object: what the machine has, whether it is well, and its Lease.
 
 use crate::Config;
-use crate::admit::Admitted;
 use crate::worker::Shared;
 use ironclad_client::events::{EventType, Recorder};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -120,11 +119,18 @@ async fn status(config: &Config, old: &Value) -> Value {
 }
 
 /// Tells admission what the machine has.
-pub(crate) fn measure(config: &Config, admitted: &Admitted) {
-    let list: BTreeMap<String, Text> = serde_json::from_value(resources(config)).unwrap_or_default();
-    admitted.set_node(|node| {
+pub(crate) fn measure(shared: &Shared) {
+    let list: BTreeMap<String, Text> = serde_json::from_value(resources(&shared.config)).unwrap_or_default();
+    shared.admitted.set_node(|node| {
         node.allocatable = ironclad_api::pod_resources::parse(Some(&list));
         node.memory = memory() as i64 * 1024;
+    });
+    let (admitted, name) = (shared.admitted.clone(), shared.config.node_name.clone());
+    shared.config.informers.get::<Node>().on_change(move |change| {
+        let meta = &change.object().metadata;
+        if meta.name.as_ref() == Some(&name) {
+            admitted.set_node(|node| node.labels = meta.labels.clone().unwrap_or_default());
+        }
     });
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) messages: HashMap<&'a str, String>,
     /// Why the node ended the pod: reason and message.
     pub(crate) failure: Option<(String, String)>,
+    /// The node did not take the pod.
+    pub(crate) rejected: bool,
     /// Nothing of the pod runs any more, or will.
     pub(crate) ended: bool,
     /// What the node gives each container.
@@ -58,6 +60,9 @@ pub(crate) fn time(nanos: i64) -> Option<Time> {
 /// The status of a pod now. What others set in the old one stays.
 pub(crate) fn status(plan: &Plan, facts: &Facts<'_>, old: &PodStatus) -> PodStatus {
     let old = old.clone();
+    if facts.rejected {
+        return rejected(plan, facts, old);
+    }
     let list = |roles: &[Role]| -> Vec<_> {
         plan.units.iter().filter(|u| roles.contains(&u.role)).map(|u| containers::status(plan, u, facts)).collect()
     };
@@ -98,6 +103,19 @@ pub(crate) fn status(plan: &Plan, facts: &Facts<'_>, old: &PodStatus) -> PodStat
         start_time: old.start_time.clone().or(Some(now)),
         observed_generation: plan.pod.metadata.generation,
         qos_class: old.qos_class.clone().or_else(|| Some(plan.qos().to_owned())),
+        ..old
+    }
+}
+
+/// The status of a pod that the node does not take.
+fn rejected(plan: &Plan, facts: &Facts<'_>, old: PodStatus) -> PodStatus {
+    let (reason, message) = facts.failure.clone().unwrap_or_default();
+    PodStatus {
+        phase: Some("Failed".to_owned()),
+        reason: Some(reason),
+        message: Some(message),
+        start_time: old.start_time.clone().or(Some(Time(Timestamp::now()))),
+        observed_generation: plan.pod.metadata.generation,
         ..old
     }
 }

@@ -14,6 +14,7 @@ use crate::container::{Volume, release_subpaths};
 use crate::env::Facts;
 use crate::objects::{Objects, Used};
 use crate::pod::Plan;
+pub(crate) use directories::unmount_below;
 use files::Files;
 use k8s_openapi::api::core::v1::Volume as Wanted;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -156,7 +157,7 @@ fn references(plan: &Plan) -> (BTreeSet<String>, BTreeSet<String>) {
 /// Unmounts and removes the volumes of a pod; its other files stay.
 pub(crate) fn tear_down(pod_dir: &Path) -> std::io::Result<()> {
     release_subpaths(pod_dir)?;
-    directories::unmount_below(pod_dir)?;
+    unmount_below(pod_dir)?;
     for name in ["volumes", "volume-subpaths"] {
         remove_dir(&pod_dir.join(name))?;
     }

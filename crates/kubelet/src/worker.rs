@@ -64,6 +64,8 @@ struct Memory {
     failure: Option<(String, String)>,
     /// Last words by container id.
     messages: HashMap<String, String>,
+    /// The node did not take the pod.
+    rejected: bool,
     /// Nothing of the pod runs any more.
     ended: bool,
     /// Its volumes are away.
@@ -92,6 +94,7 @@ pub(crate) struct Worker {
     deadline: watch::Sender<Instant>,
     plan: Option<Arc<Plan>>,
     removed: bool,
+    since: Instant,
 }
 
 /// How a round ends.
@@ -132,6 +135,7 @@ impl Worker {
             deadline: watch::Sender::new(Instant::now()),
             plan: None,
             removed: false,
+            since: Instant::now(),
         }
     }
 
@@ -196,8 +200,10 @@ impl Worker {
                 return Flow::Wait(Some(Duration::from_secs(2)));
             }
         };
-        if !self.admit(&plan, &observed) {
-            self.memory.ended = true;
+        match self.admit(&plan, &observed) {
+            Some(true) => {}
+            Some(false) => self.memory.ended = true,
+            None => return Flow::Wait(Some(Duration::from_millis(50))),
         }
         let wait = match self.must_end(&plan) {
             Ok(wait) => {
@@ -219,19 +225,22 @@ impl Worker {
         Flow::Wait(sooner(wait, self.next_retry()))
     }
 
-    /// Whether the node takes the pod; one that has containers was taken before.
-    fn admit(&mut self, plan: &Arc<Plan>, observed: &Observed) -> bool {
+    /// Whether the node takes the pod; one that has containers was taken before. Nothing while that may change.
+    fn admit(&mut self, plan: &Arc<Plan>, observed: &Observed) -> Option<bool> {
         let known = !observed.sandboxes.is_empty() || plan.ended_phase().is_some() || plan.deleted() || self.removed;
         match self.shared.admitted.admit(plan, known, &self.shared.table) {
-            Ok(()) => true,
+            Ok(()) => Some(true),
+            // The node's labels may be told after the pod that needs them.
+            Err(r) if r.reason == "NodeAffinity" && self.since.elapsed() < Duration::from_secs(1) => None,
             Err(rejection) => {
                 let message = format!("Pod was rejected: {}", rejection.message);
                 if self.memory.failure.is_none() {
                     let object = plan.reference(None);
                     self.shared.recorder.event_on(object, EventType::Warning, &rejection.reason, rejection.message);
                     self.memory.failure = Some((rejection.reason, message));
+                    self.memory.rejected = true;
                 }
-                false
+                Some(false)
             }
         }
     }

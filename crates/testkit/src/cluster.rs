@@ -166,7 +166,10 @@ impl Cluster {
     /// Makes a namespace.
     pub fn namespace<'a>(&'a self, name: &'a str) -> Namespace<'a> {
         self.kubectl(&["create", "namespace", name]).ok();
-        Namespace { cluster: self, name }
+        let namespace = Namespace { cluster: self, name };
+        // Pods can be made once there is the account that they run as.
+        namespace.ok(&["wait", "--for=create", "serviceaccount/default", "--timeout=30s"]);
+        namespace
     }
 }
 

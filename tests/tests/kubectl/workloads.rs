@@ -255,6 +255,7 @@ pub(crate) fn s_003_11_rolling_upgrade(ns: &Namespace<'_>) {
     assert_eq!(out.stdout, "deployment.apps/nginx image updated\n");
     assert!(out.stderr.contains("Flag --record has been deprecated"), "{out:?}");
     rolled_out(ns);
+    ns.until(&["get", "pods", "--no-headers"], |t| t.lines().count() == 3);
     ns.ok(&["annotate", "pods", "--all", "upgraded=yes"]);
     let mut state = std::collections::BTreeMap::new();
     let mut worst = (usize::MAX, 0);

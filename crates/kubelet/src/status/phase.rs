@@ -1,5 +1,6 @@
 //! The phase that follows from the containers' states.
 
+use crate::decide::again;
 use crate::pod::{Plan, Role};
 use k8s_openapi::api::core::v1::ContainerStatus;
 
@@ -9,6 +10,7 @@ struct Count {
     waiting: u32,
     stopped: u32,
     succeeded: u32,
+    restarting: u32,
     pending_init: u32,
     failed_init: u32,
 }
@@ -40,40 +42,35 @@ pub(super) fn phase(plan: &Plan, inits: &[ContainerStatus], mains: &[ContainerSt
             _ if began => {}
             _ => match code(status) {
                 Some(0) => {}
-                Some(_) => n.failed_init += 1,
-                None => match last_code(status) {
-                    Some(c) if c != 0 => n.failed_init += 1,
-                    _ => n.pending_init += 1,
-                },
+                Some(c) if ended || !again(plan, unit, c) => n.failed_init += 1,
+                _ => n.pending_init += 1,
             },
         }
     }
-    for status in mains {
-        match (runs(status), code(status)) {
+    for (unit, status) in plan.with(Role::Main).zip(mains) {
+        match (runs(status), code(status).or_else(|| last_code(status))) {
             (true, _) => n.running += 1,
+            // One that starts again is as good as running.
+            (_, Some(code)) if !ended && again(plan, unit, code) => n.restarting += 1,
             (_, Some(code)) => {
                 n.stopped += 1;
                 n.succeeded += u32::from(code == 0);
             }
-            _ if last_code(status).is_some() => n.stopped += 1,
             _ => n.waiting += 1,
         }
     }
-    let policy = plan.restart_policy();
-    let lost = ended && !plan.is_static();
-    if n.failed_init > 0 && (policy == "Never" || lost) {
+    if n.failed_init > 0 {
         return "Failed";
     }
-    if lost && n.running == 0 {
+    if ended && n.running == 0 {
         return if n.stopped > 0 && n.stopped == n.succeeded && n.waiting == 0 { "Succeeded" } else { "Failed" };
     }
-    if n.pending_init > 0 || n.failed_init > 0 || n.waiting > 0 {
+    if n.pending_init > 0 || n.waiting > 0 {
         return "Pending";
     }
-    match (n.running > 0, policy) {
-        (true, _) | (false, "Always") => "Running",
-        _ if n.stopped == n.succeeded => "Succeeded",
-        (_, "Never") => "Failed",
+    match n.running + n.restarting {
+        0 if n.stopped == n.succeeded => "Succeeded",
+        0 => "Failed",
         _ => "Running",
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn is_mounted(path: &Path) -> bool {
 
 /// Unmounts all below a directory, the deepest first: what containers mounted into shared volumes as well. Nothing
 /// of the host may be left there when the directory is removed.
-pub(super) fn unmount_below(dir: &Path) -> std::io::Result<()> {
+pub(crate) fn unmount_below(dir: &Path) -> std::io::Result<()> {
     let text = std::fs::read_to_string("/proc/self/mountinfo")?;
     let points = text.lines().filter_map(|l| l.split(' ').nth(4)).map(|p| PathBuf::from(unescape(p)));
     let below: Vec<PathBuf> = points.filter(|p| p.starts_with(dir)).collect();

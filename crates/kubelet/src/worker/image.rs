@@ -46,7 +46,7 @@ pub(super) async fn ensure(ctx: &Ctx, wanted: Wanted<'_>) -> Result<Image, Troub
     let there = match runtime.image_status(wanted.image).await {
         Ok(found) => found,
         Err(Error::InvalidArgument(why)) => {
-            let text = format!("Failed to apply default image tag {quoted}: couldn't parse image name {quoted}: {why}");
+            let text = format!("Failed to apply default image tag {quoted}: {why}");
             event(EventType::Warning, "InspectFailed", text.clone());
             event(EventType::Warning, "Failed", "Error: InvalidImageName".to_owned());
             return Err(trouble("InvalidImageName", text, LONG));

@@ -110,6 +110,7 @@ impl Worker {
             messages: self.memory.messages.iter().map(|(k, v)| (k.as_str(), v.clone())).collect(),
             failure: self.memory.failure.clone(),
             ended: self.memory.ended,
+            rejected: self.memory.rejected,
             ..Facts::default()
         }
     }

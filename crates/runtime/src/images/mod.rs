@@ -171,7 +171,11 @@ impl Store {
 
     /// One image.
     pub(crate) fn status(&self, name: &str) -> Result<Option<Image>> {
-        self.read(|index| find(index, name).map(|r| as_image(r, index)))
+        let found = self.read(|index| find(index, name).map(|r| as_image(r, index)))?;
+        if found.is_none() {
+            parse_name(name)?;
+        }
+        Ok(found)
     }
 
     /// Records an image whose layers are unpacked; names move to it from other images.
