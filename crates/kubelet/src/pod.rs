@@ -89,7 +89,7 @@ impl Plan {
         let meta = &pod.metadata;
         let text = |t: &Option<String>| t.clone().unwrap_or_default();
         let (uid, name, namespace) = (text(&meta.uid), text(&meta.name), text(&meta.namespace));
-        Arc::new(Self { spec, units, uid, name, namespace, pod })
+        Arc::new(Self { pod, spec, units, uid, name, namespace })
     }
 
     pub(crate) fn unit(&self, name: &str) -> Option<&Unit> {

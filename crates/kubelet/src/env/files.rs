@@ -36,7 +36,7 @@ pub(super) fn value(reference: &FileKeySelector, volumes: &HashMap<String, Volum
 /// `KEY='value'` or `KEY=value` lines; the last one counts.
 fn find(text: &str, key: &str) -> Option<String> {
     let lines = text.lines().map(str::trim).filter(|l| !l.starts_with('#'));
-    let value = lines.filter_map(|l| l.split_once('=')).filter(|(k, _)| k.trim() == key).last()?.1.trim();
+    let value = lines.filter_map(|l| l.split_once('=')).rfind(|(k, _)| k.trim() == key)?.1.trim();
     let quoted = |q: char| value.strip_prefix(q).and_then(|v| v.strip_suffix(q));
     Some(quoted('\'').or_else(|| quoted('"')).unwrap_or(value).to_owned())
 }

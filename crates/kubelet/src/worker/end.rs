@@ -79,14 +79,9 @@ async fn one(
         () = turn => {}
         () = passed(&mut late) => {}
     }
+    let mut least = if patient { LEAST } else { Duration::ZERO };
     loop {
-        let until = *deadline.borrow_and_update();
-        let left = until.saturating_duration_since(Instant::now());
-        let left = if patient && !left.is_zero() || patient && until > Instant::now() - LEAST {
-            left.max(LEAST)
-        } else {
-            left
-        };
+        let left = deadline.borrow_and_update().saturating_duration_since(Instant::now()).max(least);
         let stop = runtime.stop_container(id, left);
         tokio::select! {
             stopped = stop => {
@@ -95,8 +90,10 @@ async fn one(
                 }
                 return;
             }
-            // A shorter grace: the signal is sent again, and the end comes sooner.
-            Ok(()) = deadline.changed() => {}
+            // A shorter grace: the signal is sent again, and the end comes sooner, or at once.
+            Ok(()) = deadline.changed() => if at_once(&deadline) {
+                least = Duration::ZERO;
+            },
         }
     }
 }

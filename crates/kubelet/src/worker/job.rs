@@ -183,7 +183,7 @@ impl Worker {
                 self.spawn(Job::Sandbox, async move { Outcome::Plain(sandbox(&ctx, olds).await) })
             }
             Step::Kill { name, id, why } => {
-                if matches!(why, Why::Changed | Why::Resized | Why::RestartAll) {
+                if matches!(why, Why::Changed | Why::RestartAll) {
                     self.memory.forced.insert(name.clone());
                 }
                 let ctx = self.ctx(plan, observed);

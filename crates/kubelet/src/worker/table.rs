@@ -73,16 +73,4 @@ impl Table {
         let entry = table.get(uid);
         entry.is_some_and(|e| e.orders.send_replace(Some(order)).is_none())
     }
-
-    /// All pods that are there.
-    pub(crate) fn pods(&self) -> Vec<Arc<Pod>> {
-        self.0.lock().values().filter_map(|e| e.pods.borrow().clone()).collect()
-    }
-
-    pub(crate) fn find(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
-        let is = |p: &Arc<Pod>| {
-            p.metadata.namespace.as_deref() == Some(namespace) && p.metadata.name.as_deref() == Some(name)
-        };
-        self.pods().into_iter().filter(is).max_by_key(|p| p.metadata.creation_timestamp.clone().map(|t| t.0))
-    }
 }
