@@ -20,7 +20,7 @@ use crate::metrics::TimedChain;
 use crate::request::{Info, Query};
 use crate::special::allocate::Addresses;
 use ironclad_admission::Operation;
-use ironclad_api::{ApiError, Reason, UserInfo, object};
+use ironclad_api::{ApiError, FieldError, Path, Reason, UserInfo, object};
 use ironclad_kinds::Kind;
 use ironclad_schema::{Bundle, Shape, bundle};
 use ironclad_store::{Change, Entry, Error, Expect, Key, Op, Store};
@@ -174,15 +174,36 @@ impl Registry {
 
     /// Stores an object under its key; the answer is what was stored.
     pub(crate) async fn put(&self, request: &Request<'_>, object: &Value, expect: Expect) -> Result<Entry, ApiError> {
+        self.put_with(request, object, expect, Vec::new()).await
+    }
+
+    /// Stores an object together with what else must hold for it.
+    pub(crate) async fn put_with(
+        &self,
+        request: &Request<'_>,
+        object: &Value,
+        expect: Expect,
+        with: Vec<Op>,
+    ) -> Result<Entry, ApiError> {
         let name = object::name(object);
         let ttl = (&*request.kind.plural == "events").then_some(EVENT_TTL);
         let key = request.key(name);
         let change = Change::Put { value: encode::template(object), ttl };
-        let committed = self.store.commit(vec![Op { key, expect, change }]).await;
+        let mut ops = vec![Op { key: key.clone(), expect, change }];
+        ops.extend(with);
+        let committed = self.store.commit(ops).await;
         let resource = request.kind.group_resource();
         match committed {
             Ok(done) => {
                 done.entries.into_iter().next().flatten().ok_or_else(|| ApiError::internal("nothing was stored"))
+            }
+            Err(Error::Conflict { key: other, .. }) if other != key => {
+                // Of what is stored with an object only addresses can be somebody else's.
+                let ip = self.addresses.lost(&other).map(|ip| ip.to_string()).unwrap_or_default();
+                let why = format!("failed to allocate IP {ip}: provided IP is already allocated");
+                let at = Path::new("spec").child("clusterIPs");
+                let error = FieldError::invalid(&at, &json!([ip]), why);
+                Err(ApiError::invalid("", "Service", name, &[error]))
             }
             Err(Error::Conflict { .. }) if expect == Expect::Absent => Err(ApiError::already_exists(&resource, name)),
             Err(Error::Conflict { current: None, .. }) => Err(ApiError::not_found(&resource, name)),

@@ -196,9 +196,11 @@ impl Prepared {
         tokens: Arc<dyn TokenIssuer>,
         admission: Chain,
     ) -> Result<ApiServer, ApiError> {
-        let addresses = Addresses::new(self.config.service_cidr, self.config.node_ports);
-        for service in self.reader().list(&GroupResource::new("", "services"), "") {
-            addresses.load(&service);
+        let caches = Some(self.caches.clone());
+        let addresses = Addresses::new(self.config.service_cidr, self.config.node_ports, caches);
+        let services = self.reader().list(&GroupResource::new("", "services"), "");
+        for service in &services {
+            addresses.load(service);
         }
         let (load, metrics) = (self.config.load.clone(), Arc::new(Metrics::default()));
         let reader = self.reader();
@@ -229,6 +231,7 @@ impl Prepared {
         let (advertise, port) = self.config.advertise;
         let first = Ipv4Addr::from(u32::from(self.config.service_cidr.network()) + 1);
         inner.bootstrap(advertise, port, first).await?;
+        inner.bootstrap_addresses(self.config.service_cidr, &services).await?;
         let server = ApiServer { inner: Arc::new(inner) };
         if !server.inner.load.compaction_interval.is_zero() {
             drop(tokio::spawn(server.inner.clone().forget_history(self.token.clone())));

@@ -154,7 +154,7 @@ async fn people_and_old_proxies_are_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_answers_are_compressed_for_who_can_read_them() {
-    let (server, ..) = server().await;
+    let (server, _reader, _dir) = support::quiet().await;
     let large = json!({"metadata": {"name": "a"}, "data": {"k": "v".repeat(200_000)}});
     ask(&server, "POST", MAPS, JSON, large).await;
     let (_, plain) = ask(&server, "GET", MAPS, JSON, Value::Null).await;

@@ -66,13 +66,13 @@ impl Registry {
             // What admission and the kind itself put in belongs to nobody.
             request.track(&Value::Null, &mut object);
         }
-        kind.strategy.prepare_create(&mut object);
         let options = json!({"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"});
         let mut admission = request.admission(Operation::Create, Some(object), None, options)?;
         admission.name = object::name(admission.object.as_ref().unwrap_or(&Value::Null)).to_owned();
         self.admission.admit(&mut admission).await?;
         let mut object = admission.object.take().unwrap_or_default();
         kind.strategy.default(&mut object);
+        kind.strategy.prepare_create(&mut object);
         let name = object::name(&object).to_owned();
         let mut errors = validate_metadata(kind, &object);
         errors.extend(kind.strategy.validate(&object));
@@ -85,7 +85,7 @@ impl Registry {
         let mut warnings = std::mem::take(&mut admission.warnings);
         warnings.extend(kind.strategy.warnings(&object, None));
         let dry_run = request.dry_run();
-        let reserved = self.addresses.reserve(kind, &mut object, None, dry_run)?;
+        let mut reserved = self.addresses.reserve(kind, &mut object, None)?;
         let object = request.to_stored(object);
         if dry_run {
             let exists = self.entry(&request.key(&name)).await?.is_some();
@@ -94,7 +94,7 @@ impl Registry {
             }
             return Ok((Answer::value(201, request.to_requested(object)), warnings));
         }
-        let entry = self.put(request, &object, Expect::Absent).await?;
+        let entry = self.put_with(request, &object, Expect::Absent, reserved.ops()).await?;
         reserved.keep();
         Ok((
             Answer { code: 201, object: Answered::Stored(entry.value.bytes().clone()), warnings: Vec::new() },

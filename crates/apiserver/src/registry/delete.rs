@@ -202,7 +202,9 @@ impl Registry {
         let change = Change::Delete { last: Some(encode::template(last)) };
         let op = Op { key: entry.key.clone(), expect: Expect::Modified(entry.modified), change };
         let name = object::name(last);
-        match self.store.commit(vec![op]).await {
+        let mut ops = vec![op];
+        ops.extend(self.addresses.leaving(request.kind, last));
+        match self.store.commit(ops).await {
             Ok(done) => {
                 self.addresses.release(request.kind, last);
                 done.entries.into_iter().next().flatten().ok_or_else(|| request.not_found())

@@ -115,7 +115,7 @@ impl Registry {
         warnings.append(&mut admission.warnings);
         warnings.extend(kind.strategy.warnings(&new, Some(&old)));
         let dry_run = request.dry_run();
-        let reserved = self.addresses.reserve(kind, &mut new, Some(&old), dry_run)?;
+        let mut reserved = self.addresses.reserve(kind, &mut new, Some(&old))?;
         if same(&new, &old) {
             return Ok(Answer { warnings, ..Answer::stored(entry) });
         }
@@ -134,7 +134,7 @@ impl Registry {
             reserved.keep();
             return Ok(Answer { warnings, ..Answer::stored(&entry) });
         }
-        let entry = self.put(request, &new, Expect::Modified(entry.modified)).await?;
+        let entry = self.put_with(request, &new, Expect::Modified(entry.modified), reserved.ops()).await?;
         reserved.keep();
         Ok(Answer { code: 200, object: Answered::Stored(entry.value.bytes().clone()), warnings })
     }

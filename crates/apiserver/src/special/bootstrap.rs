@@ -1,6 +1,7 @@
 //! What the server makes for itself: the first namespaces, and the Service by which pods reach it.
 
 use crate::server::Inner;
+use crate::special::allocate::objects;
 use crate::{encode, registry};
 use ironclad_api::ApiError;
 use ironclad_store::{Change, Expect, Op};
@@ -77,6 +78,24 @@ impl Inner {
             "subsets": [{"addresses": [{"ip": advertise.to_string()}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
         });
         self.replace("", "endpoints", endpoints).await
+    }
+
+    /// The range of addresses of Services, and an object for each address that a Service has.
+    pub(crate) async fn bootstrap_addresses(
+        &self,
+        cidr: ipnet::Ipv4Net,
+        services: &[impl std::ops::Deref<Target = Value>],
+    ) -> Result<(), ApiError> {
+        self.ensure("networking.k8s.io", "servicecidrs", objects::first_range(cidr)).await?;
+        let first = Ipv4Addr::from(u32::from(cidr.network()) + 1);
+        let own = json!({"metadata": {"namespace": "default", "name": "kubernetes"}});
+        self.ensure("networking.k8s.io", "ipaddresses", objects::ip_address(first, &own)).await?;
+        for service in services {
+            if let Ok(ip) = ironclad_api::object::text(service, &["spec", "clusterIP"]).parse::<Ipv4Addr>() {
+                self.ensure("networking.k8s.io", "ipaddresses", objects::ip_address(ip, service)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes an object, or gives the one that is there this content.

@@ -70,6 +70,14 @@ pub(crate) async fn over(store: Arc<dyn Store>, token: CancellationToken) -> (Ap
     made(store, token, Load::default()).await
 }
 
+/// A server over a new directory that writes nothing by itself.
+pub(crate) async fn quiet() -> (ApiServer, Reader, TempDir) {
+    let dir = TempDir::new().unwrap();
+    let load = Load { priority_and_fairness: false, ..Load::default() };
+    let (server, reader) = limited(dir.path(), CancellationToken::new(), load).await;
+    (server, reader, dir)
+}
+
 async fn made(store: Arc<dyn Store>, token: CancellationToken, load: Load) -> (ApiServer, Reader) {
     let config = Config {
         store,
