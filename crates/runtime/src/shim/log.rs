@@ -44,13 +44,13 @@ impl Log {
         file.write_all(&out)
     }
 
-    /// Writes lines that end without a newline.
+    /// Writes lines that end without a newline: as parts, so that no reader adds one.
     pub(crate) fn finish(&mut self, nanos: i64) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         for (stream, pending) in self.pending.iter_mut().enumerate() {
             if !pending.is_empty() {
                 let mut out = Vec::new();
-                record(&mut out, stream, b'F', pending, nanos);
+                record(&mut out, stream, b'P', pending, nanos);
                 pending.clear();
                 file.write_all(&out)?;
             }
@@ -134,6 +134,17 @@ mod tests {
         let (got, pending) = lines(&[&long, b"\n"]);
         assert_eq!(got.iter().map(|l| l.len() - "stdout P ".len()).collect::<Vec<_>>(), [MAX_PART, MAX_PART, 5]);
         assert!(got[0].starts_with("stdout P ") && got[2].starts_with("stdout F ") && pending.is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_log_without_a_newline_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let mut log = Log::open(path.to_str().unwrap()).unwrap();
+        log.write(0, b"a\nno end", 0).unwrap();
+        log.finish(0).unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.ends_with(" stdout F a\n1970-01-01T00:00:00.000000000Z stdout P no end\n"), "{text}");
     }
 
     #[test]
