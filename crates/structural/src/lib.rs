@@ -1,0 +1,20 @@
+//! Schemas of custom resources: which are structural, and what they prune, default and refuse.
+//!
+//! Invariant: everything here is a pure function of schemas and JSON values; hostile ones cost no more than their size.
+
+pub mod default;
+pub mod formats;
+pub mod lists;
+pub mod prune;
+pub mod schema;
+pub mod validate;
+
+pub use schema::{Additional, Checks, ListType, Rule, Schema, Type};
+
+/// Most bytes that a compiled pattern may take.
+const PATTERN: usize = 1 << 20;
+
+/// A pattern of a schema, compiled within limits.
+pub fn pattern(text: &str) -> Result<regex::Regex, regex::Error> {
+    regex::RegexBuilder::new(text).size_limit(PATTERN).dfa_size_limit(PATTERN).build()
+}

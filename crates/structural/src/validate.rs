@@ -1,0 +1,315 @@
+//! Whether a value is as its schema says, with the messages of the stock validator.
+//!
+//! Invariant: in an update, what was wrong before and has not changed is not held against the change (ratcheting,
+//! KEP-4008), as far as the old value of a field is known.
+
+mod number;
+
+use crate::formats;
+use crate::schema::{Additional, Checks, ListType, Schema, Type};
+use ironclad_api::field::ErrorKind;
+use ironclad_api::{ErrorList, FieldError, Path};
+use regex::Regex;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// What is wrong with a value, below `path`; `old` is the value before, if this is an update.
+pub fn validate(path: &Path, schema: &Schema, value: &Value, old: Option<&Value>) -> ErrorList {
+    let walk = Walk { base: path.as_str(), patterns: RefCell::default() };
+    walk.value("", schema, value, old).errors
+}
+
+/// What a part of a schema says of a value.
+#[derive(Default)]
+struct Found {
+    errors: ErrorList,
+    /// How much of it fits; tells the best of several schemas.
+    matches: usize,
+}
+
+impl Found {
+    fn merge(&mut self, other: Self) {
+        self.errors.extend(other.errors);
+        self.matches += other.matches;
+    }
+
+    fn note(&mut self, error: Option<FieldError>) {
+        self.errors.extend(error);
+    }
+}
+
+struct Walk<'a> {
+    base: &'a str,
+    /// Patterns of this schema that were compiled; `None` for one that cannot be.
+    patterns: RefCell<HashMap<String, Option<Regex>>>,
+}
+
+/// What old value a field or an item goes with.
+fn correlated<'v>(schema: &Schema, old: Option<&'v Value>, step: &Step<'_>) -> Option<&'v Value> {
+    match (step, old?) {
+        (Step::Key(key), Value::Object(old)) => old.get(*key),
+        (Step::Item(item), Value::Array(old)) => {
+            let Some(ListType::Map(keys)) = &schema.list else { return None };
+            let same = |o: &&Value| keys.iter().all(|k| o.get(k) == item.get(k));
+            old.iter().find(same)
+        }
+        _ => None,
+    }
+}
+
+enum Step<'a> {
+    Key(&'a str),
+    Item(&'a Value),
+}
+
+impl Walk<'_> {
+    /// The path that an error at `name` has.
+    fn at(&self, name: &str) -> Path {
+        let name = name.trim_start_matches('.');
+        match (self.base, name) {
+            ("", name) => Path::new(name),
+            (base, "") => Path::new(base),
+            (base, name) => Path::new(base).child(name),
+        }
+    }
+
+    fn invalid(&self, name: &str, value: &Value, why: impl std::fmt::Display) -> FieldError {
+        FieldError::invalid(&self.at(name), value, format!("{name} in body {why}"))
+    }
+
+    /// An error about several schemas, which stock puts at no field.
+    fn several(&self, name: &str, why: &str) -> FieldError {
+        let path = if self.base.is_empty() { Path::new("<nil>") } else { Path::new(self.base) };
+        FieldError::invalid_str(&path, "", format!("{name:?} {why}"))
+    }
+
+    fn value(&self, name: &str, schema: &Schema, value: &Value, old: Option<&Value>) -> Found {
+        let mut found = Found { errors: Vec::new(), matches: 1 };
+        let checks = schema.checks();
+        match self.of_type(name, schema, value) {
+            Some(error) => found.errors.push(error),
+            None => found.matches += 1,
+        }
+        if !value.is_null() {
+            found.merge(self.junctors(name, checks, value, old));
+            found.matches += 1;
+            match value {
+                Value::String(text) => self.text(name, schema, checks, text, &mut found),
+                Value::Number(number) => {
+                    let errors = number::check(checks, number, |why| self.invalid(name, value, why));
+                    found.errors.extend(errors);
+                }
+                Value::Array(items) => self.list(name, schema, items, old, &mut found),
+                _ => {}
+            }
+            found.matches += 1;
+        }
+        found.note(self.choice(name, checks, value));
+        if let Value::Object(map) = value {
+            self.object(name, schema, map, old, &mut found);
+        }
+        if !found.errors.is_empty() && old == Some(value) {
+            found.errors.clear();
+        }
+        found
+    }
+
+    fn of_type(&self, name: &str, schema: &Schema, value: &Value) -> Option<FieldError> {
+        let wanted = match (schema.ty, schema.int_or_string) {
+            (Some(ty), _) => ty.name(),
+            (None, true) => "integer,string",
+            (None, false) => return None,
+        };
+        let has = match value {
+            Value::Null if schema.nullable => return None,
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+            Value::Number(n) if n.is_f64() && !number::is_whole(n) => "number",
+            Value::Number(n) if n.is_f64() && wanted == "number" => "number",
+            Value::Number(_) => "integer",
+        };
+        let fits = wanted.split(',').any(|w| w == has) || wanted == "number" && has == "integer";
+        let format = &schema.checks().format;
+        if fits {
+            return None;
+        }
+        let (wanted, has) = match schema.ty {
+            // Stock names the format where numbers have one.
+            Some(Type::Integer | Type::Number)
+                if !format.is_empty() && !matches!(value, Value::String(_) | Value::Array(_) | Value::Null) =>
+            {
+                (format.as_str(), if has == "number" { "double" } else { "" })
+            }
+            _ => (wanted, has),
+        };
+        let detail = format!("{name} in body must be of type {wanted}: {has:?}");
+        Some(FieldError::type_invalid(&self.at(name), &Value::from(has), detail))
+    }
+
+    /// `anyOf`, `oneOf`, `allOf`, `not`.
+    fn junctors(&self, name: &str, checks: &Checks, value: &Value, old: Option<&Value>) -> Found {
+        let mut found = Found { errors: Vec::new(), matches: 1 };
+        let run = |schemas: &[Schema]| -> (usize, Option<Found>, Option<Found>) {
+            let (mut good, mut first, mut best): (usize, Option<Found>, Option<Found>) = (0, None, None);
+            for schema in schemas {
+                let one = self.value(name, schema, value, old);
+                if one.errors.is_empty() {
+                    good += 1;
+                    first.get_or_insert(one);
+                } else if best.as_ref().is_none_or(|b| one.matches > b.matches) {
+                    best = Some(one);
+                }
+            }
+            (good, first, best)
+        };
+        if !checks.any_of.is_empty() {
+            let (good, first, best) = run(&checks.any_of);
+            if good == 0 {
+                found.errors.push(self.several(name, "must validate at least one schema (anyOf)"));
+            }
+            found.merge(if good == 0 { best } else { first }.unwrap_or_default());
+        }
+        if !checks.one_of.is_empty() {
+            let (good, first, best) = run(&checks.one_of);
+            let why = match good {
+                1 => None,
+                0 => Some("Found none valid".to_owned()),
+                n => Some(format!("Found {n} valid alternatives")),
+            };
+            if let Some(why) = why {
+                let message = format!("must validate one and only one schema (oneOf). {why}");
+                found.errors.push(self.several(name, &message));
+            }
+            match good {
+                0 => found.merge(best.unwrap_or_default()),
+                1 => found.merge(first.unwrap_or_default()),
+                _ => {}
+            }
+        }
+        if !checks.all_of.is_empty() {
+            let mut good = 0;
+            for schema in &checks.all_of {
+                let one = self.value(name, schema, value, old);
+                good += usize::from(one.errors.is_empty());
+                found.merge(one);
+            }
+            if good != checks.all_of.len() {
+                let none = if good == 0 { ". None validated" } else { "" };
+                found.errors.push(self.several(name, &format!("must validate all the schemas (allOf){none}")));
+            }
+        }
+        if let Some(not) = &checks.not
+            && self.value(name, not, value, old).errors.is_empty()
+        {
+            found.errors.push(self.several(name, "must not validate the schema (not)"));
+        }
+        found
+    }
+
+    fn text(&self, name: &str, schema: &Schema, checks: &Checks, text: &str, found: &mut Found) {
+        let value = Value::from(text);
+        let length = text.chars().count() as u64;
+        if let Some(max) = checks.max_length.filter(|max| length > *max) {
+            found.errors.push(FieldError::too_long(&self.at(name), max as usize));
+        }
+        if let Some(min) = checks.min_length.filter(|min| length < *min) {
+            found.errors.push(self.invalid(name, &value, format!("should be at least {min} chars long")));
+        }
+        if !checks.pattern.is_empty() && !self.matches(&checks.pattern, text) {
+            found.errors.push(self.invalid(name, &value, format!("should match '{}'", checks.pattern)));
+        }
+        let format = formats::supported(schema.ty, &checks.format);
+        if let Some(format) = format.filter(|f| !formats::valid(f, text)) {
+            let detail = format!("{name} in body must be of type {}: {text:?}", formats::shown(format));
+            found.errors.push(FieldError::type_invalid(&self.at(name), &value, detail));
+        }
+    }
+
+    fn matches(&self, pattern: &str, text: &str) -> bool {
+        let mut patterns = self.patterns.borrow_mut();
+        let compiled = patterns.entry(pattern.to_owned()).or_insert_with(|| crate::pattern(pattern).ok());
+        compiled.as_ref().is_some_and(|p| p.is_match(text))
+    }
+
+    fn list(&self, name: &str, schema: &Schema, items: &[Value], old: Option<&Value>, found: &mut Found) {
+        let checks = schema.checks();
+        if let Some(item_schema) = schema.items.as_deref() {
+            for (index, item) in items.iter().enumerate() {
+                let before = correlated(schema, old, &Step::Item(item));
+                found.merge(self.value(&format!("{name}[{index}]"), item_schema, item, before));
+            }
+        }
+        let size = items.len() as u64;
+        if let Some(min) = checks.min_items.filter(|min| size < *min) {
+            found.errors.push(self.invalid(name, &size.into(), format!("should have at least {min} items")));
+        }
+        if let Some(max) = checks.max_items.filter(|max| size > *max) {
+            found.errors.push(FieldError::too_many(&self.at(name), size as usize, max as usize));
+        }
+        if checks.unique_items && items.iter().enumerate().any(|(i, v)| items[..i].contains(v)) {
+            found.errors.push(self.invalid(name, &"".into(), "shouldn't contain duplicates"));
+        }
+    }
+
+    fn choice(&self, name: &str, checks: &Checks, value: &Value) -> Option<FieldError> {
+        let same = |choice: &Value| match (choice, value) {
+            (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
+            (a, b) => a == b,
+        };
+        if checks.choices.is_empty() || checks.choices.iter().any(same) {
+            return None;
+        }
+        let show = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+        let allowed: Vec<String> = checks.choices.iter().map(|c| format!("{:?}", show(c))).collect();
+        // In the order of the schema, unlike the lists of built-in kinds.
+        Some(FieldError {
+            kind: ErrorKind::NotSupported,
+            path: self.at(name).as_str().to_owned(),
+            value: value.to_string(),
+            detail: format!("supported values: {}", allowed.join(", ")),
+        })
+    }
+
+    fn object(
+        &self,
+        name: &str,
+        schema: &Schema,
+        map: &serde_json::Map<String, Value>,
+        old: Option<&Value>,
+        found: &mut Found,
+    ) {
+        let checks = schema.checks();
+        let size = map.len() as u64;
+        if let Some(min) = checks.min_properties.filter(|min| size < *min) {
+            found.errors.push(self.invalid(name, &size.into(), format!("should have at least {min} properties")));
+        }
+        if let Some(max) = checks.max_properties.filter(|max| size > *max) {
+            found.errors.push(FieldError::too_many(&self.at(name), size as usize, max as usize));
+        }
+        for (key, value) in map {
+            let path = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+            // Both versions of an object have the kind that they are read as.
+            let head = name.is_empty() && matches!(key.as_str(), "kind" | "apiVersion");
+            let before = if head { None } else { correlated(schema, old, &Step::Key(key)) };
+            match (schema.properties.get(key), &schema.additional) {
+                (Some(property), _) => found.merge(self.value(&path, property, value, before)),
+                (None, Some(Additional::Like(like))) => found.merge(self.value(&path, like, value, before)),
+                (None, Some(Additional::Any(false))) => {
+                    let detail = format!("{name}.{key} in body is a forbidden property");
+                    found.errors.push(FieldError::invalid_str(&self.at(name), key, detail));
+                }
+                _ => {}
+            }
+        }
+        for required in checks.required.iter().filter(|r| !map.contains_key(*r)) {
+            found.errors.push(FieldError::required(&self.at(&format!("{name}.{required}")), ""));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
