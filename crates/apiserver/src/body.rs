@@ -38,6 +38,12 @@ where
     Ok(all.freeze())
 }
 
+/// A body that goes on until its stream ends.
+pub(crate) fn stream(pieces: impl futures::Stream<Item = Bytes> + Send + 'static) -> Body {
+    let frames = futures::StreamExt::map(pieces, |b| Ok(hyper::body::Frame::data(b)));
+    http_body_util::StreamBody::new(frames).boxed_unsync()
+}
+
 /// A body of one piece.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|e: Infallible| match e {}).boxed_unsync()

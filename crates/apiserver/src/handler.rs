@@ -233,7 +233,7 @@ async fn evict(registry: &Arc<Registry>, request: &Request<'_>, input: Input) ->
 /// The answer in the form that the client accepts.
 fn finish(registry: &Registry, request: &Request<'_>, answer: Answer) -> Response<Body> {
     let code = StatusCode::from_u16(answer.code).unwrap_or(StatusCode::OK);
-    let same = request.kind.version == request.stored.version && request.kind.group == request.stored.group;
+    let same = registry::same_version(request);
     let accepted = request.accept;
     let mut response = match answer.object {
         Answered::Stored(bytes) if same && accepted.is_plain() => respond::object(code, bytes),

@@ -10,6 +10,7 @@ mod body;
 mod cache;
 mod catalog;
 mod compress;
+mod custom;
 mod discovery;
 mod door;
 mod encode;

@@ -1,5 +1,6 @@
 //! The generic registry: what can be done with objects of every kind, over the store and the watch caches.
 
+mod convert;
 mod create;
 mod delete;
 mod frame;
@@ -14,6 +15,7 @@ mod update;
 mod watch;
 
 use crate::cache::Caches;
+use crate::custom::Webhooks;
 use crate::encode;
 use crate::limits::Load;
 use crate::metrics::TimedChain;
@@ -30,7 +32,7 @@ use std::time::Duration;
 
 pub(crate) use delete::Options as DeleteOptions;
 pub(crate) use input::{Input, decode};
-pub(crate) use list::partial_object;
+pub(crate) use list::{partial_object, same_version};
 pub(crate) use update::Changed;
 
 /// How long Events are kept.
@@ -42,6 +44,7 @@ pub(crate) struct Registry {
     pub(crate) admission: TimedChain,
     pub(crate) addresses: Addresses,
     pub(crate) load: Load,
+    pub(crate) webhooks: Webhooks,
 }
 
 /// A request for objects of one kind.
@@ -158,6 +161,10 @@ pub(crate) fn convert(from: &Kind, to: &Kind, object: Value) -> Value {
 
 /// How the fields of a kind are told apart.
 pub(crate) fn types(kind: &Kind) -> Option<(&Bundle, Shape)> {
+    if let Some(custom) = &kind.custom {
+        let (bundle, shape) = custom.types();
+        return Some((bundle, shape.clone()));
+    }
     bundle().kind(&kind.gvk()).map(|id| (bundle(), Shape::Object(id)))
 }
 
@@ -169,7 +176,7 @@ impl Registry {
 
     pub(crate) async fn get(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
         let entry = self.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
-        Ok(Answer::stored(&entry))
+        self.show(request, &entry).await
     }
 
     /// Stores an object under its key; the answer is what was stored.

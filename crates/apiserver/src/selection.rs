@@ -38,7 +38,9 @@ impl Selection {
         let pinned = |(at, field): (usize, &ironclad_kinds::Text)| {
             self.fields.exact(field).map(|value| Scope::Field(at, value.into()))
         };
-        let field = kind.selectable.iter().enumerate().find_map(pinned);
+        // Versions of custom resources have fields of their own, which the cache does not know.
+        let fields = kind.selectable.iter().enumerate().filter(|_| kind.custom.is_none());
+        let field = fields.into_iter().find_map(pinned);
         let namespace =
             || Some(Scope::Namespace(self.namespace.as_str().into())).filter(|_| !self.namespace.is_empty());
         field.or_else(namespace).unwrap_or(Scope::All)

@@ -3,6 +3,7 @@
 use crate::audited::Auditor;
 use crate::cache::Caches;
 use crate::catalog::Catalog;
+use crate::custom::{self, Webhooks};
 use crate::flow::{self, Fairness};
 use crate::limits::{Limits, Load};
 use crate::metrics::{Metrics, TimedChain, TimedStore};
@@ -153,6 +154,12 @@ impl Inner {
         }
     }
 
+    /// The row in which the instances of a definition are stored, if it is served.
+    pub(crate) fn kind_of_custom(&self, definition: &Value) -> Option<Arc<Kind>> {
+        let resource = ironclad_kinds::custom::resource(definition);
+        self.kind_of(&resource.group, &resource.resource).filter(|k| k.custom.is_some())
+    }
+
     /// See [`ApiServer::publish`]. Objects can be read before the resource is found, and are read until it is not.
     pub(crate) async fn publish(&self, resource: GroupResource, rows: Vec<Arc<Kind>>) -> Result<(), ApiError> {
         let before = self.kind_of(&resource.group, &resource.resource);
@@ -206,7 +213,8 @@ impl Prepared {
         let reader = self.reader();
         let store: Arc<dyn Store> = Arc::new(TimedStore::new(self.config.store, metrics.clone()));
         let admission = TimedChain::new(admission, metrics.clone());
-        let registry = Registry { store, caches: self.caches, admission, addresses, load: load.clone() };
+        let webhooks = Webhooks::new(reader.clone());
+        let registry = Registry { store, caches: self.caches, admission, addresses, load: load.clone(), webhooks };
         let deciders = Deciders { authenticator, authorizer, tokens };
         let inner = Inner {
             registry: Arc::new(registry),
@@ -232,7 +240,11 @@ impl Prepared {
         let first = Ipv4Addr::from(u32::from(self.config.service_cidr.network()) + 1);
         inner.bootstrap(advertise, port, first).await?;
         inner.bootstrap_addresses(self.config.service_cidr, &services).await?;
+        custom::load(&inner, &reader).await?;
         let server = ApiServer { inner: Arc::new(inner) };
+        let definitions =
+            custom::Controller::run(server.clone(), server.inner.clone(), reader.clone(), self.token.clone());
+        drop(tokio::spawn(definitions));
         if !server.inner.load.compaction_interval.is_zero() {
             drop(tokio::spawn(server.inner.clone().forget_history(self.token.clone())));
         }

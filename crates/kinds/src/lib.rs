@@ -11,6 +11,7 @@ mod cluster;
 mod common;
 mod core;
 mod csr;
+pub mod custom;
 mod device;
 mod extension;
 mod metadata;

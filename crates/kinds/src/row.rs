@@ -1,6 +1,7 @@
 //! A kind is a row: everything generic about it as data. Custom resources make rows at run time.
 
 use crate::Strategy;
+use crate::custom::Custom;
 use ironclad_api::{GroupResource, GroupVersionKind, GroupVersionResource};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -117,6 +118,8 @@ pub struct Kind {
     pub list_kind: Text,
     /// What is particular to the kind.
     pub strategy: Arc<dyn Strategy>,
+    /// For custom resources: what their definition says besides.
+    pub custom: Option<Arc<Custom>>,
 }
 
 impl Kind {

@@ -12,6 +12,7 @@ pub(crate) struct Rules {
     create: fn(&mut Value),
     update: fn(&mut Value, &Value),
     subresource: fn(&str, &mut Value, &Value),
+    delete: fn(&mut Value),
     validate: fn(&Value) -> ErrorList,
     validate_update: Option<fn(&Value, &Value) -> ErrorList>,
     validate_status: fn(&Value, &Value) -> ErrorList,
@@ -43,6 +44,7 @@ impl Rules {
             create: |_| {},
             update: |_, _| {},
             subresource: |_, _, _| {},
+            delete: |_| {},
             validate: |_| ErrorList::new(),
             validate_update: None,
             validate_status: |_, _| ErrorList::new(),
@@ -63,6 +65,8 @@ impl Rules {
         on_update => update: fn(&mut Value, &Value),
         /// Readies an update through a subresource, `status` included.
         on_subresource => subresource: fn(&str, &mut Value, &Value),
+        /// Readies an object for its deletion.
+        on_delete => delete: fn(&mut Value),
         /// Checks a new object.
         checks => validate: fn(&Value) -> ErrorList,
         /// Checks an update through `status`.
@@ -104,6 +108,9 @@ impl Strategy for Rules {
     }
     fn prepare_subresource(&self, subresource: &str, new: &mut Value, old: &Value) {
         (self.subresource)(subresource, new, old);
+    }
+    fn prepare_delete(&self, object: &mut Value) {
+        (self.delete)(object);
     }
     fn validate(&self, object: &Value) -> ErrorList {
         (self.validate)(object)

@@ -31,6 +31,10 @@ pub trait Strategy: Send + Sync + 'static {
     /// that door does not change.
     fn prepare_subresource(&self, _subresource: &str, _new: &mut Value, _old: &Value) {}
 
+    /// Readies an object for its end: called once, when its deletion is asked for; what is added to its finalizers
+    /// here must happen before it goes.
+    fn prepare_delete(&self, _object: &mut Value) {}
+
     /// What is wrong with a new object, metadata apart.
     fn validate(&self, _object: &Value) -> ErrorList {
         ErrorList::new()

@@ -188,5 +188,6 @@ fn build(row: &Row) -> Kind {
         generation: row.generation,
         list_kind: format!("{}List", row.kind).into(),
         strategy: (row.strategy)(),
+        custom: None,
     }
 }

@@ -89,6 +89,10 @@ pub struct Type {
     pub fields: Vec<Field>,
     /// What it is, if it has no fields.
     pub scalar: Option<Scalar>,
+    /// Whether objects keep what the type does not have, and what comes there is told apart by what it is.
+    pub open: bool,
+    /// Whether its objects are one value for server-side apply.
+    pub atomic: bool,
     /// Fields that a typed server always writes, with what stands there when nothing was sent.
     pub always: Vec<(String, Zero)>,
 }
@@ -115,6 +119,8 @@ impl Type {
 /// All types.
 #[derive(Debug)]
 pub struct Bundle {
+    /// The types that it builds on, whose ids come first.
+    base: Option<&'static Bundle>,
     types: Vec<Type>,
     kinds: HashMap<GroupVersionKind, TypeId>,
     definitions: HashMap<String, TypeId>,
@@ -139,7 +145,39 @@ impl Bundle {
 
     /// The type at this place.
     pub fn get(&self, id: TypeId) -> &Type {
-        &self.types[id.0 as usize]
+        let at = id.0 as usize;
+        match self.base {
+            Some(base) if at < base.types.len() => &base.types[at],
+            Some(base) => &self.types[at - base.types.len()],
+            None => &self.types[at],
+        }
+    }
+
+    /// An empty bundle on top of that of the built-in types, for the types of a custom resource.
+    pub fn extending() -> Self {
+        Self { base: Some(bundle()), types: Vec::new(), kinds: HashMap::new(), definitions: HashMap::new() }
+    }
+
+    /// Adds a type without fields; see [`Bundle::fill`].
+    pub fn reserve(&mut self) -> TypeId {
+        self.types.push(Type {
+            definition: String::new(),
+            gvk: None,
+            fields: Vec::new(),
+            scalar: None,
+            open: true,
+            atomic: false,
+            always: Vec::new(),
+        });
+        TypeId((self.base.map_or(0, |b| b.types.len()) + self.types.len() - 1) as u32)
+    }
+
+    /// Says what a type looks like that was reserved here.
+    pub fn fill(&mut self, id: TypeId, mut fields: Vec<Field>, open: bool, atomic: bool) {
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        let at = id.0 as usize - self.base.map_or(0, |b| b.types.len());
+        let ty = &mut self.types[at];
+        (ty.fields, ty.open, ty.atomic) = (fields, open, atomic);
     }
 
     /// Every type.
@@ -242,7 +280,7 @@ fn unpack(raw: &Value) -> Bundle {
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
     let paths: HashMap<String, (TypeId, Option<Scalar>)> =
         raw.iter().enumerate().map(|(i, ty)| (text(&ty[0]), (TypeId(i as u32), ty[4].as_str().map(scalar)))).collect();
-    let mut bundle = Bundle { types: Vec::new(), kinds: HashMap::new(), definitions: HashMap::new() };
+    let mut bundle = Bundle { base: None, types: Vec::new(), kinds: HashMap::new(), definitions: HashMap::new() };
     for (index, ty) in raw.iter().enumerate() {
         let id = TypeId(index as u32);
         let definition = text(&ty[1]);
@@ -253,7 +291,8 @@ fn unpack(raw: &Value) -> Bundle {
         let mut fields: Vec<Field> = ty[5].as_array().into_iter().flatten().map(|f| field(f, &paths)).collect();
         fields.sort_by(|a, b| a.name.cmp(&b.name));
         let always = always(&definition, &fields);
-        let mut ty = Type { definition, gvk, fields, scalar: ty[4].as_str().map(scalar), always };
+        let scalar = ty[4].as_str().map(scalar);
+        let mut ty = Type { definition, gvk, fields, scalar, open: false, atomic: false, always };
         facts::correct(&mut ty);
         bundle.definitions.insert(ty.definition.clone(), id);
         bundle.types.push(ty);

@@ -3,12 +3,16 @@
 //! Invariant: everything here is a pure function of schemas and JSON values; hostile ones cost no more than their size.
 
 pub mod default;
+pub mod embedded;
 pub mod formats;
+pub mod jsonpath;
 pub mod lists;
 pub mod prune;
 pub mod schema;
+pub mod shapes;
 pub mod validate;
 
+pub use jsonpath::JsonPath;
 pub use schema::{Additional, Checks, ListType, Rule, Schema, Type};
 
 /// Most bytes that a compiled pattern may take.

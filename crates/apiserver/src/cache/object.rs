@@ -27,7 +27,26 @@ pub(crate) struct Cached {
 
 impl Cached {
     pub(crate) fn of(kind: &Kind, pick: &Pick, entry: &Entry) -> Self {
-        let picked = pick.from(entry.value.bytes());
+        Self::new(kind, pick, entry.key.clone(), entry.modified, settled(kind, entry))
+    }
+
+    /// The same object in the version and form of another row.
+    pub(crate) fn remade(&self, kind: &Kind, object: &Value) -> Self {
+        let bytes = crate::encode::template(object).render(self.revision).bytes().clone();
+        Self::new(kind, &Pick::of(kind), self.key.clone(), self.revision, bytes)
+    }
+
+    /// Whether the bytes are of an `apiVersion`; they begin with kind and version.
+    pub(crate) fn is_version(&self, api_version: &str) -> bool {
+        const KEY: &[u8] = br#"","apiVersion":""#;
+        let head = &self.bytes[..self.bytes.len().min(512)];
+        let Some(at) = head.windows(KEY.len()).position(|w| w == KEY) else { return false };
+        let version = &head[at + KEY.len()..];
+        version.starts_with(api_version.as_bytes()) && version.get(api_version.len()) == Some(&b'"')
+    }
+
+    fn new(kind: &Kind, pick: &Pick, key: Arc<str>, revision: Revision, bytes: Bytes) -> Self {
+        let picked = pick.from(&bytes);
         let (mut texts, mut ends) = (String::new(), Vec::new());
         let mut add = |text: &str| {
             texts.push_str(text);
@@ -39,12 +58,12 @@ impl Cached {
             add(value.as_str().unwrap_or_default());
         }
         kind.selectable.iter().for_each(|f| add(&kind.strategy.field(&picked, f)));
-        let name = entry.key.rfind('/').map_or(0, |at| at + 1);
+        let name = key.rfind('/').map_or(0, |at| at + 1);
         let namespace = if kind.namespaced { kind.prefix.len().min(name) } else { name };
         Self {
-            key: entry.key.clone(),
-            bytes: entry.value.bytes().clone(),
-            revision: entry.modified,
+            key,
+            bytes,
+            revision,
             place: (namespace as u32, name as u32),
             texts: texts.into(),
             ends: ends.into(),
@@ -102,6 +121,19 @@ impl Labels for Cached {
     }
 }
 
+/// The bytes of an entry. Defaults may have come to the schema of a custom resource since it was stored.
+fn settled(kind: &Kind, entry: &Entry) -> Bytes {
+    let bytes = entry.value.bytes().clone();
+    let Some(custom) = &kind.custom else { return bytes };
+    let stored = crate::encode::decode(&bytes);
+    if stored["apiVersion"] != kind.api_version() {
+        return bytes;
+    }
+    let mut object = stored.clone();
+    custom.settle(&mut object);
+    if object == stored { bytes } else { crate::encode::template(&object).render(entry.modified).bytes().clone() }
+}
+
 /// A change to an object.
 #[derive(Debug)]
 pub(crate) struct Changed {
@@ -111,6 +143,13 @@ pub(crate) struct Changed {
     pub(crate) object: Arc<Cached>,
     pub(crate) deleted: bool,
     pub(crate) previous: Option<Arc<Cached>>,
+}
+
+impl Changed {
+    /// The same change of other forms of the objects.
+    pub(crate) fn with(&self, object: Arc<Cached>, previous: Option<Arc<Cached>>) -> Self {
+        Self { revision: self.revision, number: self.number, object, deleted: self.deleted, previous }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Creating objects.
 
-use super::{Answer, Answered, Input, Registry, Request, types};
-use crate::encode;
+use super::{Answer, Input, Registry, Request, types};
 use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, names, time};
@@ -86,20 +85,17 @@ impl Registry {
         warnings.extend(kind.strategy.warnings(&object, None));
         let dry_run = request.dry_run();
         let mut reserved = self.addresses.reserve(kind, &mut object, None)?;
-        let object = request.to_stored(object);
         if dry_run {
             let exists = self.entry(&request.key(&name)).await?.is_some();
             if exists {
                 return Err(ApiError::already_exists(&kind.group_resource(), &name));
             }
-            return Ok((Answer::value(201, request.to_requested(object)), warnings));
+            return Ok((Answer::value(201, object), warnings));
         }
+        let object = self.store_form(request, object).await?;
         let entry = self.put_with(request, &object, Expect::Absent, reserved.ops()).await?;
         reserved.keep();
-        Ok((
-            Answer { code: 201, object: Answered::Stored(entry.value.bytes().clone()), warnings: Vec::new() },
-            warnings,
-        ))
+        Ok((Answer { code: 201, ..self.show(request, &entry).await? }, warnings))
     }
 }
 
@@ -113,13 +109,5 @@ fn fresh_metadata(object: &mut Value, generation: bool) {
     meta.insert("creationTimestamp".into(), time::now().into());
     if generation {
         meta.insert("generation".into(), json!(1));
-    }
-}
-
-/// The value of an answer, in the version of the request.
-pub(crate) fn answered(request: &Request<'_>, answer: &Answered) -> Value {
-    match answer {
-        Answered::Stored(bytes) => request.to_requested(encode::decode(bytes)),
-        Answered::Value(value) => value.clone(),
     }
 }

@@ -109,26 +109,27 @@ impl Registry {
     ) -> Result<Answer, ApiError> {
         let old = encode::decode(entry.value.bytes());
         options.check(request, name, &old)?;
-        let mut admission =
-            request.admission(Operation::Delete, None, Some(Arc::new(request.to_requested(old.clone()))), json!({}))?;
+        let seen = self.load(request, entry).await?;
+        let mut admission = request.admission(Operation::Delete, None, Some(Arc::new(seen)), json!({}))?;
         name.clone_into(&mut admission.name);
         self.admission.admit(&mut admission).await?;
         self.admission.validate(&mut admission).await?;
         let mut new = old.clone();
         self.mark(request, options, &mut new);
         if request.dry_run() {
-            return Ok(Answer { warnings: admission.warnings, ..Answer::value(200, request.to_requested(new)) });
+            let shown = self.convert_one(request, new).await?;
+            return Ok(Answer { warnings: admission.warnings, ..Answer::value(200, shown) });
         }
         let answer = if self.finished(request.kind, &new) {
             let gone = self.remove(request, entry, &new).await?;
             self.gone(request, &gone, &new)
         } else if new == old {
-            Answer::stored(entry)
+            self.show(request, entry).await?
         } else {
             let inner = request.info.clone();
             let request = Request { info: &inner, ..*request };
             let entry = self.put(&request, &new, Expect::Modified(entry.modified)).await?;
-            Answer::stored(&entry)
+            self.show(&request, &entry).await?
         };
         Ok(Answer { warnings: admission.warnings, ..answer })
     }
@@ -191,6 +192,9 @@ impl Registry {
                 meta.insert("deletionTimestamp".into(), json!(after(shorter)));
                 meta.insert("deletionGracePeriodSeconds".into(), json!(shorter));
             }
+        }
+        if !deleting {
+            strategy.prepare_delete(object);
         }
         if spec_terminating {
             object["status"]["phase"] = json!("Terminating");

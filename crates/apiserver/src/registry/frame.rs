@@ -45,6 +45,20 @@ impl Format {
         &self.kind
     }
 
+    /// An object of the cache as the client sees it, where that needs nobody else.
+    pub(super) fn seen(&self, object: Arc<Cached>) -> Arc<Cached> {
+        super::convert::seen_plain(&self.kind, &self.stored, object)
+    }
+
+    /// [`Self::seen`] for a change.
+    pub(super) fn seen_change(&self, change: Arc<Changed>) -> Arc<Changed> {
+        if self.kind.custom.is_none() {
+            return change;
+        }
+        let (object, previous) = (change.object.clone(), change.previous.clone());
+        Arc::new(change.with(self.seen(object), previous.map(|p| self.seen(p))))
+    }
+
     pub(super) fn media(&self) -> Media {
         self.accepted.media
     }

@@ -80,11 +80,17 @@ impl Request<'_> {
         let Input { mut value, duplicates } = input;
         must_be_object(&value)?;
         self.check_type(kind, &mut value)?;
-        let id = bundle().kind(&kind.gvk()).ok_or_else(|| ApiError::internal(format!("no type for {kind:?}")))?;
-        let noticed = check::object(bundle(), id, &mut value).map_err(|why| {
-            let (version, name) = (kind.version.clone(), kind.kind.clone());
+        let refused = |why: &dyn std::fmt::Display| {
+            let (version, name) = (&kind.version, &kind.kind);
             ApiError::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {why}"))
-        })?;
+        };
+        if let Some(custom) = &kind.custom {
+            let unknown = custom.check(&mut value).map_err(|why| refused(&why))?;
+            let warnings = self.judge(kind, &unknown, &duplicates)?;
+            return Ok((value, warnings));
+        }
+        let id = bundle().kind(&kind.gvk()).ok_or_else(|| ApiError::internal(format!("no type for {kind:?}")))?;
+        let noticed = check::object(bundle(), id, &mut value).map_err(|why| refused(&why))?;
         let warnings = self.judge(kind, &noticed.unknown, &duplicates)?;
         Ok((value, warnings))
     }

@@ -54,7 +54,9 @@ impl Registry {
         };
         let cache = self.caches.of(request.kind).ok_or_else(|| request.not_found())?;
         let all = selection.labels.is_everything() && selection.fields.is_everything() && selection.name.is_empty();
-        let wanted = Wanted { request, selection: &selection, all, limit };
+        // What a selection sees of a custom resource is seen in the version of the request only.
+        let late = request.kind.custom.is_some() && !all;
+        let wanted = Wanted { request, selection: &selection, all: all || late, limit: if late { 0 } else { limit } };
         let ((mut objects, mut remaining), revision) = match (&token, version(request)?) {
             (Some(Token { start: Start::At(at), key }), _) => {
                 let found = self.at(&wanted, &cache, *at, Some(key)).await;
@@ -73,6 +75,10 @@ impl Registry {
                 ((wanted.select(objects), 0), revision.max(applied))
             }
         };
+        if late {
+            objects = self.seen(request.kind, request.stored, objects).await?;
+            objects.retain(|o| selection.matches(request.kind, o));
+        }
         let mut next = None;
         if limit > 0 && objects.len() > limit {
             remaining += objects.len() - limit;
@@ -81,6 +87,9 @@ impl Registry {
             next = Some(Token { start: Start::At(revision), key }.encode(&prefix));
         }
         let remaining = next.as_ref().and(all.then_some(remaining));
+        if !late {
+            objects = self.seen(request.kind, request.stored, objects).await?;
+        }
         Ok(Page { objects, revision, next, remaining })
     }
 
@@ -218,7 +227,8 @@ fn version(request: &Request<'_>) -> Result<Option<(bool, Revision)>, ApiError> 
 }
 
 pub(crate) fn same_version(request: &Request<'_>) -> bool {
-    request.kind.version == request.stored.version && request.kind.group == request.stored.group
+    request.kind.custom.is_some()
+        || request.kind.version == request.stored.version && request.kind.group == request.stored.group
 }
 
 fn list_meta(page: &Page) -> Value {

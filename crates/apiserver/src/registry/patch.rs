@@ -23,11 +23,17 @@ fn parse(headers: &HeaderMap, bytes: &[u8]) -> Result<Patch, ApiError> {
         "application/merge-patch+json" => Ok(Patch::Merge(value()?)),
         "application/strategic-merge-patch+json" => Ok(Patch::Strategic(value()?)),
         "application/apply-patch+yaml" => Ok(Patch::Apply(input::parse_yaml(bytes)?)),
-        _ => {
-            let message = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
-            Err(ApiError::new(Reason::UnsupportedMediaType, message))
-        }
+        _ => Err(unsupported(false)),
     }
+}
+
+/// 415: a patch of a sort that the kind does not take; custom resources take no strategic merge patches.
+fn unsupported(custom: bool) -> ApiError {
+    let strategic = if custom { "" } else { "application/strategic-merge-patch+json, " };
+    let message = format!(
+        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, {strategic}application/apply-patch+yaml"
+    );
+    ApiError::new(Reason::UnsupportedMediaType, message)
 }
 
 impl Registry {
@@ -41,6 +47,7 @@ impl Registry {
         options::check(request, Some(matches!(patch, Patch::Apply(_))))?;
         match patch {
             Patch::Apply(config) => self.apply(request, config).await,
+            Patch::Strategic(_) if request.kind.custom.is_some() => Err(unsupported(true)),
             other => self.change(request, |old| self.patched(request, old, &other)).await,
         }
     }
@@ -58,8 +65,7 @@ impl Registry {
             }
             Patch::Strategic(p) => {
                 let Some((bundle, Shape::Object(id))) = types(request.kind) else {
-                    let message = "the strategic merge patch is not supported for this resource";
-                    return Err(ApiError::new(Reason::UnsupportedMediaType, message));
+                    return Err(unsupported(true));
                 };
                 new = patch::strategic(bundle, id, &new, p)?;
             }

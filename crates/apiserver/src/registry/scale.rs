@@ -104,7 +104,7 @@ impl Registry {
                 Ok(Changed { object: with_replicas(old, &scale)?, warnings: Vec::new(), applied: false })
             })
             .await?;
-        let workload = super::create::answered(request, &answer.object);
+        let workload = super::convert::answered(request, &answer.object);
         Ok(Answer { warnings: answer.warnings, ..Answer::value(200, scale_of(&workload)) })
     }
 }

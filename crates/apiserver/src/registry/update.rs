@@ -1,7 +1,6 @@
 //! Changing objects: one road for PUT, PATCH, status and the other subresources that change an object.
 
-use super::{Answer, Answered, Input, Registry, Request, modified};
-use crate::encode;
+use super::{Answer, Input, Registry, Request, modified};
 use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, FieldError, Path};
@@ -54,7 +53,7 @@ impl Registry {
         let key = request.key(&request.info.name);
         for attempt in 1.. {
             let entry = self.entry(&key).await?.ok_or_else(|| request.not_found())?;
-            let old = request.to_requested(encode::decode(entry.value.bytes()));
+            let old = self.load(request, &entry).await?;
             let changed = change(&old)?;
             let insists = !object::resource_version(&changed.object).is_empty()
                 && object::resource_version(&changed.object) != object::resource_version(&old);
@@ -117,7 +116,7 @@ impl Registry {
         let dry_run = request.dry_run();
         let mut reserved = self.addresses.reserve(kind, &mut new, Some(&old))?;
         if same(&new, &old) {
-            return Ok(Answer { warnings, ..Answer::stored(entry) });
+            return Ok(Answer { warnings, ..self.show(request, entry).await? });
         }
         let generation =
             kind.generation && request.info.subresource != "status" && !kind.strategy.same_generation(&new, &old);
@@ -125,18 +124,18 @@ impl Registry {
             let next = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             metadata_mut(&mut new).insert("generation".into(), json!(next));
         }
-        let new = request.to_stored(new);
         if dry_run {
-            return Ok(Answer { warnings, ..Answer::value(200, request.to_requested(new)) });
+            return Ok(Answer { warnings, ..Answer::value(200, new) });
         }
+        let new = self.store_form(request, new).await?;
         if self.finished(kind, &new) {
             let entry = self.remove(request, entry, &new).await?;
             reserved.keep();
-            return Ok(Answer { warnings, ..Answer::stored(&entry) });
+            return Ok(Answer { warnings, ..self.show(request, &entry).await? });
         }
         let entry = self.put_with(request, &new, Expect::Modified(entry.modified), reserved.ops()).await?;
         reserved.keep();
-        Ok(Answer { code: 200, object: Answered::Stored(entry.value.bytes().clone()), warnings })
+        Ok(Answer { warnings, ..self.show(request, &entry).await? })
     }
 
     /// Puts back what this door does not change, then lets the kind have its say.
@@ -147,6 +146,11 @@ impl Registry {
                 let sub = new.get("status").cloned();
                 let (labels, annotations) =
                     (new["metadata"].get("labels").cloned(), new["metadata"].get("annotations").cloned());
+                // The status of a custom resource comes alone.
+                let (labels, annotations) = match kind.custom {
+                    Some(_) => (old["metadata"].get("labels").cloned(), old["metadata"].get("annotations").cloned()),
+                    None => (labels, annotations),
+                };
                 let (managed, finalizers) =
                     (new["metadata"].get("managedFields").cloned(), old["metadata"].get("finalizers").cloned());
                 *new = old.clone();

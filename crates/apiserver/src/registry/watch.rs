@@ -3,6 +3,8 @@
 //! Invariants: a watcher sees every change behind its beginning once and in order; a bookmark is sent only when
 //! everything up to it was; who is too slow is ended, and begins again from where it was.
 
+mod converting;
+
 use super::frame::Format;
 use super::{Registry, Request, store_error};
 use crate::cache::{Cached, Changed, Over, Subscription};
@@ -58,6 +60,10 @@ impl Registry {
         let seconds = query.number("timeoutSeconds").filter(|s| *s > 0);
         let seconds = seconds.map_or_else(|| fastrand::u64(shortest..2 * shortest), |s| s as u64);
         let until = Instant::now() + Duration::from_secs(seconds);
+        if request.kind.custom.as_ref().is_some_and(|c| c.webhook.is_some()) {
+            let begin = converting::Begin { initial, initial_end, missed, after, changes, bookmarks, until };
+            return self.watch_converting(request, selection, begin).await;
+        }
         let mut watch = Watching {
             registry: self.clone(),
             selection,
@@ -136,6 +142,7 @@ impl Watching {
         while out.len() < CHUNK
             && let Some(object) = self.initial.next()
         {
+            let object = self.format.seen(object);
             if self.selection.matches(self.format.kind(), &object) {
                 self.format.frame("ADDED", &object, out);
             }
@@ -156,6 +163,7 @@ impl Watching {
                 },
             };
             if change.revision > self.after {
+                let change = self.format.seen_change(change);
                 self.format.change(&self.selection, &change, out);
             }
         }

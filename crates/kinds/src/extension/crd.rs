@@ -1,5 +1,6 @@
 //! CustomResourceDefinitions.
 
+use crate::custom::{CLEANUP, set_condition};
 use crate::print;
 use crate::read::{child, fill, fill_zero, flag, has, items, spec, text};
 use crate::rules::Rules;
@@ -10,6 +11,8 @@ use serde_json::{Value, json};
 pub(crate) const STRATEGY: Rules = Rules::new()
     .defaults(default)
     .on_create(prepare_create)
+    .on_update(prepare_update)
+    .on_delete(prepare_delete)
     .checks(validate)
     .checks_update(validate_update)
     .prints(const { &[Column::object_name(), print::CREATED_AT] }, |o| vec![print::name(o), print::created_at(o)]);
@@ -30,7 +33,30 @@ fn default(o: &mut Value) {
 }
 
 fn prepare_create(o: &mut Value) {
-    o["status"] = json!({"storedVersions": stored(o), "conditions": [], "acceptedNames": {"plural": "", "kind": ""}});
+    let versions: Vec<String> = stored(o).into_iter().take(1).collect();
+    o["status"] = json!({"storedVersions": versions, "conditions": [], "acceptedNames": {"plural": "", "kind": ""}});
+}
+
+/// The version that is stored becomes one of those that objects may be stored in.
+fn prepare_update(o: &mut Value, _old: &Value) {
+    let new = stored(o);
+    let status = child(o, "status");
+    fill(status, "storedVersions", json!([]));
+    if let Some(list) = status.get_mut("storedVersions").and_then(Value::as_array_mut) {
+        let missing = new.into_iter().take(1).filter(|v| !list.iter().any(|l| l.as_str() == Some(v))).map(Value::from);
+        list.extend(missing.collect::<Vec<_>>());
+    }
+}
+
+/// Its instances go before it goes.
+fn prepare_delete(o: &mut Value) {
+    let meta = ironclad_api::object::metadata_mut(o);
+    let list = meta.entry("finalizers").or_insert_with(|| json!([]));
+    if let Some(list) = list.as_array_mut().filter(|l| !l.iter().any(|f| f == CLEANUP)) {
+        list.push(json!(CLEANUP));
+    }
+    let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+    set_condition(o, "Terminating", "True", "InstanceDeletionPending", message);
 }
 
 fn stored(o: &Value) -> Vec<String> {

@@ -43,7 +43,8 @@ impl<'a> Place<'a> {
         match self.shape {
             Shape::Object(id) => {
                 let ty = self.bundle.get(*id);
-                if facts::is_atomic(&ty.definition) { Form::Leaf } else { Form::Map }
+                let open = ty.open && !value.is_object();
+                if ty.atomic || open || facts::is_atomic(&ty.definition) { Form::Leaf } else { Form::Map }
             }
             Shape::Map(_) => Form::Map,
             Shape::List(_) => match self.field.map(|f| &f.list) {
@@ -88,7 +89,7 @@ impl<'a> Place<'a> {
 
     fn knows(self, id: crate::TypeId, name: &str) -> bool {
         let ty = self.bundle.get(id);
-        ty.field(name).is_some() || (ty.gvk.is_some() && matches!(name, "apiVersion" | "kind"))
+        ty.open || ty.field(name).is_some() || (ty.gvk.is_some() && matches!(name, "apiVersion" | "kind"))
     }
 
     /// What the value here has to be, for messages.

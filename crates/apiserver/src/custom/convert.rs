@@ -1,0 +1,165 @@
+//! Conversion of custom resources by webhooks.
+
+use super::call;
+use crate::reader::Reader;
+use ironclad_api::{ApiError, GroupVersionKind, Reason, object};
+use ironclad_kinds::custom::ConversionWebhook;
+use serde_json::{Map, Value, json};
+
+/// Who asks webhooks.
+pub(crate) struct Webhooks {
+    reader: Reader,
+}
+
+fn failed(message: String) -> ApiError {
+    ApiError { code: 500, ..ApiError::new(Reason::Unknown, message) }
+}
+
+impl Webhooks {
+    pub(crate) fn new(reader: Reader) -> Self {
+        Self { reader }
+    }
+
+    /// Objects of other versions in the wanted one, in their order.
+    pub(crate) async fn convert(
+        &self,
+        webhook: &ConversionWebhook,
+        objects: Vec<Value>,
+        wanted: &str,
+    ) -> Result<Vec<Value>, ApiError> {
+        let Some(first) = objects.first() else { return Ok(objects) };
+        let gvk = object::gvk(first);
+        let version = webhook.reviews.iter().find(|v| matches!(v.as_str(), "v1" | "v1beta1"));
+        let version = version.ok_or_else(|| failed("no supported conversion review versions".to_owned()))?;
+        let uid = uuid::Uuid::new_v4().to_string();
+        let question = json!({
+            "kind": "ConversionReview", "apiVersion": format!("apiextensions.k8s.io/{version}"),
+            "request": {"uid": uid, "desiredAPIVersion": wanted, "objects": objects},
+        });
+        let of = |why: String| failed(format!("conversion webhook for {gvk} failed: {why}"));
+        let answer = call::call(&self.reader, &webhook.client, &question).await.map_err(of)?;
+        let converted = taken(&answer, version, &uid).map_err(of)?;
+        if converted.len() != objects.len() {
+            let (has, wants) = (converted.len(), objects.len());
+            return Err(failed(format!("conversion webhook for {gvk} returned {has} objects, expected {wants}")));
+        }
+        let pairs = objects.into_iter().zip(converted).enumerate();
+        pairs.map(|(at, (before, after))| checked(&gvk, at, &before, after, wanted)).collect()
+    }
+}
+
+/// The objects of an answer.
+fn taken(answer: &Value, version: &str, uid: &str) -> Result<Vec<Value>, String> {
+    let response = &answer["response"];
+    let gvk = object::gvk(answer);
+    let wanted = GroupVersionKind::new("apiextensions.k8s.io", "v1", "ConversionReview");
+    if version == "v1" && gvk != wanted {
+        return Err(format!("expected webhook response of {wanted}, got {gvk}"));
+    }
+    if !response.is_object() {
+        return Err("no response provided".to_owned());
+    }
+    let has = object::text(response, &["uid"]);
+    if version == "v1" && has != uid {
+        return Err(format!("expected response.uid={uid:?}, got {has:?}"));
+    }
+    let (status, message) =
+        (object::text(response, &["result", "status"]), object::text(response, &["result", "message"]));
+    match (status, message) {
+        ("Success", _) => {}
+        (_, "") => return Err(format!("response.result.status was '{status}', not 'Success'")),
+        (_, message) => return Err(message.to_owned()),
+    }
+    Ok(response["convertedObjects"].as_array().cloned().unwrap_or_default())
+}
+
+/// A converted object, if it is still the same one.
+fn checked(gvk: &GroupVersionKind, at: usize, before: &Value, after: Value, wanted: &str) -> Result<Value, ApiError> {
+    let bad = |what: &str, why: String| {
+        failed(format!("conversion webhook for {gvk} returned invalid {what} at index {at}: {why}"))
+    };
+    let object = "converted object";
+    let (version, kind) = (object::text(&after, &["apiVersion"]), object::text(&after, &["kind"]));
+    if version != wanted {
+        return Err(bad(object, format!("invalid groupVersion (expected {wanted}, received {version})")));
+    }
+    if kind != gvk.kind {
+        return Err(bad(object, format!("invalid kind (expected {}, received {kind})", gvk.kind)));
+    }
+    for (name, field) in [("name", "name"), ("namespace", "namespace"), ("UID", "uid")] {
+        let of = |o: &Value| object::text(o, &["metadata", field]).to_owned();
+        let (was, is) = (of(before), of(&after));
+        if was != is {
+            return Err(bad(object, format!("must have the same {name}: {was} != {is}")));
+        }
+    }
+    restored(before, after).map_err(|why| bad("metadata in object", why))
+}
+
+/// The object with the metadata that it had: only labels and annotations can be converted.
+fn restored(before: &Value, mut after: Value) -> Result<Value, String> {
+    let Some(Value::Object(given)) = after.get("metadata").cloned() else {
+        return Err("missing metadata in converted object".to_owned());
+    };
+    let mut meta: Map<String, Value> = before["metadata"].as_object().cloned().unwrap_or_default();
+    for field in ["labels", "annotations"] {
+        match given.get(field) {
+            None | Some(Value::Null) => drop(meta.remove(field)),
+            Some(Value::Object(map)) => {
+                if let Some((key, _)) = map.iter().find(|(_, v)| !v.is_string()) {
+                    return Err(format!("metadata.{field}[{key}] must be a string in converted object"));
+                }
+                meta.insert(field.to_owned(), Value::Object(map.clone()));
+            }
+            Some(_) => return Err(format!("invalid metadata.{field} in converted object")),
+        }
+    }
+    after["metadata"] = Value::Object(meta);
+    Ok(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_webhook_may_not_change_is_refused_or_put_back() {
+        let gvk = GroupVersionKind::new("a.b", "v1", "K");
+        let before = json!({"apiVersion": "a.b/v1", "kind": "K", "metadata": {"name": "n", "uid": "u", "labels": {"a": "b"}, "generation": 2}});
+        let convert = |after: Value| checked(&gvk, 0, &before, after, "a.b/v2").map_err(|e| e.message);
+        let good = json!({"apiVersion": "a.b/v2", "kind": "K", "metadata": {"name": "n", "uid": "u", "labels": {"a": "c"}, "generation": 9}, "x": 1});
+        let done = convert(good).unwrap();
+        assert_eq!(done["metadata"], json!({"name": "n", "uid": "u", "labels": {"a": "c"}, "generation": 2}));
+        let head = "conversion webhook for a.b/v1, Kind=K returned invalid";
+        let table = [
+            (
+                json!({"apiVersion": "a.b/v1", "kind": "K"}),
+                "converted object at index 0: invalid groupVersion (expected a.b/v2, received a.b/v1)",
+            ),
+            (
+                json!({"apiVersion": "a.b/v2", "kind": "L"}),
+                "converted object at index 0: invalid kind (expected K, received L)",
+            ),
+            (
+                json!({"apiVersion": "a.b/v2", "kind": "K", "metadata": {"name": "m"}}),
+                "converted object at index 0: must have the same name: n != m",
+            ),
+        ];
+        for (after, why) in table {
+            assert_eq!(convert(after).unwrap_err(), format!("{head} {why}"));
+        }
+    }
+
+    #[test]
+    fn answers_must_be_for_the_question() {
+        let good = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview",
+            "response": {"uid": "1", "result": {"status": "Success"}, "convertedObjects": [{}]}});
+        assert_eq!(taken(&good, "v1", "1").unwrap().len(), 1);
+        assert_eq!(taken(&good, "v1", "2").unwrap_err(), r#"expected response.uid="2", got "1""#);
+        let mut bad = good.clone();
+        bad["response"]["result"] = json!({"status": "Failed", "message": "no"});
+        assert_eq!(taken(&bad, "v1", "1").unwrap_err(), "no");
+        bad["response"] = Value::Null;
+        assert_eq!(taken(&bad, "v1", "1").unwrap_err(), "no response provided");
+    }
+}

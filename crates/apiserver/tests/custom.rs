@@ -1,0 +1,199 @@
+//! Custom resources, from their definition to the last of their instances.
+
+mod support;
+
+use futures::StreamExt;
+use ironclad_api::GroupResource;
+use ironclad_api::source::{Change, Source};
+use ironclad_apiserver::{ApiServer, Reader};
+use serde_json::{Value, json};
+use support::{JSON, ask, send, server};
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
+const MERGE: &str = "application/merge-patch+json";
+
+fn schema() -> Value {
+    json!({"type": "object", "properties": {
+        "spec": {"type": "object", "required": ["size"], "properties": {
+            "size": {"type": "integer", "minimum": 1}, "color": {"type": "string", "default": "blue"},
+            "replicas": {"type": "integer"},
+            "parts": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+                "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "n": {"type": "integer"}}}},
+            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}},
+        "status": {"type": "object", "properties": {"replicas": {"type": "integer"}, "phase": {"type": "string"}}}}})
+}
+
+fn definition() -> Value {
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "shortNames": ["wd"], "categories": ["all"]},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema()},
+                "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}},
+                "selectableFields": [{"jsonPath": ".spec.color"}],
+                "additionalPrinterColumns": [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}]}]}})
+}
+
+/// Waits until the definition has a condition.
+async fn wait(reader: &Reader, name: &str, kind: &str) -> Value {
+    let mut changes = reader.subscribe(&GroupResource::new("apiextensions.k8s.io", "customresourcedefinitions"));
+    let found = async {
+        while let Some(change) = changes.next().await {
+            if let Change::Put(d) = change
+                && d["metadata"]["name"] == name
+                && ironclad_kinds::custom::condition(&d, kind).is_some_and(|c| c["status"] == "True")
+            {
+                return (*d).clone();
+            }
+        }
+        unreachable!("the server runs")
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), found).await.expect("the definition settles")
+}
+
+async fn define(server: &ApiServer, reader: &Reader, definition: Value) -> Value {
+    let name = definition["metadata"]["name"].as_str().unwrap().to_owned();
+    let (code, made) = ask(server, "POST", DEFINITIONS, JSON, definition).await;
+    assert_eq!(code, 201, "{made}");
+    wait(reader, &name, "Established").await
+}
+
+fn widget(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": spec})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_are_pruned_defaulted_checked_and_counted() {
+    let (server, reader, _dir) = server().await;
+    let settled = define(&server, &reader, definition()).await;
+    assert_eq!(settled["status"]["storedVersions"], json!(["v1"]));
+    assert_eq!(settled["status"]["acceptedNames"]["listKind"], "WidgetList");
+    let made = widget("a", json!({"size": 3, "odd": 1, "free": {"any": 1}}));
+    let (code, made) = ask(&server, "POST", WIDGETS, JSON, made).await;
+    assert_eq!(code, 201, "{made}");
+    assert_eq!(made["spec"], json!({"size": 3, "color": "blue", "free": {"any": 1}}));
+    assert_eq!(made["metadata"]["generation"], 1);
+    let one = format!("{WIDGETS}/a");
+    assert_eq!(ask(&server, "GET", &one, JSON, Value::Null).await.1, made);
+
+    let (code, error) = ask(&server, "POST", WIDGETS, JSON, widget("b", json!({"size": 0, "color": 7}))).await;
+    assert_eq!(code, 422);
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains("spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"),
+        "{message}"
+    );
+    assert!(
+        message
+            .contains(r#"spec.color: Invalid value: "integer": spec.color in body must be of type string: "integer""#),
+        "{message}"
+    );
+    let strict = format!("{WIDGETS}?fieldValidation=Strict");
+    let (code, error) = ask(&server, "POST", &strict, JSON, widget("b", json!({"size": 1, "odd": 1}))).await;
+    assert_eq!(
+        (code, error["message"].as_str()),
+        (
+            400,
+            Some(
+                r#"Widget in version "v1" cannot be handled as a Widget: strict decoding error: unknown field "spec.odd""#
+            )
+        )
+    );
+
+    let (code, changed) =
+        ask(&server, "PATCH", &one, MERGE, json!({"spec": {"size": 4}, "status": {"phase": "x"}})).await;
+    assert_eq!((code, &changed["metadata"]["generation"], changed.get("status")), (200, &json!(2), None));
+    let (code, changed) =
+        ask(&server, "PATCH", &format!("{one}/status"), MERGE, json!({"spec": {"size": 9}, "status": {"phase": "x"}}))
+            .await;
+    assert_eq!(code, 200, "{changed}");
+    assert_eq!(
+        (&changed["metadata"]["generation"], &changed["spec"]["size"], &changed["status"]["phase"]),
+        (&json!(2), &json!(4), &json!("x"))
+    );
+    let strategic = "application/strategic-merge-patch+json";
+    assert_eq!(ask(&server, "PATCH", &one, strategic, json!({"spec": {"size": 5}})).await.0, 415);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_tables_and_selectors_work_as_for_built_in_kinds() {
+    let (server, reader, _dir) = server().await;
+    define(&server, &reader, definition()).await;
+    for (name, spec) in [("a", json!({"size": 1, "replicas": 2})), ("b", json!({"size": 2, "color": "red"}))] {
+        assert_eq!(ask(&server, "POST", WIDGETS, JSON, widget(name, spec)).await.0, 201);
+    }
+    let scale = format!("{WIDGETS}/a/scale");
+    let (code, found) = ask(&server, "GET", &scale, JSON, Value::Null).await;
+    assert_eq!((code, &found["spec"]["replicas"], &found["kind"]), (200, &json!(2), &json!("Scale")));
+    let (code, found) = ask(&server, "PATCH", &scale, MERGE, json!({"spec": {"replicas": 5}})).await;
+    assert_eq!((code, &found["spec"]["replicas"]), (200, &json!(5)));
+    let (_, found) = ask(&server, "GET", &format!("{WIDGETS}/a"), JSON, Value::Null).await;
+    assert_eq!((&found["spec"]["replicas"], &found["metadata"]["generation"]), (&json!(5), &json!(2)));
+
+    let (_, list) = ask(&server, "GET", &format!("{WIDGETS}?fieldSelector=spec.color%3Dred"), JSON, Value::Null).await;
+    let names: Vec<&Value> = list["items"].as_array().unwrap().iter().map(|i| &i["metadata"]["name"]).collect();
+    assert_eq!(names, ["b"]);
+    assert_eq!(list["kind"], "WidgetList");
+    let (code, error) = ask(&server, "GET", &format!("{WIDGETS}?fieldSelector=spec.size%3D1"), JSON, Value::Null).await;
+    assert_eq!((code, error["message"].as_str()), (400, Some("field label not supported: spec.size")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_merges_lists_by_their_keys() {
+    let (server, reader, _dir) = server().await;
+    define(&server, &reader, definition()).await;
+    let apply = |manager: &str, parts: Value| {
+        let path = format!("{WIDGETS}/a?fieldManager={manager}");
+        let body = widget("a", json!({"size": 1, "parts": parts})).to_string();
+        let server = server.clone();
+        async move { send(&server, "PATCH", &path, "application/apply-patch+yaml", body).await.status().as_u16() }
+    };
+    assert_eq!(apply("one", json!([{"name": "x", "n": 1}])).await, 201);
+    assert_eq!(apply("two", json!([{"name": "y", "n": 2}])).await, 200);
+    let (_, found) = ask(&server, "GET", &format!("{WIDGETS}/a"), JSON, Value::Null).await;
+    assert_eq!(found["spec"]["parts"], json!([{"name": "x", "n": 1}, {"name": "y", "n": 2}]));
+    assert_eq!(apply("two", json!([{"name": "x", "n": 3}])).await, 409);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_goes_takes_its_instances_along() {
+    let (server, reader, _dir) = server().await;
+    define(&server, &reader, definition()).await;
+    let widgets = GroupResource::new("example.com", "widgets");
+    let mut changes = reader.subscribe(&widgets);
+    assert_eq!(ask(&server, "POST", WIDGETS, JSON, widget("a", json!({"size": 1}))).await.0, 201);
+    let one = format!("{DEFINITIONS}/widgets.example.com");
+    let (code, going) = ask(&server, "DELETE", &one, JSON, Value::Null).await;
+    assert_eq!((code, &going["metadata"]["finalizers"]), (200, &json!(["customresourcecleanup.apiextensions.k8s.io"])));
+    let deleted = async { while !matches!(changes.next().await, Some(Change::Delete(_))) {} };
+    tokio::time::timeout(std::time::Duration::from_secs(10), deleted).await.expect("the instance goes");
+    let gone = async {
+        while ask(&server, "GET", "/apis/example.com/v1", JSON, Value::Null).await.0 != 404 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.expect("the group goes");
+    assert_eq!(ask(&server, "GET", WIDGETS, JSON, Value::Null).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_differ_in_name_where_nothing_converts_them() {
+    let (server, reader, _dir) = server().await;
+    let mut two = definition();
+    let mut v2 = two["spec"]["versions"][0].clone();
+    v2["name"] = json!("v2");
+    v2["storage"] = json!(false);
+    v2["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["color"]["default"] = json!("green");
+    v2["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["new"] =
+        json!({"type": "string", "default": "n"});
+    two["spec"]["versions"].as_array_mut().unwrap().push(v2);
+    define(&server, &reader, two).await;
+    assert_eq!(ask(&server, "POST", WIDGETS, JSON, widget("a", json!({"size": 1}))).await.0, 201);
+    let newer = WIDGETS.replace("/v1/", "/v2/");
+    let (code, found) = ask(&server, "GET", &format!("{newer}/a"), JSON, Value::Null).await;
+    assert_eq!((code, &found["apiVersion"]), (200, &json!("example.com/v2")));
+    assert_eq!(found["spec"], json!({"size": 1, "color": "blue", "new": "n"}));
+    let (_, list) = ask(&server, "GET", &newer, JSON, Value::Null).await;
+    assert_eq!((&list["items"][0], &list["apiVersion"]), (&found, &json!("example.com/v2")));
+}
