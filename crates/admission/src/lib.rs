@@ -3,9 +3,17 @@
 //! Invariant: a plugin sees every write through the API, our own components' included, and reads other objects only
 //! through [`ironclad_api::source::Source`].
 
+mod expressions;
+mod follow;
+mod matching;
 mod plugins;
+mod reinvocation;
+mod webhooks;
+mod world;
 
-pub use plugins::default_chain;
+pub use plugins::{Parts, default_chain};
+pub use reinvocation::Reinvocation;
+pub use world::{Nowhere, Version, World};
 
 use async_trait::async_trait;
 use ironclad_api::{GroupVersionKind, GroupVersionResource, UserInfo, error::Result};
@@ -91,6 +99,8 @@ pub struct Request {
     pub warnings: Vec<String>,
     /// Notes for the audit log.
     pub annotations: Annotations,
+    /// How far mutation has come.
+    pub reinvocation: Reinvocation,
 }
 
 /// One check or change.
@@ -125,13 +135,17 @@ impl Chain {
         Self { plugins }
     }
 
-    /// Lets every plugin change the object.
+    /// Lets every plugin change the object, again where a later one changed what an earlier one saw.
     pub async fn admit(&self, request: &mut Request) -> Result<()> {
         let operation = request.operation;
-        for plugin in self.plugins.iter().filter(|p| p.handles(operation)) {
-            plugin.admit(request).await?;
+        loop {
+            for plugin in self.plugins.iter().filter(|p| p.handles(operation)) {
+                plugin.admit(request).await?;
+            }
+            if !request.reinvocation.again() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Lets every plugin check the final object.

@@ -12,7 +12,9 @@ mod pods;
 mod quota;
 mod storage;
 
-use crate::{Chain, Plugin, Request};
+use crate::expressions::Judges;
+use crate::world::World;
+use crate::{Chain, Plugin, Request, webhooks};
 use ironclad_api::source::Source;
 use ironclad_auth::Authorizer;
 use std::sync::Arc;
@@ -22,9 +24,20 @@ fn is(request: &Request, group: &str, resource: &str) -> bool {
     request.resource.group == group && request.resource.resource == resource && request.subresource.is_empty()
 }
 
-/// The plugins that are on by default, in stock's order.
-pub fn default_chain(source: &Arc<dyn Source>, authorizer: &Arc<dyn Authorizer>) -> Chain {
-    let (source, authorizer) = (|| source.clone(), || authorizer.clone());
+/// What plugins work with.
+pub struct Parts {
+    /// Other objects.
+    pub source: Arc<dyn Source>,
+    /// Who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// The kinds that are served.
+    pub world: Arc<dyn World>,
+}
+
+/// The plugins that are on by default, in stock's order. Follows configuration in tasks of the current runtime.
+pub fn default_chain(parts: &Parts) -> Chain {
+    let (source, authorizer) = (|| parts.source.clone(), || parts.authorizer.clone());
+    let judges = || Judges { source: source(), authorizer: authorizer(), world: parts.world.clone() };
     let plugins: Vec<Arc<dyn Plugin>> = vec![
         Arc::new(namespaces::Lifecycle::new(source())),
         Arc::new(limits::LimitRanger::new(source())),
@@ -42,6 +55,8 @@ pub fn default_chain(source: &Arc<dyn Source>, authorizer: &Arc<dyn Authorizer>)
         Arc::new(certificates::Subjects),
         Arc::new(classes::DefaultIngress::new(source())),
         Arc::new(escalation::Escalation::new(source(), authorizer())),
+        Arc::new(webhooks::Mutating::new(judges())),
+        Arc::new(webhooks::Validating::new(judges())),
         // The last: what it grants is reserved.
         Arc::new(quota::ResourceQuota::new(source())),
     ];

@@ -11,7 +11,7 @@ use http::{HeaderMap, Response, StatusCode};
 use ironclad_api::{ApiError, Reason, UserInfo, names, object};
 use ironclad_kinds::{Kind, Verb};
 use ironclad_schema::{bundle, proto};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Answers a request that was let in, if its user may ask it.
@@ -126,9 +126,55 @@ async fn connect(inner: &Arc<Inner>, request: &Request<'_>) -> Result<(), ApiErr
     if request.info.subresource == "log" {
         return Ok(());
     }
-    let mut admission = request.admission(ironclad_admission::Operation::Connect, None, None, Value::Null)?;
+    let options = connect_options(request);
+    let mut admission = request.admission(ironclad_admission::Operation::Connect, Some(options), None, Value::Null)?;
+    admission.kind = object::gvk(admission.object.as_ref().unwrap_or(&Value::Null));
     inner.registry.admission.admit(&mut admission).await?;
     inner.registry.admission.validate(&mut admission).await
+}
+
+/// What is asked of a connection, as the object that admission sees: `PodExecOptions` and its sisters.
+fn connect_options(request: &Request<'_>) -> Value {
+    let (query, info) = (request.query(), request.info);
+    let streams = |kind: &str| {
+        let mut options = json!({"kind": kind, "apiVersion": "v1"});
+        for stream in ["stdin", "stdout", "stderr", "tty"] {
+            if query.flag(stream) {
+                options[stream] = json!(true);
+            }
+        }
+        if query.has("container") {
+            options["container"] = json!(query.get("container"));
+        }
+        options
+    };
+    match (&*request.kind.plural, &*info.subresource) {
+        ("pods", "exec") => {
+            let mut options = streams("PodExecOptions");
+            options["command"] = json!(query.0.get("command").cloned().unwrap_or_default());
+            options
+        }
+        ("pods", "attach") => streams("PodAttachOptions"),
+        ("pods", "portforward") => {
+            let ports: Vec<i64> = query
+                .0
+                .get("ports")
+                .into_iter()
+                .flatten()
+                .flat_map(|p| p.split(','))
+                .filter_map(|p| p.parse().ok())
+                .collect();
+            json!({"kind": "PodPortForwardOptions", "apiVersion": "v1", "ports": ports})
+        }
+        (plural, _) => {
+            let kind = match plural {
+                "pods" => "PodProxyOptions",
+                "services" => "ServiceProxyOptions",
+                _ => "NodeProxyOptions",
+            };
+            json!({"kind": kind, "apiVersion": "v1", "path": info.rest})
+        }
+    }
 }
 
 async fn act(

@@ -32,6 +32,7 @@ mod server;
 mod special;
 mod stock;
 mod table;
+mod world;
 
 pub use audited::Auditor;
 pub use limits::Load;

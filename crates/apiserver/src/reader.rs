@@ -27,6 +27,11 @@ impl Reader {
         Self { caches, catalog }
     }
 
+    /// The kinds that are served now.
+    pub(crate) fn table(&self) -> Arc<crate::catalog::Table> {
+        self.catalog.now()
+    }
+
     fn cache(&self, resource: &GroupResource) -> Option<(Arc<ResourceCache>, Arc<Kind>)> {
         let kind = self.catalog.now().stored(&resource.group, &resource.resource)?.clone();
         Some((self.caches.of(&kind)?, kind))

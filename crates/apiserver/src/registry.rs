@@ -120,6 +120,20 @@ impl Request<'_> {
         convert(self.kind, self.stored, object)
     }
 
+    /// The options of the request as `kind`, for example `CreateOptions`.
+    pub(crate) fn options(&self, kind: &str) -> Value {
+        let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+        if self.query().has("dryRun") {
+            options["dryRun"] = json!([self.query().get("dryRun")]);
+        }
+        for field in ["fieldManager", "fieldValidation"] {
+            if self.query().has(field) {
+                options[field] = json!(self.query().get(field));
+            }
+        }
+        options
+    }
+
     pub(crate) fn admission(
         &self,
         operation: Operation,
@@ -145,6 +159,7 @@ impl Request<'_> {
             dry_run: self.dry_run(),
             warnings: Vec::new(),
             annotations: self.info.annotations.clone(),
+            reinvocation: ironclad_admission::Reinvocation::default(),
         })
     }
 }

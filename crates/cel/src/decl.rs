@@ -44,6 +44,8 @@ pub enum Shape {
     Map {
         value: Arc<Decl>,
     },
+    /// A value of a type that no schema has.
+    Of(Type),
     /// Fields by the names that expressions use, with the names they have in JSON.
     Object {
         fields: BTreeMap<String, (String, Arc<Decl>)>,
@@ -91,6 +93,11 @@ impl Decl {
         }
     }
 
+    /// A value of any type.
+    pub fn of(ty: Type) -> Arc<Self> {
+        Arc::new(Self::new("dyn", Shape::Of(ty), MAX_REQUEST - 2, 1))
+    }
+
     /// A list.
     pub fn list(item: Arc<Self>, identity: Identity, max_items: Option<u64>) -> Self {
         let max = max_items.unwrap_or((MAX_REQUEST - 2) / (item.min_bytes + 1));
@@ -114,6 +121,7 @@ impl Decl {
     pub fn ty(self: &Arc<Self>) -> Type {
         match &self.shape {
             Shape::Dyn => Type::Dyn,
+            Shape::Of(ty) => ty.clone(),
             Shape::Bool => Type::Bool,
             Shape::Int => Type::Int,
             Shape::Double => Type::Double,

@@ -11,7 +11,7 @@ use crate::library::opaque::Opaque;
 use crate::types::Type;
 use crate::value::Val;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most that one evaluation may cost.
 pub const PER_CALL_LIMIT: u64 = 1_000_000;
@@ -34,6 +34,16 @@ impl Budget {
     /// A budget of so many units.
     pub fn new(limit: u64) -> Self {
         Self { limit, used: 0, work: 0 }
+    }
+
+    /// Part of this budget for one evaluation; what it uses is to be charged with [`Self::spend`].
+    pub fn one_call(&self) -> Self {
+        Self::new(self.left().min(PER_CALL_LIMIT))
+    }
+
+    /// Charges what a part of it used; says no when nothing is left.
+    pub fn spend(&mut self, part: &Self) -> Result<(), Error> {
+        self.charge(part.used)
     }
 
     /// What was used.
@@ -61,7 +71,7 @@ impl Budget {
 #[derive(Clone, Debug, Default)]
 pub struct Activation<'a> {
     values: HashMap<&'a str, Val<'a>>,
-    decisions: HashMap<Check, Arc<Decision>>,
+    decisions: Arc<Mutex<HashMap<Check, Arc<Decision>>>>,
 }
 
 impl<'a> Activation<'a> {
@@ -75,9 +85,9 @@ impl<'a> Activation<'a> {
         self.values.insert(name, value);
     }
 
-    /// Answers a check that an evaluation asked for by [`Error::Pending`].
-    pub fn decide(&mut self, check: Check, decision: Decision) {
-        self.decisions.insert(check, Arc::new(decision));
+    /// Answers a check that an evaluation asked for by [`Error::Pending`]. Clones of the activation know it as well.
+    pub fn decide(&self, check: Check, decision: Decision) {
+        self.decisions.lock().unwrap_or_else(PoisonError::into_inner).insert(check, Arc::new(decision));
     }
 
     pub(crate) fn value(&self, name: &str) -> Option<&Val<'a>> {
@@ -85,7 +95,7 @@ impl<'a> Activation<'a> {
     }
 
     pub(crate) fn decision(&self, check: &Check) -> Option<Arc<Decision>> {
-        self.decisions.get(check).cloned()
+        self.decisions.lock().unwrap_or_else(PoisonError::into_inner).get(check).cloned()
     }
 }
 

@@ -233,6 +233,7 @@ mod tests {
             dry_run: false,
             warnings: Vec::new(),
             annotations: crate::Annotations::default(),
+            reinvocation: crate::Reinvocation::default(),
         };
         let ask = |name: &str, operation| {
             let mut request = request(name, operation);

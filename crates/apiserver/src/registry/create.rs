@@ -65,7 +65,7 @@ impl Registry {
             // What admission and the kind itself put in belongs to nobody.
             request.track(&Value::Null, &mut object);
         }
-        let options = json!({"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"});
+        let options = request.options("CreateOptions");
         let mut admission = request.admission(Operation::Create, Some(object), None, options)?;
         admission.name = object::name(admission.object.as_ref().unwrap_or(&Value::Null)).to_owned();
         self.admission.admit(&mut admission).await?;

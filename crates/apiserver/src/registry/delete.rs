@@ -46,6 +46,23 @@ impl Options {
         Ok(Self { grace, propagation, uid: text(&pre["uid"]), version: text(&pre["resourceVersion"]) })
     }
 
+    /// As admission sees them.
+    fn to_value(&self, request: &Request<'_>) -> Value {
+        let mut options = request.options("DeleteOptions");
+        if let Some(grace) = self.grace {
+            options["gracePeriodSeconds"] = json!(grace);
+        }
+        if let Some(propagation) = &self.propagation {
+            options["propagationPolicy"] = json!(propagation);
+        }
+        for (field, value) in [("uid", &self.uid), ("resourceVersion", &self.version)] {
+            if let Some(value) = value {
+                options["preconditions"][field] = json!(value);
+            }
+        }
+        options
+    }
+
     fn check(&self, request: &Request<'_>, name: &str, old: &Value) -> Result<(), ApiError> {
         let pairs =
             [("UID", &self.uid, object::uid(old)), ("ResourceVersion", &self.version, object::resource_version(old))];
@@ -110,7 +127,8 @@ impl Registry {
         let old = encode::decode(entry.value.bytes());
         options.check(request, name, &old)?;
         let seen = self.load(request, entry).await?;
-        let mut admission = request.admission(Operation::Delete, None, Some(Arc::new(seen)), json!({}))?;
+        let mut admission =
+            request.admission(Operation::Delete, None, Some(Arc::new(seen)), options.to_value(request))?;
         name.clone_into(&mut admission.name);
         self.admission.admit(&mut admission).await?;
         self.admission.validate(&mut admission).await?;

@@ -100,7 +100,7 @@ impl Registry {
         }
         self.prepare(request, &mut new, &old);
         let old = Arc::new(old);
-        let options = json!({"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1"});
+        let options = request.options("UpdateOptions");
         let mut admission = request.admission(Operation::Update, Some(new), Some(old.clone()), options)?;
         self.admission.admit(&mut admission).await?;
         let mut new = admission.object.take().unwrap_or_default();

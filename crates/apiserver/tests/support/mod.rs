@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use ironclad_admission::Chain;
+use ironclad_admission::{Chain, Parts, default_chain};
 use ironclad_api::{ApiError, UserInfo};
 use ironclad_apiserver::{ApiServer, Body, Config, KubeletAccess, Load, Reader, TokenIssuer};
 use ironclad_auth::{Attributes, Authenticated, Authenticator, Authorizer, Credentials, Decision, Rules};
@@ -16,6 +16,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
+
+pub(crate) mod hook;
 
 struct Anybody;
 
@@ -55,6 +57,18 @@ pub(crate) async fn server() -> (ApiServer, Reader, TempDir) {
     (server, reader, dir)
 }
 
+/// A server over a new directory, with all plugins of admission and its own `default` namespace.
+pub(crate) async fn admitting() -> (ApiServer, Reader, TempDir) {
+    let dir = TempDir::new().unwrap();
+    let store = Arc::new(LogStore::open(dir.path(), Options::default()).unwrap());
+    let prepared = ApiServer::prepare(config(store, Load::default()), CancellationToken::new()).await.unwrap();
+    let (reader, any) = (prepared.reader(), Arc::new(Anybody));
+    let world = Arc::new(reader.clone());
+    let parts = Parts { source: world.clone(), authorizer: any.clone(), world };
+    let server = prepared.finish(any.clone(), any.clone(), any, default_chain(&parts)).await.unwrap();
+    (server, reader, dir)
+}
+
 /// A server over what a directory holds.
 pub(crate) async fn open(dir: &Path, token: CancellationToken) -> (ApiServer, Reader) {
     limited(dir, token, Load::default()).await
@@ -78,8 +92,8 @@ pub(crate) async fn quiet() -> (ApiServer, Reader, TempDir) {
     (server, reader, dir)
 }
 
-async fn made(store: Arc<dyn Store>, token: CancellationToken, load: Load) -> (ApiServer, Reader) {
-    let config = Config {
+fn config(store: Arc<dyn Store>, load: Load) -> Config {
+    Config {
         store,
         service_cidr: "10.96.0.0/24".parse().unwrap(),
         node_ports: (30000, 30010),
@@ -87,8 +101,11 @@ async fn made(store: Arc<dyn Store>, token: CancellationToken, load: Load) -> (A
         kubelets: KubeletAccess::default(),
         version: "v1.37.0".to_owned(),
         load,
-    };
-    let prepared = ApiServer::prepare(config, token).await.unwrap();
+    }
+}
+
+async fn made(store: Arc<dyn Store>, token: CancellationToken, load: Load) -> (ApiServer, Reader) {
+    let prepared = ApiServer::prepare(config(store, load), token).await.unwrap();
     let reader = prepared.reader();
     let any = Arc::new(Anybody);
     (prepared.finish(any.clone(), any.clone(), any, Chain::new(Vec::new())).await.unwrap(), reader)

@@ -129,7 +129,11 @@ pub(crate) async fn start(
     let front_proxy = pki.front_proxy().context("cannot make certificates")?;
     let authenticator = authentication::authenticator(&pki, &front_proxy.0, tokens.clone())?;
     let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers(vec![node, rbac]));
-    let admission = ironclad_admission::default_chain(&source, &authorizer);
+    let admission = ironclad_admission::default_chain(&ironclad_admission::Parts {
+        source: source.clone(),
+        authorizer: authorizer.clone(),
+        world: reader.clone(),
+    });
     let issuer = Arc::new(Issuer(tokens.clone()));
     let server =
         prepared.finish(authenticator, authorizer, issuer, admission).await.context("cannot prepare the cluster")?;

@@ -35,7 +35,7 @@ pub(super) const POLICIES: &[Row] = &[
         .categories(EXTENSIONS)
         .counted(),
     cl(ADMISSION, "v1", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings")
-        .with(|| Arc::new(admission::BINDING))
+        .with(|| Arc::new(admission::MUTATING_BINDING))
         .categories(EXTENSIONS),
 ];
 

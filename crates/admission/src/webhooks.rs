@@ -1,0 +1,257 @@
+//! MutatingAdmissionWebhook and ValidatingAdmissionWebhook: programs outside the server that change and check writes.
+//!
+//! Invariants: configuration is followed by a watch; mutating webhooks run one after the other in the order of their
+//! names, validating ones side by side; configuration of admission itself is never sent to a webhook.
+
+mod call;
+mod config;
+mod patch;
+mod review;
+
+use crate::expressions::{Inputs, Judges, Matched};
+use crate::follow::Followed;
+use crate::matching::is_exempt;
+use crate::{Operation, Plugin, Request};
+use async_trait::async_trait;
+use config::{Callers, Webhook};
+use ironclad_api::error::Result;
+use ironclad_api::{ApiError, GroupResource, GroupVersionKind, GroupVersionResource};
+use review::Reply;
+use serde_json::json;
+use std::sync::Arc;
+
+type Configurations = Followed<Vec<Arc<Webhook>>>;
+
+/// What a webhook has to be asked.
+struct Invocation {
+    webhook: Arc<Webhook>,
+    resource: GroupVersionResource,
+    kind: GroupVersionKind,
+}
+
+/// Why a call has no answer.
+enum Failure {
+    /// The webhook is called by no dry run.
+    DryRun(ApiError),
+    /// It could not be called, or answered nonsense.
+    Call(String),
+}
+
+fn follow(judges: &Judges, resource: &str) -> Configurations {
+    let mut callers = Callers::new(judges.source.clone());
+    let resource = GroupResource::new("admissionregistration.k8s.io", resource);
+    Followed::new(&*judges.source, &resource, move |configuration| config::read(configuration, &mut callers))
+}
+
+/// Whether a webhook is to be asked about a request.
+async fn invocation(judges: &Judges, webhook: &Arc<Webhook>, request: &Request) -> Result<Option<Invocation>> {
+    let Some((resource, kind)) = webhook.criteria.matches(request, &*judges.source, &*judges.world)? else {
+        return Ok(None);
+    };
+    if !webhook.conditions.is_empty() {
+        let (object, old) = judges.objects(request, &kind).await?;
+        let inputs = Inputs::new(request, (&resource, &kind), object, old, &*judges.source);
+        match webhook.conditions.check(&inputs.activation(), &*judges.authorizer, &request.user).await {
+            Matched::Yes => {}
+            Matched::No => return Ok(None),
+            Matched::Failed(_) if webhook.ignores_failure => return Ok(None),
+            Matched::Failed(why) => {
+                return Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why));
+            }
+        }
+    }
+    Ok(Some(Invocation { webhook: webhook.clone(), resource, kind }))
+}
+
+/// Asks a webhook.
+async fn call(
+    judges: &Judges,
+    invocation: &Invocation,
+    request: &Request,
+    mutating: bool,
+) -> std::result::Result<Reply, Failure> {
+    let webhook = &invocation.webhook;
+    if request.dry_run && !webhook.dry_run {
+        let message = format!("admission webhook {:?} does not support dry run", webhook.name);
+        return Err(Failure::DryRun(ApiError::bad_request(message)));
+    }
+    let version = webhook.review.ok_or_else(|| {
+        Failure::Call("webhook does not accept known AdmissionReview versions (v1, v1beta1)".to_owned())
+    })?;
+    let caller = webhook.caller.as_ref().map_err(|why| Failure::Call(why.clone()))?;
+    let (object, old) = judges
+        .objects(request, &invocation.kind)
+        .await
+        .map_err(|e| Failure::Call(format!("failed to convert: {e}")))?;
+    let uid = uuid::Uuid::new_v4().to_string();
+    let question = review::question(version, &uid, request, (&invocation.resource, &invocation.kind), object, old);
+    let answer = caller.post(&question, webhook.timeout).await;
+    let answer = answer.map_err(|why| Failure::Call(format!("failed to call webhook: {why}")))?;
+    review::answer(answer, version, &uid, mutating)
+        .map_err(|why| Failure::Call(format!("received invalid webhook response: {why}")))
+}
+
+/// What a failed call means for the request: nothing, if its policy says so.
+fn failed(webhook: &Webhook, failure: Failure, request: &Request, kind: &str, index: &str) -> Result<()> {
+    match failure {
+        Failure::DryRun(error) => Err(error),
+        Failure::Call(why) if webhook.ignores_failure => {
+            tracing::warn!(webhook = webhook.name, why, "failed calling webhook, failing open");
+            request.annotations.add(format!("failed-open.{kind}.webhook.admission.k8s.io/{index}"), &webhook.name);
+            Ok(())
+        }
+        Failure::Call(why) => Err(ApiError::internal(format!("failed calling webhook {:?}: {why}", webhook.name))),
+    }
+}
+
+/// What a webhook adds to the answer and to the audit log.
+fn note(webhook: &Webhook, reply: &mut Reply, request: &mut Request) {
+    request.warnings.append(&mut reply.warnings);
+    for (key, value) in reply.annotations.drain(..) {
+        request.annotations.add(format!("{}/{key}", webhook.name), value);
+    }
+}
+
+/// Webhooks that may change what is written.
+pub(crate) struct Mutating {
+    judges: Judges,
+    configurations: Configurations,
+}
+
+impl Mutating {
+    pub(crate) fn new(judges: Judges) -> Self {
+        let configurations = follow(&judges, "mutatingwebhookconfigurations");
+        Self { judges, configurations }
+    }
+
+    /// Asks one webhook and does what it says.
+    async fn ask(&self, invocation: &Invocation, request: &mut Request, index: &str) -> Result<()> {
+        let webhook = &invocation.webhook;
+        let mut changed = false;
+        match call(&self.judges, invocation, request, true).await {
+            Err(failure) => failed(webhook, failure, request, "mutating", index)?,
+            Ok(mut reply) => {
+                note(webhook, &mut reply, request);
+                if !reply.allowed {
+                    return Err(review::denial(&webhook.name, &reply.status));
+                }
+                if let Some(patch) = reply.patch {
+                    changed = self.change(invocation, request, &patch).await?;
+                }
+            }
+        }
+        let value = json!({"configuration": webhook.configuration, "webhook": webhook.name, "mutated": changed});
+        request.annotations.add(format!("mutation.webhook.admission.k8s.io/{index}"), value.to_string());
+        if changed {
+            request.reinvocation.changed();
+        }
+        Ok(())
+    }
+
+    /// Applies a patch to the object in the version that the webhook saw; says whether that changed anything.
+    async fn change(&self, invocation: &Invocation, request: &mut Request, patch: &[u8]) -> Result<bool> {
+        let wrong =
+            |why: String| ApiError::internal(format!("failed calling webhook {:?}: {why}", invocation.webhook.name));
+        let (mut object, _) = self.judges.objects(request, &invocation.kind).await?;
+        let before = object.clone();
+        patch::apply(patch, &mut object).map_err(|why| wrong(format!("invalid patch: {why}")))?;
+        if object == before {
+            return Ok(false);
+        }
+        if invocation.kind != request.kind {
+            object = self.judges.world.convert(object, &request.kind).await?;
+        }
+        let settled = if request.subresource.is_empty() || request.subresource == "status" {
+            self.judges.world.settle(&request.kind, object).map_err(ApiError::internal)?
+        } else {
+            object
+        };
+        let changed = request.object.as_ref() != Some(&settled);
+        request.object = Some(settled);
+        Ok(changed)
+    }
+}
+
+#[async_trait]
+impl Plugin for Mutating {
+    fn name(&self) -> &'static str {
+        "MutatingAdmissionWebhook"
+    }
+
+    fn handles(&self, _: Operation) -> bool {
+        true
+    }
+
+    async fn admit(&self, request: &mut Request) -> Result<()> {
+        if is_exempt(&request.resource) {
+            return Ok(());
+        }
+        let configurations = self.configurations.get().await?;
+        let again = request.reinvocation.begin("webhooks", request.object.as_ref());
+        let round = request.reinvocation.round();
+        for (index, webhook) in configurations.iter().flat_map(|c| c.iter()).enumerate() {
+            if again && !request.reinvocation.wants(&webhook.id) {
+                continue;
+            }
+            let Some(invocation) = invocation(&self.judges, webhook, request).await? else { continue };
+            self.ask(&invocation, request, &format!("round_{round}_index_{index}")).await?;
+            if webhook.reinvoked {
+                request.reinvocation.asked(&webhook.id);
+            }
+        }
+        let object = request.object.clone();
+        request.reinvocation.end("webhooks", object);
+        Ok(())
+    }
+}
+
+/// Webhooks that only check.
+pub(crate) struct Validating {
+    judges: Judges,
+    configurations: Configurations,
+}
+
+impl Validating {
+    pub(crate) fn new(judges: Judges) -> Self {
+        let configurations = follow(&judges, "validatingwebhookconfigurations");
+        Self { judges, configurations }
+    }
+}
+
+#[async_trait]
+impl Plugin for Validating {
+    fn name(&self) -> &'static str {
+        "ValidatingAdmissionWebhook"
+    }
+
+    fn handles(&self, _: Operation) -> bool {
+        true
+    }
+
+    async fn validate(&self, request: &mut Request) -> Result<()> {
+        if is_exempt(&request.resource) {
+            return Ok(());
+        }
+        let configurations = self.configurations.get().await?;
+        let mut asked = Vec::new();
+        for webhook in configurations.iter().flat_map(|c| c.iter()) {
+            asked.extend(invocation(&self.judges, webhook, request).await?);
+        }
+        let seen: &Request = request;
+        let calls = asked.iter().map(|i| call(&self.judges, i, seen, false));
+        let answers = futures::future::join_all(calls).await;
+        let mut refused = None;
+        for (index, (invocation, answer)) in asked.iter().zip(answers).enumerate() {
+            let webhook = &invocation.webhook;
+            let judged = match answer {
+                Err(failure) => failed(webhook, failure, request, "validating", &format!("round_0_index_{index}")),
+                Ok(mut reply) => {
+                    note(webhook, &mut reply, request);
+                    if reply.allowed { Ok(()) } else { Err(review::denial(&webhook.name, &reply.status)) }
+                }
+            };
+            refused = refused.or(judged.err());
+        }
+        refused.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,254 @@
+//! Calling a webhook: one cached client per client configuration, TLS only, bounded in time and size.
+//!
+//! Invariant: a call goes where the configuration says and nowhere else: redirects are not followed, proxies not asked.
+
+use bytes::Bytes;
+use http::{Method, Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use ironclad_api::source::Source;
+use ironclad_api::{GroupResource, object};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+use serde_json::Value;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Largest answer that is read.
+const MAX_ANSWER: usize = 16 << 20;
+/// How long an idle connection is kept.
+const IDLE: Duration = Duration::from_secs(90);
+/// How much of an answer that is no review is shown.
+const SHOWN: usize = 512;
+
+/// A client for one client configuration.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    client: Client<Connector, Full<Bytes>>,
+    url: String,
+}
+
+/// Where a webhook is.
+#[derive(Clone, Debug)]
+enum Place {
+    /// A host and a port of a URL.
+    Url(String, u16),
+    /// A Service of the cluster: namespace, name, port.
+    Service(String, String, u16),
+}
+
+#[derive(Clone)]
+struct Connector {
+    place: Place,
+    /// The name in the certificate.
+    server: ServerName<'static>,
+    tls: TlsConnector,
+    source: Arc<dyn Source>,
+}
+
+struct Stream(TokioIo<TlsStream<TcpStream>>);
+
+impl Caller {
+    /// From `clientConfig`.
+    pub(crate) fn new(config: &Value, source: Arc<dyn Source>) -> Result<Self, String> {
+        let (place, host, path) = if config["url"].is_string() { url_place(config)? } else { service_place(config) };
+        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let server = ServerName::try_from(bare).map_err(|e| format!("invalid host {host:?}: {e}"))?;
+        let tls = TlsConnector::from(Arc::new(tls(config["caBundle"].as_str().unwrap_or_default())?));
+        let port = match &place {
+            Place::Url(_, port) | Place::Service(_, _, port) => *port,
+        };
+        // A URL keeps its form in messages; a Service always names its port.
+        let shown = match config["url"].as_str() {
+            Some(url) => url.to_owned(),
+            None => format!("https://{host}:{port}{path}"),
+        };
+        let connector = Connector { place, server, tls, source };
+        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector);
+        Ok(Self { client, url: shown })
+    }
+
+    /// Posts a review and reads the answer.
+    pub(crate) async fn post(&self, review: &Value, timeout: Duration) -> Result<Value, String> {
+        let separator = if self.url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{separator}timeout={}s", self.url, timeout.as_secs());
+        let failed = |why: String| format!("Post {url:?}: {why}");
+        let uri: Uri = url.parse().map_err(|e| failed(format!("{e}")))?;
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(uri)
+            .header("content-type", "application/json")
+            .header("accept", "application/json, */*")
+            .header("user-agent", "kube-apiserver-admission")
+            .body(Full::new(Bytes::from(review.to_string())))
+            .map_err(|e| failed(e.to_string()))?;
+        let (status, body) = match tokio::time::timeout(timeout, self.exchange(request)).await {
+            Err(_) => return Err(failed("context deadline exceeded".to_owned())),
+            Ok(Err(why)) => return Err(failed(why)),
+            Ok(Ok(answer)) => answer,
+        };
+        match status {
+            200..=299 => serde_json::from_slice(&body).map_err(|e| format!("{e}, {}", shown(&body))),
+            404 => Err("the server could not find the requested resource".to_owned()),
+            500.. => {
+                Err(format!("an error on the server ({:?}) has prevented the request from succeeding", shown(&body)))
+            }
+            _ => Err(format!(
+                "the server rejected our request for an unknown reason (status {status}: {:?})",
+                shown(&body)
+            )),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), String> {
+        let response = self.client.request(request).await.map_err(|e| reason(&e))?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body =
+            body.map_err(|e| format!("cannot read the response, of which at most {MAX_ANSWER} bytes are read: {e}"))?;
+        Ok((status, body.to_bytes()))
+    }
+}
+
+fn shown(body: &[u8]) -> String {
+    String::from_utf8_lossy(&body[..body.len().min(SHOWN)]).into_owned()
+}
+
+/// The innermost reason of a failure.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(inner) = last.source() {
+        last = inner;
+    }
+    last.to_string()
+}
+
+fn url_place(config: &Value) -> Result<(Place, String, String), String> {
+    let url = config["url"].as_str().unwrap_or_default();
+    let uri: Uri = url.parse().map_err(|e| format!("invalid URL {url:?}: {e}"))?;
+    if uri.scheme_str() != Some("https") {
+        return Err(format!("the URL {url:?} is not https"));
+    }
+    let host = uri.host().ok_or_else(|| format!("the URL {url:?} has no host"))?.to_owned();
+    let port = uri.port_u16().unwrap_or(443);
+    Ok((Place::Url(host.trim_matches(['[', ']']).to_owned(), port), host, uri.path().to_owned()))
+}
+
+fn service_place(config: &Value) -> (Place, String, String) {
+    let service = &config["service"];
+    let (namespace, name) = (object::text(service, &["namespace"]), object::text(service, &["name"]));
+    let port = service["port"].as_u64().and_then(|p| u16::try_from(p).ok()).unwrap_or(443);
+    let path = format!("/{}", object::text(service, &["path"]).trim_start_matches('/'));
+    (Place::Service(namespace.into(), name.into(), port), format!("{name}.{namespace}.svc"), path)
+}
+
+fn tls(bundle: &str) -> Result<ClientConfig, String> {
+    use base64::Engine;
+    let mut roots = RootCertStore::empty();
+    if bundle.is_empty() {
+        // As for any other client: the certificate authorities that the machine trusts.
+        let native = rustls_native_certs::load_native_certs();
+        let (added, _) = roots.add_parsable_certificates(native.certs);
+        if added == 0 {
+            return Err("the machine trusts no certificate authority and the configuration has no caBundle".to_owned());
+        }
+    } else {
+        let pem =
+            base64::engine::general_purpose::STANDARD.decode(bundle).map_err(|e| format!("invalid caBundle: {e}"))?;
+        let blocks = pem::parse_many(&pem).map_err(|e| format!("invalid caBundle: {e}"))?;
+        let (added, _) = roots.add_parsable_certificates(blocks.into_iter().map(|b| b.into_contents().into()));
+        if added == 0 {
+            return Err("unable to load root certificates: unable to parse bytes as PEM block".to_owned());
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| format!("cannot set up TLS: {e}"))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+impl Connector {
+    /// The address that is dialled now: a Service can move.
+    fn address(&self) -> Result<(String, u16), String> {
+        let (namespace, name, port) = match &self.place {
+            Place::Url(host, port) => return Ok((host.clone(), *port)),
+            Place::Service(namespace, name, port) => (namespace, name, *port),
+        };
+        let service = self.source.get(&GroupResource::new("", "services"), namespace, name);
+        let service = service.ok_or_else(|| format!("service {name:?} not found"))?;
+        let spec = &service["spec"];
+        if spec["type"] == "ExternalName" {
+            return Ok((object::text(spec, &["externalName"]).to_owned(), port));
+        }
+        let ports = spec["ports"].as_array().into_iter().flatten();
+        if !ports.into_iter().any(|p| p["port"] == port) {
+            return Err(format!("no service port {port} found for service {name:?}"));
+        }
+        match object::text(spec, &["clusterIP"]) {
+            "" | "None" => Err(format!("no cluster IP found for service {name:?}")),
+            ip => Ok((ip.to_owned(), port)),
+        }
+    }
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = std::io::Result<Stream>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let (host, port) = this.address().map_err(std::io::Error::other)?;
+            let tcp = TcpStream::connect((host.as_str(), port))
+                .await
+                .map_err(|e| std::io::Error::new(e.kind(), format!("dial tcp {host}:{port}: {e}")))?;
+            tcp.set_nodelay(true)?;
+            let tls = this.tls.connect(this.server, tcp).await?;
+            Ok(Stream(TokioIo::new(tls)))
+        })
+    }
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl hyper::rt::Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl hyper::rt::Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,56 @@
+//! What admission has to know about the kinds that are served, custom ones included.
+
+use async_trait::async_trait;
+use ironclad_api::error::Result;
+use ironclad_api::{GroupVersionKind, GroupVersionResource};
+use serde_json::Value;
+
+/// One version of a resource that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The resource as paths name it.
+    pub resource: GroupVersionResource,
+    /// The kind as objects name it.
+    pub kind: GroupVersionKind,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+}
+
+/// The kinds that are served, and how their objects get from one version to another.
+#[async_trait]
+pub trait World: Send + Sync {
+    /// Every version in which the objects of a resource are served, that of the resource itself included.
+    fn versions(&self, resource: &GroupVersionResource) -> Vec<Version>;
+
+    /// The version of a kind, if it is served.
+    fn of_kind(&self, kind: &GroupVersionKind) -> Option<Version>;
+
+    /// An object in another version of its kind.
+    async fn convert(&self, object: Value, to: &GroupVersionKind) -> Result<Value>;
+
+    /// An object that was changed from outside as its type has it: wrong types are refused, unknown fields dropped,
+    /// defaults filled in.
+    fn settle(&self, kind: &GroupVersionKind, object: Value) -> Result<Value, String>;
+}
+
+/// No kinds at all, for chains without webhooks and policies.
+pub struct Nowhere;
+
+#[async_trait]
+impl World for Nowhere {
+    fn versions(&self, _: &GroupVersionResource) -> Vec<Version> {
+        Vec::new()
+    }
+
+    fn of_kind(&self, _: &GroupVersionKind) -> Option<Version> {
+        None
+    }
+
+    async fn convert(&self, object: Value, _: &GroupVersionKind) -> Result<Value> {
+        Ok(object)
+    }
+
+    fn settle(&self, _: &GroupVersionKind, object: Value) -> Result<Value, String> {
+        Ok(object)
+    }
+}

@@ -1,0 +1,58 @@
+//! The kinds that are served, as admission has to know them.
+
+use crate::reader::Reader;
+use crate::registry;
+use async_trait::async_trait;
+use ironclad_admission::{Version, World};
+use ironclad_api::{ApiError, GroupVersionKind, GroupVersionResource, object};
+use ironclad_kinds::{Kind, Served};
+use ironclad_schema::{bundle, check};
+use serde_json::Value;
+use std::sync::Arc;
+
+fn version(kind: &Kind) -> Version {
+    Version { resource: kind.gvr(), kind: kind.gvk(), namespaced: kind.namespaced }
+}
+
+impl Reader {
+    fn kind(&self, wanted: &GroupVersionKind) -> Option<Arc<Kind>> {
+        let table = self.table();
+        let versions = table.group(&wanted.group)?.versions();
+        let version = versions.iter().find(|v| v.name() == wanted.version)?;
+        version.kinds().iter().find(|k| k.kind == wanted.kind).cloned()
+    }
+}
+
+#[async_trait]
+impl World for Reader {
+    fn versions(&self, resource: &GroupVersionResource) -> Vec<Version> {
+        let table = self.table();
+        let Some(own) = table.find(&resource.group, &resource.version, &resource.resource) else { return Vec::new() };
+        let same = |k: &&Arc<Kind>| k.prefix == own.prefix && k.plural == own.plural && k.served != Served::Stored;
+        // Objects of one kind are in one group, but for the events, which are in two.
+        let groups = [table.group(&own.group), table.group(&own.storage_group)];
+        let both = own.group != own.storage_group;
+        let groups = groups.into_iter().take(if both { 2 } else { 1 }).flatten();
+        groups.flat_map(|g| g.versions()).flat_map(|v| v.kinds()).filter(same).map(|k| version(k)).collect()
+    }
+
+    fn of_kind(&self, kind: &GroupVersionKind) -> Option<Version> {
+        self.kind(kind).map(|k| version(&k))
+    }
+
+    async fn convert(&self, object: Value, to: &GroupVersionKind) -> Result<Value, ApiError> {
+        let missing = |k: &GroupVersionKind| ApiError::internal(format!("no kind {k} is served"));
+        let from = object::gvk(&object);
+        let (from, to) = (self.kind(&from).ok_or_else(|| missing(&from))?, self.kind(to).ok_or_else(|| missing(to))?);
+        Ok(registry::convert(&from, &to, object))
+    }
+
+    fn settle(&self, wanted: &GroupVersionKind, mut object: Value) -> Result<Value, String> {
+        let Some(kind) = self.kind(wanted) else { return Ok(object) };
+        if let Some(id) = bundle().kind(wanted) {
+            check::object(bundle(), id, &mut object)?;
+        }
+        kind.strategy.default(&mut object);
+        Ok(object)
+    }
+}

@@ -1,0 +1,275 @@
+//! Validation of admission policies and their bindings: every expression must compile.
+
+use super::rules::{conditions, expression, matching, one_of};
+use crate::common::selector;
+use crate::read::{has, items, text};
+use ironclad_api::{ErrorList, FieldError, Path, names};
+use ironclad_cel::Type;
+use ironclad_cel::admission::{Scope, environment};
+use serde_json::{Value, json};
+
+const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+
+/// A ValidatingAdmissionPolicy.
+pub(super) fn validating(o: &Value) -> ErrorList {
+    let at = Path::new("spec");
+    let (mut errors, scope) = common(o, &at);
+    let (validations, notes) = (items(o, &["spec", "validations"]), items(o, &["spec", "auditAnnotations"]));
+    if validations.is_empty() && notes.is_empty() {
+        let detail = "validations or auditAnnotations must contain at least one item";
+        errors.push(FieldError::required(&at.child("validations"), detail));
+        errors.push(FieldError::required(&at.child("auditAnnotations"), detail));
+        return errors;
+    }
+    for (i, validation) in validations.iter().enumerate() {
+        errors.extend(one_validation(validation, &scope, &at.child("validations").index(i)));
+    }
+    errors.extend(annotations(o, notes, &scope, &at.child("auditAnnotations")));
+    errors
+}
+
+/// What policies of both kinds have, and the scope of their expressions.
+fn common(o: &Value, at: &Path) -> (ErrorList, Scope) {
+    let spec = &o["spec"];
+    let mut errors = ErrorList::new();
+    if spec["failurePolicy"].is_null() {
+        errors.push(FieldError::required(&at.child("failurePolicy"), ""));
+    }
+    errors.extend(one_of(spec, "failurePolicy", at, &["Fail", "Ignore"]));
+    let params = has(spec, &["paramKind"]);
+    if params {
+        errors.extend(param_kind(&spec["paramKind"], &at.child("paramKind")));
+    }
+    let constraints = at.child("matchConstraints");
+    if spec["matchConstraints"].is_null() {
+        errors.push(FieldError::required(&constraints, ""));
+    } else {
+        errors.extend(matching(&spec["matchConstraints"], &constraints));
+        if items(spec, &["matchConstraints", "resourceRules"]).is_empty() {
+            errors.push(FieldError::required(&constraints.child("resourceRules"), ""));
+        }
+    }
+    let mut scope = Scope { params, authorizer: true, namespace: true, ..Scope::default() };
+    errors.extend(conditions(items(spec, &["matchConditions"]), &at.child("matchConditions"), &scope));
+    errors.extend(variables(items(spec, &["variables"]), &mut scope, &at.child("variables")));
+    (errors, scope)
+}
+
+fn param_kind(kind: &Value, at: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let version = text(kind, &["apiVersion"]);
+    if version.is_empty() {
+        errors.push(FieldError::required(&at.child("apiVersion"), ""));
+    } else if version.split('/').count() > 2 {
+        let detail = format!("unexpected GroupVersion string: {version}");
+        errors.push(FieldError::invalid_str(&at.child("apiVersion"), version, detail));
+    }
+    if text(kind, &["kind"]).is_empty() {
+        errors.push(FieldError::required(&at.child("kind"), ""));
+    }
+    errors
+}
+
+/// Each variable can refer to those before it.
+fn variables(list: &[Value], scope: &mut Scope, at: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let mut known: Vec<(String, Type)> = Vec::new();
+    for (i, variable) in list.iter().enumerate() {
+        let at = at.index(i);
+        let (name, source) = (text(variable, &["name"]), text(variable, &["expression"]));
+        let identifier = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if name.is_empty() {
+            errors.push(FieldError::required(&at.child("name"), "name is not specified"));
+        } else if !identifier {
+            errors.push(FieldError::invalid_str(&at.child("name"), name, "name is not a valid CEL identifier"));
+        } else if known.iter().any(|(n, _)| n == name) {
+            errors.push(FieldError::duplicate(&at.child("name"), &json!(name)));
+        }
+        let mut ty = Type::Dyn;
+        if source.trim().is_empty() {
+            errors.push(FieldError::required(&at.child("expression"), "expression is not specified"));
+        } else {
+            scope.variables = Some(known.clone());
+            let (wrong, found) = expression(&environment(scope), source, &[], &at.child("expression"));
+            errors.extend(wrong);
+            ty = found.unwrap_or(Type::Dyn);
+        }
+        known.push((name.to_owned(), ty));
+    }
+    scope.variables = Some(known);
+    errors
+}
+
+fn one_validation(validation: &Value, scope: &Scope, at: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let env = environment(scope);
+    let source = text(validation, &["expression"]);
+    let (message, formula) = (text(validation, &["message"]), text(validation, &["messageExpression"]));
+    if source.trim().is_empty() {
+        errors.push(FieldError::required(&at.child("expression"), "expression is not specified"));
+    } else {
+        errors.extend(expression(&env, source, &[Type::Bool], &at.child("expression")).0);
+    }
+    if !formula.is_empty() && formula.trim().is_empty() {
+        let detail = "must be non-empty if specified";
+        errors.push(FieldError::invalid_str(&at.child("messageExpression"), formula, detail));
+    } else if !formula.is_empty() {
+        errors.extend(expression(&env, formula, &[Type::String], &at.child("messageExpression")).0);
+    }
+    if !message.is_empty() && message.trim().is_empty() {
+        errors.push(FieldError::invalid_str(&at.child("message"), message, "message must be non-empty if specified"));
+    } else if message.trim().contains(['\n', '\r']) {
+        errors.push(FieldError::invalid_str(&at.child("message"), message, "message must not contain line breaks"));
+    } else if message.is_empty() && source.trim().contains(['\n', '\r']) {
+        let detail = "message must be specified if expression contains line breaks";
+        errors.push(FieldError::required(&at.child("message"), detail));
+    }
+    errors.extend(one_of(validation, "reason", at, &REASONS));
+    errors
+}
+
+fn annotations(o: &Value, list: &[Value], scope: &Scope, at: &Path) -> ErrorList {
+    const MOST: usize = 20;
+    let mut errors = ErrorList::new();
+    if list.len() > MOST {
+        errors.push(FieldError::too_many(at, list.len(), MOST));
+    }
+    let env = environment(scope);
+    let mut seen = Vec::new();
+    for (i, note) in list.iter().enumerate() {
+        let at = at.index(i);
+        let (key, source) = (text(note, &["key"]), text(note, &["valueExpression"]));
+        let full = format!("{}/{key}", ironclad_api::object::name(o));
+        if key.is_empty() {
+            errors.push(FieldError::required(&at.child("key"), ""));
+        } else {
+            let wrong = names::qualified_name(&full);
+            errors.extend(wrong.into_iter().map(|why| FieldError::invalid_str(&at.child("key"), key, why)));
+        }
+        if seen.contains(&key) {
+            errors.push(FieldError::duplicate(&at.child("key"), &json!(key)));
+        }
+        seen.push(key);
+        if source.trim().is_empty() {
+            errors.push(FieldError::required(&at.child("valueExpression"), "valueExpression is not specified"));
+        } else if source.len() > 5 << 10 {
+            errors.push(FieldError::required(&at.child("valueExpression"), "must not exceed 5kb in length"));
+        } else {
+            errors.extend(expression(&env, source, &[Type::String, Type::Null], &at.child("valueExpression")).0);
+        }
+    }
+    errors
+}
+
+/// A MutatingAdmissionPolicy.
+pub(super) fn mutating(o: &Value) -> ErrorList {
+    let at = Path::new("spec");
+    let (mut errors, scope) = common(o, &at);
+    let spec = &o["spec"];
+    if spec["reinvocationPolicy"].is_null() {
+        errors.push(FieldError::required(&at.child("reinvocationPolicy"), ""));
+    }
+    errors.extend(one_of(spec, "reinvocationPolicy", &at, &["IfNeeded", "Never"]));
+    let list = items(spec, &["mutations"]);
+    if list.is_empty() {
+        errors.push(FieldError::required(&at.child("mutations"), "mutations must contain at least one item"));
+    }
+    let env = environment(&Scope { mutations: true, ..scope });
+    for (i, mutation) in list.iter().enumerate() {
+        let at = at.child("mutations").index(i);
+        let (field, wanted) = match text(mutation, &["patchType"]) {
+            "ApplyConfiguration" => ("applyConfiguration", Type::Struct("Object".into())),
+            "JSONPatch" => ("jsonPatch", Type::list(Type::Struct("JSONPatch".into()))),
+            "" => {
+                errors.push(FieldError::required(&at.child("patchType"), ""));
+                continue;
+            }
+            other => {
+                let words = ["ApplyConfiguration", "JSONPatch"];
+                errors.push(FieldError::not_supported(&at.child("patchType"), &json!(other), &words));
+                continue;
+            }
+        };
+        let other = if field == "jsonPatch" { "applyConfiguration" } else { "jsonPatch" };
+        if has(mutation, &[other]) {
+            let detail = format!("must not be specified when patchType is {}", text(mutation, &["patchType"]));
+            errors.push(FieldError::invalid(&at.child(other), &mutation[other], detail));
+        }
+        let source = text(mutation, &[field, "expression"]);
+        let at = at.child(field);
+        if mutation[field].is_null() {
+            let detail = format!("must be specified when patchType is {}", text(mutation, &["patchType"]));
+            errors.push(FieldError::required(&at, detail));
+        } else if source.trim().is_empty() {
+            errors.push(FieldError::required(&at.child("expression"), "expression is not specified"));
+        } else {
+            errors.extend(expression(&env, source, &[wanted], &at.child("expression")).0);
+        }
+    }
+    errors
+}
+
+/// A binding of either kind.
+pub(super) fn binding(o: &Value, validating: bool) -> ErrorList {
+    let (at, spec) = (Path::new("spec"), &o["spec"]);
+    let mut errors = ErrorList::new();
+    let policy = text(spec, &["policyName"]);
+    if policy.is_empty() {
+        errors.push(FieldError::required(&at.child("policyName"), ""));
+    }
+    let wrong = if policy.is_empty() { Vec::new() } else { names::dns1123_subdomain(policy) };
+    errors.extend(wrong.into_iter().map(|why| FieldError::invalid_str(&at.child("policyName"), policy, why)));
+    if has(spec, &["paramRef"]) {
+        errors.extend(param_ref(&spec["paramRef"], &at.child("paramRef")));
+    }
+    if has(spec, &["matchResources"]) {
+        errors.extend(matching(&spec["matchResources"], &at.child("matchResources")));
+    }
+    if validating {
+        errors.extend(actions(&spec["validationActions"], &at.child("validationActions")));
+    }
+    errors
+}
+
+fn param_ref(reference: &Value, at: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let (name, selects) = (text(reference, &["name"]), has(reference, &["selector"]));
+    match (name.is_empty(), selects) {
+        (true, false) => errors.push(FieldError::required(at, "one of name or selector must be specified")),
+        (false, true) => {
+            errors.push(FieldError::forbidden(&at.child("name"), "name and selector are mutually exclusive"));
+        }
+        (false, false) => {
+            let wrong = names::path_segment(name);
+            errors.extend(wrong.into_iter().map(|why| FieldError::invalid_str(&at.child("name"), name, why)));
+        }
+        (true, true) => errors.extend(selector::validate(&reference["selector"], &at.child("selector"))),
+    }
+    if reference["parameterNotFoundAction"].is_null() {
+        errors.push(FieldError::required(&at.child("parameterNotFoundAction"), ""));
+    }
+    errors.extend(one_of(reference, "parameterNotFoundAction", at, &["Allow", "Deny"]));
+    errors
+}
+
+fn actions(value: &Value, at: &Path) -> ErrorList {
+    let list: Vec<&str> = value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut errors = ErrorList::new();
+    for (i, action) in list.iter().enumerate() {
+        if !["Audit", "Deny", "Warn"].contains(action) {
+            errors.push(FieldError::not_supported(&at.index(i), &json!(action), &["Audit", "Deny", "Warn"]));
+        }
+        if list[..i].contains(action) {
+            errors.push(FieldError::duplicate(&at.index(i), &json!(action)));
+        }
+    }
+    if list.contains(&"Deny") && list.contains(&"Warn") {
+        let detail = "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)";
+        errors.push(FieldError::invalid(at, value, detail));
+    }
+    if list.is_empty() {
+        errors.push(FieldError::required(at, "at least one validation action is required"));
+    }
+    errors
+}
