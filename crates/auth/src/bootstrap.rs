@@ -173,6 +173,44 @@ const ROLES: &[(&str, &[&str])] = &[
         &["create|certificates.k8s.io|certificatesigningrequests/selfnodeclient"],
     ),
     ("system:heapster", &["get,list,watch||events,namespaces,nodes,pods", "get,list,watch|apps|deployments"]),
+    (
+        "system:node-problem-detector",
+        &[
+            "get||nodes",
+            "patch||nodes/status",
+            "create,patch,update||events",
+            "create,patch,update|events.k8s.io|events",
+        ],
+    ),
+    (
+        "system:kube-aggregator",
+        &["get,list,watch||endpoints,services", "get,list,watch|discovery.k8s.io|endpointslices"],
+    ),
+    (
+        "system:volume-scheduler",
+        &[
+            "get,list,patch,update,watch||persistentvolumes",
+            "get,list,watch|storage.k8s.io|storageclasses",
+            "get,list,patch,update,watch||persistentvolumeclaims",
+        ],
+    ),
+    (
+        "system:certificates.k8s.io:legacy-unknown-approver",
+        &["approve|certificates.k8s.io|signers|kubernetes.io/legacy-unknown"],
+    ),
+    (
+        "system:certificates.k8s.io:kubelet-serving-approver",
+        &["approve|certificates.k8s.io|signers|kubernetes.io/kubelet-serving"],
+    ),
+    (
+        "system:certificates.k8s.io:kube-apiserver-client-approver",
+        &["approve|certificates.k8s.io|signers|kubernetes.io/kube-apiserver-client"],
+    ),
+    (
+        "system:certificates.k8s.io:kube-apiserver-client-kubelet-approver",
+        &["approve|certificates.k8s.io|signers|kubernetes.io/kube-apiserver-client-kubelet"],
+    ),
+    ("system:cluster-trust-bundle-discovery", &["get,list,watch|certificates.k8s.io|clustertrustbundles"]),
 ];
 
 /// Cluster role bindings: name, role, subjects (`User:x`, `Group:x`).
@@ -195,6 +233,26 @@ const BINDINGS: &[(&str, &str, &[&str])] = &[
         &["Group:system:serviceaccounts"],
     ),
     ("system:ironclad-dns", "system:ironclad-dns", &["User:system:ironclad-dns"]),
+    ("system:node", "system:node", &[]),
+    ("system:kube-dns", "system:kube-dns", &["ServiceAccount:kube-system:kube-dns"]),
+    ("system:volume-scheduler", "system:volume-scheduler", &["User:system:kube-scheduler"]),
+    (
+        "system:cluster-trust-bundle-discovery",
+        "system:cluster-trust-bundle-discovery",
+        &["Group:system:serviceaccounts"],
+    ),
+    // Nodes that join with a bootstrap token get their first certificate by it, and later ones by the one they have.
+    ("system:ironclad-node-bootstrapper", "system:node-bootstrapper", &["Group:system:bootstrappers"]),
+    (
+        "system:ironclad-node-autoapprove",
+        "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+        &["Group:system:bootstrappers"],
+    ),
+    (
+        "system:ironclad-node-renewal",
+        "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+        &["Group:system:nodes"],
+    ),
     ("system:ironclad-kubelet-client", "system:kubelet-api-admin", &["User:kube-apiserver-kubelet-client"]),
 ];
 
@@ -290,12 +348,15 @@ pub fn objects() -> Vec<(&'static str, &'static str, Value)> {
         let rules: Vec<Value> = rules.iter().map(|r| rule_value(&parse(r))).collect();
         out.push((RBAC, "clusterroles", json!({"metadata": metadata(name, &[]), "rules": rules})));
     }
-    for (name, rules, labels) in user_roles() {
-        out.push((RBAC, "clusterroles", json!({"metadata": metadata(name, labels), "rules": rules})));
+    for role in user_roles() {
+        out.push((RBAC, "clusterroles", role));
     }
     let subject = |s: &&str| {
         let (kind, name) = s.split_once(':').unwrap_or(("User", s));
-        json!({"kind": kind, "name": name, "apiGroup": RBAC})
+        match name.split_once(':').filter(|_| kind == "ServiceAccount") {
+            Some((namespace, name)) => json!({"kind": kind, "namespace": namespace, "name": name}),
+            None => json!({"kind": kind, "name": name, "apiGroup": RBAC}),
+        }
     };
     for (namespace, name, rules, subjects) in NAMESPACED {
         let rules: Vec<Value> = rules.iter().map(|r| rule_value(&parse(r))).collect();
@@ -322,10 +383,8 @@ pub fn objects() -> Vec<(&'static str, &'static str, Value)> {
     out
 }
 
-type Labels = &'static [(&'static str, &'static str)];
-
-/// The roles for people: `view`, `edit` and `admin`, each with what the one before has.
-fn user_roles() -> Vec<(&'static str, Vec<Value>, Labels)> {
+/// The roles for people, each the sum of what is labelled for it: `view`, `edit`, `admin`, and what they begin with.
+fn user_roles() -> Vec<Value> {
     let rules = |verbs: &str, table: &[(&str, &str)]| -> Vec<Value> {
         table.iter().map(|(group, resources)| rule_value(&parse(&format!("{verbs}|{group}|{resources}")))).collect()
     };
@@ -334,15 +393,27 @@ fn user_roles() -> Vec<(&'static str, Vec<Value>, Labels)> {
     edit.push(rule_value(&parse("impersonate||serviceaccounts")));
     edit.push(rule_value(&parse("create||pods/eviction,serviceaccounts/token")));
     edit.extend(rules(WRITE, MANAGED));
-    edit.extend(view.clone());
-    let mut admin = edit.clone();
-    admin.push(rule_value(&parse("create|authorization.k8s.io|localsubjectaccessreviews")));
+    let mut admin = vec![rule_value(&parse("create|authorization.k8s.io|localsubjectaccessreviews"))];
     admin.push(rule_value(&parse(&format!("{ALL}|rbac.authorization.k8s.io|rolebindings,roles"))));
-    vec![
-        ("view", view, &[("rbac.authorization.k8s.io/aggregate-to-edit", "true")]),
-        ("edit", edit, &[("rbac.authorization.k8s.io/aggregate-to-admin", "true")]),
-        ("admin", admin, &[]),
-    ]
+    let parts = [("admin", admin), ("edit", edit), ("view", view)];
+    let label = |to: &str| format!("rbac.authorization.k8s.io/aggregate-to-{to}");
+    let mut out = Vec::new();
+    for (at, (name, _)) in parts.iter().enumerate() {
+        // What the sum is at first; a controller keeps it.
+        let sum: Vec<&Value> = parts[at..].iter().flat_map(|(_, rules)| rules).collect();
+        let above = at.checked_sub(1).map(|above| label(parts[above].0));
+        let labels: Vec<(&str, &str)> = above.iter().map(|l| (l.as_str(), "true")).collect();
+        out.push(json!({
+            "metadata": metadata(name, &labels), "rules": sum,
+            "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {label(name): "true"}}]},
+        }));
+    }
+    for (name, rules) in &parts {
+        let label = label(name);
+        let name = format!("system:aggregate-to-{name}");
+        out.push(json!({"metadata": metadata(&name, &[(&label, "true")]), "rules": rules}));
+    }
+    out
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 //! Invariants: keys are files of mode 0600 in a directory of mode 0700, written whole or not at all; a certificate is
 //! renewed when it nears its end or when the addresses that it must name have changed.
 
+mod der;
+mod sign;
 mod verify;
+
+pub use sign::{Requested, requested};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,

@@ -4,6 +4,8 @@
 //! only what differs; what it cannot do it tries again after a back-off.
 
 mod accounts;
+mod aggregation;
+pub mod certificates;
 mod deployment;
 mod endpoints;
 mod eviction;
@@ -41,6 +43,8 @@ pub struct Context {
     pub root_ca: String,
     /// Makes tokens of Secrets.
     pub tokens: SecretTokens,
+    /// Signs certificates.
+    pub authority: Arc<dyn certificates::Authority>,
     /// Addresses of pods, of which every node gets a part.
     pub pod_cidr: Ipv4Net,
     /// How much of them: the prefix length of a node's part.
@@ -57,6 +61,8 @@ impl Context {
 pub async fn run(context: Context, token: CancellationToken) {
     let mut tasks = JoinSet::new();
     tasks.spawn(accounts::run(context.clone(), token.clone()));
+    tasks.spawn(aggregation::run(context.clone(), token.clone()));
+    tasks.spawn(certificates::run(context.clone(), token.clone()));
     tasks.spawn(deployment::run(context.clone(), token.clone()));
     tasks.spawn(endpoints::run(context.clone(), token.clone()));
     tasks.spawn(eviction::run(context.clone(), token.clone()));

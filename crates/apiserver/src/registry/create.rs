@@ -3,7 +3,7 @@
 use super::{Answer, Input, Registry, Request, types};
 use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
-use ironclad_api::{ApiError, names, time};
+use ironclad_api::{ApiError, UserInfo, names, time};
 use ironclad_kinds::validate_metadata;
 use ironclad_schema::Shape;
 use ironclad_store::Expect;
@@ -65,6 +65,9 @@ impl Registry {
             // What admission and the kind itself put in belongs to nobody.
             request.track(&Value::Null, &mut object);
         }
+        if &*kind.plural == "certificatesigningrequests" {
+            name_requestor(&mut object, request.user);
+        }
         let options = request.options("CreateOptions");
         let mut admission = request.admission(Operation::Create, Some(object), None, options)?;
         admission.name = object::name(admission.object.as_ref().unwrap_or(&Value::Null)).to_owned();
@@ -96,6 +99,22 @@ impl Registry {
         let entry = self.put_with(request, &object, Expect::Absent, reserved.ops()).await?;
         reserved.keep();
         Ok((Answer { code: 201, ..self.show(request, &entry).await? }, warnings))
+    }
+}
+
+/// Who asks for a certificate is who is asking, whatever the request says.
+fn name_requestor(object: &mut Value, user: &UserInfo) {
+    let spec = object::entry(object, "spec");
+    for (field, value) in [
+        ("username", json!(user.name)),
+        ("uid", json!(user.uid)),
+        ("groups", json!(user.groups)),
+        ("extra", json!(user.extra)),
+    ] {
+        match value == json!("") || value == json!([]) || value == json!({}) {
+            true => drop(spec.remove(field)),
+            false => drop(spec.insert(field.to_owned(), value)),
+        }
     }
 }
 

@@ -25,8 +25,18 @@ pub fn reconciled(stored: &Value, wanted: &Value) -> Option<Value> {
             }
         }
     }
+    for selector in wanted["aggregationRule"]["clusterRoleSelectors"].as_array().into_iter().flatten() {
+        let selectors = &mut out["aggregationRule"]["clusterRoleSelectors"];
+        match selectors.as_array_mut() {
+            Some(list) if list.contains(selector) => {}
+            Some(list) => list.push(selector.clone()),
+            None => *selectors = json!([selector]),
+        }
+    }
     let held = rules_of_role(stored);
-    for (rule, parsed) in wanted["rules"].as_array().into_iter().flatten().zip(rules_of_role(wanted)) {
+    // What an aggregated role holds is its controller's to keep.
+    let own = if wanted["aggregationRule"].is_null() { &wanted["rules"] } else { &Value::Null };
+    for (rule, parsed) in own.as_array().into_iter().flatten().zip(rules_of_role(wanted)) {
         if !missing(&held, &[parsed]).is_empty() {
             push(&mut out, "rules", rule);
         }

@@ -33,7 +33,7 @@ pub(crate) struct Api {
     serving: JoinHandle<()>,
     /// Keeps caches and authorizers going until then.
     life: CancellationToken,
-    pub(crate) pki: Pki,
+    pub(crate) pki: Arc<Pki>,
     pub(crate) tokens: Arc<Tokens>,
 }
 
@@ -151,5 +151,5 @@ pub(crate) async fn start(
     let file = kubeconfig::build(&cluster.name, &cluster.api_url(), pki.ca(), &admin);
     kubeconfig::save(&cluster.admin_kubeconfig(), &file).context("cannot write the kubeconfig")?;
     step.done("API server ready");
-    Ok(Api { server, serving, life, pki, tokens })
+    Ok(Api { server, serving, life, pki: Arc::new(pki), tokens })
 }

@@ -5,8 +5,9 @@ use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
 use crate::node;
 use crate::steps::Steps;
-use ironclad_auth::pki::Subject;
+use ironclad_auth::pki::{self, Pki, Subject};
 use ironclad_client::Informers;
+use ironclad_controllers::certificates::{Asked, Authority};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,27 @@ pub(crate) async fn start(
     Ok(parts)
 }
 
+/// The cluster's authority, for the controllers.
+struct Signing(Arc<Pki>);
+
+impl Authority for Signing {
+    fn read(&self, request: &[u8]) -> std::result::Result<Asked, String> {
+        let asked = pki::requested(request).map_err(|e| e.to_string())?;
+        Ok(Asked {
+            common_name: asked.common_name,
+            organizations: asked.organizations,
+            dns_names: asked.dns_names.len(),
+            ip_addresses: asked.ip_addresses,
+            emails: asked.emails,
+            uris: asked.uris,
+        })
+    }
+
+    fn sign(&self, request: &[u8], usages: &[String], life: Duration) -> std::result::Result<String, String> {
+        self.0.sign_request(request, usages, life).map_err(|e| e.to_string())
+    }
+}
+
 fn controllers(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {
     let client = api.client("system:kube-controller-manager", &[]);
     let informers = Informers::new(client.clone(), token.clone());
@@ -57,6 +79,7 @@ fn controllers(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &
         tokens: Arc::new(move |namespace, account, uid, secret| {
             tokens.for_secret(namespace, account, uid, secret).ok()
         }),
+        authority: Arc::new(Signing(api.pki.clone())),
         pod_cidr: cluster.pod_cidr,
         node_prefix: 24.max(cluster.pod_cidr.prefix_len()),
     };
