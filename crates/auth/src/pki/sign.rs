@@ -111,7 +111,7 @@ fn extension(id: &[u64], critical: bool, value: &[u8]) -> Vec<u8> {
 /// When a certificate of this life begins and ends; never behind its authority.
 fn validity(now: Timestamp, life: Duration, authority_ends: Timestamp) -> (Timestamp, Timestamp) {
     let begin = now - BACKDATE;
-    let end = if life <= SHORT { now + life } else { now + (life - BACKDATE) };
+    let end = if life <= SHORT { now + life } else { now + life - BACKDATE };
     (begin, end.min(authority_ends))
 }
 
