@@ -7,6 +7,7 @@ mod expressions;
 mod follow;
 mod matching;
 mod plugins;
+mod policy;
 mod reinvocation;
 mod webhooks;
 mod world;

@@ -14,7 +14,7 @@ mod storage;
 
 use crate::expressions::Judges;
 use crate::world::World;
-use crate::{Chain, Plugin, Request, webhooks};
+use crate::{Chain, Plugin, Request, policy, webhooks};
 use ironclad_api::source::Source;
 use ironclad_auth::Authorizer;
 use std::sync::Arc;
@@ -55,7 +55,9 @@ pub fn default_chain(parts: &Parts) -> Chain {
         Arc::new(certificates::Subjects),
         Arc::new(classes::DefaultIngress::new(source())),
         Arc::new(escalation::Escalation::new(source(), authorizer())),
+        Arc::new(policy::Mutating::new(judges())),
         Arc::new(webhooks::Mutating::new(judges())),
+        Arc::new(policy::Validating::new(judges())),
         Arc::new(webhooks::Validating::new(judges())),
         // The last: what it grants is reserved.
         Arc::new(quota::ResourceQuota::new(source())),

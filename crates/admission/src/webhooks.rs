@@ -20,6 +20,9 @@ use review::Reply;
 use serde_json::json;
 use std::sync::Arc;
 
+pub(crate) use patch::apply as apply_patch;
+pub(crate) use review::named as reason_named;
+
 type Configurations = Followed<Vec<Arc<Webhook>>>;
 
 /// What a webhook has to be asked.

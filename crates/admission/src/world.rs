@@ -31,6 +31,9 @@ pub trait World: Send + Sync {
     /// An object that was changed from outside as its type has it: wrong types are refused, unknown fields dropped,
     /// defaults filled in.
     fn settle(&self, kind: &GroupVersionKind, object: Value) -> Result<Value, String>;
+
+    /// An object with an apply configuration merged into it, as server-side apply merges.
+    fn merge(&self, kind: &GroupVersionKind, object: &Value, config: &Value) -> Result<Value, String>;
 }
 
 /// No kinds at all, for chains without webhooks and policies.
@@ -52,5 +55,9 @@ impl World for Nowhere {
 
     fn settle(&self, _: &GroupVersionKind, object: Value) -> Result<Value, String> {
         Ok(object)
+    }
+
+    fn merge(&self, kind: &GroupVersionKind, _: &Value, _: &Value) -> Result<Value, String> {
+        Err(format!("no kind {kind} is served"))
     }
 }

@@ -1,12 +1,13 @@
 //! The kinds that are served, as admission has to know them.
 
+use crate::custom::Webhooks;
 use crate::reader::Reader;
 use crate::registry;
 use async_trait::async_trait;
 use ironclad_admission::{Version, World};
 use ironclad_api::{ApiError, GroupVersionKind, GroupVersionResource, object};
 use ironclad_kinds::{Kind, Served};
-use ironclad_schema::{bundle, check};
+use ironclad_schema::{apply, bundle, check};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -44,6 +45,12 @@ impl World for Reader {
         let missing = |k: &GroupVersionKind| ApiError::internal(format!("no kind {k} is served"));
         let from = object::gvk(&object);
         let (from, to) = (self.kind(&from).ok_or_else(|| missing(&from))?, self.kind(to).ok_or_else(|| missing(to))?);
+        if let (Some(custom), true) = (&to.custom, from.version != to.version)
+            && let Some(webhook) = &custom.webhook
+        {
+            let converted = Webhooks::new(self.clone()).convert(webhook, vec![object], &to.api_version()).await?;
+            return converted.into_iter().next().ok_or_else(|| missing(&to.gvk()));
+        }
         Ok(registry::convert(&from, &to, object))
     }
 
@@ -52,7 +59,16 @@ impl World for Reader {
         if let Some(id) = bundle().kind(wanted) {
             check::object(bundle(), id, &mut object)?;
         }
+        if let Some(custom) = &kind.custom {
+            custom.check(&mut object).map_err(|wrong| wrong.to_string())?;
+        }
         kind.strategy.default(&mut object);
         Ok(object)
+    }
+
+    fn merge(&self, wanted: &GroupVersionKind, object: &Value, config: &Value) -> Result<Value, String> {
+        let kind = self.kind(wanted).ok_or_else(|| format!("no kind {wanted} is served"))?;
+        let (bundle, shape) = registry::types(&kind).ok_or_else(|| format!("{wanted} has no type"))?;
+        Ok(apply::merge(&apply::Schema::new(bundle, shape), object, config))
     }
 }

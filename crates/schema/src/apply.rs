@@ -168,6 +168,11 @@ fn once(
     Ok(merged)
 }
 
+/// An object with `config` merged over it, without regard to who owns what.
+pub fn merge(schema: &Schema<'_>, live: &Value, config: &Value) -> Value {
+    merge::merge(schema.root(), live, config)
+}
+
 /// Notes in `new` what an ordinary write of `manager` changed from `old` (null for a new object).
 pub fn track(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manager) {
     let sent = &new["metadata"]["managedFields"];

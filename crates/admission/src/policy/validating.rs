@@ -1,0 +1,283 @@
+//! ValidatingAdmissionPolicy: refuses, warns about or notes what a policy's expressions do not hold for.
+
+use super::compiled::{Binding, Policy, Validation};
+use super::{Policies, params, refusal, variables};
+use crate::expressions::{Inputs, Judges, Matched, evaluate};
+use crate::matching::is_exempt;
+use crate::{Operation, Plugin, Request};
+use async_trait::async_trait;
+use ironclad_api::error::Result;
+use ironclad_api::{ApiError, GroupVersionKind, GroupVersionResource};
+use ironclad_cel::{Activation, Budget, Error, TOTAL_LIMIT, Val};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const SPENT: &str = "validation failed due to running out of cost budget, no further validation rules will be run";
+/// Longest message that an expression makes.
+const MAX_MESSAGE: usize = 5 << 10;
+/// Longest value of an audit annotation.
+const MAX_NOTE: usize = 10 << 10;
+
+/// Policies that check what is written.
+pub(crate) struct Validating {
+    judges: Judges,
+    policies: Policies,
+}
+
+/// Why a policy does not let a request pass.
+struct Finding {
+    policy: String,
+    binding: Option<String>,
+    message: String,
+    reason: String,
+    /// Which of the policy's expressions it was.
+    index: usize,
+    actions: Vec<String>,
+}
+
+/// What a policy found in one request.
+#[derive(Default)]
+struct Outcome {
+    findings: Vec<Finding>,
+    /// Values of audit annotations by their keys.
+    notes: BTreeMap<String, Vec<String>>,
+}
+
+impl Validating {
+    pub(crate) fn new(judges: Judges) -> Self {
+        let policies = Policies::new(&judges, "validatingadmissionpolicies", "validatingadmissionpolicybindings");
+        Self { judges, policies }
+    }
+
+    async fn policy(&self, policy: &Policy, bindings: &[Arc<Binding>], request: &Request, out: &mut Outcome) {
+        let broken = |binding: Option<&Binding>, why: String, out: &mut Outcome| {
+            if policy.ignores_failure {
+                return;
+            }
+            let (noun, actions) = match binding {
+                Some(b) => ("binding", b.actions.clone()),
+                None => ("policy", vec!["Deny".to_owned()]),
+            };
+            out.findings.push(Finding {
+                policy: policy.name.clone(),
+                binding: binding.map(|b| b.name.clone()),
+                message: format!("failed to configure {noun}: {why}"),
+                reason: String::new(),
+                index: 0,
+                actions,
+            });
+        };
+        let seen = match policy.criteria.matches(request, &*self.judges.source, &*self.judges.world) {
+            Ok(Some(seen)) => seen,
+            Ok(None) => return,
+            Err(error) => return broken(None, error.message, out),
+        };
+        let objects = match self.judges.objects(request, &seen.1).await {
+            Ok(objects) => objects,
+            Err(error) => return broken(None, format!("failed to convert object: {error}"), out),
+        };
+        let inputs = Inputs::new(request, (&seen.0, &seen.1), objects.0, objects.1, &*self.judges.source);
+        for binding in bindings {
+            match self.binds(binding, request) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    broken(Some(binding), error.message, out);
+                    continue;
+                }
+            }
+            match params::collect(&self.judges, policy, binding, request).await {
+                Err(why) => broken(Some(binding), why, out),
+                Ok(params) => {
+                    for param in params {
+                        self.evaluate(policy, binding, &inputs, &param, request, out).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn binds(&self, binding: &Binding, request: &Request) -> Result<bool> {
+        let Some(criteria) = &binding.criteria else { return Ok(true) };
+        Ok(criteria.matches(request, &*self.judges.source, &*self.judges.world)?.is_some())
+    }
+
+    /// One policy with one parameter.
+    async fn evaluate(
+        &self,
+        policy: &Policy,
+        binding: &Binding,
+        inputs: &Inputs,
+        param: &Value,
+        request: &Request,
+        out: &mut Outcome,
+    ) {
+        let mut activation = inputs.activation();
+        activation.set("params", Val::json(param, None));
+        let mut find = |index: usize, message: String, reason: &str| {
+            out.findings.push(Finding {
+                policy: policy.name.clone(),
+                binding: Some(binding.name.clone()),
+                message,
+                reason: reason.to_owned(),
+                index,
+                actions: binding.actions.clone(),
+            });
+        };
+        match policy.conditions.check(&activation, &*self.judges.authorizer, &request.user).await {
+            Matched::Yes => {}
+            Matched::No => return,
+            Matched::Failed(_) if policy.ignores_failure => return,
+            Matched::Failed(why) => return find(0, why, ""),
+        }
+        variables::add(&mut activation, &policy.variables);
+        let mut budget = Budget::new(TOTAL_LIMIT);
+        for (index, validation) in policy.validations.iter().enumerate() {
+            match self.validation(validation, &activation, &mut budget, request).await {
+                Ok(None) => {}
+                Ok(Some(message)) => find(index, message, &validation.reason),
+                Err(_) if policy.ignores_failure => {}
+                Err(message) => find(index, message, ""),
+            }
+            if budget.left() == 0 {
+                break;
+            }
+        }
+        for (key, value) in self.notes(policy, &activation, &mut budget, request).await {
+            let values = out.notes.entry(format!("{}/{key}", policy.name)).or_default();
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+    }
+
+    /// Nothing if the rule holds, else the message; an error where nobody can tell.
+    async fn validation(
+        &self,
+        validation: &Validation,
+        activation: &Activation<'_>,
+        budget: &mut Budget,
+        request: &Request,
+    ) -> std::result::Result<Option<String>, String> {
+        let source = &validation.expression.source;
+        let program = match &validation.expression.program {
+            Ok(program) => program,
+            Err(why) => return Err(format!("expression '{source}' resulted in error: {why}")),
+        };
+        match evaluate(program, activation, budget, &*self.judges.authorizer, &request.user).await {
+            Ok(Val::Bool(true)) => Ok(None),
+            Ok(Val::Bool(false)) => Ok(Some(self.message(validation, activation, budget, request).await)),
+            Ok(_) => Err(format!("expression '{source}' resulted in error: the result is no boolean")),
+            Err(Error::Cost) if budget.left() == 0 => Err(SPENT.to_owned()),
+            Err(error) => Err(format!("expression '{source}' resulted in error: {error}")),
+        }
+    }
+
+    async fn message(
+        &self,
+        validation: &Validation,
+        activation: &Activation<'_>,
+        budget: &mut Budget,
+        request: &Request,
+    ) -> String {
+        let formula = validation.formula.as_ref().and_then(|f| f.program.as_ref().ok());
+        if let Some(program) = formula {
+            let made = evaluate(program, activation, budget, &*self.judges.authorizer, &request.user).await;
+            if let Ok(Val::Text(text)) = made {
+                let text = text.trim();
+                if !text.is_empty() && text.len() <= MAX_MESSAGE && !text.contains('\n') {
+                    return text.to_owned();
+                }
+            }
+        }
+        match validation.message.as_str() {
+            "" => format!("failed expression: {}", validation.expression.source.trim()),
+            message => message.to_owned(),
+        }
+    }
+
+    async fn notes(
+        &self,
+        policy: &Policy,
+        activation: &Activation<'_>,
+        budget: &mut Budget,
+        request: &Request,
+    ) -> Vec<(String, String)> {
+        let mut out = Vec::new();
+        for (key, expression) in &policy.notes {
+            let Ok(program) = &expression.program else { continue };
+            let value = evaluate(program, activation, budget, &*self.judges.authorizer, &request.user).await;
+            if let Ok(Val::Text(text)) = value {
+                let mut text = text.trim().to_owned();
+                if text.len() > MAX_NOTE {
+                    let cut = (0..=MAX_NOTE).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+                    text.truncate(cut);
+                }
+                if !text.is_empty() {
+                    out.push((key.clone(), text));
+                }
+            }
+        }
+        out
+    }
+}
+
+/// Does what the bindings ask for; the first that denies decides what the client reads.
+fn conclude(request: &mut Request, outcome: Outcome) -> Result<()> {
+    let mut refused: Option<ApiError> = None;
+    let mut audited = Vec::new();
+    for finding in outcome.findings {
+        let Finding { policy, binding, message, reason, index, actions } = finding;
+        let bound = binding.as_ref().map(|b| format!(" with binding '{b}'")).unwrap_or_default();
+        for action in &actions {
+            match action.as_str() {
+                "Deny" if refused.is_none() => {
+                    let text = format!("ValidatingAdmissionPolicy '{policy}'{bound} denied request: {message}");
+                    refused = Some(refusal(request, &reason, text));
+                }
+                "Warn" => request
+                    .warnings
+                    .push(format!("Validation failed for ValidatingAdmissionPolicy '{policy}'{bound}: {message}")),
+                "Audit" => audited.push(json!({
+                    "message": message, "policy": policy, "binding": binding, "expressionIndex": index,
+                    "validationActions": actions,
+                })),
+                _ => {}
+            }
+        }
+    }
+    if !audited.is_empty() {
+        let text = Value::Array(audited).to_string();
+        request.annotations.add("validation.policy.admission.k8s.io/validation_failure", text);
+    }
+    for (key, values) in outcome.notes {
+        request.annotations.add(key, values.join(", "));
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+#[async_trait]
+impl Plugin for Validating {
+    fn name(&self) -> &'static str {
+        "ValidatingAdmissionPolicy"
+    }
+
+    fn handles(&self, _: Operation) -> bool {
+        true
+    }
+
+    async fn validate(&self, request: &mut Request) -> Result<()> {
+        if is_exempt(&request.resource) {
+            return Ok(());
+        }
+        let mut outcome = Outcome::default();
+        for (policy, bindings) in self.policies.bound().await? {
+            self.policy(&policy, &bindings, request, &mut outcome).await;
+        }
+        conclude(request, outcome)
+    }
+}
+
+/// The version in which a policy sees a request.
+pub(super) type Seen = (GroupVersionResource, GroupVersionKind);
