@@ -207,6 +207,7 @@ fn resource(kind: &Kind) -> Resource {
         namespaced: kind.namespaced,
         verbs: verbs(kind.verbs),
         subresources: kind.subresources.iter().map(below).collect(),
+        schema: kind.custom.as_ref().map(|c| c.raw()),
     }
 }
 

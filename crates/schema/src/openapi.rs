@@ -3,6 +3,7 @@
 //! A document is made when it is asked for, from the bundle and from what the caller serves; keep what it returns, for
 //! it depends on nothing else.
 
+mod custom;
 mod gnostic;
 mod paths;
 mod schemas;
@@ -30,6 +31,8 @@ pub struct Resource {
     pub verbs: Vec<&'static str>,
     /// What is below an object.
     pub subresources: Vec<Subresource>,
+    /// For custom resources the schema of their definition.
+    pub schema: Option<Value>,
 }
 
 /// What is below an object: `status`, `scale`, `exec`, ...
@@ -66,6 +69,7 @@ fn info(version: &str) -> Value {
 /// The document of `/openapi/v2`: every resource.
 pub fn v2(bundle: &Bundle, resources: &[Resource], version: &str) -> Value {
     let mut schemas = schemas::Schemas::new(bundle, Form::V2);
+    resources.iter().for_each(|r| schemas.custom(r));
     let paths = paths::all(&mut schemas, resources.iter());
     json!({"swagger": "2.0", "info": info(version), "paths": paths, "definitions": schemas.finish()})
 }
@@ -75,6 +79,7 @@ pub fn v3(bundle: &Bundle, resources: &[Resource], group_version: &str, version:
     let mut mine = resources.iter().filter(|r| place(&r.gvk) == group_version).peekable();
     mine.peek()?;
     let mut schemas = schemas::Schemas::new(bundle, Form::V3);
+    resources.iter().filter(|r| place(&r.gvk) == group_version).for_each(|r| schemas.custom(r));
     let paths = paths::all(&mut schemas, mine);
     let components = json!({"schemas": schemas.finish()});
     Some(json!({"openapi": "3.0.0", "info": info(version), "paths": paths, "components": components}))

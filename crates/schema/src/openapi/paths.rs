@@ -15,6 +15,8 @@ const PATCH_TYPES: &[&str] = &[
     "application/strategic-merge-patch+json",
 ];
 const OBJECT_TYPES: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+/// What custom resources are not sent and answered in.
+const BUILT_IN_TYPES: &[&str] = &["application/strategic-merge-patch+json", "application/vnd.kubernetes.protobuf"];
 
 type Parameter = (&'static str, &'static str);
 const WRITE: &[Parameter] = &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
@@ -54,6 +56,7 @@ struct At<'a> {
     /// How the place is called in operation ids.
     name: String,
     tag: String,
+    custom: bool,
 }
 
 fn one(schemas: &mut Schemas<'_>, resource: &Resource, paths: &mut Map<String, Value>) {
@@ -65,7 +68,8 @@ fn one(schemas: &mut Schemas<'_>, resource: &Resource, paths: &mut Map<String, V
     let id: String = group.split(['.', '-']).chain([resource.gvk.version.as_str()]).map(capital).collect();
     let namespaced = if resource.namespaced { "Namespaced" } else { "" };
     let kind = &resource.gvk.kind;
-    let at = |path: String, name: String| At { path, gvk: &resource.gvk, name, tag: tag.clone() };
+    let custom = resource.schema.is_some();
+    let at = |path: String, name: String| At { path, gvk: &resource.gvk, name, tag: tag.clone(), custom };
     let collection = at(format!("{base}{scope}/{}", resource.plural), format!("{id}{namespaced}{kind}"));
     let item = at(format!("{}/{{name}}", collection.path), collection.name.clone());
     let all = at(format!("{base}/{}", resource.plural), format!("{id}{kind}ForAllNamespaces"));
@@ -101,6 +105,7 @@ fn below(
         gvk: sub.kind.as_ref().unwrap_or(&resource.gvk),
         name: format!("{}{}", item.name, capital(&sub.name)),
         tag: item.tag.clone(),
+        custom: item.custom,
     };
     let streams = matches!(sub.name.as_str(), "exec" | "attach" | "portforward" | "proxy");
     for verb in &sub.verbs {
@@ -145,21 +150,24 @@ fn operation(schemas: &mut Schemas<'_>, at: &At<'_>, action: &str) -> (&'static 
     let form = schemas.form;
     let mut op = head(at, word, action);
     let mut parameters = parameters(form, &at.path, queries);
-    let types = if action == "patch" { PATCH_TYPES } else { OBJECT_TYPES };
+    let mine = |types: &[&'static str]| -> Vec<&'static str> {
+        types.iter().copied().filter(|t| !at.custom || !BUILT_IN_TYPES.contains(t)).collect()
+    };
+    let (types, objects) = (mine(if action == "patch" { PATCH_TYPES } else { OBJECT_TYPES }), mine(OBJECT_TYPES));
     if let Some(schema) = sent {
         let required = !action.starts_with("delete");
         if form == Form::V2 {
             parameters.push(json!({"name": "body", "in": "body", "required": required, "schema": schema}));
             op["consumes"] = if action == "patch" { json!(types) } else { json!(["*/*"]) };
         } else {
-            op["requestBody"] = json!({"content": content(types, &schema), "required": required});
+            op["requestBody"] = json!({"content": content(&types, &schema), "required": required});
         }
     }
     op["parameters"] = Value::Array(parameters);
     if form == Form::V2 {
-        op["produces"] = json!(OBJECT_TYPES);
+        op["produces"] = json!(objects);
     }
-    op["responses"] = responses(form, OBJECT_TYPES, answered);
+    op["responses"] = responses(form, &objects, answered);
     (method, op)
 }
 

@@ -1,11 +1,11 @@
 //! The schemas of a document: what its paths refer to, and whatever that refers to.
 
-use super::Form;
+use super::{Form, Resource, custom};
 use crate::bundle::{Bundle, Field, List, Scalar, Shape, Type, TypeId};
 use crate::facts;
 use ironclad_api::GroupVersionKind;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
@@ -15,12 +15,21 @@ pub(super) struct Schemas<'a> {
     docs: Vec<(String, Vec<String>)>,
     pub(super) form: Form,
     wanted: BTreeSet<String>,
-    done: BTreeMap<String, Value>,
+    pub(super) done: BTreeMap<String, Value>,
+    /// The definitions of custom resources.
+    named: HashMap<GroupVersionKind, String>,
 }
 
 impl<'a> Schemas<'a> {
     pub(super) fn new(bundle: &'a Bundle, form: Form) -> Self {
-        Self { bundle, docs: bundle.docs(), form, wanted: BTreeSet::new(), done: BTreeMap::new() }
+        Self {
+            bundle,
+            docs: bundle.docs(),
+            form,
+            wanted: BTreeSet::new(),
+            done: BTreeMap::new(),
+            named: HashMap::new(),
+        }
     }
 
     /// A reference to a definition, which becomes part of the document.
@@ -33,13 +42,27 @@ impl<'a> Schemas<'a> {
 
     /// A reference to the objects of a kind, if the bundle knows it.
     pub(super) fn kind(&mut self, gvk: &GroupVersionKind) -> Option<Value> {
-        let definition = self.bundle.get(self.bundle.kind(gvk)?).definition.clone();
+        let definition = self.definition_of(gvk)?;
         Some(self.reference(&definition))
+    }
+
+    fn definition_of(&self, gvk: &GroupVersionKind) -> Option<String> {
+        let custom = self.named.get(gvk).cloned();
+        custom.or_else(|| Some(self.bundle.get(self.bundle.kind(gvk)?).definition.clone()))
+    }
+
+    /// Takes in the definition of a custom resource.
+    pub(super) fn custom(&mut self, resource: &Resource) {
+        let Some(raw) = &resource.schema else { return };
+        let definition = custom::name(&resource.gvk);
+        let schema = custom::definition(self, resource, raw);
+        self.done.insert(definition.clone(), schema);
+        self.named.insert(resource.gvk.clone(), definition);
     }
 
     /// A reference to the list of a kind's objects.
     pub(super) fn list(&mut self, gvk: &GroupVersionKind) -> Option<Value> {
-        let item = self.bundle.get(self.bundle.kind(gvk)?).definition.clone();
+        let item = self.definition_of(gvk)?;
         let name = format!("{item}List");
         if !self.done.contains_key(&name) {
             let items = json!({"type": "array", "items": self.reference(&item)});
@@ -71,7 +94,7 @@ impl<'a> Schemas<'a> {
     }
 
     /// `apiVersion` and `kind`, which every whole object has, with the docs that a kind of the bundle has for them.
-    fn head(&self) -> Map<String, Value> {
+    pub(super) fn head(&self) -> Map<String, Value> {
         let found = self.bundle.definition(DELETE_OPTIONS);
         let doc = |name: &str| {
             let id = found?;

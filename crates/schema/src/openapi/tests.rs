@@ -7,6 +7,7 @@ fn deployments() -> Vec<Resource> {
         plural: "deployments".into(),
         namespaced: true,
         verbs: vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+        schema: None,
         subresources: vec![Subresource {
             name: "scale".into(),
             kind: Some(GroupVersionKind::new("autoscaling", "v1", "Scale")),
