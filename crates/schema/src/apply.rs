@@ -22,7 +22,7 @@ use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, Reason};
 use managers::Managed;
 use place::Place;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use update::Update;
 
 /// Fields that belong to the server and to no manager.
@@ -192,7 +192,13 @@ pub fn track(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manage
         metadata_mut(new).remove("managedFields");
         return;
     }
-    note(schema, &schema.typed(old), &schema.typed(new), &mut managed, manager);
+    if managed.entries.iter().all(|(m, _)| m.api_version == manager.api_version) {
+        // What did not change is in no set; only another version may need it, to convert the rest.
+        let (old, new) = differing(old, new);
+        note(schema, &schema.typed(&old), &schema.typed(&new), &mut managed, manager);
+    } else {
+        note(schema, &schema.typed(old), &schema.typed(new), &mut managed, manager);
+    }
     managed.cap(UPDATERS, ANCIENT);
     managed.write(new);
 }
@@ -210,6 +216,27 @@ fn note(schema: &Schema<'_>, old: &Value, new: &Value, managed: &mut Managed, ma
     if !touched.is_empty() {
         managed.add(manager, touched);
     }
+}
+
+/// Both objects without the fields that are equal in both, and without their managed fields.
+fn differing(old: &Value, new: &Value) -> (Value, Value) {
+    let (Value::Object(before), Value::Object(after)) = (old, new) else { return (old.clone(), new.clone()) };
+    let (mut left, mut right) = (Map::new(), Map::new());
+    for (name, value) in before.iter().filter(|(name, _)| *name != "managedFields") {
+        match after.get(name) {
+            None => drop(left.insert(name.clone(), value.clone())),
+            Some(other) if other == value => {}
+            Some(other) => {
+                let (value, other) = differing(value, other);
+                left.insert(name.clone(), value);
+                right.insert(name.clone(), other);
+            }
+        }
+    }
+    for (name, value) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
+        right.insert(name.clone(), value.clone());
+    }
+    (Value::Object(left), Value::Object(right))
 }
 
 /// The object without its managed fields.

@@ -288,14 +288,22 @@ fn keep_metadata(new: &mut Value, old: &Value) {
 
 /// Whether nothing but the resource version and the times of managed fields differs.
 fn same(new: &Value, old: &Value) -> bool {
-    let essence = |v: &Value| {
-        let mut v = v.clone();
-        let meta = metadata_mut(&mut v);
-        meta.remove("resourceVersion");
-        for entry in meta.get_mut("managedFields").and_then(Value::as_array_mut).into_iter().flatten() {
-            entry.as_object_mut().and_then(|e| e.remove("time"));
-        }
-        v
+    let equal = |a: &Value, b: &Value, but: &[&str], inner: &dyn Fn(&str, &Value, &Value) -> bool| {
+        let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return a == b };
+        let there = |m: &serde_json::Map<String, Value>| m.keys().filter(|k| !but.contains(&k.as_str())).count();
+        let same = |(key, value): (&String, &Value)| b.get(key).is_some_and(|other| inner(key, value, other));
+        there(a) == there(b) && a.iter().filter(|(key, _)| !but.contains(&key.as_str())).all(same)
     };
-    new == old || essence(new) == essence(old)
+    let managed = |a: &Value, b: &Value| match (a.as_array(), b.as_array()) {
+        (Some(a), Some(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b, &["time"], &|_, a, b| a == b))
+        }
+        _ => a == b,
+    };
+    let metadata = |key: &str, a: &Value, b: &Value| if key == "managedFields" { managed(a, b) } else { a == b };
+    let whole = |key: &str, a: &Value, b: &Value| match key {
+        "metadata" => equal(a, b, &["resourceVersion"], &metadata),
+        _ => a == b,
+    };
+    equal(new, old, &[], &whole)
 }

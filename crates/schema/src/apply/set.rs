@@ -17,11 +17,11 @@ pub enum PathElement {
 }
 
 impl PathElement {
-    fn sort_key(&self) -> (u8, String) {
+    fn rank(&self) -> u8 {
         match self {
-            Self::Field(name) => (0, name.clone()),
-            Self::Key(_) => (1, self.encode()),
-            Self::Value(_) => (2, self.encode()),
+            Self::Field(_) => 0,
+            Self::Key(_) => 1,
+            Self::Value(_) => 2,
         }
     }
 
@@ -75,8 +75,37 @@ impl Ord for PathElement {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Field(a), Self::Field(b)) => a.cmp(b),
-            _ => self.sort_key().cmp(&other.sort_key()),
+            (Self::Key(a), Self::Key(b)) => {
+                let one = |a: &(String, Value), b: &(String, Value)| a.0.cmp(&b.0).then_with(|| order(&a.1, &b.1));
+                let first = a.iter().zip(b).map(|(a, b)| one(a, b)).find(|o| o.is_ne());
+                first.unwrap_or_else(|| a.len().cmp(&b.len()))
+            }
+            (Self::Value(a), Self::Value(b)) => order(a, b),
+            _ => self.rank().cmp(&other.rank()),
         }
+    }
+}
+
+/// Values in their order: numbers, text, truth, then what is neither, by its JSON.
+fn order(a: &Value, b: &Value) -> Ordering {
+    let rank = |v: &Value| match v {
+        Value::Number(_) => 0,
+        Value::String(_) => 1,
+        Value::Bool(_) => 2,
+        _ => 3,
+    };
+    match (a, b) {
+        (Value::String(a), Value::String(b)) => a.cmp(b),
+        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+        (Value::Number(x), Value::Number(y)) => match (x.as_i64(), y.as_i64()) {
+            (Some(x), Some(y)) => x.cmp(&y),
+            _ => x
+                .as_f64()
+                .unwrap_or(0.0)
+                .total_cmp(&y.as_f64().unwrap_or(0.0))
+                .then_with(|| x.to_string().cmp(&y.to_string())),
+        },
+        _ => rank(a).cmp(&rank(b)).then_with(|| a.to_string().cmp(&b.to_string())),
     }
 }
 
@@ -154,6 +183,14 @@ impl Set {
     /// What is in both.
     pub fn intersection(&self, other: &Self) -> Self {
         self.combine(other, |a, b| a && b)
+    }
+
+    /// Whether anything is in both.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        let (few, many) = if self.nodes.len() <= other.nodes.len() { (self, other) } else { (other, self) };
+        few.nodes.iter().any(|(element, node)| {
+            many.nodes.get(element).is_some_and(|n| (n.member && node.member) || node.below.meets(&n.below))
+        })
     }
 
     /// What is in this and not in the other.

@@ -27,7 +27,8 @@ impl Update<'_> {
         force: bool,
     ) -> Result<Change, Conflicts> {
         let own = compare(self.schema.root(), self.old, self.new).without(&self.schema.ignored);
-        let mut others: BTreeMap<String, Option<Change>> = BTreeMap::new();
+        let own = (own.touched(), own);
+        let mut others: BTreeMap<String, Option<(Set, Change)>> = BTreeMap::new();
         let mut conflicts = Vec::new();
         let mut kept = Vec::with_capacity(managed.entries.len());
         for (manager, set) in managed.entries.drain(..) {
@@ -42,8 +43,12 @@ impl Update<'_> {
                 there.or_insert_with(|| self.in_version(&manager.api_version)).as_ref()
             };
             // A version that is no longer served has no fields.
-            let Some(change) = change else { continue };
-            let lost = set.intersection(&change.touched());
+            let Some((touched, change)) = change else { continue };
+            if !set.meets(touched) && !set.meets(&change.removed) {
+                kept.push((manager, set));
+                continue;
+            }
+            let lost = set.intersection(touched);
             if !lost.is_empty() {
                 conflicts.push((manager.clone(), lost.clone()));
             }
@@ -51,13 +56,14 @@ impl Update<'_> {
         }
         managed.entries = kept;
         managed.prune();
-        if !force && !conflicts.is_empty() { Err(conflicts) } else { Ok(own) }
+        if !force && !conflicts.is_empty() { Err(conflicts) } else { Ok(own.1) }
     }
 
-    fn in_version(&self, version: &str) -> Option<Change> {
+    fn in_version(&self, version: &str) -> Option<(Set, Change)> {
         let (old, bundle, shape) = self.schema.versions.convert(self.old, version)?;
         let (new, ..) = self.schema.versions.convert(self.new, version)?;
-        Some(compare(Place::root(bundle, &shape), &old, &new).without(&self.schema.ignored))
+        let change = compare(Place::root(bundle, &shape), &old, &new).without(&self.schema.ignored);
+        Some((change.touched(), change))
     }
 }
 
