@@ -98,12 +98,10 @@ pub trait Strategy: Send + Sync + 'static {
     /// Parts of the object besides its `spec` whose change counts in `metadata.generation`. By default everything but
     /// metadata and status counts.
     fn same_generation(&self, new: &Value, old: &Value) -> bool {
-        let rest = |v: &Value| -> Vec<(String, Value)> {
-            let parts = v.as_object().into_iter().flatten();
-            let kept = parts.filter(|(k, _)| !matches!(k.as_str(), "metadata" | "status" | "apiVersion" | "kind"));
-            kept.map(|(k, v)| (k.clone(), v.clone())).collect()
-        };
-        rest(new) == rest(old)
+        let part = |key: &str| !matches!(key, "metadata" | "status" | "apiVersion" | "kind");
+        let parts = |v: &'_ Value| v.as_object().into_iter().flatten().filter(|(k, _)| part(k)).count();
+        let equal = |(key, value): (&String, &Value)| old.get(key) == Some(value);
+        parts(new) == parts(old) && new.as_object().into_iter().flatten().filter(|(k, _)| part(k)).all(equal)
     }
 }
 

@@ -10,6 +10,7 @@ mod last;
 mod managers;
 mod merge;
 mod place;
+mod quick;
 mod set;
 mod update;
 
@@ -22,7 +23,7 @@ use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, Reason};
 use managers::Managed;
 use place::Place;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use update::Update;
 
 /// Fields that belong to the server and to no manager.
@@ -175,6 +176,15 @@ pub fn merge(schema: &Schema<'_>, live: &Value, config: &Value) -> Value {
 
 /// Notes in `new` what an ordinary write of `manager` changed from `old` (null for a new object).
 pub fn track(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manager) {
+    let renewed = quick_list(old, new, !manager.subresource.is_empty())
+        .and_then(|list| quick::renewed(schema, old, new, list, manager));
+    match renewed {
+        Some(list) => drop(metadata_mut(new).insert("managedFields".into(), Value::Array(list))),
+        None => track_in_full(schema, old, new, manager),
+    }
+}
+
+fn track_in_full(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manager) {
     let sent = &new["metadata"]["managedFields"];
     let through_subresource = !manager.subresource.is_empty();
     // One empty entry asks to forget everybody.
@@ -194,13 +204,20 @@ pub fn track(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manage
     }
     if managed.entries.iter().all(|(m, _)| m.api_version == manager.api_version) {
         // What did not change is in no set; only another version may need it, to convert the rest.
-        let (old, new) = differing(old, new);
+        let (old, new) = quick::differing(old, new);
         note(schema, &schema.typed(&old), &schema.typed(&new), &mut managed, manager);
     } else {
         note(schema, &schema.typed(old), &schema.typed(new), &mut managed, manager);
     }
     managed.cap(UPDATERS, ANCIENT);
     managed.write(new);
+}
+
+/// The managed fields that a write goes on from.
+fn quick_list<'a>(old: &'a Value, new: &'a Value, through_subresource: bool) -> Option<&'a [Value]> {
+    let of = |object: &'a Value| object["metadata"]["managedFields"].as_array().filter(|l| !l.is_empty());
+    let sent = of(new).filter(|_| !through_subresource);
+    sent.or_else(|| of(old)).map(Vec::as_slice)
 }
 
 fn is_empty_entry(entry: &Value) -> bool {
@@ -216,27 +233,6 @@ fn note(schema: &Schema<'_>, old: &Value, new: &Value, managed: &mut Managed, ma
     if !touched.is_empty() {
         managed.add(manager, touched);
     }
-}
-
-/// Both objects without the fields that are equal in both, and without their managed fields.
-fn differing(old: &Value, new: &Value) -> (Value, Value) {
-    let (Value::Object(before), Value::Object(after)) = (old, new) else { return (old.clone(), new.clone()) };
-    let (mut left, mut right) = (Map::new(), Map::new());
-    for (name, value) in before.iter().filter(|(name, _)| *name != "managedFields") {
-        match after.get(name) {
-            None => drop(left.insert(name.clone(), value.clone())),
-            Some(other) if other == value => {}
-            Some(other) => {
-                let (value, other) = differing(value, other);
-                left.insert(name.clone(), value);
-                right.insert(name.clone(), other);
-            }
-        }
-    }
-    for (name, value) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
-        right.insert(name.clone(), value.clone());
-    }
-    (Value::Object(left), Value::Object(right))
 }
 
 /// The object without its managed fields.

@@ -24,7 +24,7 @@ pub(crate) fn validate(new: &Value, old: &Value) -> ErrorList {
             return errors;
         }
     }
-    if !deadline(new, old, &at, &mut errors) {
+    if new["spec"] == old["spec"] || !deadline(new, old, &at, &mut errors) {
         return errors;
     }
     tolerations(new, old, &at, &mut errors);

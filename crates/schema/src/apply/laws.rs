@@ -122,6 +122,24 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
+    fn a_note_made_quickly_is_the_one_made_in_full(steps in prop::collection::vec((0..3usize, config()), 1..8)) {
+        let mut live = Value::Null;
+        for (time, (name, config)) in steps.into_iter().enumerate() {
+            let who = manager(["one", "two", "three"][name], Operation::Update, time as u32);
+            // Every other write is a small change of what is there.
+            let mut new = if time % 2 == 0 || live.is_null() { config } else { live.clone() };
+            if time % 2 == 1 {
+                new["spec"]["replicas"] = json!(time);
+            }
+            let mut full = new.clone();
+            track(&schema(), &live, &mut new, &who);
+            track_in_full(&schema(), &live, &mut full, &who);
+            prop_assert_eq!(&new, &full);
+            live = new;
+        }
+    }
+
+    #[test]
     fn nobody_owns_what_is_not_there(steps in prop::collection::vec(step(), 1..6)) {
         let mut live = Value::Null;
         for (time, step) in (0..).zip(&steps) {

@@ -26,7 +26,7 @@ impl PathElement {
     }
 
     /// As `FieldsV1` writes it: `f:name`, `k:{"name":"a"}`, `v:"x"`.
-    fn encode(&self) -> String {
+    pub(super) fn encode(&self) -> String {
         match self {
             Self::Field(name) => format!("f:{name}"),
             Self::Key(keys) => {
