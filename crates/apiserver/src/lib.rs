@@ -33,6 +33,7 @@ mod special;
 mod stock;
 mod table;
 mod world;
+mod yaml;
 
 pub use audited::Auditor;
 pub use limits::Load;

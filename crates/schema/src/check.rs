@@ -17,21 +17,28 @@ const NAMED: usize = 100;
 
 /// Checks and normalizes an object of type `id` in place. The error is worded as Go's decoder words it.
 pub fn object(bundle: &Bundle, id: TypeId, value: &mut Value) -> Result<Noticed, String> {
-    let mut walk = Walk { bundle, noticed: Noticed::default(), fields: Vec::new(), complete: true };
+    let mut walk = Walk::new(bundle);
+    walk.object(id, value, &mut String::new())?;
+    Ok(walk.noticed)
+}
+
+/// As [`object`], with errors worded as the converter words them that Go has for strategic merge patches.
+pub fn patched(bundle: &Bundle, id: TypeId, value: &mut Value) -> Result<Noticed, String> {
+    let mut walk = Walk { converter: true, ..Walk::new(bundle) };
     walk.object(id, value, &mut String::new())?;
     Ok(walk.noticed)
 }
 
 /// Checks and normalizes a configuration to be applied: nothing is put in that it does not say.
 pub fn config(bundle: &Bundle, shape: &Shape, value: &mut Value) -> Result<Noticed, String> {
-    let mut walk = Walk { bundle, noticed: Noticed::default(), fields: Vec::new(), complete: false };
+    let mut walk = Walk { complete: false, ..Walk::new(bundle) };
     walk.shape(shape, value, &mut String::new(), "")?;
     Ok(walk.noticed)
 }
 
 /// Checks and normalizes a value of a shape.
 pub fn value(bundle: &Bundle, shape: &Shape, value: &mut Value) -> Result<Noticed, String> {
-    let mut walk = Walk { bundle, noticed: Noticed::default(), fields: Vec::new(), complete: true };
+    let mut walk = Walk::new(bundle);
     walk.shape(shape, value, &mut String::new(), "")?;
     Ok(walk.noticed)
 }
@@ -43,6 +50,14 @@ struct Walk<'a> {
     fields: Vec<String>,
     /// Whether what a typed server always writes is put in.
     complete: bool,
+    /// Whether errors are those of Go's converter, not of its JSON decoder.
+    converter: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(bundle: &'a Bundle) -> Self {
+        Self { bundle, noticed: Noticed::default(), fields: Vec::new(), complete: true, converter: false }
+    }
 }
 
 impl Walk<'_> {
@@ -185,6 +200,20 @@ impl Walk<'_> {
     }
 
     fn wrong_text(&self, got: &str, of: &str, want: &str) -> String {
+        if self.converter {
+            let source = match got {
+                "array" => "slice",
+                "object" => "map",
+                "number" => "int64",
+                other => other.split(' ').next().unwrap_or_default(),
+            };
+            return match want {
+                w if w.starts_with("map[") => format!("cannot restore map from {source}"),
+                w if w.starts_with("[]") => format!("cannot restore slice from {source}"),
+                w if w.contains('.') => format!("cannot restore struct from: {source}"),
+                w => format!("unrecognized type: {w}"),
+            };
+        }
         if self.fields.is_empty() {
             return format!("json: cannot unmarshal {got} into Go value of type {want}");
         }

@@ -26,10 +26,23 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
     Ok(Parsed { value, duplicates: notes.into_inner().duplicates })
 }
 
+/// The places of keys in a document: for each of `wanted` paths the position of its last key among all keys. Paths are
+/// written as [`Parsed::duplicates`] has them.
+pub fn places(bytes: &[u8], wanted: &[String]) -> Vec<usize> {
+    let notes =
+        RefCell::new(Notes { wanted: wanted.to_vec(), places: vec![usize::MAX; wanted.len()], ..Notes::default() });
+    // Who asks has parsed the document before.
+    let _ = Noting { notes: &notes }.deserialize(&mut serde_json::Deserializer::from_slice(bytes));
+    notes.into_inner().places
+}
+
 #[derive(Default)]
 struct Notes {
     path: Vec<String>,
     duplicates: Vec<String>,
+    wanted: Vec<String>,
+    places: Vec<usize>,
+    keys: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -96,6 +109,7 @@ impl<'de> Visitor<'de> for Noting<'_> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
             self.notes.borrow_mut().path.push(key.clone());
+            self.notes.borrow_mut().pass();
             if map.contains_key(&key) {
                 self.notes.borrow_mut().note();
             }
@@ -110,14 +124,34 @@ impl<'de> Visitor<'de> for Noting<'_> {
 impl Notes {
     fn note(&mut self) {
         if self.duplicates.len() < NOTED {
-            let mut text = String::new();
-            for part in &self.path {
-                if !text.is_empty() && !part.starts_with('[') {
-                    text.push('.');
-                }
-                text.push_str(part);
+            let text = self.text();
+            // What stands three times is told once.
+            if !self.duplicates.contains(&text) {
+                self.duplicates.push(text);
             }
-            self.duplicates.push(text);
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for part in &self.path {
+            if !text.is_empty() && !part.starts_with('[') {
+                text.push('.');
+            }
+            text.push_str(part);
+        }
+        text
+    }
+
+    /// Passes a key.
+    fn pass(&mut self) {
+        self.keys += 1;
+        if self.wanted.is_empty() {
+            return;
+        }
+        let text = self.text();
+        if let Some(place) = self.wanted.iter().position(|w| *w == text) {
+            self.places[place] = self.keys;
         }
     }
 }
@@ -131,6 +165,13 @@ mod tests {
         let parsed = parse(br#"{"a":1,"l":[{},{"b":{"c":1,"c":2}}],"a":3}"#).unwrap();
         assert_eq!(parsed.duplicates, ["l[1].b.c", "a"]);
         assert_eq!(parsed.value["a"], 3);
+    }
+
+    #[test]
+    fn places_are_those_of_the_document() {
+        let document = br#"{"b":{"x":1,"x":2},"a":[{"y":1}]}"#;
+        let wanted = ["a[0].y".to_owned(), "b.x".to_owned(), "none".to_owned()];
+        assert_eq!(places(document, &wanted), [5, 3, usize::MAX]);
     }
 
     #[test]

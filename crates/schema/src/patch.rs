@@ -1,35 +1,69 @@
 //! The patches of the API: JSON patch (RFC 6902), merge patch (RFC 7386), strategic merge patch.
 
+mod go;
 mod strategic;
 
-pub use strategic::strategic;
+pub use go::go_value;
 
+use crate::bundle::{Bundle, TypeId};
 use ironclad_api::{ApiError, Reason};
 use serde_json::Value;
 
 /// Operations that one JSON patch may have.
 const OPERATIONS: usize = 10_000;
 
-fn invalid(message: String) -> ApiError {
-    ApiError { code: 422, ..ApiError::new(Reason::Invalid, message) }
+/// Why a patch is not applied, by what stock answers.
+#[derive(Debug, PartialEq, Eq)]
+enum Refused {
+    /// 400: it has not the form of a patch.
+    Form(String),
+    /// 422: it cannot mean anything.
+    Meaning(String),
+    /// 500 with a message and without a reason.
+    Other(String),
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Form(why) => Self::bad_request(why),
+            // Stock does not tell why.
+            Refused::Meaning(_) => unprocessable(),
+            Refused::Other(why) => Self::new(Reason::Unknown, why),
+        }
+    }
+}
+
+fn unprocessable() -> ApiError {
+    ApiError::new(Reason::Invalid, "the server rejected our request due to an error in our request")
 }
 
 /// Applies a JSON patch.
 pub fn json(target: &mut Value, patch: &Value) -> Result<(), ApiError> {
     if let Some(count) = patch.as_array().map(Vec::len).filter(|n| *n > OPERATIONS) {
-        let message = format!("The allowed maximum operations in a JSON patch is {OPERATIONS}, got {count}");
+        let message = format!(
+            "Request entity too large: The allowed maximum operations in a JSON patch is {OPERATIONS}, got {count}"
+        );
         return Err(ApiError::new(Reason::RequestEntityTooLarge, message));
     }
     let patch: json_patch::Patch = serde_json::from_value(patch.clone())
         .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
     // A test that fails is no mistake of form. Stock says no more than this either.
-    json_patch::patch(target, &patch)
-        .map_err(|_| invalid("the server rejected our request due to an error in our request".to_owned()))
+    json_patch::patch(target, &patch).map_err(|_| unprocessable())
 }
 
 /// Applies a merge patch.
-pub fn merge(target: &mut Value, patch: &Value) {
+pub fn merge(target: &mut Value, patch: &Value) -> Result<(), ApiError> {
+    if !patch.is_object() {
+        return Err(ApiError::bad_request("Invalid JSON Patch"));
+    }
     json_patch::merge(target, patch);
+    Ok(())
+}
+
+/// Applies a strategic merge patch to an object of type `id`.
+pub fn strategic(bundle: &Bundle, id: TypeId, target: &Value, patch: &Value) -> Result<Value, ApiError> {
+    Ok(strategic::strategic(bundle, id, target, patch)?)
 }
 
 #[cfg(test)]
@@ -45,5 +79,15 @@ mod tests {
         let error = json(&mut value, &json!([{"op": "test", "path": "/a/0", "value": 9}])).unwrap_err();
         assert_eq!(error.code, 422);
         assert_eq!(json(&mut value, &json!({"op": "add"})).unwrap_err().code, 400);
+        let many: Value = (0..=OPERATIONS).map(|_| json!({"op": "remove", "path": "/a"})).collect();
+        let error = json(&mut value, &many).unwrap_err();
+        let want = "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001";
+        assert_eq!((error.code, error.message.as_str()), (413, want));
+    }
+
+    #[test]
+    fn values_look_as_go_prints_them() {
+        let value = json!({"spec": {"b": [1, "x", null], "a": true}});
+        assert_eq!(go_value(&value), "map[spec:map[a:true b:[1 x <nil>]]]");
     }
 }

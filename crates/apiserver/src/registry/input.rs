@@ -1,10 +1,12 @@
 //! Objects that come in: decoded, checked against their type, defaulted.
 
 use super::Request;
+use crate::yaml;
+use bytes::Bytes;
 use http::HeaderMap;
-use ironclad_api::{ApiError, Reason, object};
+use ironclad_api::{ApiError, FieldError, Path, Reason, object};
 use ironclad_kinds::Kind;
-use ironclad_schema::{bundle, check, json, proto};
+use ironclad_schema::{TypeId, bundle, check, json, patch, proto};
 use serde_json::Value;
 
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
@@ -12,12 +14,23 @@ const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kube
 /// What a body held.
 pub(crate) struct Input {
     pub(crate) value: Value,
-    /// Keys that stood twice.
-    pub(crate) duplicates: Vec<String>,
+    pub(crate) twice: Twice,
+}
+
+/// Keys that stood twice in a body.
+#[derive(Default)]
+pub(crate) enum Twice {
+    /// None, or the body had a form that says nothing of them.
+    #[default]
+    Nothing,
+    /// Their paths, and the document, whose order is that in which mistakes are told.
+    Json(Vec<String>, Bytes),
+    /// What the reader said.
+    Yaml(Vec<String>),
 }
 
 /// Decodes a body by its content type.
-pub(crate) fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<Input, ApiError> {
+pub(crate) fn decode(headers: &HeaderMap, bytes: &Bytes) -> Result<Input, ApiError> {
     let kind = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
     let media = kind.split(';').next().unwrap_or_default().trim();
     match media {
@@ -26,7 +39,7 @@ pub(crate) fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<Input, ApiErro
         "application/vnd.kubernetes.protobuf" => {
             let value = proto::decode(bundle(), bytes)
                 .map_err(|e| ApiError::bad_request(format!("cannot decode protobuf: {e}")))?;
-            Ok(Input { value, duplicates: Vec::new() })
+            Ok(Input { value, twice: Twice::Nothing })
         }
         m if m.ends_with("+json") => parse_json(bytes),
         _ => {
@@ -37,24 +50,31 @@ pub(crate) fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<Input, ApiErro
     }
 }
 
-fn parse_json(bytes: &[u8]) -> Result<Input, ApiError> {
+fn parse_json(bytes: &Bytes) -> Result<Input, ApiError> {
     match json::parse(bytes) {
-        Ok(parsed) => Ok(Input { value: parsed.value, duplicates: parsed.duplicates }),
+        Ok(parsed) => Ok(Input { value: parsed.value, twice: Twice::Json(parsed.duplicates, bytes.clone()) }),
         Err(e) => Err(ApiError::bad_request(format!("couldn't get version/kind; json parse error: {e}"))),
     }
 }
 
-/// Reads YAML 1.1, bounded so that aliases cannot grow without end.
-pub(crate) fn parse_yaml(bytes: &[u8]) -> Result<Input, ApiError> {
-    // JSON is YAML; the JSON reader says more about mistakes.
+/// Reads YAML, of which JSON is a part.
+fn parse_yaml(bytes: &Bytes) -> Result<Input, ApiError> {
+    // The JSON reader says more about mistakes.
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') {
         return parse_json(bytes);
     }
     let bad = |e: &dyn std::fmt::Display| ApiError::bad_request(format!("error converting YAML to JSON: {e}"));
     let text = std::str::from_utf8(bytes).map_err(|e| bad(&e))?;
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    let value = serde_saphyr::from_str_with_options(text, options).map_err(|e| bad(&e))?;
-    Ok(Input { value, duplicates: Vec::new() })
+    let (value, duplicates) = yaml::parse(text).map_err(|e| bad(&e))?;
+    Ok(Input { value, twice: Twice::Yaml(duplicates) })
+}
+
+/// Reads a configuration to be applied: YAML in every case, so that what stands twice is told by its lines.
+pub(super) fn configuration(bytes: &Bytes) -> Result<Input, ApiError> {
+    let bad = |e: &dyn std::fmt::Display| ApiError::bad_request(format!("error decoding YAML: {e}"));
+    let text = std::str::from_utf8(bytes).map_err(|e| bad(&e))?;
+    let (value, duplicates) = yaml::parse(text).map_err(|e| bad(&e))?;
+    Ok(Input { value, twice: Twice::Yaml(duplicates) })
 }
 
 fn must_be_object(value: &Value) -> Result<(), ApiError> {
@@ -73,35 +93,77 @@ enum Validation {
     Strict,
 }
 
+/// What an object was made of.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// An object with a patch of plain JSON, and the notes about the patch.
+    Patched(&'a [String]),
+    /// An object with a strategic merge patch.
+    Strategic(&'a [String], &'a Value),
+}
+
 impl Request<'_> {
     /// Checks an object of this request's kind, or of `kind` where a subresource has another: its type, then its
     /// fields. Returns warnings.
     pub(crate) fn check(&self, kind: &Kind, input: Input) -> Result<(Value, Vec<String>), ApiError> {
-        let Input { mut value, duplicates } = input;
+        let Input { mut value, twice } = input;
         must_be_object(&value)?;
         self.check_type(kind, &mut value)?;
-        let refused = |why: &dyn std::fmt::Display| {
-            let (version, name) = (&kind.version, &kind.kind);
+        let (name, version) = (&kind.kind, &kind.version);
+        let refused = |why: &str| {
             ApiError::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {why}"))
         };
-        if let Some(custom) = &kind.custom {
-            let unknown = custom.check(&mut value).map_err(|why| refused(&why))?;
-            let warnings = self.judge(kind, &unknown, &duplicates)?;
-            return Ok((value, warnings));
-        }
-        let id = bundle().kind(&kind.gvk()).ok_or_else(|| ApiError::internal(format!("no type for {kind:?}")))?;
-        let noticed = check::object(bundle(), id, &mut value).map_err(|why| refused(&why))?;
-        let warnings = self.judge(kind, &noticed.unknown, &duplicates)?;
+        let unknown = match &kind.custom {
+            Some(custom) => custom.check(&mut value).map_err(|why| refused(&why.to_string()))?,
+            None => check::object(bundle(), type_of(kind)?, &mut value).map_err(|why| refused(&why))?.unknown,
+        };
+        let (warnings, strict) = notes(&unknown, &twice);
+        self.judge(warnings, |_| refused(&strict)).map(|warnings| (value, warnings))
+    }
+
+    /// Checks what a patch made.
+    pub(crate) fn check_patched(&self, mut value: Value, from: Source<'_>) -> Result<(Value, Vec<String>), ApiError> {
+        must_be_object(&value)?;
+        self.check_type(self.kind, &mut value)?;
+        let whole = value.clone();
+        let before = match from {
+            Source::Strategic(notes, _) | Source::Patched(notes) => notes,
+        };
+        let checked = match (&self.kind.custom, from) {
+            (Some(custom), _) => custom.check(&mut value).map_err(|why| why.to_string()),
+            (None, Source::Strategic(..)) => {
+                check::patched(bundle(), type_of(self.kind)?, &mut value).map(|n| n.unknown)
+            }
+            (None, Source::Patched(_)) => check::object(bundle(), type_of(self.kind)?, &mut value).map(|n| n.unknown),
+        };
+        let refused = |why: String| {
+            let shown = match from {
+                Source::Strategic(_, patch) => patch::go_value(patch),
+                Source::Patched(_) => whole.to_string(),
+            };
+            ApiError::invalid("", "", "", &[FieldError::invalid_str(&Path::new("patch"), &shown, why)])
+        };
+        let unknown = checked.map_err(&refused)?;
+        let unknown = unknown.iter().map(|u| format!("unknown field {u:?}"));
+        let notes: Vec<String> = before.iter().cloned().chain(unknown).collect();
+        let warnings = self.judge(notes, |notes| refused(format!("strict decoding error: {}", notes.join(", "))))?;
         Ok((value, warnings))
     }
 
     /// Checks a configuration to be applied: only that it is of this kind, and what stood twice in it. Its fields are
     /// checked where it is applied.
     pub(crate) fn check_config(&self, input: Input) -> Result<(Value, Vec<String>), ApiError> {
-        let Input { mut value, duplicates } = input;
+        let Input { mut value, twice } = input;
         must_be_object(&value)?;
         self.check_type(self.kind, &mut value)?;
-        let warnings = self.judge(self.kind, &[], &duplicates)?;
+        let lines = match twice {
+            Twice::Yaml(lines) => lines,
+            _ => Vec::new(),
+        };
+        let warnings = self.judge(lines, |lines| {
+            let head = "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:";
+            ApiError::bad_request(format!("{head}\n  {}", lines.join("\n  ")))
+        })?;
         Ok((value, warnings))
     }
 
@@ -124,27 +186,18 @@ impl Request<'_> {
         Ok(())
     }
 
-    fn judge(&self, kind: &Kind, unknown: &[String], duplicates: &[String]) -> Result<Vec<String>, ApiError> {
+    /// What becomes of notes about fields: nothing, warnings or an error.
+    fn judge(&self, notes: Vec<String>, refused: impl Fn(&[String]) -> ApiError) -> Result<Vec<String>, ApiError> {
         let validation = match self.query().get("fieldValidation") {
             "Ignore" => Validation::Ignore,
             "Strict" => Validation::Strict,
             // What else there is was refused before.
             _ => Validation::Warn,
         };
-        let mut notes: Vec<String> = duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect();
-        notes.extend(unknown.iter().map(|u| format!("unknown field {u:?}")));
         match validation {
             Validation::Ignore => Ok(Vec::new()),
-            _ if notes.is_empty() => Ok(Vec::new()),
-            Validation::Warn => Ok(notes),
-            Validation::Strict => {
-                let (name, version) = (&kind.kind, &kind.version);
-                let message = format!(
-                    "{name} in version {version:?} cannot be handled as a {name}: strict decoding error: {}",
-                    notes.join(", ")
-                );
-                Err(ApiError::bad_request(message))
-            }
+            Validation::Strict if !notes.is_empty() => Err(refused(&notes)),
+            _ => Ok(notes),
         }
     }
 
@@ -161,5 +214,42 @@ impl Request<'_> {
             return Err(ApiError::bad_request(message));
         }
         Ok(())
+    }
+}
+
+fn type_of(kind: &Kind) -> Result<TypeId, ApiError> {
+    bundle().kind(&kind.gvk()).ok_or_else(|| ApiError::internal(format!("no type for {kind:?}")))
+}
+
+/// Notes about fields in the order in which stock tells them, and all of them as one error.
+fn notes(unknown: &[String], twice: &Twice) -> (Vec<String>, String) {
+    let unknown_note = |path: &String| format!("unknown field {path:?}");
+    let error = |notes: &[String]| format!("strict decoding error: {}", notes.join(", "));
+    match twice {
+        Twice::Json(duplicates, document) if !(unknown.is_empty() && duplicates.is_empty()) => {
+            // A field that is unknown and stands twice is only unknown.
+            let twice = duplicates.iter().filter(|d| !unknown.contains(d));
+            let paths: Vec<String> = unknown.iter().chain(twice).cloned().collect();
+            let places = json::places(document, &paths);
+            let mut ordered: Vec<(usize, usize)> = places.into_iter().zip(0..).collect();
+            ordered.sort_unstable();
+            let note = |index: usize| match index < unknown.len() {
+                true => unknown_note(&paths[index]),
+                false => format!("duplicate field {:?}", paths[index]),
+            };
+            let notes: Vec<String> = ordered.into_iter().map(|(_, index)| note(index)).collect();
+            let all = error(&notes);
+            (notes, all)
+        }
+        Twice::Yaml(lines) if !lines.is_empty() => {
+            let mut all = vec![format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "))];
+            all.extend(unknown.iter().map(unknown_note));
+            (lines.iter().cloned().chain(unknown.iter().map(unknown_note)).collect(), error(&all))
+        }
+        _ => {
+            let notes: Vec<String> = unknown.iter().map(unknown_note).collect();
+            let all = error(&notes);
+            (notes, all)
+        }
     }
 }

@@ -1,28 +1,38 @@
 //! Patches of all four sorts.
 
+use super::input::Source;
 use super::update::Changed;
 use super::{Answer, Input, Registry, Request, input, options, types};
+use bytes::Bytes;
 use http::HeaderMap;
 use ironclad_api::{ApiError, Reason, object};
-use ironclad_schema::{Shape, patch};
+use ironclad_schema::{Shape, json, patch};
 use serde_json::Value;
 
-/// The sorts of patches, by content type.
+/// The sorts of patches, by content type, the plain ones with notes about keys in them.
 enum Patch {
-    Json(Value),
-    Merge(Value),
-    Strategic(Value),
+    Json(Value, Vec<String>),
+    Merge(Value, Vec<String>),
+    Strategic(Value, Vec<String>),
     Apply(Input),
 }
 
-fn parse(headers: &HeaderMap, bytes: &[u8]) -> Result<Patch, ApiError> {
+fn parse(headers: &HeaderMap, bytes: &Bytes) -> Result<Patch, ApiError> {
     let kind = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let value = || input::decode(&HeaderMap::new(), bytes).map(|i| i.value);
+    let plain = || {
+        let parsed = json::parse(bytes).map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
+        let notes = parsed.duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect();
+        Ok::<_, ApiError>((parsed.value, notes))
+    };
     match kind.split(';').next().unwrap_or_default().trim() {
-        "application/json-patch+json" => Ok(Patch::Json(value()?)),
-        "application/merge-patch+json" => Ok(Patch::Merge(value()?)),
-        "application/strategic-merge-patch+json" => Ok(Patch::Strategic(value()?)),
-        "application/apply-patch+yaml" => Ok(Patch::Apply(input::parse_yaml(bytes)?)),
+        "application/json-patch+json" => {
+            let (value, _) = plain()?;
+            let notes = operation_notes(&value, bytes);
+            Ok(Patch::Json(value, notes))
+        }
+        "application/merge-patch+json" => plain().map(|(value, notes)| Patch::Merge(value, notes)),
+        "application/strategic-merge-patch+json" => plain().map(|(value, notes)| Patch::Strategic(value, notes)),
+        "application/apply-patch+yaml" => Ok(Patch::Apply(input::configuration(bytes)?)),
         _ => Err(unsupported(false)),
     }
 }
@@ -36,18 +46,36 @@ fn unsupported(custom: bool) -> ApiError {
     ApiError::new(Reason::UnsupportedMediaType, message)
 }
 
+/// Fields of the operations of a JSON patch that are unknown or stand twice, in their order.
+fn operation_notes(patch: &Value, bytes: &Bytes) -> Vec<String> {
+    let known = |field: &str| matches!(field, "op" | "path" | "from" | "value");
+    let operations = patch.as_array().into_iter().flatten().enumerate();
+    let fields = operations.flat_map(|(i, op)| op.as_object().into_iter().flatten().map(move |(field, _)| (i, field)));
+    let unknown: Vec<String> = fields.filter(|(_, f)| !known(f)).map(|(i, f)| format!("[{i}].{f}")).collect();
+    let duplicates = json::parse(bytes).map(|p| p.duplicates).unwrap_or_default();
+    let paths: Vec<String> =
+        unknown.iter().cloned().chain(duplicates.into_iter().filter(|d| !unknown.contains(d))).collect();
+    if paths.is_empty() {
+        return paths;
+    }
+    let mut ordered: Vec<(usize, usize)> = json::places(bytes, &paths).into_iter().zip(0..).collect();
+    ordered.sort_unstable();
+    let sort = |index: usize| if index < unknown.len() { "unknown" } else { "duplicate" };
+    ordered.into_iter().map(|(_, i)| format!("json patch {} field {:?}", sort(i), paths[i])).collect()
+}
+
 impl Registry {
     pub(crate) async fn patch(
         &self,
         request: &Request<'_>,
         headers: &HeaderMap,
-        bytes: &[u8],
+        bytes: &Bytes,
     ) -> Result<Answer, ApiError> {
         let patch = parse(headers, bytes)?;
         options::check(request, Some(matches!(patch, Patch::Apply(_))))?;
         match patch {
             Patch::Apply(config) => self.apply(request, config).await,
-            Patch::Strategic(_) if request.kind.custom.is_some() => Err(unsupported(true)),
+            Patch::Strategic(..) if request.kind.custom.is_some() => Err(unsupported(true)),
             other => self.change(request, |old| self.patched(request, old, &other)).await,
         }
     }
@@ -55,23 +83,25 @@ impl Registry {
     fn patched(&self, request: &Request<'_>, old: &Value, patch: &Patch) -> Result<Changed, ApiError> {
         let mut new = old.clone();
         // The version stays where patches can test or replace it; one that ends up different insists on its own.
-        match patch {
-            Patch::Json(p) => patch::json(&mut new, p)?,
-            Patch::Merge(p) => {
-                if !p.is_object() {
-                    return Err(ApiError::bad_request("a merge patch must be an object"));
-                }
-                patch::merge(&mut new, p);
+        let source = match patch {
+            Patch::Json(p, notes) => {
+                patch::json(&mut new, p)?;
+                Source::Patched(notes)
             }
-            Patch::Strategic(p) => {
+            Patch::Merge(p, notes) => {
+                patch::merge(&mut new, p)?;
+                Source::Patched(notes)
+            }
+            Patch::Strategic(p, notes) => {
                 let Some((bundle, Shape::Object(id))) = types(request.kind) else {
                     return Err(unsupported(true));
                 };
                 new = patch::strategic(bundle, id, &new, p)?;
+                Source::Strategic(notes, p)
             }
             Patch::Apply(_) => return Err(ApiError::internal("an apply has a way of its own")),
-        }
-        let (object, warnings) = request.check(request.kind, Input { value: new, duplicates: Vec::new() })?;
+        };
+        let (object, warnings) = request.check_patched(new, source)?;
         Ok(Changed { object, warnings, applied: false })
     }
 

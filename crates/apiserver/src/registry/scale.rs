@@ -3,6 +3,7 @@
 use super::update::Changed;
 use super::{Answer, Input, Registry, Request, options};
 use crate::encode;
+use bytes::Bytes;
 use http::HeaderMap;
 use ironclad_api::selector::LabelSelector;
 use ironclad_api::{ApiError, FieldError, Path, object};
@@ -69,7 +70,7 @@ impl Registry {
         &self,
         request: &Request<'_>,
         headers: &HeaderMap,
-        bytes: &[u8],
+        bytes: &Bytes,
     ) -> Result<Answer, ApiError> {
         if request.info.verb == "get" {
             let entry = self.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
@@ -98,7 +99,7 @@ impl Registry {
                     (_, "application/json-patch+json") => patch::json(&mut scale, &sent)?,
                     _ => {
                         object::metadata_mut(&mut scale).remove("resourceVersion");
-                        patch::merge(&mut scale, &sent);
+                        patch::merge(&mut scale, &sent)?;
                     }
                 }
                 Ok(Changed { object: with_replicas(old, &scale)?, warnings: Vec::new(), applied: false })

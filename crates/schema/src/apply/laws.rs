@@ -214,9 +214,9 @@ proptest! {
     #[test]
     fn a_merge_patch_is_what_it_says(target in config(), change in config()) {
         let mut once = target.clone();
-        patch::merge(&mut once, &change);
+        patch::merge(&mut once, &change).unwrap();
         let mut again = once.clone();
-        patch::merge(&mut again, &change);
+        patch::merge(&mut again, &change).unwrap();
         prop_assert_eq!(again, once);
     }
 }

@@ -1,7 +1,12 @@
 //! Strategic merge patch: a merge patch that knows by which key the items of a list are told apart.
+//!
+//! What is merged, in which order lists end up, and what is refused in which words follows stock.
 
+mod order;
+
+use super::Refused;
+use super::go::go_value;
 use crate::bundle::{Bundle, Field, Shape, TypeId};
-use ironclad_api::ApiError;
 use serde_json::{Map, Value};
 
 const DIRECTIVE: &str = "$patch";
@@ -10,15 +15,21 @@ const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 const RETAIN: &str = "$retainKeys";
 
 /// Applies `patch` to an object of type `id`.
-pub fn strategic(bundle: &Bundle, id: TypeId, target: &Value, patch: &Value) -> Result<Value, ApiError> {
-    let Value::Object(patch) = patch else { return Err(bad("the patch must be an object")) };
-    let Value::Object(target) = target else { return Err(bad("only an object can be patched")) };
+pub(super) fn strategic(bundle: &Bundle, id: TypeId, target: &Value, patch: &Value) -> Result<Value, Refused> {
+    let (Value::Object(patch), Value::Object(target)) = (patch, target) else {
+        return Err(Refused::Form("invalid JSON document".to_owned()));
+    };
     let merger = Merger { bundle };
-    Ok(Value::Object(merger.object(Some(id), target.clone(), patch)?))
+    Ok(Value::Object(merger.object(At::Type(id), target.clone(), patch)?))
 }
 
-fn bad(why: impl std::fmt::Display) -> ApiError {
-    ApiError::bad_request(format!("invalid strategic merge patch: {why}"))
+/// What the fields of a value are.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    Type(TypeId),
+    /// Keys with values of one shape.
+    Keys(&'a Shape),
+    Unknown,
 }
 
 struct Merger<'a> {
@@ -26,256 +37,240 @@ struct Merger<'a> {
 }
 
 impl Merger<'_> {
-    fn field(&self, id: Option<TypeId>, name: &str) -> Option<&Field> {
-        self.bundle.get(id?).field(name)
+    fn field(&self, at: At<'_>, name: &str) -> Option<&Field> {
+        match at {
+            At::Type(id) => self.bundle.get(id).field(name),
+            _ => None,
+        }
+    }
+
+    /// What is below a key.
+    fn below<'b>(&'b self, at: At<'b>, name: &str) -> At<'b> {
+        let shape = match at {
+            At::Type(_) => self.field(at, name).map(|f| &f.shape),
+            At::Keys(shape) => Some(shape),
+            At::Unknown => None,
+        };
+        match shape {
+            Some(Shape::Object(id)) => At::Type(*id),
+            Some(Shape::Map(item)) => At::Keys(item),
+            _ => At::Unknown,
+        }
     }
 
     fn object(
         &self,
-        id: Option<TypeId>,
+        at: At<'_>,
         mut target: Map<String, Value>,
         patch: &Map<String, Value>,
-    ) -> Result<Map<String, Value>, ApiError> {
-        match patch.get(DIRECTIVE).map(|d| d.as_str().unwrap_or_default()) {
-            None | Some("merge") => {}
-            Some("replace") => return Ok(without_directives(patch)),
-            Some("delete") => return Ok(Map::new()),
-            Some(other) => return Err(bad(format!("unknown patch type found: {other}"))),
-        }
-        if let Some(keep) = patch.get(RETAIN) {
-            let keep: Vec<&str> = keep.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            target.retain(|k, _| keep.contains(&k.as_str()));
-        }
-        for (key, value) in patch {
-            if let Some(list) = key.strip_prefix(DELETE_FROM) {
-                delete_from(&mut target, list, value);
+    ) -> Result<Map<String, Value>, Refused> {
+        match patch.get(DIRECTIVE) {
+            None => {}
+            Some(Value::String(d)) if d == "replace" => {
+                return Ok(patch
+                    .iter()
+                    .filter(|(k, _)| *k != DIRECTIVE)
+                    .map(|(k, v)| (k.clone(), v.clone()))
+                    .collect());
             }
+            Some(Value::String(d)) if d == "delete" => return Ok(Map::new()),
+            Some(other) => return Err(unknown_type(other, patch)),
         }
-        for (key, value) in patch.iter().filter(|(k, _)| !k.starts_with('$')) {
-            self.key(id, &mut target, key, value)?;
-        }
+        retain(&mut target, patch)?;
+        let mut settled = Vec::new();
         for (key, order) in patch {
             if let Some(list) = key.strip_prefix(ORDER) {
-                self.order(id, &mut target, list, order, patch.get(list))?;
+                self.ordered(at, &mut target, list, order, patch.get(list))?;
+                settled.push(list);
+            }
+        }
+        for (key, value) in patch {
+            if key.starts_with(ORDER) || key == RETAIN || settled.contains(&key.as_str()) {
+                continue;
+            }
+            match key.strip_prefix(DELETE_FROM) {
+                Some(list) => delete_from(&mut target, list, value),
+                None => self.key(at, &mut target, key, value)?,
             }
         }
         Ok(target)
     }
 
-    fn key(
-        &self,
-        id: Option<TypeId>,
-        target: &mut Map<String, Value>,
-        key: &str,
-        value: &Value,
-    ) -> Result<(), ApiError> {
-        let field = self.field(id, key);
-        match value {
-            Value::Null => drop(target.remove(key)),
-            Value::Object(patch) => {
-                let inner = match field.map(|f| &f.shape) {
-                    Some(Shape::Object(id)) => Some(*id),
-                    _ => None,
-                };
-                let deleted = patch.get(DIRECTIVE).and_then(Value::as_str) == Some("delete");
-                let before = match target.remove(key) {
-                    Some(Value::Object(map)) => map,
-                    _ => Map::new(),
-                };
-                let merged = match field.map(|f| &f.shape) {
-                    Some(Shape::Map(item)) => self.map(item, before, patch)?,
-                    _ => self.object(inner, before, patch)?,
-                };
-                if !deleted {
-                    target.insert(key.to_owned(), Value::Object(merged));
-                }
+    fn key(&self, at: At<'_>, target: &mut Map<String, Value>, key: &str, value: &Value) -> Result<(), Refused> {
+        let merged = match (target.remove(key), value) {
+            (_, Value::Null) => None,
+            (Some(Value::Object(old)), Value::Object(patch)) => {
+                Some(Value::Object(self.object(self.below(at, key), old, patch)?))
             }
-            Value::Array(items) => {
-                let before = match target.remove(key) {
-                    Some(Value::Array(list)) => list,
-                    _ => Vec::new(),
-                };
-                let merged = self.list(field, before, items)?;
-                target.insert(key.to_owned(), Value::Array(merged));
+            (Some(Value::Array(old)), Value::Array(patch)) => {
+                Some(Value::Array(self.list(self.field(at, key), old, patch)?))
             }
-            scalar => drop(target.insert(key.to_owned(), scalar.clone())),
+            (_, other) => plain(other),
+        };
+        if let Some(merged) = merged {
+            target.insert(key.to_owned(), merged);
         }
         Ok(())
     }
 
-    /// A map of objects: each value merges on its own.
-    fn map(
-        &self,
-        item: &Shape,
-        target: Map<String, Value>,
-        patch: &Map<String, Value>,
-    ) -> Result<Map<String, Value>, ApiError> {
-        let Shape::Object(id) = item else { return self.object(None, target, patch) };
-        let mut target = target;
-        for (key, value) in patch.iter().filter(|(k, _)| !k.starts_with('$')) {
-            match (value, target.remove(key)) {
-                (Value::Null, _) => {}
-                (Value::Object(p), Some(Value::Object(t))) => {
-                    target.insert(key.clone(), Value::Object(self.object(Some(*id), t, p)?));
-                }
-                (other, _) => drop(target.insert(key.clone(), other.clone())),
-            }
+    fn list(&self, field: Option<&Field>, old: Vec<Value>, patch: &[Value]) -> Result<Vec<Value>, Refused> {
+        let Some(key) = field.and_then(|f| f.merge_key.as_deref()) else {
+            // A list that is one value. Whoever says that it is replaced means the same.
+            let directive = |v: &&Value| v.get(DIRECTIVE).and_then(Value::as_str) != Some("replace");
+            return Ok(patch.iter().filter(directive).cloned().collect());
+        };
+        if old.is_empty() && patch.is_empty() {
+            return Ok(old);
         }
-        Ok(target)
-    }
-
-    fn list(&self, field: Option<&Field>, before: Vec<Value>, patch: &[Value]) -> Result<Vec<Value>, ApiError> {
-        let replace = |v: &&Value| v.get(DIRECTIVE).and_then(Value::as_str) == Some("replace");
-        if patch.iter().any(|v| replace(&v)) {
-            return Ok(patch.iter().filter(|v| !replace(v)).cloned().collect());
+        if old.iter().chain(patch).any(Value::is_array) {
+            return Err(Refused::Meaning("lists of lists are not supported".to_owned()));
         }
-        let Some(key) = field.and_then(|f| f.merge_key.as_deref()) else { return Ok(patch.to_vec()) };
         if key.is_empty() {
-            let mut merged = before;
-            for value in patch {
+            let mut merged: Vec<Value> = Vec::with_capacity(old.len() + patch.len());
+            for value in old.iter().chain(patch) {
                 if !merged.contains(value) {
                     merged.push(value.clone());
                 }
             }
-            return Ok(merged);
+            return order::settle(merged, patch, patch, &old, key);
         }
         let item = match field.map(|f| &f.shape) {
             Some(Shape::List(inner)) => match &**inner {
-                Shape::Object(id) => Some(*id),
-                _ => None,
+                Shape::Object(id) => At::Type(*id),
+                _ => At::Unknown,
             },
-            _ => None,
+            _ => At::Unknown,
         };
-        self.keyed(item, key, before, patch)
+        let (base, changes) = special(old, patch, key)?;
+        let Some(changes) = changes else { return Ok(base) };
+        let merged = self.keyed(item, key, base.clone(), &changes)?;
+        order::settle(merged, &changes, &changes, &base, key)
     }
 
-    fn keyed(
-        &self,
-        item: Option<TypeId>,
-        key: &str,
-        mut before: Vec<Value>,
-        patch: &[Value],
-    ) -> Result<Vec<Value>, ApiError> {
+    fn keyed(&self, item: At<'_>, key: &str, mut list: Vec<Value>, patch: &[Value]) -> Result<Vec<Value>, Refused> {
         for value in patch {
             let Value::Object(change) = value else {
-                return Err(bad("a list of objects must be patched with objects"));
+                return Err(Refused::Other("delta contains items of different types".to_owned()));
             };
-            let Some(id) = change.get(key) else {
-                return Err(bad(format!("map: {value} does not contain declared merge key: {key}")));
-            };
-            let place = before.iter().position(|v| v.get(key) == Some(id));
-            if change.get(DIRECTIVE).and_then(Value::as_str) == Some("delete") {
-                before.retain(|v| v.get(key) != Some(id));
-                continue;
-            }
-            match place {
+            let Some(id) = change.get(key) else { return Err(no_merge_key(change, key)) };
+            match list.iter().position(|v| v.get(key) == Some(id)) {
                 Some(place) => {
-                    let Value::Object(old) = before[place].take() else { return Err(bad("the list holds no objects")) };
-                    before[place] = Value::Object(self.object(item, old, change)?);
+                    let Value::Object(old) = list[place].take() else {
+                        return Err(Refused::Other("the list holds no objects".to_owned()));
+                    };
+                    list[place] = Value::Object(self.object(item, old, change)?);
                 }
-                None => before.push(Value::Object(self.object(item, Map::new(), change)?)),
+                // What a new item says in directives has nothing to work on.
+                None => list.extend(plain(value)),
             }
         }
-        Ok(before)
+        Ok(list)
     }
 
-    /// Brings a list into the order that the patch asks for. Items that it does not name keep their place relative to
-    /// the named ones before them.
-    fn order(
+    /// A list whose order the patch names.
+    fn ordered(
         &self,
-        id: Option<TypeId>,
+        at: At<'_>,
         target: &mut Map<String, Value>,
         list: &str,
-        order: &Value,
-        _: Option<&Value>,
-    ) -> Result<(), ApiError> {
-        let key = self.field(id, list).and_then(|f| f.merge_key.clone()).unwrap_or_default();
-        let Some(Value::Array(items)) = target.get_mut(list) else { return Ok(()) };
-        let Value::Array(order) = order else { return Err(bad(format!("{ORDER}{list} must be a list"))) };
-        let same = |item: &Value, wanted: &Value| {
-            if key.is_empty() { item == wanted } else { item.get(&key).is_some() && item.get(&key) == wanted.get(&key) }
+        wanted: &Value,
+        patch: Option<&Value>,
+    ) -> Result<(), Refused> {
+        let form = || Refused::Form("invalid patch format of setElementOrder list".to_owned());
+        let Value::Array(wanted) = wanted else { return Err(form()) };
+        let field = self.field(at, list);
+        let key = field.and_then(|f| f.merge_key.as_deref()).unwrap_or_default();
+        let patch = match patch {
+            None | Some(Value::Null) => None,
+            Some(Value::Array(items)) => Some(items),
+            Some(_) => return Err(form()),
         };
-        let rank = |item: &Value| order.iter().position(|w| same(item, w));
-        // An unnamed item goes with the named one that stands before it.
-        let mut after = 0;
-        let mut ranked: Vec<(usize, usize, Value)> = Vec::with_capacity(items.len());
-        for (place, item) in std::mem::take(items).into_iter().enumerate() {
-            let named = rank(&item);
-            if let Some(rank) = named {
-                after = rank + 1;
-            }
-            let sort = named.map_or(after * 2, |rank| rank * 2 + 1);
-            ranked.push((sort, place, item));
-        }
-        ranked.sort_by_key(|r| (r.0, r.1));
-        *items = ranked.into_iter().map(|r| r.2).collect();
+        order::must_agree(patch.map(Vec::as_slice).unwrap_or_default(), wanted, key)?;
+        let old = match target.get(list) {
+            None | Some(Value::Null) => None,
+            Some(Value::Array(items)) => Some(items.clone()),
+            Some(_) => return Err(form()),
+        };
+        let merged = match (&old, patch) {
+            (None, None) => return Ok(()),
+            (Some(old), None) => old.clone(),
+            (None, Some(patch)) => patch.iter().filter_map(plain).collect(),
+            (Some(old), Some(patch)) => self.list(field, old.clone(), patch)?,
+        };
+        let sorted = order::settle(merged, wanted, wanted, old.as_deref().unwrap_or_default(), key)?;
+        target.insert(list.to_owned(), Value::Array(sorted));
         Ok(())
     }
 }
 
-fn without_directives(patch: &Map<String, Value>) -> Map<String, Value> {
-    patch.iter().filter(|(k, _)| !k.starts_with('$')).map(|(k, v)| (k.clone(), v.clone())).collect()
+/// The list without what the patch deletes, and the patch without such items; no patch where the list is replaced.
+fn special(mut old: Vec<Value>, patch: &[Value], key: &str) -> Result<(Vec<Value>, Option<Vec<Value>>), Refused> {
+    let (mut changes, mut replace) = (Vec::new(), false);
+    for value in patch {
+        let Value::Object(change) = value else {
+            return Err(Refused::Other("delta contains items of different types".to_owned()));
+        };
+        match change.get(DIRECTIVE) {
+            None => changes.push(value.clone()),
+            Some(Value::String(d)) if d == "delete" => match change.get(key) {
+                Some(id) => old.retain(|v| v.get(key) != Some(id)),
+                None => return Err(no_merge_key(change, key)),
+            },
+            Some(Value::String(d)) if d == "replace" => replace = true,
+            Some(Value::String(d)) if d == "merge" => {
+                return Err(Refused::Other("merging lists cannot yet be specified in the patch".to_owned()));
+            }
+            Some(other) => return Err(unknown_type(other, change)),
+        }
+    }
+    Ok(if replace { (changes, None) } else { (old, Some(changes)) })
+}
+
+/// Keeps only the keys that the patch names, if it does; everything else in it must be among them.
+fn retain(target: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), Refused> {
+    let Some(keep) = patch.get(RETAIN) else { return Ok(()) };
+    let form = || Refused::Form("invalid patch format of retainKeys".to_owned());
+    let keep: Vec<&str> = keep.as_array().ok_or_else(form)?.iter().filter_map(Value::as_str).collect();
+    let free = |k: &str, v: &Value| v.is_null() || k == RETAIN || k.starts_with(ORDER) || k.starts_with(DELETE_FROM);
+    if patch.iter().any(|(k, v)| !free(k, v) && !keep.contains(&k.as_str())) {
+        return Err(form());
+    }
+    target.retain(|k, _| keep.contains(&k.as_str()));
+    Ok(())
 }
 
 fn delete_from(target: &mut Map<String, Value>, list: &str, values: &Value) {
-    let Value::Array(values) = values else { return };
-    if let Some(Value::Array(items)) = target.get_mut(list) {
+    if let (Some(Value::Array(items)), Value::Array(values)) = (target.get_mut(list), values) {
         items.retain(|i| !values.contains(i));
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bundle;
-    use ironclad_api::GroupVersionKind;
-    use serde_json::json;
-
-    fn pod(target: Value, patch: Value) -> Value {
-        let id = bundle().kind(&GroupVersionKind::new("", "v1", "Pod")).unwrap();
-        let wrap = |spec: Value| json!({"spec": spec});
-        strategic(bundle(), id, &wrap(target), &wrap(patch)).unwrap()["spec"].clone()
-    }
-
-    #[test]
-    fn containers_merge_by_name() {
-        let target = json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}]});
-        let patch = json!({"containers": [{"name": "b", "image": "2"}, {"name": "c"}]});
-        assert_eq!(
-            pod(target, patch),
-            json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "2"}, {"name": "c"}]})
-        );
-    }
-
-    #[test]
-    fn directives_delete_replace_retain_and_order() {
-        let list = || json!({"containers": [{"name": "a"}, {"name": "b"}, {"name": "c"}]});
-        assert_eq!(
-            pod(list(), json!({"containers": [{"$patch": "delete", "name": "b"}]})),
-            json!({"containers": [{"name": "a"}, {"name": "c"}]})
-        );
-        assert_eq!(
-            pod(list(), json!({"containers": [{"$patch": "replace"}, {"name": "z"}]})),
-            json!({"containers": [{"name": "z"}]})
-        );
-        assert_eq!(
-            pod(list(), json!({"$setElementOrder/containers": [{"name": "c"}, {"name": "a"}]})),
-            json!({"containers": [{"name": "c"}, {"name": "a"}, {"name": "b"}]})
-        );
-        let volumes = json!({"volumes": [{"name": "v", "emptyDir": {}}]});
-        let patch =
-            json!({"volumes": [{"$retainKeys": ["name", "hostPath"], "name": "v", "hostPath": {"path": "/x"}}]});
-        assert_eq!(pod(volumes, patch), json!({"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}));
-    }
-
-    #[test]
-    fn lists_without_a_key_are_replaced_and_null_removes() {
-        assert_eq!(
-            pod(
-                json!({"tolerations": [{"key": "a"}], "hostname": "x"}),
-                json!({"tolerations": [{"key": "b"}], "hostname": null})
-            ),
-            json!({"tolerations": [{"key": "b"}]})
-        );
+/// A value that meets nothing: without nulls and directives. `None` for a directive itself.
+fn plain(value: &Value) -> Option<Value> {
+    match value {
+        Value::Object(map) if map.contains_key(DIRECTIVE) => None,
+        Value::Object(map) => {
+            let fields = map.iter().filter(|(k, v)| !v.is_null() && !is_directive(k));
+            Some(Value::Object(fields.filter_map(|(k, v)| Some((k.clone(), plain(v)?))).collect()))
+        }
+        Value::Array(items) => Some(Value::Array(items.iter().filter_map(plain).collect())),
+        other => Some(other.clone()),
     }
 }
+
+fn is_directive(key: &str) -> bool {
+    key == RETAIN || key.starts_with(ORDER) || key.starts_with(DELETE_FROM)
+}
+
+fn unknown_type(directive: &Value, patch: &Map<String, Value>) -> Refused {
+    let patch = go_value(&Value::Object(patch.clone()));
+    Refused::Other(format!("unknown patch type: {} in map: {patch}", go_value(directive)))
+}
+
+fn no_merge_key(item: &Map<String, Value>, key: &str) -> Refused {
+    let item = go_value(&Value::Object(item.clone()));
+    Refused::Other(format!("map: {item} does not contain declared merge key: {key}"))
+}
+
+#[cfg(test)]
+mod tests;
