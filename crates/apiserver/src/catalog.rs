@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
-pub(crate) use group::{Document, Group, Version};
+pub(crate) use group::{Document, Group, Version, by_priority};
 
 /// The table that is in force, and who is told when another takes its place.
 pub(crate) struct Catalog {

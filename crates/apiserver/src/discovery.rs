@@ -5,6 +5,7 @@
 pub(crate) mod describe;
 
 use crate::accept::Media;
+use crate::aggregate::Merged;
 use crate::catalog::{Group, Table};
 use crate::server::Inner;
 use crate::{Body, request::Info, respond};
@@ -26,17 +27,25 @@ pub(crate) fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> Option<
     let table = inner.catalog.now();
     let whole = wants_aggregated(headers);
     Some(match parts.as_slice() {
-        ["api"] | ["apis"] if whole => aggregated(&table, parts == ["api"], headers),
+        ["api"] if whole => aggregated(named(&table, true).map(tagged).collect(), headers),
+        ["apis"] if whole => aggregated(items(inner, &table, tagged, Merged::aggregated), headers),
         ["api"] => respond::value(
             StatusCode::OK,
             &json!({"kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]}),
         ),
-        ["apis"] => respond::pieces(Media::Json, list(PLAIN_HEAD, named(&table, false).map(|g| g.plain().clone()))),
+        ["apis"] => {
+            respond::pieces(Media::Json, list(PLAIN_HEAD, items(inner, &table, |g| g.plain().clone(), Merged::plain)))
+        }
         ["api", "v1"] => respond::bytes(StatusCode::OK, table.group("")?.version("v1")?.resources().clone()),
         ["apis", name] => {
-            let group = table.group(name).filter(|g| !g.versions().is_empty() && !name.is_empty())?;
-            let mut value = describe::plain(group);
+            let mut value = match inner.aggregator.groups(&table) {
+                Some(groups) => groups.iter().find(|g| g.name() == *name)?.described(),
+                None => {
+                    let group = table.group(name).filter(|g| !g.versions().is_empty() && !name.is_empty())?;
+                    describe::plain(group)
+                }
+            };
             value["kind"] = json!("APIGroup");
             value["apiVersion"] = json!("v1");
             respond::value(StatusCode::OK, &value)
@@ -61,10 +70,23 @@ fn named(table: &Table, core: bool) -> impl Iterator<Item = &Arc<Group>> {
     table.groups().iter().filter(move |g| g.name().is_empty() == core && !g.versions().is_empty())
 }
 
+/// What discovery says of each group but the core group, other servers' among them.
+fn items<T>(inner: &Inner, table: &Table, local: fn(&Arc<Group>) -> T, merged: fn(&Merged) -> T) -> Vec<T> {
+    match inner.aggregator.groups(table) {
+        Some(groups) => groups.iter().map(merged).collect(),
+        None => named(table, false).map(local).collect(),
+    }
+}
+
+/// What aggregated discovery says of a group, with its hash.
+fn tagged(group: &Arc<Group>) -> (Bytes, String) {
+    (group.aggregated().clone(), group.tag().clone())
+}
+
 /// A list as a chain of its items.
-fn list(head: &'static [u8], items: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
+fn list(head: &'static [u8], items: Vec<Bytes>) -> Vec<Bytes> {
     let mut out = vec![Bytes::from_static(head)];
-    for (index, item) in items.enumerate() {
+    for (index, item) in items.into_iter().enumerate() {
         if index > 0 {
             out.push(Bytes::from_static(b","));
         }
@@ -75,16 +97,14 @@ fn list(head: &'static [u8], items: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
 }
 
 /// An answer that clients can keep while its tag stays.
-fn aggregated(table: &Table, core: bool, headers: &HeaderMap) -> Response<Body> {
+fn aggregated(items: Vec<(Bytes, String)>, headers: &HeaderMap) -> Response<Body> {
     let mut hash = Sha256::new();
-    named(table, core).for_each(|g| hash.update(g.tag()));
+    items.iter().for_each(|(_, tag)| hash.update(tag));
     let tag = format!("\"{}\"", hex::encode_upper(hash.finalize()));
     let known = headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(tag.as_str());
     let mut response = match known {
         true => respond::bytes(StatusCode::NOT_MODIFIED, ""),
-        false => {
-            respond::pieces(Media::Json, list(AGGREGATED_HEAD, named(table, core).map(|g| g.aggregated().clone())))
-        }
+        false => respond::pieces(Media::Json, list(AGGREGATED_HEAD, items.into_iter().map(|i| i.0).collect())),
     };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));

@@ -26,6 +26,9 @@ where
     B::Error: Into<tower::BoxError>,
 {
     inner.authorize(user, info).await?;
+    if let Some(remote) = inner.aggregator.of_path(&info.path) {
+        return Ok(remote.pass(user, request).await);
+    }
     if !info.is_resource {
         if let Some(response) = discovery::answer(inner, info, request.headers()) {
             return Ok(response);

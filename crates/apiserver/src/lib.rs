@@ -4,6 +4,7 @@
 //! written, and lists, watches and answers share those bytes; nothing is acknowledged before the store has it.
 
 mod accept;
+mod aggregate;
 mod audited;
 mod authn;
 mod body;

@@ -4,6 +4,7 @@
 //! depend on the release and on the kinds alone: the hash of those is known without making them, and lets clients keep
 //! them. A change to one group makes the documents of no other anew, but for version 2, which has all in one.
 
+use crate::aggregate::Part;
 use crate::catalog::{Document, Table, Version};
 use crate::server::Inner;
 use crate::{Body, request::Info, respond};
@@ -53,9 +54,9 @@ pub(crate) async fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> R
     let wanted = Wanted::of(info.path.trim_end_matches('/'), headers)?;
     let table = inner.catalog.now();
     let tag = match &wanted {
-        Wanted::Index => return Ok(respond::value(StatusCode::OK, &index(&table, &inner.version))),
+        Wanted::Index => return Ok(respond::value(StatusCode::OK, &index(inner, &table))),
         Wanted::V3(place) => version(&table, place).ok_or_else(missing)?.tag(&inner.version).to_owned(),
-        Wanted::V2 { protobuf } => whole_tag(&table, &inner.version, *protobuf),
+        Wanted::V2 { protobuf } => whole_tag(inner, &table, *protobuf),
     };
     let quoted = format!("\"{tag}\"");
     let mut response = match headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(quoted.as_str()) {
@@ -84,7 +85,8 @@ fn version<'a>(table: &'a Table, place: &str) -> Option<&'a Version> {
 }
 
 /// The index of the documents of version 3, each with a hash of its contents.
-fn index(table: &Table, release: &str) -> Value {
+fn index(inner: &Inner, table: &Table) -> Value {
+    let release = &inner.version;
     let mut places = Vec::new();
     for group in table.groups() {
         for version in group.versions() {
@@ -95,33 +97,53 @@ fn index(table: &Table, release: &str) -> Value {
             places.push((place, version.tag(release)));
         }
     }
-    openapi::v3_index(places.iter().map(|(place, tag)| (place.as_str(), *tag)))
+    let mut index = openapi::v3_index(places.iter().map(|(place, tag)| (place.as_str(), *tag)));
+    for (place, url) in inner.aggregator.openapi_places() {
+        index["paths"][place] = serde_json::json!({"serverRelativeURL": url});
+    }
+    index
 }
 
-fn whole_tag(table: &Table, release: &str, protobuf: bool) -> String {
+fn whole_tag(inner: &Inner, table: &Table, protobuf: bool) -> String {
     let mut hash = Sha256::new_with_prefix(if protobuf { "v2 protobuf" } else { "v2" });
-    table.groups().iter().flat_map(|g| g.versions()).for_each(|v| hash.update(v.tag(release)));
+    table.groups().iter().flat_map(|g| g.versions()).for_each(|v| hash.update(v.tag(&inner.version)));
+    hash.update(inner.aggregator.openapi_tag());
     hex::encode_upper(hash.finalize())
 }
 
 /// A document from the place where it is kept; made first if nobody has asked for it.
 async fn kept(inner: &Inner, table: &Arc<Table>, wanted: &Wanted) -> Result<Document, ApiError> {
+    let parts = match wanted {
+        Wanted::V2 { .. } => inner.aggregator.openapi_parts(),
+        _ => Vec::new(),
+    };
+    let protobuf = *wanted == Wanted::V2 { protobuf: true };
+    // With what other servers add it lasts as long as both.
+    let tag = (!parts.is_empty()).then(|| whole_tag(inner, table, protobuf));
     let slot = slot(table, wanted).ok_or_else(missing)?;
-    if let Some(document) = slot.get() {
-        return Ok(document.clone());
+    let known = || match &tag {
+        Some(tag) => inner.aggregator.kept_openapi(tag, protobuf),
+        None => slot.get().cloned(),
+    };
+    if let Some(document) = known() {
+        return Ok(document);
     }
     // No two at once: each takes tens of megabytes while it is made.
     let turn = inner.documents.clone().acquire_owned().await.map_err(ApiError::internal)?;
-    if let Some(document) = slot.get() {
-        return Ok(document.clone());
+    if let Some(document) = known() {
+        return Ok(document);
     }
     let (of, release, asked) = (table.clone(), inner.version.clone(), wanted.clone());
     let making = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        make(&of, &asked, &release)
+        make(&of, &asked, &release, &parts)
     });
     let made = making.await.map_err(ApiError::internal)?.ok_or_else(missing)?.map_err(ApiError::internal)?;
-    Ok(slot.get_or_init(|| made).clone())
+    match tag {
+        Some(tag) => inner.aggregator.keep_openapi(tag, protobuf, made.clone()),
+        None => drop(slot.set(made.clone())),
+    }
+    Ok(made)
 }
 
 fn slot<'a>(table: &'a Table, wanted: &Wanted) -> Option<&'a OnceLock<Document>> {
@@ -132,12 +154,12 @@ fn slot<'a>(table: &'a Table, wanted: &Wanted) -> Option<&'a OnceLock<Document>>
     }
 }
 
-fn make(table: &Table, wanted: &Wanted, release: &str) -> Option<std::io::Result<Document>> {
+fn make(table: &Table, wanted: &Wanted, release: &str, parts: &[Arc<Part>]) -> Option<std::io::Result<Document>> {
     let resources: Vec<Resource> = match wanted {
         Wanted::V3(place) => version(table, place)?.kinds().iter().map(|k| resource(k)).collect(),
         _ => table.kinds().map(|k| resource(k)).collect(),
     };
-    let document = document(&resources, wanted, release)?;
+    let document = document(&resources, wanted, release, parts)?;
     let mut packed = GzEncoder::new(Vec::with_capacity(document.len() / 8), Compression::fast());
     Some(packed.write_all(&document).and_then(|()| packed.finish()).map(|p| Document { packed: p.into() }))
 }
@@ -174,12 +196,16 @@ fn accepted(headers: &HeaderMap, version2: bool) -> Result<bool, ApiError> {
     Err(ApiError::new(Reason::NotAcceptable, message))
 }
 
-fn document(resources: &[Resource], wanted: &Wanted, version: &str) -> Option<Vec<u8>> {
+fn document(resources: &[Resource], wanted: &Wanted, version: &str, parts: &[Arc<Part>]) -> Option<Vec<u8>> {
     let bundle = ironclad_schema::bundle();
     let json = match wanted {
         Wanted::Index => return None,
         Wanted::V3(place) => openapi::v3(bundle, resources, place, version)?,
-        Wanted::V2 { .. } => openapi::v2(bundle, resources, version),
+        Wanted::V2 { .. } => {
+            let mut whole = openapi::v2(bundle, resources, version);
+            parts.iter().for_each(|part| part.merge_into(&mut whole));
+            whole
+        }
     };
     Some(if *wanted == (Wanted::V2 { protobuf: true }) {
         openapi::v2_protobuf(&json)
@@ -254,7 +280,7 @@ mod tests {
 
     #[test]
     fn kubectl_finds_what_it_looks_for() {
-        let bytes = document(&resources(), &Wanted::V3("api/v1".into()), "v1").unwrap();
+        let bytes = document(&resources(), &Wanted::V3("api/v1".into()), "v1", &[]).unwrap();
         let document: Value = serde_json::from_slice(&bytes).unwrap();
         let item = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"];
         assert_eq!(

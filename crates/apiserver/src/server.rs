@@ -1,5 +1,6 @@
 //! The server: what it is made of, its service for calls in process, and its TLS listener.
 
+use crate::aggregate::{self, Aggregator};
 use crate::audited::Auditor;
 use crate::cache::Caches;
 use crate::catalog::Catalog;
@@ -18,6 +19,7 @@ use ipnet::Ipv4Net;
 use ironclad_admission::Chain;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, UserInfo};
+use ironclad_auth::pki::Pair;
 use ironclad_auth::{Authenticator, Authorizer};
 use ironclad_kinds::{Kind, Served};
 use ironclad_store::Store;
@@ -68,6 +70,8 @@ pub struct Config {
     pub advertise: (Ipv4Addr, u16),
     /// How kubelets are reached.
     pub kubelets: KubeletAccess,
+    /// The certificate by which the servers behind APIServices know this one.
+    pub front_proxy: Option<Pair>,
     /// Version of this program, for `/version`.
     pub version: String,
     /// What is let in, and how long it may take.
@@ -93,6 +97,8 @@ pub(crate) enum Stage {
 }
 
 pub(crate) struct Inner {
+    /// What other servers answer.
+    pub(crate) aggregator: Aggregator,
     /// Who keeps what of requests.
     pub(crate) auditor: Option<Auditor>,
     pub(crate) registry: Arc<Registry>,
@@ -216,7 +222,9 @@ impl Prepared {
         let webhooks = Webhooks::new(reader.clone());
         let registry = Registry { store, caches: self.caches, admission, addresses, load: load.clone(), webhooks };
         let deciders = Deciders { authenticator, authorizer, tokens };
+        let aggregator = Aggregator::new(self.config.front_proxy, registry.caches.clone(), self.catalog.clone());
         let inner = Inner {
+            aggregator,
             registry: Arc::new(registry),
             catalog: self.catalog,
             authenticator: deciders.authenticator,
@@ -242,6 +250,7 @@ impl Prepared {
         inner.bootstrap_addresses(self.config.service_cidr, &services).await?;
         custom::load(&inner, &reader).await?;
         let server = ApiServer { inner: Arc::new(inner) };
+        aggregate::start(&server.inner, &reader, &self.token).await;
         let definitions =
             custom::Controller::run(server.clone(), server.inner.clone(), reader.clone(), self.token.clone());
         drop(tokio::spawn(definitions));

@@ -60,7 +60,7 @@ fn body(kind: &Kind) -> Option<Value> {
         ("", "Service") => json!({"spec": {"ports": [{"port": 80}]}}),
         ("apiregistration.k8s.io", _) => {
             json!({"spec": {"group": "example.com", "version": "v1", "groupPriorityMinimum": 100,
-            "versionPriority": 10, "service": {"name": "s", "namespace": "default"}, "insecureSkipTLSVerify": true}})
+            "versionPriority": 10}})
         }
         ("apps", "ControllerRevision") => json!({"revision": 1, "data": {"a": "b"}}),
         ("apps", _) => workload(),

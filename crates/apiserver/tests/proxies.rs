@@ -110,6 +110,7 @@ async fn world(answer: &'static str) -> World {
         node_ports: (30000, 30010),
         advertise: ("192.0.2.1".parse().unwrap(), 6443),
         kubelets: KubeletAccess { tls: Some(pki.client_tls(&client).unwrap()) },
+        front_proxy: None,
         version: "v1.37.0".to_owned(),
         load: Load::default(),
     };

@@ -55,6 +55,7 @@ async fn server() -> (ApiServer, TempDir) {
         node_ports: (30000, 30010),
         advertise: ("192.0.2.1".parse().unwrap(), 6443),
         kubelets: KubeletAccess::default(),
+        front_proxy: None,
         version: "v1.37.0".to_owned(),
         load: Load::default(),
     };

@@ -146,8 +146,8 @@ const GROUPS: &[&[Row]] = &[
     cluster::COORDINATION,
     cluster::RUNTIMES,
     network::DISCOVERY,
-    extension::FLOWS,
     cluster::DEVICES,
+    extension::FLOWS,
     extension::INTERNAL,
     storage::MIGRATION,
 ];

@@ -27,21 +27,7 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) fn new(target: &Target) -> Result<Self, String> {
-        let builder = ClientConfig::builder();
-        let builder = match target.insecure {
-            true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything)),
-            false => builder.with_root_certificates(roots::store(&target.authorities)?),
-        };
-        let mut config = match &target.identity {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
-                let chain = chain.map_err(|e| format!("the client's certificate cannot be read: {e}"))?;
-                let key =
-                    PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("the client's key cannot be read: {e}"))?;
-                builder.with_client_auth_cert(chain, key).map_err(|e| e.to_string())?
-            }
-        };
+        let mut config = tls(target)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { tls: TlsConnector::from(Arc::new(config)), name: target.server_name.clone() })
     }
@@ -59,6 +45,20 @@ impl Connector {
         let stream = self.tls.connect(name, stream).await?;
         Ok(Stream(TokioIo::new(Either::Tls(Box::new(stream)))))
     }
+}
+
+/// TLS towards a target, with its authorities and the client's certificate.
+pub(crate) fn tls(target: &Target) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder();
+    let builder = match target.insecure {
+        true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything)),
+        false => builder.with_root_certificates(roots::store(&target.authorities)?),
+    };
+    let Some((certificate, key)) = &target.identity else { return Ok(builder.with_no_client_auth()) };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+    let chain = chain.map_err(|e| format!("the client's certificate cannot be read: {e}"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("the client's key cannot be read: {e}"))?;
+    builder.with_client_auth_cert(chain, key).map_err(|e| e.to_string())
 }
 
 impl tower::Service<Uri> for Connector {

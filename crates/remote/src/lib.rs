@@ -70,6 +70,13 @@ pub struct Target {
     pub insecure: bool,
 }
 
+impl Target {
+    /// TLS towards the target, for who makes connections on their own.
+    pub fn tls(&self) -> Result<rustls::ClientConfig> {
+        connect::tls(self).map_err(Error::Configuration)
+    }
+}
+
 /// An answer: status code and body.
 #[derive(Clone, Debug)]
 pub struct Answer {

@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod etcd;
+pub mod extension;
 pub mod images;
 pub mod registry;
 

@@ -27,7 +27,7 @@ impl Inner {
         object["apiVersion"] = json!(kind.api_version());
         object["kind"] = json!(kind.kind);
         kind.strategy.default(&mut object);
-        if plural == "namespaces" {
+        if matches!(plural, "namespaces" | "apiservices") {
             kind.strategy.prepare_create(&mut object);
         }
         let change = Change::Put { value: encode::template(&object), ttl: None };

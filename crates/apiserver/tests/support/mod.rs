@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use ironclad_admission::{Chain, Parts, default_chain};
 use ironclad_api::{ApiError, UserInfo};
 use ironclad_apiserver::{ApiServer, Body, Config, KubeletAccess, Load, Reader, TokenIssuer};
+use ironclad_auth::pki::Pair;
 use ironclad_auth::{Attributes, Authenticated, Authenticator, Authorizer, Credentials, Decision, Rules};
 use ironclad_store::{LogStore, Options, Store};
 use serde_json::Value;
@@ -76,12 +77,21 @@ pub(crate) async fn open(dir: &Path, token: CancellationToken) -> (ApiServer, Re
 
 /// A server with these limits over what a directory holds.
 pub(crate) async fn limited(dir: &Path, token: CancellationToken, load: Load) -> (ApiServer, Reader) {
-    made(Arc::new(LogStore::open(dir, Options::default()).unwrap()), token, load).await
+    made(config(Arc::new(LogStore::open(dir, Options::default()).unwrap()), load), token).await
 }
 
 /// A server over a store.
 pub(crate) async fn over(store: Arc<dyn Store>, token: CancellationToken) -> (ApiServer, Reader) {
-    made(store, token, Load::default()).await
+    behind_proxy(store, None, token).await
+}
+
+/// A server over a store that other servers know by a certificate.
+pub(crate) async fn behind_proxy(
+    store: Arc<dyn Store>,
+    front_proxy: Option<Pair>,
+    token: CancellationToken,
+) -> (ApiServer, Reader) {
+    made(Config { front_proxy, ..config(store, Load::default()) }, token).await
 }
 
 /// A server over a new directory that writes nothing by itself.
@@ -99,13 +109,14 @@ fn config(store: Arc<dyn Store>, load: Load) -> Config {
         node_ports: (30000, 30010),
         advertise: ("192.0.2.1".parse().unwrap(), 6443),
         kubelets: KubeletAccess::default(),
+        front_proxy: None,
         version: "v1.37.0".to_owned(),
         load,
     }
 }
 
-async fn made(store: Arc<dyn Store>, token: CancellationToken, load: Load) -> (ApiServer, Reader) {
-    let prepared = ApiServer::prepare(config(store, load), token).await.unwrap();
+async fn made(config: Config, token: CancellationToken) -> (ApiServer, Reader) {
+    let prepared = ApiServer::prepare(config, token).await.unwrap();
     let reader = prepared.reader();
     let any = Arc::new(Anybody);
     (prepared.finish(any.clone(), any.clone(), any, Chain::new(Vec::new())).await.unwrap(), reader)

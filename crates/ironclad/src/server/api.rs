@@ -104,12 +104,14 @@ pub(crate) async fn start(
     let serving = certificate("apiserver", Subject::server("kube-apiserver", "", server_names(cluster)))?;
     let admin = certificate("admin", Subject::client("kubernetes-admin", "system:masters"))?;
     let kubelets = certificate("apiserver-kubelet-client", Subject::client("kube-apiserver-kubelet-client", ""))?;
+    let front_proxy = pki.front_proxy().context("cannot make certificates")?;
     let config = Config {
         store,
         service_cidr: cluster.service_cidr,
         node_ports: cluster.node_ports,
         advertise: (cluster.node_ip, cluster.api_port),
         kubelets: KubeletAccess { tls: Some(pki.client_tls(&kubelets).context("cannot set up TLS")?) },
+        front_proxy: Some(front_proxy.1.clone()),
         version: VERSION.to_owned(),
         // An etcd has its own keeper of history.
         load: match cluster.etcd {
@@ -126,7 +128,6 @@ pub(crate) async fn start(
     let rbac = Rbac::start(&*reader, token);
     let node = NodeAuthorizer::start(&*reader, token);
     rbac.synced().await;
-    let front_proxy = pki.front_proxy().context("cannot make certificates")?;
     let authenticator = authentication::authenticator(&pki, &front_proxy.0, tokens.clone())?;
     let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers(vec![node, rbac]));
     let admission = ironclad_admission::default_chain(&ironclad_admission::Parts {

@@ -42,6 +42,7 @@ pub(crate) async fn start(dir: &Path, pki: &Pki, token: &CancellationToken) -> R
         node_ports: (30000, 32767),
         advertise: ("192.0.2.1".parse()?, 6443),
         kubelets: KubeletAccess::default(),
+        front_proxy: None,
         version: "v1.37.0".to_owned(),
         load: Load::default(),
     };

@@ -1,0 +1,113 @@
+//! Connections to the servers behind a Service, with the front proxy's certificate.
+
+use super::backend::{self, Backend};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Finds out where to connect to, anew for each connection.
+pub(super) type Resolve = Arc<dyn Fn() -> Result<Backend, String> + Send + Sync>;
+
+/// Opens connections to one Service.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    tls: TlsConnector,
+    name: ServerName<'static>,
+    resolve: Resolve,
+}
+
+impl Dialer {
+    pub(super) fn new(config: ClientConfig, name: ServerName<'static>, resolve: Resolve) -> Self {
+        Self { tls: TlsConnector::from(Arc::new(config)), name, resolve }
+    }
+
+    /// A connection to one of the backends.
+    pub(super) async fn dial(&self) -> io::Result<TlsStream<TcpStream>> {
+        let backend = (self.resolve)().map_err(io::Error::other)?;
+        let open = async {
+            let address = choose(&backend).await?;
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            self.tls.connect(self.name.clone(), stream).await
+        };
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "the connection took too long");
+        tokio::time::timeout(CONNECT, open).await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+async fn choose(backend: &Backend) -> io::Result<SocketAddr> {
+    let addresses: Vec<SocketAddr> = match backend {
+        Backend::Endpoints(addresses) => addresses.clone(),
+        Backend::External(host, port) => tokio::net::lookup_host((host.as_str(), *port)).await?.collect(),
+    };
+    let allowed: Vec<SocketAddr> = addresses.into_iter().filter(|a| backend::may_dial(a.ip())).collect();
+    match allowed.as_slice() {
+        [] => Err(io::Error::other("no address of the service may be dialled")),
+        some => Ok(some[fastrand::usize(..some.len())]),
+    }
+}
+
+impl tower::Service<http::Uri> for Dialer {
+    type Response = Stream;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Uri) -> Self::Future {
+        let dialer = self.clone();
+        Box::pin(async move { dialer.dial().await.map(|stream| Stream(TokioIo::new(stream))) })
+    }
+}
+
+/// A connection as the pool of connections wants it.
+pub(super) struct Stream(TokioIo<TlsStream<TcpStream>>);
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        match self.0.inner().get_ref().1.alpn_protocol() {
+            Some(b"h2") => Connected::new().negotiated_h2(),
+            _ => Connected::new(),
+        }
+    }
+}
+
+impl hyper::rt::Read for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+    }
+}
+
+impl hyper::rt::Write for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+    }
+}
