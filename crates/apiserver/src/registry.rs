@@ -171,6 +171,10 @@ pub(crate) fn convert(from: &Kind, to: &Kind, object: Value) -> Value {
     }
     let mut object = from.strategy.convert(object, &to.version);
     object["apiVersion"] = json!(to.api_version());
+    if let Some(id) = bundle().kind(&to.gvk()) {
+        // What one version leaves out another one always has.
+        bundle().complete_all(id, &mut object, false);
+    }
     object
 }
 

@@ -215,7 +215,7 @@ impl Bundle {
     }
 
     /// [`Self::complete`] for an object and all that is in it.
-    pub(crate) fn complete_all(&self, id: TypeId, value: &mut Value, lists: bool) {
+    pub fn complete_all(&self, id: TypeId, value: &mut Value, lists: bool) {
         let Value::Object(map) = value else { return };
         self.complete(id, map, lists);
         for (name, value) in map {
