@@ -12,6 +12,7 @@ mod reinvocation;
 mod webhooks;
 mod world;
 
+pub use plugins::quota::Ledger;
 pub use plugins::{Parts, default_chain};
 pub use reinvocation::Reinvocation;
 pub use world::{Nowhere, Version, World};

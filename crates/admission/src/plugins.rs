@@ -9,7 +9,7 @@ mod namespaces;
 mod nodes;
 mod pod_security;
 mod pods;
-mod quota;
+pub(crate) mod quota;
 mod storage;
 
 use crate::expressions::Judges;
@@ -32,6 +32,8 @@ pub struct Parts {
     pub authorizer: Arc<dyn Authorizer>,
     /// The kinds that are served.
     pub world: Arc<dyn World>,
+    /// Where quotas are charged.
+    pub ledger: Arc<dyn quota::Ledger>,
 }
 
 /// The plugins that are on by default, in stock's order. Follows configuration in tasks of the current runtime.
@@ -59,8 +61,8 @@ pub fn default_chain(parts: &Parts) -> Chain {
         Arc::new(webhooks::Mutating::new(judges())),
         Arc::new(policy::Validating::new(judges())),
         Arc::new(webhooks::Validating::new(judges())),
-        // The last: what it grants is reserved.
-        Arc::new(quota::ResourceQuota::new(source())),
+        // The last: what it grants is charged.
+        Arc::new(quota::ResourceQuota::new(source(), parts.ledger.clone())),
     ];
     Chain::new(plugins)
 }

@@ -10,6 +10,7 @@ pub mod names;
 pub mod object;
 pub mod pod_resources;
 pub mod quantity;
+pub mod quota;
 pub mod resource;
 pub mod selector;
 pub mod source;

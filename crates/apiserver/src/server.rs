@@ -11,6 +11,7 @@ use crate::metrics::{Metrics, TimedChain, TimedStore};
 use crate::reader::Reader;
 use crate::registry::{Registry, store_error};
 use crate::special::allocate::Addresses;
+use crate::world::QuotaLedger;
 use crate::{Body, door, listener};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -199,6 +200,11 @@ impl Prepared {
     #[must_use]
     pub fn audited(self, auditor: Option<Auditor>) -> Self {
         Self { auditor, ..self }
+    }
+
+    /// Where admission charges quotas.
+    pub fn ledger(&self) -> QuotaLedger {
+        QuotaLedger::new(self.config.store.clone())
     }
 
     /// The server, with who decides.

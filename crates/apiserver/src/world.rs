@@ -1,13 +1,14 @@
-//! The kinds that are served, as admission has to know them.
+//! What admission has of the server: the kinds that are served, and the door to the quotas that it charges.
 
 use crate::custom::Webhooks;
 use crate::reader::Reader;
-use crate::registry;
+use crate::{encode, registry};
 use async_trait::async_trait;
-use ironclad_admission::{Version, World};
+use ironclad_admission::{Ledger, Version, World};
 use ironclad_api::{ApiError, GroupVersionKind, GroupVersionResource, object};
 use ironclad_kinds::{Kind, Served};
 use ironclad_schema::{apply, bundle, check};
+use ironclad_store::{Change, Error, Expect, Op, Revision, Store};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -70,5 +71,42 @@ impl World for Reader {
         let kind = self.kind(wanted).ok_or_else(|| format!("no kind {wanted} is served"))?;
         let (bundle, shape) = registry::types(&kind).ok_or_else(|| format!("{wanted} has no type"))?;
         Ok(apply::merge(&apply::Schema::new(bundle, shape), object, config))
+    }
+}
+
+/// Charges quotas where they are stored.
+pub struct QuotaLedger {
+    store: Arc<dyn Store>,
+}
+
+impl QuotaLedger {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+}
+
+fn key(namespace: &str, name: &str) -> String {
+    format!("/registry/resourcequotas/{namespace}/{name}")
+}
+
+#[async_trait]
+impl Ledger for QuotaLedger {
+    async fn read(&self, namespace: &str, name: &str) -> Result<Option<Value>, ApiError> {
+        let entry = self.store.get(&key(namespace, name), None).await.map_err(|e| registry::store_error(&e))?;
+        Ok(entry.map(|e| encode::decode(e.value.bytes())))
+    }
+
+    async fn write(&self, quota: &Value) -> Result<bool, ApiError> {
+        let seen = object::resource_version(quota).parse().map_err(ApiError::internal)?;
+        let op = Op {
+            key: key(object::namespace(quota), object::name(quota)).into(),
+            expect: Expect::Modified(Revision(seen)),
+            change: Change::Put { value: encode::template(quota), ttl: None },
+        };
+        match self.store.commit(vec![op]).await {
+            Ok(_) => Ok(true),
+            Err(Error::Conflict { .. }) => Ok(false),
+            Err(error) => Err(registry::store_error(&error)),
+        }
     }
 }

@@ -14,6 +14,7 @@ mod mirroring;
 mod namespaces;
 mod nodes;
 mod podgc;
+mod quota;
 mod replicaset;
 mod rollout;
 mod slices;
@@ -71,6 +72,7 @@ pub async fn run(context: Context, token: CancellationToken) {
     tasks.spawn(namespaces::run(context.clone(), token.clone()));
     tasks.spawn(nodes::run(context.clone(), token.clone()));
     tasks.spawn(podgc::run(context.clone(), token.clone()));
+    tasks.spawn(quota::run(context.clone(), token.clone()));
     tasks.spawn(replicaset::run::<ReplicaSet>(context.clone(), token.clone()));
     tasks.spawn(replicaset::run::<ReplicationController>(context, token));
     while let Some(ended) = tasks.join_next().await {

@@ -1,131 +1,198 @@
 //! ResourceQuota: nothing is made beyond what a namespace's quotas allow.
 //!
-//! Invariant: between the check and the moment when the new object can be read, what was granted stays reserved, so
-//! that requests at the same time cannot exceed a quota together.
-
-mod usage;
+//! Invariant: what is granted is charged to the status of the quota by a compare-and-swap before the object is stored,
+//! so that requests at the same time, also at several servers, cannot exceed a quota together. What was charged for
+//! an object that was not stored after all, or is gone, the controller of quotas gives back.
 
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
+use ironclad_api::quantity::Quantity;
+use ironclad_api::quota::{Amounts, add, amounts, growth, in_scope, show, to_value, unsaid, usage};
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use usage::{Amounts, amounts, in_scope, unsaid, usage};
 
-/// A write that was granted and is still not to be seen after this time has failed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a quota that others charge at the same time is tried again.
+const ATTEMPTS: u32 = 8;
+/// Namespaces are charged one request after the other; this many at a time.
+const STRIPES: usize = 64;
+/// Kinds whose changes can use more than before.
+const GROWING: [&str; 3] = ["pods", "services", "persistentvolumeclaims"];
 
-/// Granted, and perhaps not to be seen yet.
-struct Pending {
-    object: Value,
-    at: Instant,
+/// Where the quotas are charged.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// A quota as it is stored now.
+    async fn read(&self, namespace: &str, name: &str) -> Result<Option<Value>>;
+
+    /// Stores a quota, unless it was changed since it was read; says whether it was stored.
+    async fn write(&self, quota: &Value) -> Result<bool>;
 }
-
-/// Namespace and resource, and there the names of the objects.
-type Reserved = HashMap<(String, GroupResource), HashMap<String, Pending>>;
 
 pub(super) struct ResourceQuota {
     source: Arc<dyn Source>,
-    reserved: Mutex<Reserved>,
+    ledger: Arc<dyn Ledger>,
+    stripes: [tokio::sync::Mutex<()>; STRIPES],
+    /// Quotas as they were last written or read here, which can be newer than what the source shows.
+    latest: Mutex<HashMap<(String, String), Arc<Value>>>,
+}
+
+/// Why a request is not granted.
+enum Refusal {
+    Exceeded(String),
+    Failed(ApiError),
+}
+
+fn version(object: &Value) -> u64 {
+    object::resource_version(object).parse().unwrap_or(0)
 }
 
 impl ResourceQuota {
-    pub(super) fn new(source: Arc<dyn Source>) -> Self {
-        Self { source, reserved: Mutex::default() }
+    pub(super) fn new(source: Arc<dyn Source>, ledger: Arc<dyn Ledger>) -> Self {
+        let stripes = std::array::from_fn(|_| tokio::sync::Mutex::new(()));
+        Self { source, ledger, stripes, latest: Mutex::default() }
     }
 
-    /// Grants `new` or says why not.
-    fn grant(&self, request: &Request, quotas: &[Arc<Value>], new: &Value) -> std::result::Result<(), String> {
+    /// The quotas of a namespace, each as new as it is known here.
+    fn quotas(&self, namespace: &str) -> Vec<Arc<Value>> {
+        let mut latest = self.latest.lock();
+        let newest = |quota: Arc<Value>| {
+            let key = (namespace.to_owned(), object::name(&quota).to_owned());
+            match latest.get(&key) {
+                Some(own) if object::uid(own) == object::uid(&quota) && version(own) > version(&quota) => own.clone(),
+                Some(_) => {
+                    latest.remove(&key);
+                    quota
+                }
+                None => quota,
+            }
+        };
+        self.source.list(&GroupResource::new("", "resourcequotas"), namespace).into_iter().map(newest).collect()
+    }
+
+    fn remember(&self, namespace: &str, name: &str, quota: Option<Value>) {
+        let key = (namespace.to_owned(), name.to_owned());
+        match quota {
+            Some(quota) => drop(self.latest.lock().insert(key, Arc::new(quota))),
+            None => drop(self.latest.lock().remove(&key)),
+        }
+    }
+
+    /// What is used already: the status says so, or where nobody counted yet the objects themselves.
+    fn used(&self, quota: &Value, hard: &Amounts, request: &Request) -> Amounts {
+        let mut used = amounts(&quota["status"]["used"]);
+        if hard.keys().all(|k| used.contains_key(k)) {
+            return used;
+        }
         let resource = request.resource.group_resource();
-        let at = (request.namespace.clone(), resource.clone());
-        let mut reserved = self.reserved.lock();
-        let mut others = self.source.list(&resource, &request.namespace);
-        let pending = reserved.entry(at.clone()).or_default();
-        pending.retain(|_, p| p.at.elapsed() < PATIENCE);
-        for seen in &others {
-            pending.remove(object::name(seen));
+        let mut counted = Amounts::new();
+        for object in self.source.list(&resource, &request.namespace) {
+            if in_scope(quota, &resource, &object) && object::name(&object) != request.name {
+                add(&mut counted, usage(&resource, &object));
+            }
         }
-        pending.remove(&request.name);
-        others.retain(|o| object::name(o) != request.name);
-        others.extend(pending.values().map(|p| Arc::new(p.object.clone())));
-        let old = request.old.as_deref();
-        let judged = quotas.iter().try_for_each(|quota| check(quota, &resource, new, old, &others));
-        if judged.is_ok() && !request.dry_run && request.operation == Operation::Create {
-            pending.insert(request.name.clone(), Pending { object: new.clone(), at: Instant::now() });
+        if let Some(old) = request.old.as_deref().filter(|o| in_scope(quota, &resource, o)) {
+            add(&mut counted, usage(&resource, old));
         }
-        if pending.is_empty() {
-            reserved.remove(&at);
+        for name in hard.keys() {
+            let count = counted.get(name).copied().unwrap_or(Quantity::ZERO);
+            used.entry(name.clone()).or_insert(count);
         }
-        judged
+        used
+    }
+
+    /// A quota with a request charged to it; nothing where the request costs it nothing.
+    fn charge(&self, quota: &Value, request: &Request, new: &Value) -> std::result::Result<Option<Value>, String> {
+        let (resource, name) = (request.resource.group_resource(), object::name(quota));
+        if !in_scope(quota, &resource, new) {
+            return Ok(None);
+        }
+        let hard = amounts(&quota["spec"]["hard"]);
+        let pods = resource == GroupResource::new("", "pods");
+        if pods && request.operation == Operation::Create {
+            let unsaid = unsaid(&hard, new);
+            if !unsaid.is_empty() {
+                return Err(format!("failed quota: {name}: must specify {unsaid}"));
+            }
+        }
+        let old = request.old.as_deref().filter(|o| in_scope(quota, &resource, o));
+        let before = old.map(|o| usage(&resource, o)).unwrap_or_default();
+        let mut delta = growth(&before, &usage(&resource, new));
+        delta.retain(|k, _| hard.contains_key(k));
+        if delta.is_empty() {
+            return Ok(None);
+        }
+        // Only what this kind counts for is looked at, and perhaps counted.
+        let concerned: Amounts =
+            hard.iter().filter(|(k, _)| delta.contains_key(*k)).map(|(k, q)| (k.clone(), *q)).collect();
+        let used = self.used(quota, &concerned, request);
+        check(name, &concerned, &used, &delta)?;
+        let mut total = used;
+        add(&mut total, delta);
+        let mut charged = quota.clone();
+        charged["status"]["used"] = to_value(&total);
+        if charged["status"]["hard"].is_null() {
+            charged["status"]["hard"] = quota["spec"]["hard"].clone();
+        }
+        Ok(Some(charged))
+    }
+
+    async fn grant(&self, request: &Request, new: &Value) -> std::result::Result<(), Refusal> {
+        let namespace = &request.namespace;
+        if self.quotas(namespace).is_empty() {
+            return Ok(());
+        }
+        let mut hasher = DefaultHasher::new();
+        namespace.hash(&mut hasher);
+        let _turn = self.stripes[hasher.finish() as usize % STRIPES].lock().await;
+        let mut done: Vec<String> = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let mut charged = Vec::new();
+            for quota in self.quotas(namespace).iter().filter(|q| !done.iter().any(|d| d == object::name(q))) {
+                charged.extend(self.charge(quota, request, new).map_err(Refusal::Exceeded)?);
+            }
+            if request.dry_run {
+                return Ok(());
+            }
+            let mut beaten = false;
+            for quota in charged {
+                let name = object::name(&quota).to_owned();
+                if self.ledger.write(&quota).await.map_err(Refusal::Failed)? {
+                    done.push(name.clone());
+                } else {
+                    beaten = true;
+                }
+                let now = self.ledger.read(namespace, &name).await.map_err(Refusal::Failed)?;
+                self.remember(namespace, &name, now);
+            }
+            if !beaten {
+                return Ok(());
+            }
+        }
+        let quotas = GroupResource::new("", "resourcequotas");
+        Err(Refusal::Failed(ApiError::conflict(&quotas, "", "the quota is being changed by others; please try again")))
     }
 }
 
-fn total(quota: &Value, resource: &GroupResource, objects: &[Arc<Value>]) -> Amounts {
-    let mut sum = Amounts::new();
-    for object in objects.iter().filter(|o| in_scope(quota, resource, o)) {
-        for (name, amount) in usage(resource, object) {
-            sum.entry(name).and_modify(|s| *s += amount).or_insert(amount);
-        }
-    }
-    sum
-}
-
-fn print(amounts: &Amounts) -> String {
-    amounts.iter().map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(",")
-}
-
-/// Whether one quota has room for `new` in the place of `old`, beside the others.
-fn check(
-    quota: &Value,
-    resource: &GroupResource,
-    new: &Value,
-    old: Option<&Value>,
-    others: &[Arc<Value>],
-) -> std::result::Result<(), String> {
-    if !in_scope(quota, resource, new) {
+/// Whether there is room for `delta`.
+fn check(name: &str, hard: &Amounts, used: &Amounts, delta: &Amounts) -> std::result::Result<(), String> {
+    let zero = Quantity::ZERO;
+    let beyond: Vec<&String> = delta
+        .iter()
+        .filter(|(k, more)| hard.get(*k).is_some_and(|h| used.get(*k).copied().unwrap_or(zero) + **more > *h))
+        .map(|(k, _)| k)
+        .collect();
+    if beyond.is_empty() {
         return Ok(());
     }
-    let hard = amounts(&quota["spec"]["hard"]);
-    let name = object::name(quota);
-    if resource.group.is_empty() && resource.resource == "pods" && old.is_none() {
-        let unsaid = unsaid(&hard, new);
-        if !unsaid.is_empty() {
-            return Err(format!("failed quota: {name}: must specify {unsaid}"));
-        }
-    }
-    let wanted = usage(resource, new);
-    if !wanted.keys().any(|k| hard.contains_key(k)) {
-        return Ok(());
-    }
-    let before = old.filter(|o| in_scope(quota, resource, o)).map(|o| usage(resource, o)).unwrap_or_default();
-    let others = total(quota, resource, others);
-    let (mut requested, mut used, mut limited) = (Amounts::new(), Amounts::new(), Amounts::new());
-    for (key, amount) in wanted {
-        let Some(limit) = hard.get(&key) else { continue };
-        let zero = ironclad_api::quantity::Quantity::ZERO;
-        let had = before.get(&key).copied().unwrap_or(zero);
-        let beside = others.get(&key).copied().unwrap_or(zero);
-        // What does not grow is let be, even beyond a limit that was lowered.
-        if amount > had && beside + amount > *limit {
-            requested.insert(key.clone(), amount - had);
-            used.insert(key.clone(), beside + had);
-            limited.insert(key, *limit);
-        }
-    }
-    if requested.is_empty() {
-        return Ok(());
-    }
-    Err(format!(
-        "exceeded quota: {name}, requested: {}, used: {}, limited: {}",
-        print(&requested),
-        print(&used),
-        print(&limited)
-    ))
+    let only = |of: &Amounts| beyond.iter().map(|k| ((*k).clone(), of.get(*k).copied().unwrap_or(zero))).collect();
+    let (requested, used, limited) = (show(&only(delta)), show(&only(used)), show(&only(hard)));
+    Err(format!("exceeded quota: {name}, requested: {requested}, used: {used}, limited: {limited}"))
 }
 
 #[async_trait]
@@ -135,116 +202,25 @@ impl Plugin for ResourceQuota {
     }
 
     fn handles(&self, operation: Operation) -> bool {
-        operation != Operation::Connect
+        matches!(operation, Operation::Create | Operation::Update)
     }
 
     async fn validate(&self, request: &mut Request) -> Result<()> {
-        if request.namespace.is_empty() || !request.subresource.is_empty() {
-            return Ok(());
-        }
         let resource = request.resource.group_resource();
-        if request.operation == Operation::Delete {
-            if let Some(of) = self.reserved.lock().get_mut(&(request.namespace.clone(), resource)) {
-                of.remove(&request.name);
-            }
+        let own = request.subresource.is_empty() || (request.subresource == "resize" && resource.resource == "pods");
+        let grows = resource.group.is_empty() && GROWING.contains(&resource.resource.as_str());
+        if request.namespace.is_empty() || !own || (request.operation == Operation::Update && !grows) {
             return Ok(());
         }
-        let quotas = self.source.list(&GroupResource::new("", "resourcequotas"), &request.namespace);
-        let Some(new) = request.object.as_ref().filter(|_| !quotas.is_empty()) else { return Ok(()) };
-        self.grant(request, &quotas, new).map_err(|why| ApiError::forbidden(&resource, &request.name, why))
+        // Namespaces come with their own name as the namespace.
+        let Some(new) = request.object.as_ref().filter(|_| resource.resource != "namespaces") else { return Ok(()) };
+        match self.grant(request, new).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::Failed(error)) => Err(error),
+            Err(Refusal::Exceeded(why)) => Err(ApiError::forbidden(&resource, &request.name, why)),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn pod(name: &str, cpu: &str) -> Value {
-        json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}})
-    }
-
-    #[test]
-    fn quotas_refuse_in_the_stock_wording() {
-        let pods = GroupResource::new("", "pods");
-        let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"requests.cpu": "1", "pods": "2"}}});
-        let one = [Arc::new(pod("a", "700m"))];
-        let two = [Arc::new(pod("a", "100m")), Arc::new(pod("b", "100m"))];
-        let bare = json!({"metadata": {"name": "x"}, "spec": {"containers": [{"name": "c"}]}});
-        let table: &[(&[Arc<Value>], Value, &str)] = &[
-            (&one, pod("x", "300m"), ""),
-            (
-                &one,
-                pod("x", "400m"),
-                "exceeded quota: q, requested: requests.cpu=400m, used: requests.cpu=700m, limited: requests.cpu=1",
-            ),
-            (&two, pod("x", "100m"), "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2"),
-            (&one, bare, "failed quota: q: must specify requests.cpu for: c"),
-        ];
-        for (others, new, why) in table {
-            let judged = check(&quota, &pods, new, None, others);
-            assert_eq!(judged.err().unwrap_or_default(), *why);
-        }
-    }
-
-    #[test]
-    fn ended_pods_and_other_scopes_do_not_count() {
-        let pods = GroupResource::new("", "pods");
-        let mut ended = pod("a", "1");
-        ended["status"] = json!({"phase": "Succeeded"});
-        assert_eq!(usage(&pods, &ended).get("pods"), None);
-        let quota = json!({"spec": {"scopes": ["BestEffort"], "hard": {"pods": "0"}}});
-        assert_eq!(check(&quota, &pods, &pod("x", "1"), None, &[]), Ok(()));
-        let priority = json!({"spec": {"scopeSelector": {"matchExpressions": [
-            {"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]}}});
-        let mut high = pod("h", "1");
-        assert!(!in_scope(&priority, &pods, &high));
-        high["spec"]["priorityClassName"] = json!("high");
-        assert!(in_scope(&priority, &pods, &high));
-    }
-
-    #[test]
-    fn what_is_granted_stays_reserved() {
-        struct Empty(Value);
-        impl Source for Empty {
-            fn get(&self, _: &GroupResource, _: &str, _: &str) -> Option<Arc<Value>> {
-                None
-            }
-            fn list(&self, resource: &GroupResource, _: &str) -> Vec<Arc<Value>> {
-                if resource.resource == "resourcequotas" { vec![Arc::new(self.0.clone())] } else { Vec::new() }
-            }
-            fn subscribe(&self, _: &GroupResource) -> ironclad_api::source::Changes {
-                Box::pin(futures::stream::empty())
-            }
-        }
-        let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"configmaps": "1"}}});
-        let plugin = ResourceQuota::new(Arc::new(Empty(quota.clone())));
-        let request = |name: &str, operation| Request {
-            operation,
-            kind: ironclad_api::GroupVersionKind::new("", "v1", "ConfigMap"),
-            resource: ironclad_api::GroupVersionResource::new("", "v1", "configmaps"),
-            subresource: String::new(),
-            namespace: "a".into(),
-            name: name.into(),
-            user: ironclad_api::UserInfo::default(),
-            object: Some(json!({"metadata": {"name": name}})),
-            old: None,
-            options: Value::Null,
-            dry_run: false,
-            warnings: Vec::new(),
-            annotations: crate::Annotations::default(),
-            reinvocation: crate::Reinvocation::default(),
-        };
-        let ask = |name: &str, operation| {
-            let mut request = request(name, operation);
-            futures::executor::block_on(plugin.validate(&mut request)).map_err(|e| e.message)
-        };
-        assert_eq!(ask("one", Operation::Create), Ok(()));
-        assert_eq!(
-            ask("two", Operation::Create).unwrap_err(),
-            "configmaps \"two\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=1, limited: configmaps=1"
-        );
-        assert_eq!(ask("one", Operation::Delete), Ok(()));
-        assert_eq!(ask("two", Operation::Create), Ok(()));
-    }
-}
+mod tests;

@@ -65,7 +65,8 @@ pub(crate) async fn admitting() -> (ApiServer, Reader, TempDir) {
     let prepared = ApiServer::prepare(config(store, Load::default()), CancellationToken::new()).await.unwrap();
     let (reader, any) = (prepared.reader(), Arc::new(Anybody));
     let world = Arc::new(reader.clone());
-    let parts = Parts { source: world.clone(), authorizer: any.clone(), world };
+    let ledger = Arc::new(prepared.ledger());
+    let parts = Parts { source: world.clone(), authorizer: any.clone(), world, ledger };
     let server = prepared.finish(any.clone(), any.clone(), any, default_chain(&parts)).await.unwrap();
     (server, reader, dir)
 }

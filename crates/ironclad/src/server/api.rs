@@ -134,6 +134,7 @@ pub(crate) async fn start(
         source: source.clone(),
         authorizer: authorizer.clone(),
         world: reader.clone(),
+        ledger: Arc::new(prepared.ledger()),
     });
     let issuer = Arc::new(Issuer(tokens.clone()));
     let server =

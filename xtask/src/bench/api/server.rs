@@ -56,7 +56,8 @@ pub(crate) async fn start(dir: &Path, pki: &Pki, token: &CancellationToken) -> R
     let authenticator =
         Arc::new(Union(vec![Arc::new(Certificates::new(verifier(pki.ca())?)), Arc::new(Bearer(vec![tokens.clone()]))]));
     let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers(vec![node, rbac]));
-    let parts = ironclad_admission::Parts { source, authorizer: authorizer.clone(), world: reader };
+    let ledger = Arc::new(prepared.ledger());
+    let parts = ironclad_admission::Parts { source, authorizer: authorizer.clone(), world: reader, ledger };
     let admission = ironclad_admission::default_chain(&parts);
     let server = prepared.finish(authenticator, authorizer, Arc::new(Issuer(tokens)), admission).await?;
     for (group, plural, object) in bootstrap::objects() {

@@ -1,20 +1,23 @@
-//! What an object counts for in a quota, and which quotas count it.
+//! What an object counts for in a ResourceQuota, and which quotas count it.
+//!
+//! Both sides use it: admission, which charges, and the controller, which counts.
 
-use ironclad_api::quantity::Quantity;
-use ironclad_api::{GroupResource, object, pod_resources};
+use crate::quantity::Quantity;
+use crate::resource::GroupResource;
+use crate::{object, pod_resources};
 use k8s_openapi::api::core::v1::PodSpec;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Amounts by the names that stand in `spec.hard`.
-pub(super) type Amounts = BTreeMap<String, Quantity>;
+pub type Amounts = BTreeMap<String, Quantity>;
 
 /// Kinds that count under their plain name as well as under `count/`.
 const PLAIN: [&str; 7] =
     ["pods", "services", "secrets", "configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas"];
 
 /// A JSON object of quantities.
-pub(super) fn amounts(value: &Value) -> Amounts {
+pub fn amounts(value: &Value) -> Amounts {
     let one = |(k, v): (&String, &Value)| {
         let text = v.as_str().map_or_else(|| v.to_string(), str::to_owned);
         Some((k.clone(), text.parse().ok()?))
@@ -23,7 +26,7 @@ pub(super) fn amounts(value: &Value) -> Amounts {
 }
 
 /// What an object counts for.
-pub(super) fn usage(resource: &GroupResource, object: &Value) -> Amounts {
+pub fn usage(resource: &GroupResource, object: &Value) -> Amounts {
     let one = Quantity::units(1);
     let mut out = Amounts::from([(format!("count/{resource}"), one)]);
     if !resource.group.is_empty() {
@@ -44,20 +47,27 @@ pub(super) fn usage(resource: &GroupResource, object: &Value) -> Amounts {
     out
 }
 
+/// Whether a pod has ended, or should have: its node may be gone.
 fn finished(pod: &Value) -> bool {
-    ["Succeeded", "Failed"].contains(&object::text(pod, &["status", "phase"]))
+    let ended = ["Succeeded", "Failed"].contains(&object::text(pod, &["status", "phase"]));
+    let deleted: Option<jiff::Timestamp> = object::text(pod, &["metadata", "deletionTimestamp"]).parse().ok();
+    ended || deleted.is_some_and(|at| at < jiff::Timestamp::now())
 }
 
 fn compute(pod: &Value) -> Amounts {
     let Ok(spec) = serde_json::from_value::<PodSpec>(pod["spec"].clone()) else { return Amounts::new() };
     let mut out = Amounts::new();
+    let native = |name: &str| ["cpu", "memory", "ephemeral-storage"].contains(&name);
     for (name, amount) in pod_resources::requests(&spec) {
-        if ["cpu", "memory", "ephemeral-storage"].contains(&name.as_str()) || name.starts_with("hugepages-") {
+        if native(&name) || name.starts_with("hugepages-") {
             out.insert(name.clone(), amount);
         }
-        out.insert(format!("requests.{name}"), amount);
+        // Names without a domain that are none of these are nobody's resources.
+        if native(&name) || name.starts_with("hugepages-") || name.contains('/') {
+            out.insert(format!("requests.{name}"), amount);
+        }
     }
-    for (name, amount) in pod_resources::limits(&spec) {
+    for (name, amount) in pod_resources::limits(&spec).into_iter().filter(|(name, _)| native(name)) {
         out.insert(format!("limits.{name}"), amount);
     }
     out
@@ -89,7 +99,7 @@ fn claim(claim: &Value) -> Amounts {
 }
 
 /// Whether a quota's scopes take in an object. Quotas with scopes count pods only.
-pub(super) fn in_scope(quota: &Value, resource: &GroupResource, object: &Value) -> bool {
+pub fn in_scope(quota: &Value, resource: &GroupResource, object: &Value) -> bool {
     let scopes = quota["spec"]["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let simple: Vec<(&str, &str, Vec<&str>)> = scopes.map(|s| (s, "Exists", Vec::new())).collect();
     let expressions = quota["spec"]["scopeSelector"]["matchExpressions"].as_array().into_iter().flatten();
@@ -146,7 +156,7 @@ fn reaches_out(value: &Value) -> bool {
 }
 
 /// What containers must say because a quota limits it: `cpu for: a,b`; empty when all is said.
-pub(super) fn unsaid(hard: &Amounts, pod: &Value) -> String {
+pub fn unsaid(hard: &Amounts, pod: &Value) -> String {
     let mut lacking: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for name in hard.keys() {
         let (field, resource) = match name.as_str() {
@@ -156,12 +166,47 @@ pub(super) fn unsaid(hard: &Amounts, pod: &Value) -> String {
             }
             _ => continue,
         };
-        for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
+        if !pod["spec"]["resources"][field][resource].is_null() {
+            continue;
+        }
+        let containers = ["containers", "initContainers"].into_iter().filter_map(|g| pod["spec"][g].as_array());
+        for container in containers.flatten() {
             if container["resources"][field].get(resource).is_none() {
                 lacking.entry(name).or_default().push(object::text(container, &["name"]));
             }
         }
     }
+    lacking.values_mut().for_each(|who| who.sort_unstable());
     let lines: Vec<String> = lacking.iter().map(|(name, who)| format!("{name} for: {}", who.join(","))).collect();
     lines.join("; ")
+}
+
+/// Adds `more` to `sum`.
+pub fn add(sum: &mut Amounts, more: Amounts) {
+    for (name, amount) in more {
+        sum.entry(name).and_modify(|s| *s += amount).or_insert(amount);
+    }
+}
+
+/// What `new` has more than `old`, name by name, where that is anything.
+pub fn growth(old: &Amounts, new: &Amounts) -> Amounts {
+    let grown = |(name, amount): (&String, &Quantity)| {
+        let more = *amount - old.get(name).copied().unwrap_or(Quantity::ZERO);
+        (!more.is_zero() && !more.is_negative()).then(|| (name.clone(), more))
+    };
+    new.iter().filter_map(grown).collect()
+}
+
+/// Amounts as `name=amount,...`.
+pub fn show(amounts: &Amounts) -> String {
+    amounts.iter().map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(",")
+}
+
+/// Amounts as a JSON object.
+pub fn to_value(amounts: &Amounts) -> Value {
+    amounts
+        .iter()
+        .map(|(name, amount)| (name.clone(), Value::from(amount.to_string())))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }

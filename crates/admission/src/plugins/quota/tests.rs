@@ -1,0 +1,168 @@
+use super::*;
+use serde_json::json;
+
+/// One quota, and the objects of one kind.
+struct World {
+    quota: Mutex<Value>,
+    objects: Vec<Arc<Value>>,
+}
+
+impl Source for World {
+    fn get(&self, _: &GroupResource, _: &str, _: &str) -> Option<Arc<Value>> {
+        None
+    }
+
+    fn list(&self, resource: &GroupResource, _: &str) -> Vec<Arc<Value>> {
+        match resource.resource.as_str() {
+            "resourcequotas" => vec![Arc::new(self.quota.lock().clone())],
+            _ => self.objects.clone(),
+        }
+    }
+
+    fn subscribe(&self, _: &GroupResource) -> ironclad_api::source::Changes {
+        Box::pin(futures::stream::empty())
+    }
+}
+
+#[async_trait]
+impl Ledger for World {
+    async fn read(&self, _: &str, _: &str) -> Result<Option<Value>> {
+        Ok(Some(self.quota.lock().clone()))
+    }
+
+    async fn write(&self, quota: &Value) -> Result<bool> {
+        // Others have time to be faster.
+        tokio::task::yield_now().await;
+        let mut own = self.quota.lock();
+        let same = object::resource_version(&own) == object::resource_version(quota);
+        if same {
+            let next = version(&own) + 1;
+            *own = quota.clone();
+            own["metadata"]["resourceVersion"] = json!(next.to_string());
+        }
+        Ok(same)
+    }
+}
+
+fn plugin(spec: Value, objects: Vec<Value>) -> (Arc<ResourceQuota>, Arc<World>) {
+    let quota = json!({"metadata": {"name": "q", "uid": "u", "resourceVersion": "1"}, "spec": spec});
+    let world = Arc::new(World { quota: Mutex::new(quota), objects: objects.into_iter().map(Arc::new).collect() });
+    (Arc::new(ResourceQuota::new(world.clone(), world.clone())), world)
+}
+
+fn request(plural: &str, object: Value) -> Request {
+    Request {
+        operation: Operation::Create,
+        kind: ironclad_api::GroupVersionKind::new("", "v1", "Thing"),
+        resource: ironclad_api::GroupVersionResource::new("", "v1", plural),
+        subresource: String::new(),
+        namespace: "a".into(),
+        name: object::name(&object).to_owned(),
+        user: ironclad_api::UserInfo::default(),
+        object: Some(object),
+        old: None,
+        options: Value::Null,
+        dry_run: false,
+        warnings: Vec::new(),
+        annotations: crate::Annotations::default(),
+        reinvocation: crate::Reinvocation::default(),
+    }
+}
+
+fn pod(name: &str, cpu: &str) -> Value {
+    let resources = json!({"requests": {"cpu": cpu}});
+    json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "resources": resources}]}})
+}
+
+async fn ask(plugin: &ResourceQuota, mut request: Request) -> String {
+    plugin.validate(&mut request).await.map_err(|e| e.message).err().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn quotas_refuse_in_the_stock_wording() {
+    let hard = json!({"hard": {"requests.cpu": "1", "pods": "2"}});
+    let bare = json!({"metadata": {"name": "x"}, "spec": {"containers": [{"name": "c"}]}});
+    let begin = "pods \"x\" is forbidden: ";
+    let table = [
+        (vec![pod("a", "700m")], pod("x", "300m"), ""),
+        (
+            vec![pod("a", "700m")],
+            pod("x", "400m"),
+            "exceeded quota: q, requested: requests.cpu=400m, used: requests.cpu=700m, limited: requests.cpu=1",
+        ),
+        (
+            vec![pod("a", "100m"), pod("b", "100m")],
+            pod("x", "100m"),
+            "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2",
+        ),
+        (Vec::new(), bare, "failed quota: q: must specify requests.cpu for: c"),
+    ];
+    for (others, new, why) in table {
+        let (plugin, _) = plugin(hard.clone(), others);
+        let want = if why.is_empty() { String::new() } else { format!("{begin}{why}") };
+        assert_eq!(ask(&plugin, request("pods", new)).await, want);
+    }
+}
+
+#[tokio::test]
+async fn what_is_granted_is_charged_to_the_status() {
+    let (plugin, world) = plugin(json!({"hard": {"configmaps": "1", "count/configmaps": "5"}}), Vec::new());
+    let map = |name: &str| request("configmaps", json!({"metadata": {"name": name}}));
+    assert_eq!(ask(&plugin, Request { dry_run: true, ..map("one") }).await, "");
+    assert!(world.quota.lock()["status"].is_null());
+    assert_eq!(ask(&plugin, map("one")).await, "");
+    assert_eq!(world.quota.lock()["status"]["used"], json!({"configmaps": "1", "count/configmaps": "1"}));
+    let want = "configmaps \"two\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=1, limited: configmaps=1";
+    assert_eq!(ask(&plugin, map("two")).await, want);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_at_the_same_time_cannot_exceed_a_quota_together() {
+    let (first, world) = plugin(json!({"hard": {"configmaps": "10"}}), Vec::new());
+    // A second server over the same store.
+    let second = Arc::new(ResourceQuota::new(world.clone(), world.clone()));
+    let tasks: Vec<_> = (0..60)
+        .map(|i| {
+            let plugin = if i % 2 == 0 { first.clone() } else { second.clone() };
+            let request = request("configmaps", json!({"metadata": {"name": format!("m{i}")}}));
+            tokio::spawn(async move { ask(&plugin, request).await.is_empty() })
+        })
+        .collect();
+    let mut granted = 0;
+    for task in tasks {
+        granted += usize::from(task.await.unwrap());
+    }
+    assert!(granted <= 10, "{granted}");
+    assert_eq!(world.quota.lock()["status"]["used"]["configmaps"], granted.to_string());
+}
+
+#[tokio::test]
+async fn only_what_grows_is_charged_on_update() {
+    let (plugin, world) = plugin(json!({"hard": {"services.nodeports": "2", "services": "5"}}), Vec::new());
+    let service = |ports: usize| json!({"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": vec![json!({"port": 80}); ports]}});
+    let update = |old: usize, new: usize| Request {
+        operation: Operation::Update,
+        old: Some(Arc::new(service(old))),
+        ..request("services", service(new))
+    };
+    assert_eq!(ask(&plugin, update(1, 2)).await, "");
+    assert_eq!(world.quota.lock()["status"]["used"]["services.nodeports"], "2");
+    assert_eq!(ask(&plugin, update(2, 1)).await, "");
+    assert!(ask(&plugin, update(2, 3)).await.contains("exceeded quota: q, requested: services.nodeports=1"));
+}
+
+#[test]
+fn ended_pods_and_other_scopes_do_not_count() {
+    let pods = GroupResource::new("", "pods");
+    let mut ended = pod("a", "1");
+    ended["status"] = json!({"phase": "Succeeded"});
+    assert_eq!(usage(&pods, &ended).get("pods"), None);
+    let quota = json!({"spec": {"scopes": ["BestEffort"], "hard": {"pods": "0"}}});
+    assert!(!in_scope(&quota, &pods, &pod("x", "1")));
+    let priority = json!({"spec": {"scopeSelector": {"matchExpressions": [
+        {"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]}}});
+    let mut high = pod("h", "1");
+    assert!(!in_scope(&priority, &pods, &high));
+    high["spec"]["priorityClassName"] = json!("high");
+    assert!(in_scope(&priority, &pods, &high));
+}
