@@ -6,6 +6,7 @@
 mod accounts;
 mod aggregation;
 pub mod certificates;
+mod claim;
 mod deployment;
 mod endpoints;
 mod eviction;
@@ -16,7 +17,6 @@ mod nodes;
 mod podgc;
 mod quota;
 mod replicaset;
-mod rollout;
 mod slices;
 
 use ipnet::Ipv4Net;

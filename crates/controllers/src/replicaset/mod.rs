@@ -1,34 +1,26 @@
 //! ReplicaSets and ReplicationControllers: as many pods as are wanted, no more and no less.
 
 mod expected;
-mod members;
 mod pods;
 mod set;
 mod status;
 
-use crate::{Context, controller_of};
+use crate::{Context, claim, controller_of};
 use expected::{Expectations, observe, settled};
 use ironclad_client::{Change, ObjectKey, WorkQueue};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
-use members::{adopt, release};
 use pods::manage;
 pub(crate) use set::Replicated;
 use status::report;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// The index of pods that nobody controls, by their namespace.
-const FREE: &str = "free";
-
 pub(crate) async fn run<K: Replicated>(context: Context, token: CancellationToken) {
     let queue: Arc<WorkQueue<ObjectKey>> = WorkQueue::new();
     let (sets, pods) = (context.informers.get::<K>(), context.informers.get::<Pod>());
     pods.add_index("controller", |p: &Pod| controller_of(&p.metadata).map(|o| o.uid.clone()).into_iter().collect());
-    pods.add_index(FREE, |p: &Pod| match controller_of(&p.metadata) {
-        Some(_) => Vec::new(),
-        None => p.metadata.namespace.clone().into_iter().collect(),
-    });
+    pods.add_index(claim::FREE, |p: &Pod| claim::free(&p.metadata));
     let expectations = Expectations::default();
     let add = queue.clone();
     sets.on_change(move |c| add.add(ObjectKey::of(&**c.object())));
@@ -72,8 +64,10 @@ pub(crate) async fn run<K: Replicated>(context: Context, token: CancellationToke
             };
             let set: &K = &found;
             let uid = set.meta().uid.clone().unwrap_or_default();
-            let mut owned = release(&context, set, pods.by_index("controller", &uid)).await?;
-            owned.extend(adopt(&context, set, &pods.by_index(FREE, &key.namespace)).await?);
+            let mut free = pods.by_index(claim::FREE, &key.namespace);
+            free.retain(|p| is_active(p));
+            let mine = pods.by_index("controller", &uid);
+            let mut owned = claim::claim(&context, set, mine, free, |p| set.selects(p)).await?;
             let terminating = owned.iter().filter(|p| is_terminating(p)).count() as i32;
             owned.retain(|p| is_active(p));
             let settled = settled(&expectations, &key);

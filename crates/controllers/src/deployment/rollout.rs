@@ -3,6 +3,10 @@
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+/// On a set: how many pods its deployment wanted, and how many it allowed, when the set got its size.
+pub(crate) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+pub(crate) const MAX: &str = "deployment.kubernetes.io/max-replicas";
+
 /// A number or a share of `total`.
 fn resolve(value: Option<&IntOrString>, total: i32, round_up: bool) -> i32 {
     match value {
@@ -30,6 +34,11 @@ pub(crate) fn bounds(deployment: &Deployment) -> (i32, i32) {
     // Rounding must not leave a rollout that cannot move.
     let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable.min(replicas) };
     (surge, unavailable)
+}
+
+/// A number in an annotation.
+pub(crate) fn noted(set: &ReplicaSet, annotation: &str) -> Option<i32> {
+    set.metadata.annotations.as_ref()?.get(annotation)?.parse().ok()
 }
 
 pub(crate) fn wanted(set: &ReplicaSet) -> i32 {
