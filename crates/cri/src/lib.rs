@@ -135,6 +135,10 @@ pub trait Runtime: Send + Sync + 'static {
     async fn list_containers(&self, sandbox_id: Option<&str>) -> Result<Vec<ContainerStatus>>;
     /// Changes limits while it runs.
     async fn update_container_resources(&self, id: &str, resources: &LinuxResources) -> Result<()>;
+    /// Changes the limits of a whole pod while it runs.
+    async fn update_pod_sandbox_resources(&self, id: &str, resources: &LinuxResources) -> Result<()>;
+    /// Changes the limits of a group of pods: a parent of [`SandboxConfig::cgroup_parent`], made where it is missing.
+    async fn update_group_resources(&self, cgroup: &str, resources: &LinuxResources) -> Result<()>;
     /// Opens its log file anew, after the old one was renamed.
     async fn reopen_container_log(&self, id: &str) -> Result<()>;
     /// CPU and memory of containers; with `sandbox_id` those of one sandbox.

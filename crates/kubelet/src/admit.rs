@@ -10,7 +10,7 @@ use checks::Taken;
 use ironclad_api::pod_resources::{self, ResourceList};
 use ironclad_api::quantity::Quantity;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 /// Why a pod is not taken.
@@ -25,6 +25,17 @@ pub(crate) struct Rejection {
 pub(crate) struct Admitted {
     node: Mutex<Node>,
     pods: Mutex<HashMap<String, Taken>>,
+    /// Pods that wait for room to grow.
+    waiting: Mutex<HashSet<String>>,
+}
+
+/// Whether a pod may have what it asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Now,
+    /// When others need less.
+    Later(String),
+    Never(String),
 }
 
 /// What a pod is measured against.
@@ -89,12 +100,36 @@ impl Admitted {
         Ok(())
     }
 
-    /// The pod needs its share no longer.
-    pub(crate) fn release(&self, uid: &str) {
-        if let Some(taken) = self.pods.lock().get_mut(uid) {
-            taken.requests.clear();
-            taken.ports.clear();
+    /// Takes what a pod asks for now instead of what it had, if there is room.
+    pub(crate) fn resize(&self, plan: &Plan) -> Room {
+        let wanted = requests(plan);
+        let node = self.node.lock().clone();
+        if let Err(rejection) = checks::fits(&wanted, &node, &[]) {
+            let text = rejection.message.replace("enough resource", "enough capacity").replace(" used: 0,", "");
+            return Room::Never(text);
         }
+        let mut pods = self.pods.lock();
+        let others: Vec<&Taken> = pods.iter().filter(|(uid, _)| **uid != plan.uid).map(|(_, t)| t).collect();
+        match checks::fits(&wanted, &node, &others) {
+            Err(rejection) => {
+                self.waiting.lock().insert(plan.uid.clone());
+                Room::Later(rejection.message)
+            }
+            Ok(()) => {
+                pods.insert(plan.uid.clone(), Taken::new(plan, wanted));
+                Room::Now
+            }
+        }
+    }
+
+    /// The pod needs its share no longer; who waits for room looks again.
+    pub(crate) fn release(&self, uid: &str, table: &Table) {
+        let mut pods = self.pods.lock();
+        let Some(taken) = pods.get_mut(uid).filter(|t| !t.requests.is_empty()) else { return };
+        taken.requests.clear();
+        taken.ports.clear();
+        drop(pods);
+        self.waiting.lock().drain().for_each(|uid| table.wake(&uid));
     }
 
     pub(crate) fn forget(&self, uid: &str) {

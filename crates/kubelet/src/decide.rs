@@ -24,6 +24,8 @@ pub(crate) enum Why {
     Startup,
     /// Its image was changed.
     Changed,
+    /// New amounts take effect only at its start.
+    Resized,
     /// A rule of a container says that all start anew.
     RestartAll,
 }
@@ -35,6 +37,7 @@ impl Why {
             Self::Liveness => format!("Container {name} failed liveness probe, will be restarted"),
             Self::Startup => format!("Container {name} failed startup probe, will be restarted"),
             Self::Changed => format!("Container {name} definition changed, will be restarted"),
+            Self::Resized => format!("Container {name} resize requires restart"),
             Self::RestartAll => format!("Container {name} will be restarted because of a restart rule"),
         }
     }

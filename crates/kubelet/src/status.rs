@@ -48,7 +48,7 @@ pub(crate) struct Facts<'a> {
     /// What the node gives each container.
     pub(crate) allocated: HashMap<&'a str, ResourceRequirements>,
     /// What each running container has.
-    pub(crate) actual: HashMap<&'a str, ResourceRequirements>,
+    pub(crate) actual: HashMap<String, ResourceRequirements>,
     /// More conditions: type, reason, message.
     pub(crate) conditions: Vec<(&'static str, String, String)>,
 }

@@ -8,6 +8,7 @@ mod image;
 mod job;
 mod observe;
 mod report;
+mod resize;
 mod start;
 mod table;
 
@@ -71,6 +72,13 @@ struct Memory {
     /// Its volumes are away.
     cleaned: bool,
     reported: Option<PodStatus>,
+    /// What each container is given.
+    allocated: Option<resize::Allocated>,
+    /// Why the pod cannot have what it asks for: reason and message.
+    pending: Option<(String, String)>,
+    /// Containers do not have yet what they are given.
+    resizing: bool,
+    resize_error: Option<String>,
 }
 
 pub(crate) struct Worker {
@@ -273,12 +281,20 @@ impl Worker {
     /// Starts the jobs that the pod needs now; when to look again.
     fn go_on(&mut self, plan: &Arc<Plan>, observed: &Observed) -> Option<Duration> {
         self.probe(plan, observed);
+        let room = self.allocate(plan);
+        let resized = self.resize(plan, observed);
         let busy: HashSet<String> = self.busy.iter().filter_map(Job::container).map(str::to_owned).collect();
         let newest = observed.newest();
         let memory = &self.memory;
         let seen = Seen {
             sandbox: observed.sandbox.as_ref().map(|s| s.id.as_str()),
-            unhealthy: self.unhealthy(plan, observed),
+            unhealthy: {
+                let mut unhealthy = self.unhealthy(plan, observed);
+                for name in newest.keys().filter(|n| resized.iter().any(|r| r == **n)) {
+                    unhealthy.entry(name).or_insert(decide::Why::Resized);
+                }
+                unhealthy
+            },
             started: self.started(plan, observed),
             busy: busy.iter().map(String::as_str).collect(),
             forced: memory.forced.iter().map(String::as_str).collect(),
@@ -291,7 +307,7 @@ impl Worker {
         }
         let due = self.volumes(plan);
         self.collect(plan, observed);
-        let mut wait = due;
+        let mut wait = sooner(due, room);
         for step in steps {
             wait = sooner(wait, self.act(plan, observed, step));
         }
@@ -344,7 +360,7 @@ impl Worker {
             host_ip: self.shared.config.node_ip.to_string(),
             pod_ips: self.ips(plan, observed),
             allocatable: self.shared.admitted.allocatable(),
-            allocated: HashMap::new(),
+            allocated: plan.units.iter().map(|u| (u.name().to_owned(), self.given(u))).collect(),
         }
     }
 

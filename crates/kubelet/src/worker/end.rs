@@ -176,7 +176,7 @@ impl Worker {
     /// What is to do when nothing of the pod runs any more.
     pub(super) async fn after_end(&mut self, plan: &Arc<Plan>, observed: &Observed) -> Flow {
         let again = |after| Flow::Wait(Some(Duration::from_secs(after)));
-        self.shared.admitted.release(&self.uid);
+        self.shared.admitted.release(&self.uid, &self.shared.table);
         for sandbox in observed.sandboxes.iter().filter(|s| s.state == SandboxState::Ready) {
             if let Err(error) = self.shared.config.runtime.stop_pod_sandbox(&sandbox.id).await {
                 tracing::warn!(%error, "cannot stop a sandbox");

@@ -27,6 +27,8 @@ pub(super) enum Job {
     /// Old containers and sandboxes are removed.
     Collect,
     Status,
+    /// Running containers get what they are given.
+    Resize,
     End,
 }
 
@@ -53,6 +55,7 @@ pub(super) enum Outcome {
     Plain(Result<(), Duration>),
     Volumes(Box<Volumes>, bool),
     Started(Result<(), Trouble>),
+    Resized(Result<(), String>),
     Status(Box<PodStatus>, bool),
     Ended,
 }
@@ -156,6 +159,11 @@ impl Worker {
                     self.retry(done.job, Duration::from_millis(200 << failures.min(6)));
                 }
             },
+            Outcome::Resized(Ok(())) => drop(self.memory.retries.remove(&done.job)),
+            Outcome::Resized(Err(why)) => {
+                self.memory.resize_error = Some(why);
+                self.retry(done.job, Duration::from_secs(5));
+            }
             Outcome::Ended => self.memory.ended = true,
         }
     }
@@ -183,7 +191,7 @@ impl Worker {
                 self.spawn(Job::Sandbox, async move { Outcome::Plain(sandbox(&ctx, olds).await) })
             }
             Step::Kill { name, id, why } => {
-                if matches!(why, Why::Changed | Why::RestartAll) {
+                if matches!(why, Why::Changed | Why::Resized | Why::RestartAll) {
                     self.memory.forced.insert(name.clone());
                 }
                 let ctx = self.ctx(plan, observed);

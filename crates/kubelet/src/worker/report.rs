@@ -111,6 +111,9 @@ impl Worker {
             failure: self.memory.failure.clone(),
             ended: self.memory.ended,
             rejected: self.memory.rejected,
+            allocated: plan.units.iter().map(|u| (u.name(), self.given(u))).collect(),
+            actual: self.actual(plan, observed),
+            conditions: self.resize_conditions(),
             ..Facts::default()
         }
     }

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 impl Container {
     pub(super) fn new(record: ContainerRecord, state: State, phase: ContainerState) -> Arc<Self> {
         Arc::new(Self {
+            limits: Mutex::new(record.config.resources.clone()),
             record,
             state: state.into(),
             phase: watch::channel(phase).0,
@@ -30,7 +31,7 @@ impl Container {
         ContainerStatus {
             id: record.id.clone(),
             sandbox_id: record.sandbox_id.clone(),
-            config: record.config.clone(),
+            config: ContainerConfig { resources: self.limits.lock().clone(), ..record.config.clone() },
             state: *self.phase.borrow(),
             created_at: record.created_at,
             started_at: state.started_at,
@@ -166,19 +167,53 @@ impl Inner {
     fn image_volumes(&self, mounts: &[Mount]) -> Result<Vec<Vec<String>>> {
         let mut all = Vec::new();
         for (image, path) in mounts.iter().filter_map(|m| m.image.as_ref()) {
-            if !path.is_empty() && path != "/" {
-                return Err(Error::Unimplemented(format!(
-                    "a path ({path:?}) inside of an image volume is not supported"
-                )));
-            }
             let found = self.images.find(image);
             let found =
                 found.ok_or_else(|| Error::NotFound(format!("failed to resolve image {image:?}: not found")))?;
-            let dir = self.images.layer_dir();
-            all.push(found.layers.iter().rev().map(|l| dir.join(l).to_string_lossy().into_owned()).collect());
+            let layers: Vec<_> = found.layers.iter().rev().map(|l| self.images.layer_dir().join(l)).collect();
+            let parts = below(&layers, path.trim_matches('/')).map_err(internal("mount an image"))?;
+            if parts.is_empty() {
+                return Err(Error::InvalidArgument(format!(
+                    "failed to mount image volume: {path:?} does not exist in it"
+                )));
+            }
+            all.push(parts);
         }
         Ok(all)
     }
+}
+
+/// What the layers of an image, uppermost first, have at a path: directories that lie over each other, or one file.
+/// Links in layers are not followed: they were written by whoever made the image.
+fn below(layers: &[std::path::PathBuf], path: &str) -> std::io::Result<Vec<String>> {
+    use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+    let text = |p: std::path::PathBuf| p.to_string_lossy().into_owned();
+    if path.is_empty() {
+        return Ok(layers.iter().cloned().map(text).collect());
+    }
+    let mut found = Vec::new();
+    for layer in layers {
+        let root = fs::File::open(layer)?;
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let fd = match openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), how) {
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => continue,
+            other => other?,
+        };
+        let stat = fstat(&fd)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => found.push(text(layer.join(path))),
+            // A whiteout hides what is below.
+            FileType::CharacterDevice if stat.st_rdev == 0 => break,
+            _ if found.is_empty() => return Ok(vec![text(layer.join(path))]),
+            _ => break,
+        }
+        let mut opaque = [0_u8; 1];
+        let dir = layer.join(path);
+        if rustix::fs::lgetxattr(&dir, "trusted.overlay.opaque", &mut opaque[..]).is_ok() && opaque == *b"y" {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// Paths of the node that do not exist are made as directories.

@@ -6,6 +6,7 @@
 mod container;
 mod ctl;
 mod life;
+mod limits;
 mod recover;
 mod sandbox;
 mod stats;
@@ -70,6 +71,8 @@ pub(crate) struct Sandbox {
 
 pub(crate) struct Container {
     record: ContainerRecord,
+    /// Its limits now; those of the record are from its start.
+    limits: Mutex<LinuxResources>,
     state: Mutex<State>,
     phase: watch::Sender<ContainerState>,
     /// Held while the phase changes and that is told, so that events come in the order of what happened.
@@ -281,8 +284,17 @@ impl Runtime for Embedded {
     }
 
     async fn update_container_resources(&self, id: &str, resources: &LinuxResources) -> Result<()> {
-        let container = self.0.container(id)?;
-        self.0.layout.limit(&container.record.cgroup, resources).map_err(internal("update limits"))
+        self.0.update_container(id, resources).await
+    }
+
+    async fn update_pod_sandbox_resources(&self, id: &str, resources: &LinuxResources) -> Result<()> {
+        self.0.update_sandbox(id, resources).await
+    }
+
+    async fn update_group_resources(&self, cgroup: &str, resources: &LinuxResources) -> Result<()> {
+        let path = format!("{}{cgroup}", self.0.top_cgroup());
+        self.0.layout.create(&path).map_err(internal("create a cgroup"))?;
+        self.0.layout.limit(&path, resources).map_err(internal("limit a group of pods"))
     }
 
     async fn reopen_container_log(&self, id: &str) -> Result<()> {

@@ -15,6 +15,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// Bytes kept for a client, or for the container, before reading stops.
 const BOUND: usize = 256 * 1024;
+/// Bytes kept of what a container wrote before its one client came.
+const EARLY: usize = 64 * 1024;
 
 /// All streams of one container.
 pub(super) struct Streams {
@@ -28,6 +30,8 @@ pub(super) struct Streams {
     terminal: bool,
     once: bool,
     clients: Vec<Client>,
+    /// What a container that waits for one client wrote before that came: it may end sooner than anybody can attach.
+    early: Option<[Vec<u8>; 2]>,
 }
 
 /// An attached client.
@@ -48,6 +52,7 @@ impl Streams {
             terminal: spec.process.terminal,
             once,
             clients: Vec::new(),
+            early: (stdin && once).then(Default::default),
         };
         if spec.process.terminal {
             return Ok((streams, None));
@@ -92,9 +97,14 @@ impl Streams {
     }
 
     /// Takes a client in.
-    pub(super) fn attach(&mut self, client: Client) -> Result<(), String> {
+    pub(super) fn attach(&mut self, mut client: Client) -> Result<(), String> {
         for fd in client.stdin.iter().chain(client.out.iter().flatten().map(|(fd, _)| fd)) {
             nonblocking(fd)?;
+        }
+        for (slot, early) in client.out.iter_mut().zip(self.early.take().unwrap_or_default()) {
+            if let Some((_, pending)) = slot {
+                *pending = early;
+            }
         }
         self.clients.push(client);
         Ok(())
@@ -169,6 +179,10 @@ impl Streams {
                     moved = true;
                     if let Err(e) = self.log.write(stream, &buffer[..n], sys::now_nanos()) {
                         eprintln!("log: {e}");
+                    }
+                    if let Some(early) = self.early.as_mut() {
+                        let room = EARLY - early[stream].len();
+                        early[stream].extend_from_slice(&buffer[..n.min(room)]);
                     }
                     for (_, pending) in self.clients.iter_mut().filter_map(|c| c.out[stream].as_mut()) {
                         pending.extend_from_slice(&buffer[..n]);
