@@ -114,7 +114,6 @@ impl Worker {
             allocated: plan.units.iter().map(|u| (u.name(), self.given(u))).collect(),
             actual: self.actual(plan, observed),
             conditions: self.resize_conditions(),
-            ..Facts::default()
         }
     }
 
