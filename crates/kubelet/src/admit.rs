@@ -12,6 +12,7 @@ use ironclad_api::quantity::Quantity;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Why a pod is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(crate) struct Admitted {
     pods: Mutex<HashMap<String, Taken>>,
     /// Pods that wait for room to grow.
     waiting: Mutex<HashSet<String>>,
+    /// Told when what is taken changed.
+    pub(crate) changed: Notify,
 }
 
 /// Whether a pod may have what it asks for.
@@ -66,6 +69,25 @@ impl Admitted {
         self.node.lock().allocatable.clone()
     }
 
+    /// Conditions of pressure that the node has.
+    pub(crate) fn pressure(&self) -> Vec<&'static str> {
+        self.node.lock().pressure.clone()
+    }
+
+    /// Takes over how the node is; `news` is told when that is new.
+    pub(crate) fn set_pressure(&self, pressure: Vec<&'static str>, news: &Notify) {
+        let mut node = self.node.lock();
+        if node.pressure != pressure {
+            node.pressure = pressure;
+            news.notify_one();
+        }
+    }
+
+    /// CPU that burstable pods asked for, in thousandths.
+    pub(crate) fn burstable_cpu(&self) -> i64 {
+        self.pods.lock().values().map(Taken::burstable_cpu).sum()
+    }
+
     pub(crate) fn memory(&self) -> i64 {
         self.node.lock().memory
     }
@@ -90,6 +112,7 @@ impl Admitted {
                             reason: "Preempting".to_owned(),
                             message: "Preempted in order to admit critical pod".to_owned(),
                             grace: Duration::ZERO,
+                            event: true,
                         },
                     );
                     pods.remove(&uid);
@@ -97,6 +120,7 @@ impl Admitted {
             }
         }
         pods.insert(plan.uid.clone(), taken);
+        self.changed.notify_one();
         Ok(())
     }
 
@@ -117,6 +141,7 @@ impl Admitted {
             }
             Ok(()) => {
                 pods.insert(plan.uid.clone(), Taken::new(plan, wanted));
+                self.changed.notify_one();
                 Room::Now
             }
         }
@@ -129,6 +154,7 @@ impl Admitted {
         taken.requests.clear();
         taken.ports.clear();
         drop(pods);
+        self.changed.notify_one();
         self.waiting.lock().drain().for_each(|uid| table.wake(&uid));
     }
 

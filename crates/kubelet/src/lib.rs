@@ -9,6 +9,8 @@ mod checkpoint;
 mod container;
 mod decide;
 mod env;
+mod evict;
+mod gc;
 mod hooks;
 mod keyring;
 mod logs;
@@ -19,6 +21,7 @@ mod pod;
 mod probe;
 mod server;
 mod statics;
+mod stats;
 mod status;
 mod streams;
 mod volumes;
@@ -30,6 +33,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use evict::{Limit, Signal, Threshold, defaults as default_eviction};
 pub use manager::run;
 
 /// Unmounts all volumes of pods below a kubelet's directory, when no kubelet runs there any more.
@@ -64,6 +68,8 @@ pub struct Config {
     pub version: String,
     /// Directory with the manifests of static pods.
     pub manifests: Option<PathBuf>,
+    /// Pods go when less than this is left.
+    pub eviction: Vec<Threshold>,
 }
 
 impl Config {

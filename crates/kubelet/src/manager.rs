@@ -6,7 +6,7 @@ use crate::objects::Objects;
 use crate::pod::{MIRROR, is_static};
 use crate::statics::{self, Mirrors};
 use crate::worker::{Shared, Table, Worker};
-use crate::{Config, container, node, server};
+use crate::{Config, container, evict, gc, node, server};
 use ironclad_client::events::Recorder;
 use ironclad_client::informer::Filter;
 use ironclad_client::{Change, Informer};
@@ -57,12 +57,16 @@ pub async fn run(config: Config, ready: Arc<Notify>, token: CancellationToken) {
         admitted: Arc::new(Admitted::default()),
         table: Arc::new(Table::default()),
         mirrors: Arc::new(Mirrors::new(&config)),
+        uses: Arc::default(),
+        node_changed: Arc::default(),
         config: config.clone(),
     };
     node::measure(&shared);
     let mut tasks = JoinSet::new();
-    tasks.spawn(server::serve(config.clone(), token.clone()));
+    tasks.spawn(server::serve(shared.clone(), token.clone()));
     tasks.spawn(node::run(shared.clone(), ready, token.clone()));
+    tasks.spawn(evict::run(shared.clone(), token.clone()));
+    tasks.spawn(gc::run(shared.clone(), token.clone()));
     let synced = async { tokio::join!(services.synced(), pods.synced()) };
     let online = tokio::time::timeout(PATIENCE, synced).await.is_ok();
     let handle = tokio::runtime::Handle::current();

@@ -1,11 +1,14 @@
 //! The node's object: what the machine has, whether it is well, and its Lease.
 
+mod status;
+
 use crate::Config;
+use crate::container::resources::{class_cgroup, shares};
 use crate::worker::Shared;
-use ironclad_client::events::{EventType, Recorder};
+use ironclad_client::events::EventType;
+use ironclad_cri::LinuxResources;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -20,110 +23,23 @@ const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// The Lease lasts four times as long as it takes to renew it.
 const RENEW: Duration = Duration::from_secs(10);
 const REPORT: Duration = Duration::from_mins(5);
-const PODS: u32 = 110;
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
-}
-
-/// Memory of the machine, in KiB.
-fn memory() -> u64 {
-    let line = read("/proc/meminfo").lines().find_map(|l| l.strip_prefix("MemTotal:").map(str::to_owned));
-    line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
-fn os_image() -> String {
-    let name = read("/etc/os-release").lines().find_map(|l| l.strip_prefix("PRETTY_NAME=").map(str::to_owned));
-    name.unwrap_or_default().trim_matches('"').to_owned()
-}
-
-fn disk(config: &Config) -> u64 {
-    rustix::fs::statvfs(&config.root_dir).map_or(0, |s| s.f_blocks * s.f_frsize)
-}
-
-fn resources(config: &Config) -> Value {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    json!({
-        "cpu": cpus.to_string(), "memory": format!("{}Ki", memory()), "pods": PODS.to_string(),
-        "ephemeral-storage": disk(config).to_string(), "hugepages-1Gi": "0", "hugepages-2Mi": "0",
-    })
-}
+/// Pods on a node.
+pub(crate) const PODS: u32 = 110;
 
 fn labels(config: &Config) -> Value {
-    let arch = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    let arch = status::arch();
     json!({
         "kubernetes.io/hostname": config.node_name, "kubernetes.io/os": "linux", "kubernetes.io/arch": arch,
         "beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": arch,
     })
 }
 
-fn condition(kind: &str, status: &str, reason: &str, message: &str, old: &Value) -> Value {
-    let now = ironclad_api::time::now();
-    let before = old["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == kind);
-    let since =
-        before.filter(|c| c["status"] == status).map_or_else(|| json!(now), |c| c["lastTransitionTime"].clone());
-    json!({"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": now, "lastTransitionTime": since})
-}
-
-async fn status(config: &Config, old: &Value) -> Value {
-    let runtime = config.runtime.version().await;
-    let health = config.runtime.status().await;
-    let trouble = match health {
-        Ok(status) => [status.runtime_ready.err(), status.network_ready.err()]
-            .into_iter()
-            .flatten()
-            .map(|e| e.to_string())
-            .collect(),
-        Err(error) => vec![error.to_string()],
-    };
-    let well = trouble.is_empty();
-    let ready = match well {
-        true => condition("Ready", "True", "KubeletReady", "kubelet is posting ready status", old),
-        false => condition("Ready", "False", "KubeletNotReady", &trouble.join(", "), old),
-    };
-    let shown = runtime.map_or_else(|_| "ironclad://unknown".to_owned(), |v| format!("{}://{}", v.name, v.version));
-    let images: Vec<Value> = config
-        .runtime
-        .list_images()
-        .await
-        .unwrap_or_default()
-        .iter()
-        .take(50)
-        .map(|i| {
-            let names: Vec<&String> = i.repo_digests.iter().chain(&i.repo_tags).take(5).collect();
-            json!({"names": names, "sizeBytes": i.size})
-        })
-        .collect();
-    json!({
-        "capacity": resources(config), "allocatable": resources(config),
-        "conditions": [
-            condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available", old),
-            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure", old),
-            condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available", old),
-            ready,
-        ],
-        "addresses": [
-            {"type": "InternalIP", "address": config.node_ip.to_string()},
-            {"type": "Hostname", "address": config.node_name},
-        ],
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
-        "images": images,
-        "nodeInfo": {
-            "machineID": read("/etc/machine-id"), "systemUUID": read("/sys/class/dmi/id/product_uuid"),
-            "bootID": read("/proc/sys/kernel/random/boot_id"), "kernelVersion": read("/proc/sys/kernel/osrelease"),
-            "osImage": os_image(), "containerRuntimeVersion": shown, "kubeletVersion": config.version,
-            "kubeProxyVersion": config.version, "operatingSystem": "linux",
-            "architecture": if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" },
-        },
-    })
-}
-
 /// Tells admission what the machine has.
 pub(crate) fn measure(shared: &Shared) {
-    let list: BTreeMap<String, Text> = serde_json::from_value(resources(&shared.config)).unwrap_or_default();
+    let list = status::allocatable(&shared.config);
     shared.admitted.set_node(|node| {
-        node.allocatable = ironclad_api::pod_resources::parse(Some(&list));
-        node.memory = memory() as i64 * 1024;
+        node.allocatable = list;
+        node.memory = status::memory() as i64;
     });
     let (admitted, name) = (shared.admitted.clone(), shared.config.node_name.clone());
     shared.config.informers.get::<Node>().on_change(move |change| {
@@ -134,15 +50,21 @@ pub(crate) fn measure(shared: &Shared) {
     });
 }
 
-/// Registers the node, and keeps its object current.
+/// Registers the node, and keeps its object and its Lease current.
 pub(crate) async fn run(shared: Shared, ready: Arc<Notify>, token: CancellationToken) {
-    if register(&shared.config, &shared.recorder, &token).await {
-        keep(shared.config.clone(), shared.recorder.clone(), ready, token).await;
+    if !register(&shared, &token).await {
+        return;
     }
+    let leases = tokio::spawn(renew(shared.config.clone(), token.clone()));
+    let groups = tokio::spawn(classes(shared.clone(), token.clone()));
+    keep(&shared, &ready, &token).await;
+    leases.abort();
+    groups.abort();
 }
 
 /// Makes the node's object, or takes over the one that is there. False when the kubelet ends before it could.
-async fn register(config: &Config, recorder: &Recorder, token: &CancellationToken) -> bool {
+async fn register(shared: &Shared, token: &CancellationToken) -> bool {
+    let config = &shared.config;
     let api: Api<Node> = Api::all(config.client.clone());
     let annotations = json!({"volumes.kubernetes.io/controller-managed-attach-detach": "true"});
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": config.node_name, "labels": labels(config), "annotations": annotations}});
@@ -156,7 +78,10 @@ async fn register(config: &Config, recorder: &Recorder, token: &CancellationToke
             other => other,
         };
         match made {
-            Ok(_) => break,
+            Ok(node) => {
+                rebooted(shared, &node);
+                break;
+            }
             Err(error) => tracing::warn!(%error, "cannot register the node, will try again"),
         }
         tokio::select! {
@@ -164,11 +89,23 @@ async fn register(config: &Config, recorder: &Recorder, token: &CancellationToke
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
     }
-    recorder.event_on(reference(config), EventType::Normal, "Starting", "Starting kubelet.");
+    shared.recorder.event_on(reference(config), EventType::Normal, "Starting", "Starting kubelet.");
     true
 }
 
-fn reference(config: &Config) -> ObjectReference {
+/// Tells that the machine was started again since the node was seen last.
+fn rebooted(shared: &Shared, node: &Node) {
+    let before =
+        node.status.as_ref().and_then(|s| s.node_info.as_ref()).map(|i| i.boot_id.as_str()).unwrap_or_default();
+    let now = status::boot_id();
+    if !before.is_empty() && before != now {
+        let text = format!("Node {} has been rebooted, boot id: {now}", shared.config.node_name);
+        shared.recorder.event_on(reference(&shared.config), EventType::Warning, "Rebooted", text);
+    }
+}
+
+/// The node as the object of events.
+pub(crate) fn reference(config: &Config) -> ObjectReference {
     ObjectReference {
         kind: Some("Node".into()),
         name: Some(config.node_name.clone()),
@@ -177,12 +114,54 @@ fn reference(config: &Config) -> ObjectReference {
     }
 }
 
-/// Keeps the node's Lease and status current.
-async fn keep(config: Config, recorder: Recorder, ready: Arc<Notify>, token: CancellationToken) {
+async fn renew(config: Config, token: CancellationToken) {
+    let mut ticks = tokio::time::interval(RENEW);
+    loop {
+        tokio::select! {
+            () = token.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = lease(&config).await {
+            tracing::warn!(%error, "cannot renew the node's Lease");
+        }
+    }
+}
+
+/// Shares of the CPU for classes of pods: best effort gets what others leave, burstable what its pods asked for.
+async fn classes(shared: Shared, token: CancellationToken) {
+    let runtime = &shared.config.runtime;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let set = |class: &'static str, cpu_shares: u64| async move {
+        let wanted = LinuxResources { cpu_shares: Some(cpu_shares), ..LinuxResources::default() };
+        if let Err(error) = runtime.update_group_resources(&class_cgroup(class), &wanted).await {
+            tracing::warn!(%error, class, "cannot set the shares of a class of pods");
+        }
+    };
+    set("Guaranteed", cpus * 1024).await;
+    set("BestEffort", 2).await;
+    let mut last = None;
+    loop {
+        let wanted = shares(shared.admitted.burstable_cpu());
+        if last != Some(wanted) {
+            set("Burstable", wanted).await;
+            last = Some(wanted);
+        }
+        tokio::select! {
+            () = token.cancelled() => return,
+            () = shared.admitted.changed.notified() => {}
+        }
+    }
+}
+
+/// Reasons of conditions that were told, by their type.
+type Told = BTreeMap<String, String>;
+
+/// Keeps the node's status current.
+async fn keep(shared: &Shared, ready: &Notify, token: &CancellationToken) {
+    let config = &shared.config;
     let api: Api<Node> = Api::all(config.client.clone());
-    let mut renew = tokio::time::interval(RENEW);
     let mut report = tokio::time::interval(REPORT);
-    let mut was_ready = None;
+    let mut told = Told::new();
     let (mut addressed, nodes) = (false, config.informers.get::<Node>());
     let changed = Arc::new(Notify::new());
     let (wake, mine) = (changed.clone(), config.node_name.clone());
@@ -191,17 +170,13 @@ async fn keep(config: Config, recorder: Recorder, ready: Arc<Notify>, token: Can
             wake.notify_one();
         }
     });
+    let mut soon = None;
     loop {
         tokio::select! {
             () = token.cancelled() => return,
-            _ = renew.tick() => {
-                if let Err(error) = lease(&config).await {
-                    tracing::warn!(%error, "cannot renew the node's Lease");
-                }
-                // A node that is not well looks again as soon as its Lease.
-                if was_ready == Some(true) { continue }
-            }
             _ = report.tick() => {}
+            () = shared.node_changed.notified() => {}
+            () = tokio::time::sleep(soon.unwrap_or(Duration::MAX)) => {}
             () = changed.notified() => {
                 let cidrs = nodes.get("", &config.node_name).and_then(|n| n.spec.as_ref()?.pod_cidrs.clone()).unwrap_or_default();
                 if addressed || cidrs.is_empty() { continue }
@@ -212,28 +187,46 @@ async fn keep(config: Config, recorder: Recorder, ready: Arc<Notify>, token: Can
             }
         }
         let old = nodes.get("", &config.node_name).map_or(Value::Null, |n| json!(*n));
-        let status = status(&config, &old).await;
-        let now_ready = status["conditions"][3]["status"] == "True";
+        let status = status::status(shared, &old).await;
         let patch = json!({"status": status});
         match api.patch_status(&config.node_name, &PatchParams::default(), &Patch::Strategic(patch)).await {
             Ok(_) => {
-                if was_ready != Some(now_ready) {
-                    let (reason, text) =
-                        if now_ready { ("NodeReady", "NodeReady") } else { ("NodeNotReady", "NodeNotReady") };
-                    recorder.event_on(
-                        reference(&config),
-                        EventType::Normal,
-                        reason,
-                        format!("Node {} status is now: {text}", config.node_name),
-                    );
-                }
-                was_ready = Some(now_ready);
-                if now_ready {
+                tell(shared, &status, &mut told);
+                let well = told.get("Ready").is_some_and(|r| r == "KubeletReady");
+                // A node that is not well looks again soon.
+                soon = (!well).then_some(RENEW);
+                if well {
                     ready.notify_one();
                 }
             }
-            Err(error) => tracing::warn!(%error, "cannot report the node's status"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot report the node's status");
+                soon = Some(RENEW);
+            }
         }
+    }
+}
+
+/// Tells what changed of the node's conditions.
+fn tell(shared: &Shared, status: &Value, told: &mut Told) {
+    for condition in status["conditions"].as_array().into_iter().flatten() {
+        let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+        let (kind, reason) = (text("type"), text("reason"));
+        if told.insert(kind.clone(), reason.clone()).as_ref() == Some(&reason) {
+            continue;
+        }
+        let shown = match (kind.as_str(), text("status").as_str()) {
+            ("Ready", "True") => "NodeReady",
+            ("Ready", _) => "NodeNotReady",
+            ("MemoryPressure", "True") => "NodeHasInsufficientMemory",
+            ("MemoryPressure", _) => "NodeHasSufficientMemory",
+            ("DiskPressure", "True") => "NodeHasDiskPressure",
+            ("DiskPressure", _) => "NodeHasNoDiskPressure",
+            ("PIDPressure", "True") => "NodeHasInsufficientPID",
+            _ => "NodeHasSufficientPID",
+        };
+        let text = format!("Node {} status is now: {shown}", shared.config.node_name);
+        shared.recorder.event_on(reference(&shared.config), EventType::Normal, shown, text);
     }
 }
 
@@ -251,6 +244,21 @@ async fn lease(config: &Config) -> Result<(), kube::Error> {
         renew_time: Some(now),
         ..LeaseSpec::default()
     };
-    let metadata = ObjectMeta { name: Some(config.node_name.clone()), ..ObjectMeta::default() };
+    let node = Api::<Node>::all(config.client.clone()).get_opt(&config.node_name).await?;
+    let owner = node.and_then(|n| n.metadata.uid).map(|uid| {
+        let (kind, api_version) = ("Node".to_owned(), "v1".to_owned());
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+            api_version,
+            kind,
+            name: config.node_name.clone(),
+            uid,
+            ..Default::default()
+        }
+    });
+    let metadata = ObjectMeta {
+        name: Some(config.node_name.clone()),
+        owner_references: owner.map(|o| vec![o]),
+        ..ObjectMeta::default()
+    };
     api.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await.map(drop)
 }

@@ -67,6 +67,10 @@ impl Counts {
         *self.0.lock().entry(count).or_default() += 1;
     }
 
+    pub(crate) fn all(&self) -> Vec<(Count, u64)> {
+        self.0.lock().iter().map(|(k, n)| (k.clone(), *n)).collect()
+    }
+
     fn forget(&self, uid: &str) {
         self.0.lock().retain(|k, _| k.uid != uid);
     }

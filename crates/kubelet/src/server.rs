@@ -1,6 +1,7 @@
 //! The kubelet's HTTPS API: logs, exec, attach, port forward, health. Who may ask is decided by `access`.
 
-use crate::{Config, container, streams};
+use crate::worker::Shared;
+use crate::{container, stats, streams};
 use access::Access;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -9,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use ironclad_cri::{ContainerStatus, SandboxState, SandboxStatus};
+use ironclad_cri::{ContainerState, ContainerStatus, SandboxState, SandboxStatus};
 use rustls_pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -21,7 +22,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 mod access;
+mod config;
+mod files;
 mod logs;
+mod metrics;
+mod pods;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
@@ -35,7 +40,15 @@ pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-pub(crate) async fn serve(config: Config, token: CancellationToken) {
+/// What requests are answered from.
+struct Node {
+    shared: Shared,
+    rates: stats::Rates,
+}
+
+pub(crate) async fn serve(shared: Shared, token: CancellationToken) {
+    let config = shared.config.clone();
+    let node = Arc::new(Node { shared, rates: stats::Rates::default() });
     let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), config.port);
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
@@ -52,7 +65,7 @@ pub(crate) async fn serve(config: Config, token: CancellationToken) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (config, acceptor, access) = (config.clone(), acceptor.clone(), access.clone());
+        let (node, acceptor, access) = (node.clone(), acceptor.clone(), access.clone());
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
             let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await else {
@@ -60,8 +73,8 @@ pub(crate) async fn serve(config: Config, token: CancellationToken) {
             };
             let peer = stream.get_ref().1.peer_certificates().and_then(|c| Some(c.first()?.clone().into_owned()));
             let service = hyper::service::service_fn(move |request| {
-                let (config, access, peer) = (config.clone(), access.clone(), peer.clone());
-                async move { Ok::<_, Infallible>(answer(&config, &access, request, peer.as_ref()).await) }
+                let (node, access, peer) = (node.clone(), access.clone(), peer.clone());
+                async move { Ok::<_, Infallible>(answer(&node, &access, request, peer.as_ref()).await) }
             });
             let builder = auto::Builder::new(TokioExecutor::new());
             if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
@@ -71,8 +84,16 @@ pub(crate) async fn serve(config: Config, token: CancellationToken) {
     }
 }
 
+/// A container of a pod, as a path names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) pod: &'a str,
+    pub(crate) container: &'a str,
+}
+
 async fn answer(
-    config: &Config,
+    node: &Node,
     access: &Access,
     request: Request<Incoming>,
     peer: Option<&CertificateDer<'_>>,
@@ -83,23 +104,48 @@ async fn answer(
     }
     let request = Request::from_parts(head, body);
     let path = request.uri().path().to_owned();
-    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+    let parts: Vec<String> = path.split('/').filter(|p| !p.is_empty()).map(decode).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let query = query(request.uri().query().unwrap_or_default());
+    let shared = &node.shared;
     match (request.method(), parts.as_slice()) {
-        (_, ["healthz"]) => text(StatusCode::OK, "ok"),
-        (&Method::GET, ["containerLogs", namespace, pod, container]) => {
-            logs::answer(config, namespace, pod, container, &query).await
+        (_, ["healthz"] | ["healthz", "ping" | "log" | "syncloop"]) => text(StatusCode::OK, "ok"),
+        (&Method::GET, ["pods"]) => pods::all(shared),
+        (&Method::GET, ["runningpods"]) => pods::running(shared).await,
+        (&Method::GET, ["configz"]) => config::answer(shared),
+        (&Method::GET, ["stats", "summary"]) => {
+            let few = query.get("only_cpu_and_memory").is_some_and(|v| v.first().is_some_and(|v| v == "true"));
+            json(&stats::summary(shared, &node.rates, few).await)
         }
-        (_, [door @ ("exec" | "attach"), namespace, pod, container]) => {
-            match find(config, namespace, pod, container, true).await {
-                Some(status) => streams::upgrade(config, request, door, &status, &query),
+        (&Method::GET, ["metrics"]) => metrics::own(shared).await,
+        (&Method::GET, ["metrics", "resource"]) => metrics::resource(shared).await,
+        (&Method::GET, ["metrics", "cadvisor"]) => metrics::cadvisor(shared).await,
+        (&Method::GET, ["metrics", "probes"]) => metrics::probes(shared),
+        (&Method::GET, ["logs", ..]) => files::answer(&decode(path.trim_start_matches("/logs"))),
+        (&Method::GET, ["containerLogs", namespace, pod, container]) => {
+            logs::answer(shared, Place { namespace, pod, container }, &query).await
+        }
+        (&Method::POST, ["run", namespace, pod, container] | ["run", namespace, pod, _, container]) => {
+            pods::run(shared, Place { namespace, pod, container }, &query).await
+        }
+        (&Method::POST, ["checkpoint", namespace, pod, container]) => {
+            pods::checkpoint(&Place { namespace, pod, container })
+        }
+        (_, [door @ ("exec" | "attach"), namespace, pod, container])
+        | (_, [door @ ("exec" | "attach"), namespace, pod, _, container]) => {
+            let place = Place { namespace, pod, container };
+            let all = containers(shared, &place).await;
+            match all.iter().find(|c| c.state == ContainerState::Running) {
+                Some(status) => streams::upgrade(&shared.config, request, door, status, &query),
                 None => text(StatusCode::NOT_FOUND, format!("container not found ({container:?})")),
             }
         }
-        (_, ["portForward", namespace, pod]) => match sandbox(config, namespace, pod).await {
-            Some(sandbox) => streams::forward(config, request, sandbox),
-            None => text(StatusCode::NOT_FOUND, "pod does not exist"),
-        },
+        (_, ["portForward", namespace, pod] | ["portForward", namespace, pod, _]) => {
+            match sandbox(shared, namespace, pod).await {
+                Some(sandbox) => streams::forward(&shared.config, request, sandbox),
+                None => text(StatusCode::NOT_FOUND, "pod does not exist"),
+            }
+        }
         _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
     }
 }
@@ -135,23 +181,33 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// The newest container with this name; with `running` only one that runs.
-async fn find(config: &Config, namespace: &str, pod: &str, name: &str, running: bool) -> Option<ContainerStatus> {
-    let all = config.runtime.list_containers(None).await.ok()?;
-    let label = |c: &ContainerStatus, key: &str| c.config.labels.get(key).cloned().unwrap_or_default();
-    let mine = |c: &ContainerStatus| {
-        label(c, container::POD_NAMESPACE) == namespace
-            && label(c, container::POD_NAME) == pod
-            && label(c, container::CONTAINER) == name
+/// The containers with a name, newest first.
+async fn containers(shared: &Shared, place: &Place<'_>) -> Vec<ContainerStatus> {
+    let Some(uid) = shared.table.find(place.namespace, place.pod).and_then(|p| p.metadata.uid.clone()) else {
+        return Vec::new();
     };
-    let fits = |c: &ContainerStatus| !running || c.state == ironclad_cri::ContainerState::Running;
-    all.into_iter().filter(|c| mine(c) && fits(c)).max_by_key(|c| c.created_at)
+    let runtime = &shared.config.runtime;
+    let mut found = Vec::new();
+    for sandbox in runtime.list_pod_sandboxes(Some(&uid)).await.unwrap_or_default() {
+        let all = runtime.list_containers(Some(&sandbox.id)).await.unwrap_or_default();
+        let named =
+            |c: &ContainerStatus| c.config.labels.get(container::CONTAINER).is_some_and(|n| n == place.container);
+        found.extend(all.into_iter().filter(named));
+    }
+    found.sort_by_key(|c| std::cmp::Reverse(c.created_at));
+    found
 }
 
 /// The sandbox in which a pod runs now.
-async fn sandbox(config: &Config, namespace: &str, pod: &str) -> Option<SandboxStatus> {
-    let all = config.runtime.list_pod_sandboxes(None).await.ok()?;
-    let mine =
-        |s: &SandboxStatus| s.config.namespace == namespace && s.config.name == pod && s.state == SandboxState::Ready;
-    all.into_iter().filter(mine).max_by_key(|s| s.created_at)
+async fn sandbox(shared: &Shared, namespace: &str, pod: &str) -> Option<SandboxStatus> {
+    let uid = shared.table.find(namespace, pod)?.metadata.uid.clone()?;
+    let all = shared.config.runtime.list_pod_sandboxes(Some(&uid)).await.ok()?;
+    all.into_iter().filter(|s| s.state == SandboxState::Ready).max_by_key(|s| s.created_at)
+}
+
+fn json(value: &serde_json::Value) -> Response<Body> {
+    let mut response = text(StatusCode::OK, value.to_string());
+    let kind = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
 }

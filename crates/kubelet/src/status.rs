@@ -23,6 +23,9 @@ pub(crate) const OWNED: [&str; 7] = [
     "PodResizeInProgress",
 ];
 
+/// A condition that the kubelet adds, but that others may have set before.
+pub(crate) const DISRUPTED: &str = "DisruptionTarget";
+
 /// What is known besides the specification.
 #[derive(Debug, Default)]
 pub(crate) struct Facts<'a> {
@@ -128,7 +131,7 @@ pub(crate) fn patch(old: &PodStatus, new: &PodStatus) -> Value {
     let before = |kind: &Value| old["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == *kind);
     let mut conditions = Vec::new();
     for condition in new["conditions"].as_array_mut().into_iter().flatten() {
-        let owned = OWNED.iter().any(|o| condition["type"] == *o);
+        let owned = condition["type"] == DISRUPTED || OWNED.iter().any(|o| condition["type"] == *o);
         if !owned || before(&condition["type"]) == Some(&*condition) {
             continue;
         }

@@ -17,6 +17,7 @@ use crate::admit::Admitted;
 use crate::backoff::Backoff;
 use crate::decide::{self, Seen, Step};
 use crate::env::Facts;
+use crate::gc::Uses;
 use crate::objects::Objects;
 use crate::pod::Plan;
 use crate::probe::{Counts, Kind, Probes, Surroundings};
@@ -49,6 +50,9 @@ pub(crate) struct Shared {
     pub(crate) admitted: Arc<Admitted>,
     pub(crate) table: Arc<Table>,
     pub(crate) mirrors: Arc<Mirrors>,
+    pub(crate) uses: Arc<Uses>,
+    /// Told when the node's status has news.
+    pub(crate) node_changed: Arc<Notify>,
 }
 
 /// What a worker keeps between its rounds.
@@ -65,6 +69,8 @@ struct Memory {
     failure: Option<(String, String)>,
     /// Last words by container id.
     messages: HashMap<String, String>,
+    /// The node ended the pod for the sake of others.
+    disrupted: bool,
     /// The node did not take the pod.
     rejected: bool,
     /// Nothing of the pod runs any more.
@@ -187,6 +193,13 @@ impl Worker {
         if let Some(order) = self.orders.borrow_and_update().clone()
             && self.memory.failure.is_none()
         {
+            if order.event
+                && let Some(plan) = &self.plan
+            {
+                let (recorder, object) = (&self.shared.recorder, plan.reference(None));
+                recorder.event_on(object, EventType::Warning, &order.reason, order.message.clone());
+            }
+            self.memory.disrupted = true;
             self.memory.failure = Some((order.reason, order.message));
             self.deadline.send_replace(Instant::now() + order.grace);
         }

@@ -56,6 +56,12 @@ impl Taken {
     }
 }
 
+impl Taken {
+    pub(super) fn burstable_cpu(&self) -> i64 {
+        self.requests.get("cpu").filter(|_| self.class == 1).map_or(0, |q| q.milli_value())
+    }
+}
+
 fn reject(reason: &str, message: impl Into<String>) -> Rejection {
     Rejection { reason: reason.to_owned(), message: message.into() }
 }

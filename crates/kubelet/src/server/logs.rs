@@ -1,203 +1,199 @@
-//! Logs: the lines of a container's log file, followed through new ones where that is asked.
+//! Logs: the lines of a container's log, older parts of it first, followed through new ones where that is asked.
+//!
+//! Invariant: a log is read in pieces of bounded size, however long it is; its bytes are sent as they are.
 
-use super::{Body, Query, find, text};
-use crate::Config;
+mod lines;
+mod tail;
+
+use super::{Body, Place, Query, text};
+use crate::worker::Shared;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use ironclad_cri::ContainerState;
-use k8s_openapi::jiff::Timestamp;
+use ironclad_cri::{ContainerEventKind, ContainerState, ContainerStatus};
+use lines::{Options, Sender};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt, AsyncSeekExt, BufReader};
 use tokio::sync::mpsc;
 
-/// Which lines are wanted.
-#[derive(Clone, Debug, Default)]
-struct Options {
-    follow: bool,
-    timestamps: bool,
-    tail: Option<usize>,
-    since: Option<Timestamp>,
-    limit: Option<usize>,
-    stream: Option<&'static str>,
-}
+/// Longest record in bytes: 16 KiB of text with its head.
+const MAX_RECORD: usize = 20 * 1024;
 
-impl Options {
-    fn parse(query: &Query) -> Self {
-        let get = |key: &str| query.get(key).and_then(|v| v.first()).map_or("", String::as_str);
-        let flag = |key: &str| matches!(get(key), "true" | "1");
-        let seconds = get("sinceSeconds")
-            .parse::<i64>()
-            .ok()
-            .and_then(|s| Timestamp::now().checked_sub(k8s_openapi::jiff::Span::new().seconds(s)).ok());
-        Self {
-            follow: flag("follow"),
-            timestamps: flag("timestamps"),
-            tail: get("tailLines").parse().ok(),
-            since: seconds.or_else(|| get("sinceTime").parse().ok()),
-            limit: get("limitBytes").parse().ok(),
-            stream: match get("stream") {
-                "Stdout" => Some("stdout"),
-                "Stderr" => Some("stderr"),
-                _ => None,
-            },
-        }
-    }
-
-    /// What a client sees of a line of the file: `<time> <stream> <F|P> <text>`.
-    fn shown(&self, line: &str) -> Option<String> {
-        let mut parts = line.splitn(4, ' ');
-        let (time, stream, whole, text) =
-            (parts.next()?, parts.next()?, parts.next()?, parts.next().unwrap_or_default());
-        if self.stream.is_some_and(|s| s != stream) {
-            return None;
-        }
-        if let Some(since) = self.since
-            && time.parse::<Timestamp>().is_ok_and(|t| t < since)
-        {
-            return None;
-        }
-        let end = if whole == "P" { "" } else { "\n" };
-        Some(if self.timestamps { format!("{time} {text}{end}") } else { format!("{text}{end}") })
-    }
-}
-
-pub(super) async fn answer(
-    config: &Config,
-    namespace: &str,
-    pod: &str,
-    container: &str,
-    query: &Query,
-) -> Response<Body> {
-    let options = Options::parse(query);
-    let previous = query.get("previous").and_then(|v| v.first()).is_some_and(|v| v == "true");
-    let Some(status) = find(config, namespace, pod, container, false).await else {
-        let message = format!("container {container:?} in pod {pod:?} is waiting to start: ContainerCreating");
-        return text(StatusCode::BAD_REQUEST, message);
+/// Why there is no log: the words that kubectl's users know.
+fn refused(place: &Place<'_>, shared: &Shared) -> String {
+    let (container, pod) = (place.container, place.pod);
+    let found = shared.table.find(place.namespace, pod);
+    let status = found.as_ref().and_then(|p| p.status.as_ref());
+    let lists = status.map(|s| [&s.container_statuses, &s.init_container_statuses, &s.ephemeral_container_statuses]);
+    let mut all = lists.iter().flatten().flat_map(|l| l.iter().flatten());
+    let waiting = all.find(|s| s.name == container).and_then(|s| s.state.as_ref()?.waiting.as_ref()?.reason.clone());
+    let why = match waiting.as_deref() {
+        Some("ErrImagePull") => "image can't be pulled",
+        Some("ImagePullBackOff") => "trying and failing to pull image",
+        Some(reason) => reason,
+        None => "ContainerCreating",
     };
-    let mut path = PathBuf::from(&status.log_path);
-    if previous {
-        let Some(before) = status.config.attempt.checked_sub(1) else {
-            let message = format!("previous terminated container {container:?} in pod {pod:?} not found");
-            return text(StatusCode::BAD_REQUEST, message);
+    format!("container {container:?} in pod {pod:?} is waiting to start: {why}")
+}
+
+/// The container whose log is meant, and the file.
+async fn source(
+    shared: &Shared,
+    place: &Place<'_>,
+    previous: bool,
+) -> Result<(ContainerStatus, PathBuf), Response<Body>> {
+    let bad = |message: String| text(StatusCode::BAD_REQUEST, message);
+    let all = super::containers(shared, place).await;
+    let begun = |c: &&ContainerStatus| matches!(c.state, ContainerState::Running | ContainerState::Exited);
+    let mut begun = all.iter().filter(begun);
+    let found = if previous {
+        let before = || {
+            let (container, pod) = (place.container, place.pod);
+            bad(format!("previous terminated container {container:?} in pod {pod:?} not found"))
         };
-        path.set_file_name(format!("{before}.log"));
-    }
-    let lines = match tokio::fs::read_to_string(&path).await {
-        Ok(all) => all,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => {
-            return text(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                format!("failed to open log file {}: {error}", path.display()),
-            );
-        }
+        begun.nth(1).ok_or_else(before)?
+    } else {
+        begun.next().ok_or_else(|| bad(refused(place, shared)))?
     };
-    let complete = lines.rfind('\n').map_or(0, |i| i + 1);
-    let mut shown: Vec<String> = lines[..complete].lines().filter_map(|l| options.shown(l)).collect();
-    if let Some(tail) = options.tail {
-        shown.drain(..shown.len().saturating_sub(tail));
-    }
-    let mut first = shown.concat();
-    if let Some(limit) = options.limit {
-        first.truncate(floor(&first, limit));
-    }
-    let alive = status.state == ContainerState::Running && !previous;
-    if !options.follow || !alive {
-        return text(StatusCode::OK, first);
-    }
-    let (sender, receiver) = mpsc::channel::<Bytes>(16);
-    let (config, id) = (config.clone(), status.id.clone());
+    Ok((found.clone(), PathBuf::from(&found.log_path)))
+}
+
+pub(super) async fn answer(shared: &Shared, place: Place<'_>, query: &Query) -> Response<Body> {
+    let options = match Options::parse(query) {
+        Ok(options) => options,
+        Err(why) => return text(StatusCode::UNPROCESSABLE_ENTITY, why),
+    };
+    let (status, path) = match source(shared, &place, options.previous).await {
+        Ok(found) => found,
+        Err(refusal) => return refusal,
+    };
+    let (bytes, receiver) = mpsc::channel::<Bytes>(16);
+    let shared = shared.clone();
     tokio::spawn(async move {
-        if sender.send(Bytes::from(first)).await.is_ok()
-            && let Err(error) = follow(&config, &id, &path, complete as u64, &options, &sender).await
-        {
-            tracing::debug!(%error, "following a log ended");
+        let mut sender = Sender::new(bytes, options);
+        if let Err(error) = send(&shared, &status, &path, &mut sender).await {
+            tracing::debug!(%error, path = %path.display(), "sending a log ended");
         }
     });
     let stream = futures::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|b| (b, r)) });
     let body = StreamBody::new(stream.map(|b| Ok(Frame::data(b)))).boxed_unsync();
-    Response::new(body)
+    let mut response = Response::new(body);
+    let kind = http::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
 }
 
-fn floor(text: &str, limit: usize) -> usize {
-    let mut at = limit.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
+type File = BufReader<tokio::fs::File>;
 
-/// Sends what is appended to a log until its container has ended or the client is gone.
-async fn follow(
-    config: &Config,
-    id: &str,
-    path: &Path,
-    from: u64,
-    options: &Options,
-    sender: &mpsc::Sender<Bytes>,
-) -> std::io::Result<()> {
-    let notify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-    let watch = |notify: &Inotify| notify.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF);
-    watch(&notify)?;
-    #[expect(deprecated, reason = "its successor is unsafe; the descriptor is owned and outlives the registration")]
-    let ready = AsyncFd::new(notify.as_fd().try_clone_to_owned()?)?;
-    let mut events = config.runtime.events();
-    let mut file = BufReader::new(tokio::fs::File::open(path).await?);
-    file.seek(std::io::SeekFrom::Start(from)).await?;
-    let (mut line, mut ended) = (String::new(), false);
+/// Sends the records from here to the end of a file; an incomplete one stays in `line`. Whether more is wanted.
+async fn drain(file: &mut File, line: &mut Vec<u8>, sender: &mut Sender) -> std::io::Result<bool> {
     loop {
-        loop {
-            let read = file.read_line(&mut line).await?;
-            if read == 0 || !line.ends_with('\n') {
-                break;
-            }
-            if let Some(text) = options.shown(line.trim_end_matches('\n'))
-                && sender.send(Bytes::from(text)).await.is_err()
-            {
+        let read = file.read_until(b'\n', line).await?;
+        if read == 0 || line.last() != Some(&b'\n') && line.len() < MAX_RECORD {
+            return Ok(true);
+        }
+        if !sender.record(line).await {
+            return Ok(false);
+        }
+        line.clear();
+    }
+}
+
+async fn send(shared: &Shared, status: &ContainerStatus, path: &Path, sender: &mut Sender) -> std::io::Result<()> {
+    let follow = sender.options.follow && !sender.options.previous;
+    // Both begin before the first look, so that nothing is missed.
+    let mut events = shared.config.runtime.events();
+    let changes = if follow { Some(Changes::of(path)?) } else { None };
+    let (log, wanted) = (path.to_owned(), sender.options.tail);
+    let start =
+        tokio::task::spawn_blocking(move || tail::start(&log, wanted)).await.map_err(std::io::Error::other)??;
+    let mut line = Vec::new();
+    let mut last: Option<(File, u64)> = None;
+    for (part, offset) in start {
+        let opened = match tokio::fs::File::open(&part).await {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        let inode = opened.metadata().await?.ino();
+        let mut file = BufReader::new(opened);
+        file.seek(std::io::SeekFrom::Start(offset)).await?;
+        line.clear();
+        if !drain(&mut file, &mut line, sender).await? || !sender.flush().await {
+            return Ok(());
+        }
+        last = Some((file, inode));
+    }
+    let Some(changes) = changes else { return Ok(()) };
+    let mut ended = !runs(shared, &status.id).await;
+    loop {
+        if let Some((file, inode)) = &mut last {
+            if !drain(file, &mut line, sender).await? || !sender.flush().await {
                 return Ok(());
             }
-            line.clear();
+            // After a rotation the log goes on in a new file.
+            if let Ok(now) = tokio::fs::metadata(path).await
+                && now.ino() != *inode
+            {
+                last = None;
+            }
+        }
+        if last.is_none() {
+            match tokio::fs::File::open(path).await {
+                Ok(file) => {
+                    let inode = file.metadata().await?.ino();
+                    last = Some((BufReader::new(file), inode));
+                    line.clear();
+                    continue;
+                }
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+                Err(_) => {}
+            }
         }
         if ended {
             return Ok(());
         }
         tokio::select! {
-            guard = ready.readable() => {
-                guard?.clear_ready();
-                let changes = notify.read_events().unwrap_or_default();
-                if changes.iter().any(|e| e.mask.contains(AddWatchFlags::IN_MOVE_SELF)) {
-                    // The log was rotated: go on in the new file.
-                    file = BufReader::new(tokio::fs::File::open(path).await?);
-                    watch(&notify)?;
-                }
-            }
-            event = events.recv() => {
-                let over = |e: &ironclad_cri::ContainerEvent| e.id == id && e.kind != ironclad_cri::ContainerEventKind::Started;
-                ended = event.is_ok_and(|e| over(&e));
-            }
+            changed = changes.wait() => changed?,
+            event = events.recv() => match event {
+                Ok(e) => ended = e.id == status.id && matches!(e.kind, ContainerEventKind::Stopped | ContainerEventKind::Deleted),
+                Err(_) => ended = !runs(shared, &status.id).await,
+            },
             () = sender.closed() => return Ok(()),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+async fn runs(shared: &Shared, id: &str) -> bool {
+    let status = shared.config.runtime.container_status(id).await;
+    status.is_ok_and(|s| s.state == ContainerState::Running)
+}
 
-    #[test]
-    fn lines_are_shown_as_asked() {
-        let line = "2026-01-01T00:00:00.5Z stdout F hello world";
-        assert_eq!(Options::default().shown(line).unwrap(), "hello world\n");
-        let stamped = Options { timestamps: true, ..Options::default() };
-        assert_eq!(stamped.shown(line).unwrap(), "2026-01-01T00:00:00.5Z hello world\n");
-        let later = Options { since: Some("2026-01-01T00:00:01Z".parse().unwrap()), ..Options::default() };
-        assert_eq!(later.shown(line), None);
-        assert_eq!(Options::default().shown("2026-01-01T00:00:00Z stdout P part").unwrap(), "part");
+/// Changes of a log: of its file, and of which file it is.
+struct Changes {
+    notify: Inotify,
+    ready: AsyncFd<std::os::fd::OwnedFd>,
+}
+
+impl Changes {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let notify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_FROM;
+        notify.add_watch(dir, flags)?;
+        #[expect(deprecated, reason = "its successor is unsafe; the descriptor is owned and outlives the registration")]
+        let ready = AsyncFd::new(notify.as_fd().try_clone_to_owned()?)?;
+        Ok(Self { notify, ready })
+    }
+
+    async fn wait(&self) -> std::io::Result<()> {
+        self.ready.readable().await?.clear_ready();
+        while self.notify.read_events().is_ok_and(|e| !e.is_empty()) {}
+        Ok(())
     }
 }

@@ -95,6 +95,7 @@ async fn pull(ctx: &Ctx, wanted: &Wanted<'_>, quoted: &str) -> Result<Image, Tro
     match found {
         Ok(Some(image)) => {
             ctx.pulls.lock().forget(key);
+            ctx.shared.node_changed.notify_one();
             let took = go(began.elapsed());
             event(
                 EventType::Normal,

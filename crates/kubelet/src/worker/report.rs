@@ -113,8 +113,16 @@ impl Worker {
             rejected: self.memory.rejected,
             allocated: plan.units.iter().map(|u| (u.name(), self.given(u))).collect(),
             actual: self.actual(plan, observed),
-            conditions: self.resize_conditions(),
+            conditions: self.more_conditions(),
         }
+    }
+
+    fn more_conditions(&self) -> Vec<(&'static str, String, String)> {
+        let mut all = self.resize_conditions();
+        if let (true, Some((_, message))) = (self.memory.disrupted, &self.memory.failure) {
+            all.push((status::DISRUPTED, "TerminationByKubelet".to_owned(), message.clone()));
+        }
+        all
     }
 
     /// Takes the last words of containers that have ended, once.

@@ -13,6 +13,8 @@ pub(crate) struct Order {
     pub(crate) reason: String,
     pub(crate) message: String,
     pub(crate) grace: Duration,
+    /// Whether an event tells of it.
+    pub(crate) event: bool,
 }
 
 struct Entry {
@@ -72,5 +74,20 @@ impl Table {
         let table = self.0.lock();
         let entry = table.get(uid);
         entry.is_some_and(|e| e.orders.send_replace(Some(order)).is_none())
+    }
+
+    /// All pods that are there.
+    pub(crate) fn pods(&self) -> Vec<Arc<Pod>> {
+        self.0.lock().values().filter_map(|e| e.pods.borrow().clone()).collect()
+    }
+
+    /// The newest pod of this name.
+    pub(crate) fn find(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        let is = |p: &Arc<Pod>| {
+            p.metadata.namespace.as_deref() == Some(namespace) && p.metadata.name.as_deref() == Some(name)
+        };
+        let table = self.0.lock();
+        let named = table.values().filter_map(|e| e.pods.borrow().clone().filter(is));
+        named.max_by_key(|p| p.metadata.creation_timestamp.clone().map(|t| t.0))
     }
 }

@@ -254,8 +254,8 @@ impl Runtime for Embedded {
     }
 
     async fn list_pod_sandboxes(&self, pod_uid: Option<&str>) -> Result<Vec<SandboxStatus>> {
-        let all: Vec<SandboxStatus> = self.0.sandboxes.lock().values().map(|s| s.status()).collect();
-        Ok(all.into_iter().filter(|s| pod_uid.is_none_or(|uid| s.config.uid == uid)).collect())
+        let mine = |s: &Sandbox| pod_uid.is_none_or(|uid| s.record.lock().config.uid == uid);
+        Ok(self.0.sandboxes.lock().values().filter(|s| mine(s)).map(|s| s.status()).collect())
     }
 
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {

@@ -9,17 +9,25 @@ use std::path::PathBuf;
 /// Longest part of a line in one record.
 const MAX_PART: usize = 16 * 1024;
 
+/// A file that is longer becomes an old part of the log, of which this many are kept: a container that writes without
+/// end fills no disk.
+const MAX_FILE: u64 = 10 << 20;
+const OLD_PARTS: usize = 4;
+
 /// A log file, and for each stream the line that is not complete yet.
 pub(crate) struct Log {
     path: PathBuf,
     file: Option<File>,
+    size: u64,
+    /// The last write stopped in the middle of a record.
+    torn: bool,
     pending: [Vec<u8>; 2],
 }
 
 impl Log {
     /// Opens the file, making its directory; without a path nothing is kept.
     pub(crate) fn open(path: &str) -> io::Result<Self> {
-        let mut log = Self { path: path.into(), file: None, pending: [Vec::new(), Vec::new()] };
+        let mut log = Self { path: path.into(), file: None, size: 0, torn: false, pending: Default::default() };
         log.reopen()?;
         Ok(log)
     }
@@ -32,30 +40,81 @@ impl Log {
         if let Some(dir) = self.path.parent() {
             std::fs::create_dir_all(dir)?;
         }
-        self.file = Some(OpenOptions::new().create(true).append(true).open(&self.path)?);
+        let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        self.size = file.metadata()?.len();
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Makes the file an old part when it is long, and removes the oldest part when there are too many.
+    fn rotate(&mut self, nanos: i64) -> io::Result<()> {
+        let (Some(dir), Some(name)) = (self.path.parent(), self.path.file_name()) else { return Ok(()) };
+        let name = name.to_string_lossy().into_owned();
+        let time: String = timestamp(nanos).chars().filter(|c| c.is_ascii_digit()).collect();
+        std::fs::rename(&self.path, dir.join(format!("{name}.{time}")))?;
+        let (prefix, entries) = (format!("{name}."), std::fs::read_dir(dir)?);
+        let mut old: Vec<PathBuf> = entries
+            .flatten()
+            .filter(|e| e.file_name().to_string_lossy().starts_with(&prefix))
+            .map(|e| e.path())
+            .collect();
+        old.sort();
+        for extra in &old[..old.len().saturating_sub(OLD_PARTS)] {
+            std::fs::remove_file(extra)?;
+        }
+        self.reopen()
+    }
+
+    /// Writes whole records. When the disk is full the rest of them is lost, and the next ones begin a line.
+    fn append(&mut self, mut out: Vec<u8>, nanos: i64) -> io::Result<()> {
+        if self.size > MAX_FILE {
+            self.rotate(nanos)?;
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if self.torn && !out.is_empty() {
+            out.insert(0, b'\n');
+        }
+        let mut rest = out.as_slice();
+        while !rest.is_empty() {
+            match file.write(rest) {
+                Ok(n) => {
+                    rest = &rest[n..];
+                    self.size += n as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    self.torn |= rest.len() < out.len();
+                    return Err(e);
+                }
+            }
+        }
+        self.torn = false;
         Ok(())
     }
 
     /// Takes what the container wrote; `stream` is 0 for stdout and 1 for stderr.
     pub(crate) fn write(&mut self, stream: usize, bytes: &[u8], nanos: i64) -> io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
+        if self.file.is_none() {
+            return Ok(());
+        }
         let mut out = Vec::with_capacity(bytes.len() + 128);
         records(&mut self.pending[stream], stream, bytes, nanos, &mut out);
-        file.write_all(&out)
+        self.append(out, nanos)
     }
 
     /// Writes lines that end without a newline: as parts, so that no reader adds one.
     pub(crate) fn finish(&mut self, nanos: i64) -> io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
+        if self.file.is_none() {
+            return Ok(());
+        }
+        let mut out = Vec::new();
         for (stream, pending) in self.pending.iter_mut().enumerate() {
             if !pending.is_empty() {
-                let mut out = Vec::new();
                 record(&mut out, stream, b'P', pending, nanos);
                 pending.clear();
-                file.write_all(&out)?;
             }
         }
-        Ok(())
+        self.append(out, nanos)
     }
 }
 
@@ -145,6 +204,21 @@ mod tests {
         log.finish(0).unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.ends_with(" stdout F a\n1970-01-01T00:00:00.000000000Z stdout P no end\n"), "{text}");
+    }
+
+    #[test]
+    fn a_long_log_is_kept_in_a_few_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let mut log = Log::open(path.to_str().unwrap()).unwrap();
+        let line = [vec![b'x'; 1 << 20], vec![b'\n']].concat();
+        for n in 0..80 {
+            log.write(0, &line, n).unwrap();
+        }
+        let sizes: Vec<u64> =
+            std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).collect();
+        assert_eq!(sizes.len(), OLD_PARTS + 1);
+        assert!(sizes.iter().all(|s| *s < MAX_FILE + (2 << 20)), "{sizes:?}");
     }
 
     #[test]

@@ -1,0 +1,71 @@
+//! Where the last lines of a log begin.
+
+use crate::logs::parts;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+const PIECE: u64 = 64 * 1024;
+
+/// The parts of a log that hold its last lines, oldest first, and where to begin in each.
+pub(super) fn start(log: &Path, lines: Option<usize>) -> std::io::Result<Vec<(PathBuf, u64)>> {
+    let all = parts(log);
+    let Some(mut wanted) = lines else { return Ok(all.into_iter().map(|p| (p, 0)).collect()) };
+    let mut out = Vec::new();
+    for part in all.into_iter().rev() {
+        let (offset, found) = match std::fs::File::open(&part) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => (0, 0),
+            other => last(&mut other?, wanted)?,
+        };
+        wanted -= found;
+        out.insert(0, (part, offset));
+        if wanted == 0 {
+            break;
+        }
+    }
+    Ok(out)
+}
+
+/// Where the last `wanted` lines of a file begin, and how many there are.
+fn last(file: &mut std::fs::File, wanted: usize) -> std::io::Result<(u64, usize)> {
+    let length = file.metadata()?.len();
+    if wanted == 0 {
+        return Ok((length, 0));
+    }
+    let (mut at, mut ends) = (length, 0);
+    let mut piece = vec![0; PIECE as usize];
+    while at > 0 {
+        let size = at.min(PIECE);
+        at -= size;
+        file.seek(SeekFrom::Start(at))?;
+        let piece = &mut piece[..size as usize];
+        file.read_exact(piece)?;
+        for (i, _) in piece.iter().enumerate().rev().filter(|(_, b)| **b == b'\n') {
+            // The newline before the first wanted line is one more than lines.
+            if ends == wanted {
+                return Ok((at + i as u64 + 1, wanted));
+            }
+            ends += 1;
+        }
+    }
+    Ok((0, ends))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_found_across_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("0.log");
+        std::fs::write(dir.path().join("0.log.20260101-000000"), "a\nb\n").unwrap();
+        std::fs::write(&log, "c\nd\n").unwrap();
+        let at = |lines| -> Vec<u64> { start(&log, lines).unwrap().into_iter().map(|p| p.1).collect() };
+        assert_eq!(at(None), [0, 0]);
+        assert_eq!(at(Some(0)), [4]);
+        assert_eq!(at(Some(1)), [2]);
+        assert_eq!(at(Some(2)), [0]);
+        assert_eq!(at(Some(3)), [2, 0]);
+        assert_eq!(at(Some(9)), [0, 0]);
+    }
+}
