@@ -6,7 +6,7 @@ use crate::stats;
 use crate::worker::Shared;
 use ironclad_api::pod_resources;
 use ironclad_api::quantity::Quantity;
-use std::path::PathBuf;
+use std::path::Path;
 
 const STORAGE: &str = "ephemeral-storage";
 
@@ -46,7 +46,7 @@ fn is_limited(plan: &Plan) -> bool {
 }
 
 /// What is over its limit, as the message says it.
-fn over(plan: &Plan, layers: &[(String, u64)], volumes: &PathBuf, logs: &PathBuf) -> Option<String> {
+fn over(plan: &Plan, layers: &[(String, u64)], volumes: &Path, logs: &Path) -> Option<String> {
     let mut total = 0;
     for volume in plan.spec.volumes.iter().flatten() {
         let Some(empty) = volume.empty_dir.as_ref().filter(|e| e.medium.as_deref() != Some("Memory")) else { continue };

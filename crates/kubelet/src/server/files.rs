@@ -49,7 +49,8 @@ fn list(dir: &std::fs::File) -> Response<Body> {
     }
     names.sort();
     let escape = |t: &str| t.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;");
-    let lines: String = names.iter().map(|n| format!("<a href=\"{0}\">{0}</a>\n", escape(n))).collect();
+    let lines: Vec<String> = names.iter().map(|n| format!("<a href=\"{0}\">{0}</a>\n", escape(n))).collect();
+    let lines = lines.concat();
     let mut response = text(StatusCode::OK, format!("<!doctype html>\n<pre>\n{lines}</pre>\n"));
     let kind = http::HeaderValue::from_static("text/html; charset=utf-8");
     response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
