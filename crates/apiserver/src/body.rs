@@ -49,7 +49,12 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|e: Infallible| match e {}).boxed_unsync()
 }
 
-/// A body of many pieces, none of which is copied.
+/// Small pieces are gathered up to so many bytes: a frame of its own for each costs more than the copy.
+const GATHERED: usize = 64 << 10;
+/// Pieces from this size on go out as they are.
+const LARGE: usize = 16 << 10;
+
+/// A body of many pieces, which are held once however many answers share them.
 pub(crate) fn chain(pieces: Vec<Bytes>) -> Body {
     Chain { left: pieces.iter().map(|p| p.len() as u64).sum(), pieces: pieces.into() }.boxed_unsync()
 }
@@ -89,6 +94,25 @@ struct Chain {
     left: u64,
 }
 
+impl Chain {
+    fn next(&mut self) -> Option<Bytes> {
+        let first = self.pieces.pop_front()?;
+        if first.len() >= LARGE || self.pieces.is_empty() {
+            return Some(first);
+        }
+        let mut gathered = BytesMut::with_capacity(GATHERED.min(self.left as usize));
+        gathered.extend_from_slice(&first);
+        while let Some(piece) = self.pieces.front()
+            && piece.len() < LARGE
+            && gathered.len() + piece.len() <= GATHERED
+        {
+            gathered.extend_from_slice(piece);
+            self.pieces.pop_front();
+        }
+        Some(gathered.freeze())
+    }
+}
+
 impl http_body::Body for Chain {
     type Data = Bytes;
     type Error = tower::BoxError;
@@ -97,7 +121,7 @@ impl http_body::Body for Chain {
         mut self: std::pin::Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let next = self.pieces.pop_front();
+        let next = self.next();
         self.left -= next.as_ref().map_or(0, |b| b.len() as u64);
         std::task::Poll::Ready(next.map(|b| Ok(Frame::data(b))))
     }

@@ -10,6 +10,7 @@ mod memory;
 mod recover;
 mod snapshot;
 mod watch;
+mod window;
 mod writer;
 
 use crate::{Batch, Committed, Entry, Error, Op, Page, RangeQuery, Result, Revision, Store, Transform, Watch};

@@ -80,6 +80,13 @@ pub(super) fn encode_one(logged: &Logged, transform: Opener<'_>, out: &mut Vec<u
     Ok(())
 }
 
+/// The length that a frame says it has, padding left out; `None` when `bytes` begin with none.
+pub(super) fn declared(bytes: &[u8]) -> Option<usize> {
+    let head = bytes.get(..HEAD)?;
+    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    (word(0) == MAGIC && word(4) > 0).then(|| HEAD + word(4) as usize)
+}
+
 /// The length of the whole frame that begins `bytes`, padding included; `None` when none begins there.
 pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     let head = bytes.get(..HEAD)?;

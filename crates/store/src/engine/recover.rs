@@ -1,8 +1,9 @@
 //! Opening a store: the newest snapshot, then every commit behind it from the logs.
 
-use super::files::{self, HEADER, LOG_MAGIC, Log, Tail, corrupt, io};
+use super::files::{self, HEADER, LOG_MAGIC, Log, Tail, corrupt};
 use super::frame::{self, Commit};
 use super::memory::Memory;
+use super::window::Window;
 use super::{Options, snapshot};
 use crate::{Key, Result, Revision};
 use std::collections::HashMap;
@@ -51,17 +52,21 @@ fn replay(
     memory: &mut Memory,
     deadlines: &mut HashMap<Key, u64>,
 ) -> Result<(usize, bool)> {
-    let bytes = std::fs::read(path).map_err(|e| io(format!("cannot read {}", path.display()), e))?;
+    let mut window = Window::open(path)?;
     // A log that was being made when the power went has no header yet and holds nothing.
-    if newest && bytes.iter().all(|b| *b == 0) {
+    if newest && window.is_empty()? {
         let mut log = Log::reopen(path, 0, options.segment_bytes)?;
         log.append(&files::header(*LOG_MAGIC, memory.revision()))?;
         return Ok((HEADER, false));
     }
-    files::read_header(path, &bytes, *LOG_MAGIC)?;
-    let (mut at, mut stale) = (HEADER, false);
-    while let Some(length) = frame::length(&bytes[at..]) {
-        let commits = frame::decode(&bytes[at..], options.transform.as_deref());
+    files::read_header(path, window.at_least(HEADER)?, *LOG_MAGIC)?;
+    window.advance(HEADER);
+    let mut stale = false;
+    loop {
+        let at = window.offset();
+        let Some(frame) = window.frame()? else { break };
+        let length = frame::length(frame).unwrap_or(frame.len());
+        let commits = frame::decode(frame, options.transform.as_deref());
         for commit in commits.map_err(|d| corrupt(path, at as u64, d.0))? {
             stale |= commit.logged.iter().any(|l| l.stale);
             if commit.revision <= memory.revision() {
@@ -73,9 +78,10 @@ fn replay(
             }
             apply(commit, memory, deadlines);
         }
-        at += length;
+        window.advance(length);
     }
-    match files::tail(&bytes, at) {
+    let at = window.offset();
+    match window.tail()? {
         Tail::Clean => Ok((at, stale)),
         Tail::Torn if newest => {
             tracing::warn!(path = %path.display(), at, "cut the torn end of the log: it was never acknowledged");

@@ -4,7 +4,7 @@ use super::Result;
 use super::client::{JSON, Server};
 use super::objects::{self, MAPS, PODS};
 use super::report::{Report, percentile};
-use super::writes::{Act, drive, latency};
+use super::writes::{Act, drive};
 use bytes::Bytes;
 use http::Method;
 use std::time::{Duration, Instant};
@@ -17,8 +17,8 @@ const LISTS: usize = 15;
 pub(crate) async fn gets(server: &Server, time: Duration, report: &mut Report) -> Result<()> {
     objects::fill(server, MAPS, 1000, |n| objects::map(&format!("m{n}"))).await?;
     let act: Act = |c, n| (Method::GET, format!("{MAPS}/m{}", (c * 31 + n) % 1000), JSON, Bytes::new());
-    let (rate, mut times) = drive(server, CLIENTS, time, act).await?;
-    report.rate("gets of 1 KB, 64 clients", rate, "/s", Some(3793.0), &latency(&mut times));
+    let mut driven = drive(server, CLIENTS, time, act).await?;
+    report.rate("gets of 1 KB, 64 clients", driven.rate, "/s", Some(3793.0), &driven.note());
     Ok(())
 }
 
