@@ -1,13 +1,17 @@
 //! NetworkPolicies.
 
 use crate::common::port::check_int_or_name;
-use crate::common::selector;
+use crate::common::pod_rules::one_of;
+use crate::common::{ip, selector};
 use crate::print;
-use crate::read::{each, fill, has, items, spec};
+use crate::read::{each, fill, has, int, items, spec, text};
 use crate::rules::Rules;
+use ipnet::IpNet;
 use ironclad_api::table::{self, Column};
-use ironclad_api::{ErrorList, FieldError, Path};
+use ironclad_api::{ErrorList, FieldError, Path, names};
 use serde_json::{Value, json};
+
+const TYPES: [&str; 2] = ["Ingress", "Egress"];
 
 pub(crate) const STRATEGY: Rules = Rules::new().defaults(default).checks(validate).prints(
     const { &[Column::object_name(), Column::text("Pod-Selector", "The pods that the policy is for."), Column::age()] },
@@ -34,36 +38,76 @@ fn validate(o: &Value) -> ErrorList {
         for (i, rule) in items(o, &["spec", direction]).iter().enumerate() {
             let at = at.child(direction).index(i);
             for (j, port) in items(rule, &["ports"]).iter().enumerate() {
-                if has(port, &["port"]) {
-                    check_int_or_name(&port["port"], &at.child("ports").index(j).child("port"), &mut errors);
-                }
+                check_port(port, &at.child("ports").index(j), &mut errors);
             }
             for (j, peer) in items(rule, &[peers]).iter().enumerate() {
                 check_peer(peer, &at.child(peers).index(j), &mut errors);
             }
         }
     }
+    let (types, at) = (items(o, &["spec", "policyTypes"]), at.child("policyTypes"));
+    if types.len() > TYPES.len() {
+        errors.push(FieldError::invalid(&at, &json!(types), "may not specify more than two policyTypes"));
+        return errors;
+    }
+    for (i, kind) in types.iter().enumerate().filter(|(_, k)| !TYPES.contains(&k.as_str().unwrap_or_default())) {
+        errors.push(FieldError::not_supported(&at.index(i), kind, &TYPES));
+    }
     errors
 }
 
+fn check_port(port: &Value, at: &Path, errors: &mut ErrorList) {
+    one_of(port, at, "protocol", &["TCP", "UDP", "SCTP"], false, errors);
+    let (own, end_at) = (at.child("port"), at.child("endPort"));
+    let end = int(port, &["endPort"]);
+    let mut wrong_end = |end: i64, why: &str| errors.push(FieldError::invalid(&end_at, &json!(end), why));
+    match (&port["port"], end) {
+        (Value::Null, Some(end)) => wrong_end(end, "may not be specified when `port` is not specified"),
+        (Value::String(_), Some(end)) => wrong_end(end, "may not be specified when `port` is non-numeric"),
+        _ => {}
+    }
+    if has(port, &["port"]) {
+        check_int_or_name(&port["port"], &own, errors);
+    }
+    if let (Some(number), Some(end)) = (port["port"].as_i64(), end) {
+        if end < number {
+            errors.push(FieldError::invalid(&end_at, &json!(end), "must be greater than or equal to `port`"));
+        }
+        errors.extend(names::port_number(end).into_iter().map(|why| FieldError::invalid(&end_at, &json!(end), why)));
+    }
+}
+
 fn check_peer(peer: &Value, at: &Path, errors: &mut ErrorList) {
-    let selectors = ["podSelector", "namespaceSelector"].into_iter().filter(|k| has(peer, &[k]));
     let mut given = 0;
-    for key in selectors {
+    for key in ["podSelector", "namespaceSelector"].into_iter().filter(|k| has(peer, &[k])) {
         given += 1;
         errors.extend(selector::validate(&peer[key], &at.child(key)));
     }
-    if has(peer, &["ipBlock"]) {
+    let block = has(peer, &["ipBlock"]);
+    if block {
+        check_block(&peer["ipBlock"], &at.child("ipBlock"), errors);
         if given > 0 {
-            let detail = "may not specify both ipBlock and another peer";
-            errors.push(FieldError::forbidden(at, detail));
-        }
-        let cidr = &peer["ipBlock"]["cidr"];
-        if cidr.as_str().unwrap_or_default().parse::<ipnet::IpNet>().is_err() {
-            let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-            errors.push(FieldError::invalid(&at.child("ipBlock").child("cidr"), cidr, detail));
+            errors.push(FieldError::forbidden(at, "may not specify both ipBlock and another peer"));
         }
     } else if given == 0 {
         errors.push(FieldError::required(at, "must specify a peer"));
+    }
+}
+
+fn check_block(block: &Value, at: &Path, errors: &mut ErrorList) {
+    let given = text(block, &["cidr"]);
+    if given.is_empty() {
+        errors.push(FieldError::required(&at.child("cidr"), ""));
+        return;
+    }
+    ip::cidr(given, &at.child("cidr"), errors);
+    let Ok(whole) = given.parse::<IpNet>() else { return };
+    for (i, given) in items(block, &["except"]).iter().enumerate() {
+        let (given, at) = (given.as_str().unwrap_or_default(), at.child("except").index(i));
+        ip::cidr(given, &at, errors);
+        let Ok(part) = given.parse::<IpNet>() else { continue };
+        if !whole.contains(&part.network()) || whole.prefix_len() >= part.prefix_len() {
+            errors.push(FieldError::invalid_str(&at, given, "must be a strict subset of `cidr`"));
+        }
     }
 }

@@ -13,7 +13,7 @@ pub(super) const NETWORKING: &[Row] = &[
         .at("ingress")
         .counted()
         .with(|| Arc::new(network::ingress::INGRESS)),
-    cl(NET, "v1", "IngressClass", "ingressclasses").counted().with(|| Arc::new(network::ingress::CLASS)),
+    cl(NET, "v1", "IngressClass", "ingressclasses").counted().with(|| Arc::new(network::class::CLASS)),
     cl(NET, "v1", "IPAddress", "ipaddresses").with(|| Arc::new(address::IP)).short(&["ip"]),
     ns(NET, "v1", "NetworkPolicy", "networkpolicies")
         .short(&["netpol"])
