@@ -81,15 +81,14 @@ fn check_cidrs(o: &Value) -> ErrorList {
     for (i, cidr) in given.iter().enumerate() {
         let wrong = match cidr.parse::<IpNet>() {
             Err(_) => NO_CIDR.to_owned(),
-            Ok(net) if net.addr() != net.network() => {
-                "must not have bits set beyond the prefix length".to_owned()
-            }
+            Ok(net) if net.addr() != net.network() => "must not have bits set beyond the prefix length".to_owned(),
             Ok(net) if net.to_string() != *cidr => format!("must be in canonical form (\"{net}\")"),
             Ok(_) => continue,
         };
         errors.push(FieldError::invalid_str(&at.index(i), cidr, wrong));
     }
-    let families: Vec<bool> = given.iter().filter_map(|c| c.parse::<IpNet>().ok()).map(|n| n.addr().is_ipv4()).collect();
+    let families: Vec<bool> =
+        given.iter().filter_map(|c| c.parse::<IpNet>().ok()).map(|n| n.addr().is_ipv4()).collect();
     if families.len() == 2 && families[0] == families[1] {
         let why = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
         errors.push(FieldError::invalid(&at, &o["spec"]["cidrs"], why));
@@ -123,9 +122,15 @@ mod tests {
         let of = |cidrs: &[&str]| json!({"spec": {"cidrs": cidrs}});
         let table = [
             (of(&[]), "spec.cidrs: Required value: at least one CIDR required"),
-            (of(&["10.0.0.1/24"]), "spec.cidrs[0]: Invalid value: \"10.0.0.1/24\": must not have bits set beyond the prefix length"),
+            (
+                of(&["10.0.0.1/24"]),
+                "spec.cidrs[0]: Invalid value: \"10.0.0.1/24\": must not have bits set beyond the prefix length",
+            ),
             (of(&["10.0.0.0/24", "fd00::/64"]), ""),
-            (of(&["FD00::/64"]), "spec.cidrs[0]: Invalid value: \"FD00::/64\": must be in canonical form (\"fd00::/64\")"),
+            (
+                of(&["FD00::/64"]),
+                "spec.cidrs[0]: Invalid value: \"FD00::/64\": must be in canonical form (\"fd00::/64\")",
+            ),
         ];
         for (object, expected) in table {
             let found = check_cidrs(&object).first().map_or(String::new(), ToString::to_string);

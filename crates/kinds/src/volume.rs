@@ -1,7 +1,10 @@
 //! PersistentVolumes and PersistentVolumeClaims.
 
 pub(crate) mod claim;
+mod inline;
 pub(crate) mod persistent;
+
+pub(crate) use inline::inline_volume;
 
 use ironclad_api::object;
 use serde_json::{Value, json};

@@ -17,7 +17,8 @@ pub(crate) const INGRESS: Rules = Rules::new()
     .checks_status(|new, _| ingress_rules::status(new))
     .warns(|o, _| {
         let old = has(o, &["metadata", "annotations", "kubernetes.io/ingress.class"]);
-        let why = "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
+        let why =
+            "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
         if old { vec![why.to_owned()] } else { Vec::new() }
     })
     .prints(

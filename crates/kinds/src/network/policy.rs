@@ -1,7 +1,7 @@
 //! NetworkPolicies.
 
-use crate::common::port::check_int_or_name;
 use crate::common::pod_rules::one_of;
+use crate::common::port::check_int_or_name;
 use crate::common::{ip, selector};
 use crate::print;
 use crate::read::{each, fill, has, int, items, spec, text};

@@ -156,7 +156,7 @@ fn capacity(spec: &Value, at: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn csi(source: &Value, at: &Path, errors: &mut ErrorList) {
+pub(super) fn csi(source: &Value, at: &Path, errors: &mut ErrorList) {
     volume_rules::driver_name(text(source, &["driver"]), &at.child("driver"), errors);
     crate::common::checks::required(source, at, &["volumeHandle"], errors);
     let secrets =
