@@ -4,6 +4,7 @@ pub(crate) mod affinity_rules;
 pub(crate) mod cells;
 pub(crate) mod checks;
 pub(crate) mod claim;
+pub(crate) mod conditions;
 pub(crate) mod container_rules;
 pub(crate) mod diff;
 pub(crate) mod env_rules;

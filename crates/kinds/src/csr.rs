@@ -1,20 +1,21 @@
 //! CertificateSigningRequests.
 
+mod rules;
+
 use crate::print;
 use crate::read::{child, fill, has, int, items, put, text};
 use crate::rules::Rules;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use serde_json::{Value, json};
-use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
 pub(crate) const STRATEGY: Rules = Rules::new()
     .on_update(|new, old| new["spec"] = old["spec"].clone())
     .on_subresource(prepare)
-    .checks(validate)
-    .checks_update(|_, _| ErrorList::new())
+    .checks(rules::create)
+    .checks_update(rules::update)
+    .checks_status(rules::status)
+    .checks_subresource(rules::approval)
     .named(ironclad_api::names::path_segment)
     .prints(
         const {
@@ -59,26 +60,6 @@ fn prepare(subresource: &str, new: &mut Value, old: &Value) {
     }
 }
 
-fn validate(o: &Value) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let at = Path::new("spec");
-    let request = text(o, &["spec", "request"]);
-    if let Err(why) = check_request(request) {
-        errors.push(FieldError::invalid(&at.child("request"), &json!(request), why));
-    }
-    if items(o, &["spec", "usages"]).is_empty() {
-        errors.push(FieldError::required(&at.child("usages"), ""));
-    }
-    signer_name(text(o, &["spec", "signerName"]), &at.child("signerName"), &mut errors);
-    if let Some(n) = int(o, &["spec", "expirationSeconds"])
-        && n < 600
-    {
-        let detail = "may not specify a duration less than 600 seconds (10 minutes)";
-        errors.push(FieldError::invalid(&at.child("expirationSeconds"), &json!(n), detail));
-    }
-    errors
-}
-
 /// Checks the name of a signer: a domain and a path.
 pub(crate) fn signer_name(signer: &str, at: &Path, errors: &mut ErrorList) {
     let mut wrong = |why: &str| errors.push(FieldError::invalid_str(at, signer, why.to_owned()));
@@ -106,16 +87,6 @@ pub(crate) fn signer_name(signer: &str, at: &Path, errors: &mut ErrorList) {
     if signer.len() > 571 {
         errors.push(FieldError::too_long(at, 571));
     }
-}
-
-fn check_request(encoded: &str) -> Result<(), String> {
-    const NO_PEM: &str = "PEM block type must be CERTIFICATE REQUEST";
-    let bytes = STANDARD.decode(encoded).map_err(|e| e.to_string())?;
-    let block = pem::parse(&bytes).map_err(|_| NO_PEM.to_owned())?;
-    if block.tag() != "CERTIFICATE REQUEST" {
-        return Err(NO_PEM.to_owned());
-    }
-    X509CertificationRequest::from_der(block.contents()).map(|_| ()).map_err(|e| e.to_string())
 }
 
 fn condition(o: &Value) -> String {

@@ -29,6 +29,7 @@ mod table;
 mod template;
 mod volume;
 
+pub use extension::flow::mandatory_flow;
 pub use metadata::{validate_metadata, validate_metadata_update};
 pub use row::{Kind, Served, Subresource, Text, Verb};
 pub use strategy::{Plain, Strategy};

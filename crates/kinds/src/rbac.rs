@@ -1,7 +1,8 @@
 //! Roles and bindings.
 
+use crate::common::selector;
 use crate::print;
-use crate::read::{each, fill_zero, items, text};
+use crate::read::{each, fill_zero, has, items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
@@ -24,7 +25,11 @@ pub(crate) const ROLE: Rules = Rules::new()
     .prints(ROLE_COLUMNS, |o| vec![print::name(o), print::created_at(o)]);
 
 pub(crate) const CLUSTER_ROLE: Rules = Rules::new()
-    .checks(|o| validate_rules(o, false))
+    .checks(|o| {
+        let mut errors = validate_rules(o, false);
+        aggregation(o, &mut errors);
+        errors
+    })
     .named(names::path_segment)
     .prints(ROLE_COLUMNS, |o| vec![print::name(o), print::created_at(o)]);
 
@@ -83,6 +88,21 @@ fn validate_rules(o: &Value, namespaced: bool) -> ErrorList {
         }
     }
     errors
+}
+
+fn aggregation(o: &Value, errors: &mut ErrorList) {
+    if !has(o, &["aggregationRule"]) {
+        return;
+    }
+    let at = Path::new("aggregationRule").child("clusterRoleSelectors");
+    let selectors = items(o, &["aggregationRule", "clusterRoleSelectors"]);
+    if selectors.is_empty() {
+        let why = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+        errors.push(FieldError::required(&at, why));
+    }
+    for (i, selector) in selectors.iter().enumerate() {
+        errors.extend(selector::validate(selector, &at.index(i)));
+    }
 }
 
 fn validate_binding(o: &Value, kinds: &[&str]) -> ErrorList {

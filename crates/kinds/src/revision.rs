@@ -1,7 +1,8 @@
 //! ControllerRevisions.
 
+use crate::common::numbers::not_negative_at;
 use crate::print;
-use crate::read::{count, flag, items, text};
+use crate::read::{count, flag, has, items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
@@ -29,11 +30,12 @@ pub(crate) const STRATEGY: Rules = Rules::new()
     );
 
 fn validate(o: &Value) -> ErrorList {
-    let revision = count(o, &["revision"]);
-    if revision >= 0 {
-        return ErrorList::new();
+    let mut errors = ErrorList::new();
+    not_negative_at(o, &Path::root(), &["revision"], &mut errors);
+    if !has(o, &["data"]) {
+        errors.push(FieldError::required(&Path::new("data"), "data is mandatory"));
     }
-    vec![FieldError::invalid(&Path::new("revision"), &json!(revision), "must be greater than or equal to 0")]
+    errors
 }
 
 fn cells(o: &Value) -> Cells {
@@ -43,5 +45,5 @@ fn cells(o: &Value) -> Cells {
         let group = text(r, &["apiVersion"]).split_once('/').map(|(g, _)| format!(".{g}")).unwrap_or_default();
         format!("{kind}{group}/{}", text(r, &["name"]))
     });
-    vec![print::name(o), json!(controller), json!(count(o, &["revision"]).to_string()), table::age(o)]
+    vec![print::name(o), json!(controller), json!(count(o, &["revision"])), table::age(o)]
 }

@@ -16,6 +16,7 @@ pub(crate) struct Rules {
     validate: fn(&Value) -> ErrorList,
     validate_update: Option<fn(&Value, &Value) -> ErrorList>,
     validate_status: fn(&Value, &Value) -> ErrorList,
+    validate_subresource: Option<fn(&Value, &Value) -> ErrorList>,
     warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     name: fn(&str) -> Vec<String>,
     columns: &'static [Column],
@@ -48,6 +49,7 @@ impl Rules {
             validate: |_| ErrorList::new(),
             validate_update: None,
             validate_status: |_, _| ErrorList::new(),
+            validate_subresource: None,
             warnings: |_, _| Vec::new(),
             name: names::dns1123_subdomain,
             columns: NAME_AND_AGE,
@@ -82,6 +84,12 @@ impl Rules {
     /// Checks an update.
     pub(crate) const fn checks_update(mut self, f: fn(&Value, &Value) -> ErrorList) -> Self {
         self.validate_update = Some(f);
+        self
+    }
+
+    /// Checks an update through a subresource that is not `status`.
+    pub(crate) const fn checks_subresource(mut self, f: fn(&Value, &Value) -> ErrorList) -> Self {
+        self.validate_subresource = Some(f);
         self
     }
 
@@ -120,6 +128,9 @@ impl Strategy for Rules {
     }
     fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
         (self.validate_status)(new, old)
+    }
+    fn validate_subresource(&self, _subresource: &str, new: &Value, old: &Value) -> ErrorList {
+        self.validate_subresource.map_or_else(|| (self.validate)(new), |f| f(new, old))
     }
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
         (self.warnings)(new, old)

@@ -27,10 +27,9 @@ fn levels() -> Vec<Value> {
             "limitResponse": {"type": "Queue", "queuing": queuing}});
         level(name, json!({"type": "Limited", "limited": limited}))
     };
-    let reject = json!({"nominalConcurrencyShares": 5, "lendablePercent": 0, "limitResponse": {"type": "Reject"}});
     vec![
-        level("exempt", json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}})),
-        level(CATCH_ALL, json!({"type": "Limited", "limited": reject})),
+        mandatory("PriorityLevelConfiguration", "exempt"),
+        mandatory("PriorityLevelConfiguration", CATCH_ALL),
         queued("system", 30, 33, 64, 6),
         queued("node-high", 40, 25, 64, 6),
         queued("leader-election", 10, 0, 16, 4),
@@ -43,6 +42,10 @@ fn levels() -> Vec<Value> {
 fn object(kind: &str, name: &str, spec: Value) -> Value {
     json!({"apiVersion": format!("{GROUP}/v1"), "kind": kind,
         "metadata": {"name": name, "annotations": {AUTO_UPDATE: "true"}}, "spec": spec})
+}
+
+fn mandatory(kind: &str, name: &str) -> Value {
+    object(kind, name, ironclad_kinds::mandatory_flow(kind, name).unwrap_or_default())
 }
 
 fn user(name: &str) -> Value {
@@ -95,7 +98,7 @@ fn schemas() -> Vec<Value> {
     ]);
     let endpoints = json!([resources(&write, "", &["endpoints"], false)]);
     vec![
-        schema("exempt", "exempt", 1, "", everything(vec![group("system:masters")])),
+        mandatory("FlowSchema", "exempt"),
         schema("probes", "exempt", 2, "", probes),
         schema(
             "system-leader-election",
@@ -122,6 +125,6 @@ fn schemas() -> Vec<Value> {
         schema("kube-system-service-accounts", "workload-high", 900, BY_NAMESPACE, everything(vec![account("*")])),
         schema("service-accounts", "workload-low", 9000, BY_USER, everything(vec![group("system:serviceaccounts")])),
         schema("global-default", "global-default", 9900, BY_USER, everything(anybody())),
-        schema(CATCH_ALL, CATCH_ALL, 10000, BY_USER, everything(anybody())),
+        mandatory("FlowSchema", CATCH_ALL),
     ]
 }

@@ -193,9 +193,11 @@ impl Registry {
         let mut errors = validate_metadata(kind, new);
         errors.extend(validate_metadata_update(new, old));
         errors.extend(match &*request.info.subresource {
-            "status" | "approval" => kind.strategy.validate_status_update(new, old),
+            "status" => kind.strategy.validate_status_update(new, old),
             "finalize" | "binding" => Vec::new(),
-            sub @ ("ephemeralcontainers" | "resize" | "scale") => kind.strategy.validate_subresource(sub, new, old),
+            sub @ ("approval" | "ephemeralcontainers" | "resize" | "scale") => {
+                kind.strategy.validate_subresource(sub, new, old)
+            }
             _ => kind.strategy.validate_update(new, old),
         });
         if errors.is_empty() {

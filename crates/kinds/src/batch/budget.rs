@@ -1,15 +1,16 @@
 //! PodDisruptionBudgets.
 
-use crate::common::numbers::{at_most_100, int_or_percent};
-use crate::common::selector;
+use crate::common::numbers::{at_most_100, int_or_percent, not_negative_at};
+use crate::common::pod_rules::one_of;
+use crate::common::{conditions, selector};
 use crate::print;
-use crate::read::{count, has};
+use crate::read::{count, has, items};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
 use serde_json::{Value, json};
 
-pub(crate) const STRATEGY: Rules = Rules::new().checks(validate).prints(
+pub(crate) const STRATEGY: Rules = Rules::new().checks(validate).checks_status(|new, _| status(new)).prints(
     const {
         &[
             Column::object_name(),
@@ -44,5 +45,15 @@ fn validate(o: &Value) -> ErrorList {
     if has(o, &["spec", "selector"]) {
         errors.extend(selector::validate(&o["spec"]["selector"], &at.child("selector")));
     }
+    one_of(&o["spec"], &at, "unhealthyPodEvictionPolicy", &["AlwaysAllow", "IfHealthyBudget"], false, &mut errors);
+    errors
+}
+
+fn status(o: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let (status, at) = (&o["status"], Path::new("status"));
+    conditions::all(items(status, &["conditions"]), &at.child("conditions"), &mut errors);
+    let counts = ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"];
+    not_negative_at(status, &at, &counts, &mut errors);
     errors
 }

@@ -1,16 +1,23 @@
 //! RuntimeClasses.
 
+use crate::common::checks::rule;
+use crate::common::pod_warnings::old_node_label;
+use crate::common::{pod_rules, resources};
+use crate::metadata;
 use crate::print;
-use crate::read::text;
+use crate::read::{canonical, has, map, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 pub(crate) const STRATEGY: Rules = Rules::new()
+    .defaults(|o| canonical(o, &["overhead", "podFixed"]))
     .checks(validate)
+    .warns(|o, _| warnings(o))
     .checks_update(|new, old| {
-        let mut errors = validate(new);
+        let mut errors = ErrorList::new();
         if new["handler"] != old["handler"] {
             errors.push(FieldError::invalid(&Path::new("handler"), &new["handler"], "field is immutable"));
         }
@@ -22,7 +29,22 @@ pub(crate) const STRATEGY: Rules = Rules::new()
     );
 
 fn validate(o: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
     let handler = text(o, &["handler"]);
-    let at = Path::new("handler");
-    names::dns1123_label(handler).into_iter().map(|e| FieldError::invalid_str(&at, handler, e)).collect()
+    rule(names::dns1123_label(handler), handler, &Path::new("handler"), &mut errors);
+    if has(o, &["overhead"]) {
+        let limits = json!({"limits": o["overhead"]["podFixed"]});
+        resources::container(&limits, &BTreeSet::new(), &Path::new("overhead"), &mut errors);
+    }
+    let at = Path::new("scheduling");
+    if has(o, &["scheduling"]) {
+        errors.extend(metadata::labels(&o["scheduling"]["nodeSelector"], &at.child("nodeSelector")));
+        pod_rules::tolerations(&o["scheduling"], &at, &mut errors);
+    }
+    errors
+}
+
+fn warnings(o: &Value) -> Vec<String> {
+    let labels = map(o, &["scheduling", "nodeSelector"]).into_iter().flatten();
+    labels.filter_map(|(key, _)| old_node_label(key)).map(|why| format!("scheduling.nodeSelector: {why}")).collect()
 }

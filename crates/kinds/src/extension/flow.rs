@@ -1,27 +1,27 @@
 //! FlowSchemas and PriorityLevelConfigurations.
 
+mod level;
+mod mandatory;
+mod rules;
+
+pub use mandatory::mandatory_flow;
+
 use crate::print;
 use crate::read::{at_mut, child, count, fill, fill_zero, int, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
-use ironclad_api::{ErrorList, FieldError, Path};
 use serde_json::{Value, json};
 
 pub(crate) const SCHEMA: Rules = Rules::new()
     .defaults(|o| fill_zero(spec(o), "matchingPrecedence", 1000))
-    .checks(|o| {
-        if text(o, &["spec", "priorityLevelConfiguration", "name"]).is_empty() {
-            let at = Path::new("spec").child("priorityLevelConfiguration").child("name");
-            return vec![FieldError::required(&at, "must reference a priority level")];
-        }
-        ErrorList::new()
-    })
+    .checks(rules::schema)
+    .checks_status(|new, _| rules::status(new))
     .prints(
         const {
             &[
                 Column::object_name(),
                 Column::text("PriorityLevel", "The priority level of matching requests."),
-                Column::integer("MatchingPrecedence", "The order of matching."),
+                Column::text("MatchingPrecedence", "The order of matching."),
                 Column::text("DistinguisherMethod", "What makes flows."),
                 Column::age(),
                 Column::text("MissingPL", "Whether the priority level is missing."),
@@ -30,20 +30,21 @@ pub(crate) const SCHEMA: Rules = Rules::new()
         schema_cells,
     );
 
-pub(crate) const LEVEL: Rules = Rules::new().defaults(default_level).prints(
-    const {
-        &[
-            Column::object_name(),
-            Column::text("Type", "Whether requests are limited."),
-            Column::text("NominalConcurrencyShares", "The share of the server's requests."),
-            Column::text("Queues", "Number of queues."),
-            Column::text("HandSize", "Number of queues for a flow."),
-            Column::text("QueueLengthLimit", "The greatest length of a queue."),
-            Column::age(),
-        ]
-    },
-    level_cells,
-);
+pub(crate) const LEVEL: Rules =
+    Rules::new().defaults(default_level).checks(level::level).checks_status(|new, _| rules::status(new)).prints(
+        const {
+            &[
+                Column::object_name(),
+                Column::text("Type", "Whether requests are limited."),
+                Column::text("NominalConcurrencyShares", "The share of the server's requests."),
+                Column::text("Queues", "Number of queues."),
+                Column::text("HandSize", "Number of queues for a flow."),
+                Column::text("QueueLengthLimit", "The greatest length of a queue."),
+                Column::age(),
+            ]
+        },
+        level_cells,
+    );
 
 fn default_level(o: &mut Value) {
     let spec = spec(o);
@@ -75,13 +76,12 @@ fn schema_cells(o: &Value) -> Cells {
 }
 
 fn level_cells(o: &Value) -> Cells {
-    let number = |path: &[&str]| int(o, path).map_or(json!(print::NONE), |n| json!(n.to_string()));
-    let kind = if text(o, &["spec", "type"]) == "Exempt" { "exempt" } else { "limited" };
+    let number = |path: &[&str]| int(o, path).map_or(json!(print::NONE), |n| json!(n));
     let queuing = |key| number(&["spec", "limited", "limitResponse", "queuing", key]);
     vec![
         print::name(o),
         json!(text(o, &["spec", "type"])),
-        number(&["spec", kind, "nominalConcurrencyShares"]),
+        number(&["spec", "limited", "nominalConcurrencyShares"]),
         queuing("queues"),
         queuing("handSize"),
         queuing("queueLengthLimit"),
