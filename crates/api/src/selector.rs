@@ -42,6 +42,18 @@ impl LabelSelector {
         Self { nothing: true, ..Self::default() }
     }
 
+    /// The requirements as reviews of access show them: key, operator, values; those that compare numbers are left out.
+    pub fn requirements(&self) -> Vec<(String, &'static str, Vec<String>)> {
+        let operator = |op: Op| match op {
+            Op::In => Some("In"),
+            Op::NotIn => Some("NotIn"),
+            Op::Exists => Some("Exists"),
+            Op::NotExists => Some("DoesNotExist"),
+            Op::Greater | Op::Less => None,
+        };
+        self.requirements.iter().filter_map(|r| Some((r.key.clone(), operator(r.op)?, r.values.clone()))).collect()
+    }
+
     /// Whether it matches every object.
     pub fn is_everything(&self) -> bool {
         self.requirements.is_empty() && !self.nothing
@@ -264,6 +276,14 @@ impl FieldSelector {
             terms.push((field.to_owned(), equal, unescape(value)?));
         }
         Ok(Self { terms })
+    }
+
+    /// The terms as reviews of access show them: field, operator, values.
+    pub fn requirements(&self) -> Vec<(String, &'static str, Vec<String>)> {
+        let term = |(field, equal, value): &(String, bool, String)| {
+            (field.clone(), if *equal { "In" } else { "NotIn" }, vec![value.clone()])
+        };
+        self.terms.iter().map(term).collect()
     }
 
     /// Whether it matches every object.

@@ -276,6 +276,8 @@ const NAMESPACED: &[(&str, &str, &[&str], &[&str])] = &[
         &["watch||configmaps", "get,update||configmaps|kube-scheduler"],
         &["User:system:kube-scheduler"],
     ),
+    // Machines that are not of the cluster yet read what it is, signed with the token that they were given.
+    ("kube-public", "system:ironclad-cluster-info", &["get||configmaps|cluster-info"], &["User:system:anonymous"]),
 ];
 
 /// Priority classes: name, value, description.

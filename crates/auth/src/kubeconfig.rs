@@ -21,6 +21,16 @@ pub fn build(cluster: &str, url: &str, ca: &str, pair: &Pair) -> Value {
     })
 }
 
+/// What everybody may know of a cluster, as text: where it is and who signs its certificates; nobody's credentials.
+pub fn public(url: &str, ca: &str) -> Result<String> {
+    let authority = base64::engine::general_purpose::STANDARD.encode(ca);
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config",
+        "clusters": [{"name": "", "cluster": {"server": url, "certificate-authority-data": authority}}],
+    });
+    serde_saphyr::to_string(&config).map_err(|e| Error::Parse("cluster-info".into(), e.to_string()))
+}
+
 /// Writes a kubeconfig with mode 0600, whole or not at all.
 pub fn save(path: &Path, config: &Value) -> Result<()> {
     if let Some(dir) = path.parent() {

@@ -1,35 +1,44 @@
 //! Who asks and what they may do: PKI, authenticators, authorizers, the bootstrap policy.
 //!
 //! Invariants: no identity without a credential that was checked; no default password, key or token in the code; a
-//! decision costs no request to the store.
+//! decision costs no request to the store; what webhooks and issuers say is kept in bounded maps.
 
 mod anonymous;
 mod authenticate;
+mod authorization_config;
 mod authorize;
 mod bearer;
 pub mod bootstrap;
+mod bootstrap_tokens;
 mod certificates;
 pub mod covers;
 mod escape;
+mod expression;
 mod forbidden;
 mod front_proxy;
 mod impersonate;
 pub mod kubeconfig;
 mod node;
+pub mod oidc;
 pub mod pki;
 mod rbac;
+mod static_tokens;
 pub mod tokens;
+pub mod webhook;
 
-pub use anonymous::{Anonymous, OrElse};
+pub use anonymous::{Anonymous, ForApi, OrElse, Replaceable};
 pub use authenticate::{Authenticated, Authenticator, Credentials};
+pub use authorization_config::{AuthorizationConfiguration, AuthorizerConfiguration, WebhookConfiguration};
 pub use authorize::{Attributes, Authorizer, Decision, ResourceRule, Rules};
 pub use bearer::Bearer;
+pub use bootstrap_tokens::BootstrapTokens;
 pub use certificates::Certificates;
 pub use forbidden::forbidden;
 pub use front_proxy::{FrontProxy, RemoteHeaders};
 pub use impersonate::{impersonated, strip_impersonation};
 pub use node::NodeAuthorizer;
 pub use rbac::{Rbac, rules_of_role};
+pub use static_tokens::StaticTokens;
 
 use async_trait::async_trait;
 use http::HeaderMap;

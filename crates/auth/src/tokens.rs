@@ -1,54 +1,120 @@
 //! Tokens of service accounts (KEP-1205): signed, bound to what they were made for, checked against what still exists.
 
+mod check;
+mod keys;
+
 use crate::{Authenticated, Authenticator, Credentials};
 use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, FieldError, GroupResource, Path, UserInfo, object, time};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::Header;
+use keys::{Known, Signer};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 const HOUR: i64 = 3600;
 const SHORTEST: i64 = 600;
 const LONGEST: i64 = 1 << 32;
+/// What kubelets ask for on behalf of programs that may not know that tokens end.
+const EXTENDED_FROM: i64 = 3607;
+const EXTENDED_TO: i64 = 365 * 24 * HOUR;
+const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
+
+/// Called when the token of a Secret was used: namespace, name, the Secret.
+pub type Used = Arc<dyn Fn(&str, &str, &Value) + Send + Sync>;
+
+/// How tokens are made and which ones count.
+#[derive(Clone)]
+pub struct Options {
+    /// The first issues, all of them count.
+    pub issuers: Vec<String>,
+    /// The audiences of the API itself.
+    pub audiences: Vec<String>,
+    /// The key that signs, as PEM.
+    pub signing_key: String,
+    /// Further keys whose signatures count, as PEM.
+    pub keys: Vec<String>,
+    /// The longest life of a token, in seconds; none for stock's limit.
+    pub max_expiration: Option<i64>,
+    /// Whether tokens of pods last a year, with a warning behind the time that was asked for.
+    pub extend: bool,
+    /// Where the keys are published, if not below the issuer.
+    pub jwks_uri: Option<String>,
+    /// Told of the use of Secrets' tokens.
+    pub used: Option<Used>,
+}
 
 /// Makes and checks tokens.
 pub struct Tokens {
-    encoding: EncodingKey,
-    decoding: DecodingKey,
-    key_id: String,
-    /// The public key's coordinates, for the published keys.
-    point: (String, String),
-    issuer: String,
-    audience: String,
+    signer: Signer,
+    known: Vec<Known>,
+    options: Options,
     source: Arc<dyn Source>,
 }
 
 impl Tokens {
     /// From a signing key as PEM; `issuer` is also the audience of tokens for the API.
     pub fn new(key: &str, issuer: &str, source: Arc<dyn Source>) -> Result<Self, String> {
-        let pair = rcgen::KeyPair::from_pem(key).map_err(|e| e.to_string())?;
-        let public = pair.public_key_raw().to_vec();
-        let (x, y) = public.get(1..33).zip(public.get(33..65)).ok_or("the key is none of the curve P-256")?;
-        let point = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-        Ok(Self {
-            encoding: EncodingKey::from_ec_pem(key.as_bytes()).map_err(|e| e.to_string())?,
-            decoding: DecodingKey::from_ec_components(&point.0, &point.1).map_err(|e| e.to_string())?,
-            key_id: URL_SAFE_NO_PAD.encode(Sha256::digest(&public)),
-            point,
-            issuer: issuer.to_owned(),
-            audience: issuer.to_owned(),
-            source,
-        })
+        let options = Options {
+            issuers: vec![issuer.to_owned()],
+            audiences: vec![issuer.to_owned()],
+            signing_key: key.to_owned(),
+            keys: Vec::new(),
+            max_expiration: None,
+            extend: true,
+            jwks_uri: None,
+            used: None,
+        };
+        Self::with(options, source)
+    }
+
+    /// From options, of which at least one issuer and one audience.
+    pub fn with(options: Options, source: Arc<dyn Source>) -> Result<Self, String> {
+        if options.issuers.is_empty() || options.audiences.is_empty() {
+            return Err("there is no issuer or no audience".to_owned());
+        }
+        let (signer, own) = keys::signer(&options.signing_key)?;
+        let mut known = vec![own];
+        for text in &options.keys {
+            for key in keys::public(text)? {
+                if !known.iter().any(|k| k.id == key.id) {
+                    known.push(key);
+                }
+            }
+        }
+        Ok(Self { signer, known, options, source })
+    }
+
+    /// The audiences of the API itself.
+    pub fn audiences(&self) -> &[String] {
+        &self.options.audiences
+    }
+
+    /// Whose tokens count.
+    pub fn issuers(&self) -> &[String] {
+        &self.options.issuers
     }
 
     fn sign(&self, claims: &Value) -> Result<String, ApiError> {
-        let mut header = Header::new(Algorithm::ES256);
-        header.kid = Some(self.key_id.clone());
-        jsonwebtoken::encode(&header, claims, &self.encoding).map_err(ApiError::internal)
+        let mut header = Header::new(self.signer.algorithm);
+        header.kid = Some(self.signer.id.clone());
+        header.typ = None;
+        jsonwebtoken::encode(&header, claims, &self.signer.encoding).map_err(ApiError::internal)
+    }
+
+    /// How long a token lives that asks for so many seconds.
+    fn life(&self, seconds: Option<i64>) -> Result<i64, ApiError> {
+        let seconds = seconds.unwrap_or(HOUR);
+        let why = match seconds {
+            ..SHORTEST => Some("may not specify a duration less than 10 minutes"),
+            s if s > LONGEST => Some("may not specify a duration larger than 2^32 seconds"),
+            _ => None,
+        };
+        if let Some(why) = why {
+            let error = FieldError::invalid(&Path::new("spec").child("expirationSeconds"), &json!(seconds), why);
+            return Err(ApiError::invalid("authentication.k8s.io", "TokenRequest", "", &[error]));
+        }
+        Ok(self.options.max_expiration.map_or(seconds, |most| seconds.min(most.max(SHORTEST))))
     }
 
     /// Answers a `TokenRequest`.
@@ -57,27 +123,23 @@ impl Tokens {
         let account =
             self.source.get(&accounts, namespace, name).ok_or_else(|| ApiError::not_found(&accounts, name))?;
         let spec = &request["spec"];
-        let seconds = spec["expirationSeconds"].as_i64().unwrap_or(HOUR);
-        let path = Path::new("spec").child("expirationSeconds");
-        let why = match seconds {
-            ..SHORTEST => Some("may not specify a duration less than 10 minutes"),
-            s if s > LONGEST => Some("may not specify a duration larger than 2^32 seconds"),
-            _ => None,
-        };
-        if let Some(why) = why {
-            let error = FieldError::invalid(&path, &json!(seconds), why);
-            return Err(ApiError::invalid("authentication.k8s.io", "TokenRequest", name, &[error]));
-        }
+        let seconds = self.life(spec["expirationSeconds"].as_i64())?;
         let mut audiences: Vec<Value> = spec["audiences"].as_array().cloned().unwrap_or_default();
         if audiences.is_empty() {
-            audiences.push(json!(self.audience));
+            audiences = self.options.audiences.iter().map(|a| json!(a)).collect();
         }
         let mut bound = json!({"namespace": namespace, "serviceaccount": {"name": name, "uid": object::uid(&account)}});
         self.bind(namespace, name, &spec["boundObjectRef"], &mut bound)?;
         let now = jiff::Timestamp::now().as_second();
+        let own = audiences.iter().all(|a| self.options.audiences.iter().any(|o| a == o.as_str()));
+        let mut end = now + seconds;
+        if self.options.extend && seconds == EXTENDED_FROM && own && bound["pod"].is_object() {
+            bound["warnafter"] = json!(end);
+            end = now + self.options.max_expiration.map_or(EXTENDED_TO, |most| EXTENDED_TO.min(most));
+        }
         let claims = json!({
-            "iss": self.issuer, "sub": format!("system:serviceaccount:{namespace}:{name}"), "aud": audiences,
-            "iat": now, "nbf": now, "exp": now + seconds, "jti": uuid::Uuid::new_v4().to_string(), "kubernetes.io": bound,
+            "iss": self.options.issuers[0], "sub": account_user(namespace, name, "").name, "aud": audiences,
+            "iat": now, "nbf": now, "exp": end, "jti": uuid::Uuid::new_v4().to_string(), "kubernetes.io": bound,
         });
         let token = self.sign(&claims)?;
         let expires = jiff::Timestamp::from_second(now + seconds).map(time::rfc3339).unwrap_or_default();
@@ -139,7 +201,7 @@ impl Tokens {
         secret: &str,
     ) -> Result<String, ApiError> {
         self.sign(&json!({
-            "iss": "kubernetes/serviceaccount", "sub": format!("system:serviceaccount:{namespace}:{account}"),
+            "iss": LEGACY_ISSUER, "sub": format!("system:serviceaccount:{namespace}:{account}"),
             "kubernetes.io/serviceaccount/namespace": namespace,
             "kubernetes.io/serviceaccount/secret.name": secret,
             "kubernetes.io/serviceaccount/service-account.name": account,
@@ -149,90 +211,47 @@ impl Tokens {
 
     /// The OpenID configuration and the public keys.
     pub fn documents(&self) -> (Value, Value) {
+        let issuer = &self.options.issuers[0];
+        let uri =
+            self.options.jwks_uri.clone().unwrap_or_else(|| format!("{}/openid/v1/jwks", issuer.trim_end_matches('/')));
+        let mut algorithms: Vec<&Value> = self.known.iter().map(|k| &k.published["alg"]).collect();
+        algorithms.dedup();
         let configuration = json!({
-            "issuer": self.issuer, "jwks_uri": format!("{}/openid/v1/jwks", self.issuer),
+            "issuer": issuer, "jwks_uri": uri,
             "response_types_supported": ["id_token"], "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["ES256"],
+            "id_token_signing_alg_values_supported": algorithms,
         });
-        let key = json!({"use": "sig", "kty": "EC", "kid": self.key_id, "alg": "ES256", "crv": "P-256", "x": self.point.0, "y": self.point.1});
-        (configuration, json!({"keys": [key]}))
+        let keys: Vec<&Value> = self.known.iter().map(|k| &k.published).collect();
+        (configuration, json!({"keys": keys}))
     }
 
-    /// The token's owner, if it is good for one of `wanted`; tokens for others are none.
-    fn good_for(&self, token: &str, wanted: &[String]) -> Result<Authenticated, ApiError> {
-        let mut found = self.check(token)?.ok_or_else(ApiError::unauthorized)?;
+    /// The token's owner, if it is good for one of `wanted`; tokens of others are not ours to judge.
+    fn good_for(&self, token: &str, wanted: &[String]) -> Result<Option<Authenticated>, ApiError> {
+        let Some(mut found) = self.check(token)? else { return Ok(None) };
+        let theirs = found.audiences.clone();
         found.audiences.retain(|a| wanted.contains(a));
-        if found.audiences.is_empty() { Err(ApiError::unauthorized()) } else { Ok(found) }
-    }
-
-    fn check(&self, token: &str) -> Result<Option<Authenticated>, ApiError> {
-        let mut validation = Validation::new(Algorithm::ES256);
-        validation.validate_aud = false;
-        validation.validate_nbf = true;
-        validation.leeway = 10;
-        validation.required_spec_claims.clear();
-        let Ok(decoded) = jsonwebtoken::decode::<Value>(token, &self.decoding, &validation) else { return Ok(None) };
-        let claims = decoded.claims;
-        let refused = || Err(ApiError::unauthorized());
-        let (namespace, account, uid, bound) = if claims["iss"] == "kubernetes/serviceaccount" {
-            let text = |key: &str| {
-                claims[&format!("kubernetes.io/serviceaccount/{key}")].as_str().unwrap_or_default().to_owned()
-            };
-            let bound = json!({"secret": {"name": text("secret.name")}});
-            (text("namespace"), text("service-account.name"), text("service-account.uid"), bound)
-        } else {
-            if claims["iss"] != self.issuer || claims["exp"].is_null() {
-                return refused();
-            }
-            let bound = claims["kubernetes.io"].clone();
-            let text = |path: &[&str]| object::text(&bound, path).to_owned();
-            (text(&["namespace"]), text(&["serviceaccount", "name"]), text(&["serviceaccount", "uid"]), bound)
-        };
-        let Some(found) = self.source.get(&GroupResource::new("", "serviceaccounts"), &namespace, &account) else {
-            return refused();
-        };
-        if object::uid(&found) != uid || long_gone(&found) || !self.still_there(&namespace, &bound) {
-            return refused();
+        if found.audiences.is_empty() {
+            let why = format!(
+                "token audiences [{}] is invalid for the target audiences [{}]",
+                quoted(&theirs),
+                quoted(wanted)
+            );
+            return Err(ApiError { message: why, ..ApiError::unauthorized() });
         }
-        let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
-        let mut user =
-            UserInfo::new(&format!("system:serviceaccount:{namespace}:{account}"), &[&groups[0], &groups[1]]);
-        user.uid = uid;
-        for claim in ["pod", "node"] {
-            for part in ["name", "uid"] {
-                if let Some(value) = bound[claim][part].as_str() {
-                    user.extra.insert(format!("authentication.kubernetes.io/{claim}-{part}"), vec![value.to_owned()]);
-                }
-            }
-        }
-        if let Some(id) = claims["jti"].as_str() {
-            user.extra.insert("authentication.kubernetes.io/credential-id".into(), vec![format!("JTI={id}")]);
-        }
-        let audiences: Vec<String> = match &claims["aud"] {
-            Value::Array(list) => list.iter().filter_map(|a| a.as_str().map(str::to_owned)).collect(),
-            Value::String(one) => vec![one.clone()],
-            _ => vec![self.audience.clone()],
-        };
-        Ok(Some(Authenticated { user, audiences }))
-    }
-
-    /// Whether what a token is bound to exists, and is what it was. The node of a pod is told, not checked.
-    fn still_there(&self, namespace: &str, bound: &Value) -> bool {
-        let to = [("pod", "pods", namespace), ("secret", "secrets", namespace), ("node", "nodes", "")];
-        let Some((claim, plural, place)) = to.into_iter().find(|(claim, ..)| bound[*claim]["name"].is_string()) else {
-            return true;
-        };
-        let found = self.source.get(&GroupResource::new("", plural), place, object::text(bound, &[claim, "name"]));
-        found.is_some_and(|found| {
-            !long_gone(&found) && bound[claim]["uid"].as_str().is_none_or(|uid| uid == object::uid(&found))
-        })
+        Ok(Some(found))
     }
 }
 
-/// Whether an object's deletion began more than a minute before: until then its last words are still heard.
-fn long_gone(object: &Value) -> bool {
-    let at = object::text(object, &["metadata", "deletionTimestamp"]).parse::<jiff::Timestamp>();
-    at.is_ok_and(|at| at.as_second() + 60 < jiff::Timestamp::now().as_second())
+fn quoted(texts: &[String]) -> String {
+    texts.iter().map(|t| format!("{t:?}")).collect::<Vec<_>>().join(" ")
+}
+
+/// The user that a service account is.
+fn account_user(namespace: &str, name: &str, uid: &str) -> UserInfo {
+    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+    let mut user = UserInfo::new(&format!("system:serviceaccount:{namespace}:{name}"), &[&groups[0], &groups[1]]);
+    uid.clone_into(&mut user.uid);
+    user
 }
 
 #[async_trait]
@@ -242,7 +261,6 @@ impl Authenticator for Tokens {
     }
 
     async fn review(&self, token: &str, audiences: &[String]) -> Result<Option<Authenticated>, ApiError> {
-        let own = std::slice::from_ref(&self.audience);
-        self.good_for(token, if audiences.is_empty() { own } else { audiences }).map(Some)
+        self.good_for(token, if audiences.is_empty() { &self.options.audiences } else { audiences })
     }
 }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod aggregation;
+mod bootstrap;
 pub mod certificates;
 mod claim;
 mod deployment;
@@ -63,6 +64,7 @@ pub async fn run(context: Context, token: CancellationToken) {
     let mut tasks = JoinSet::new();
     tasks.spawn(accounts::run(context.clone(), token.clone()));
     tasks.spawn(aggregation::run(context.clone(), token.clone()));
+    tasks.spawn(bootstrap::run(context.clone(), token.clone()));
     tasks.spawn(certificates::run(context.clone(), token.clone()));
     tasks.spawn(deployment::run(context.clone(), token.clone()));
     tasks.spawn(endpoints::run(context.clone(), token.clone()));

@@ -6,7 +6,9 @@
 mod api;
 mod audit;
 mod authentication;
+mod authorization;
 mod encryption;
+mod legacy;
 mod parts;
 mod store;
 

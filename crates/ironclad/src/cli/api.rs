@@ -1,8 +1,10 @@
 //! Options of the API server, named as its stock counterpart names them.
 
 mod audit;
+mod identity;
 
 pub(crate) use audit::{AuditFlags, Mode};
+pub(crate) use identity::{AuthenticationFlags, AuthorizationFlags, OidcFlags};
 
 use clap::{Args, builder::ArgAction};
 use ironclad_apiserver::Load;
@@ -15,6 +17,10 @@ use std::time::Duration;
 pub(crate) struct ApiFlags {
     #[command(flatten)]
     pub(crate) encryption: EncryptionFlags,
+    #[command(flatten)]
+    pub(crate) authentication: AuthenticationFlags,
+    #[command(flatten)]
+    pub(crate) authorization: AuthorizationFlags,
     #[command(flatten)]
     pub(crate) audit: AuditFlags,
     #[command(flatten)]

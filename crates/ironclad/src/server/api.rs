@@ -1,7 +1,9 @@
 //! The store, the certificates and the API server.
 
-use super::{audit, authentication, store};
-use crate::cli::api::ApiFlags;
+use super::authentication::{Authentication, Makings};
+use super::authorization::Own;
+use super::{audit, authentication, authorization, legacy, store};
+use crate::cli::api::{ApiFlags, AuthenticationFlags};
 use crate::cluster::Cluster;
 use crate::failure::{Context, Result};
 use crate::files::Files;
@@ -12,9 +14,9 @@ use ironclad_api::{ApiError, UserInfo};
 use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, TokenIssuer};
 use ironclad_auth::pki::{Pki, Subject};
 use ironclad_auth::tokens::Tokens;
-use ironclad_auth::{Authorizer, Authorizers, NodeAuthorizer, Rbac, bootstrap, kubeconfig};
+use ironclad_auth::{NodeAuthorizer, Rbac, bootstrap, kubeconfig};
 use ironclad_client::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +88,24 @@ fn server_names(cluster: &Cluster) -> Vec<String> {
     names
 }
 
+/// What everybody may know: the authorities of clients, where the cluster is, and since when uses of tokens are noted.
+fn published(
+    cluster: &Cluster,
+    flags: &AuthenticationFlags,
+    pki: &Pki,
+    clients: &str,
+    proxies: &str,
+) -> Result<Vec<Value>> {
+    let info = kubeconfig::public(&cluster.api_url(), pki.ca()).context("cannot encode where the cluster is")?;
+    let since = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    let map = |namespace: &str, name: &str, key: &str, value: String| json!({"metadata": {"name": name, "namespace": namespace}, "data": {key: value}});
+    Ok(vec![
+        authentication::published(flags, clients, proxies),
+        map("kube-public", "cluster-info", "kubeconfig", info),
+        map("kube-system", "kube-apiserver-legacy-service-account-token-tracking", "since", since),
+    ])
+}
+
 /// Starts the API server; returns when it answers.
 pub(crate) async fn start(
     cluster: &Cluster,
@@ -98,20 +118,19 @@ pub(crate) async fn start(
     let token = &life;
     let mut files = Files::default();
     let store = store::open(cluster, &flags.encryption, &mut files, token).await?;
-    files.watch(token.clone())?;
     let pki = Pki::open_or_create(&cluster.pki_dir(), &cluster.name).context("cannot make certificates")?;
     let certificate = |file: &str, subject: Subject| pki.issue(file, &subject).context("cannot make certificates");
     let serving = certificate("apiserver", Subject::server("kube-apiserver", "", server_names(cluster)))?;
     let admin = certificate("admin", Subject::client("kubernetes-admin", "system:masters"))?;
     let kubelets = certificate("apiserver-kubelet-client", Subject::client("kube-apiserver-kubelet-client", ""))?;
-    let front_proxy = pki.front_proxy().context("cannot make certificates")?;
+    let (_, front_proxy) = pki.front_proxy().context("cannot make certificates")?;
     let config = Config {
         store,
         service_cidr: cluster.service_cidr,
         node_ports: cluster.node_ports,
         advertise: (cluster.node_ip, cluster.api_port),
         kubelets: KubeletAccess { tls: Some(pki.client_tls(&kubelets).context("cannot set up TLS")?) },
-        front_proxy: Some(front_proxy.1.clone()),
+        front_proxy: Some(front_proxy),
         version: VERSION.to_owned(),
         // An etcd has its own keeper of history.
         load: match cluster.etcd {
@@ -123,13 +142,16 @@ pub(crate) async fn start(
     let prepared = prepared.audited(audit::auditor(&flags.audit)?);
     let reader = Arc::new(prepared.reader());
     let source: Arc<dyn Source> = reader.clone();
-    let key = pki.token_key().context("cannot make the key of tokens")?;
-    let tokens = Arc::new(Tokens::new(&key, ISSUER, source.clone()).context("cannot use the key of tokens")?);
+    let (used, uses) = legacy::hook();
+    let options = authentication::tokens(&flags.authentication, &pki, ISSUER, used)?;
+    let tokens = Arc::new(Tokens::with(options, source.clone()).context("cannot use the keys of tokens")?);
     let rbac = Rbac::start(&*reader, token);
     let node = NodeAuthorizer::start(&*reader, token);
     rbac.synced().await;
-    let authenticator = authentication::authenticator(&pki, &front_proxy.0, tokens.clone())?;
-    let authorizer: Arc<dyn Authorizer> = Arc::new(Authorizers(vec![node, rbac]));
+    let makings = Makings { flags: &flags.authentication, pki: &pki, source: source.clone(), tokens: tokens.clone() };
+    let Authentication { authenticator, clients, proxies } = authentication::start(&makings, &mut files)?;
+    let authorizer = authorization::authorizer(&flags.authorization, &Own { node, rbac }, &mut files)?;
+    files.watch(token.clone())?;
     let admission = ironclad_admission::default_chain(&ironclad_admission::Parts {
         source: source.clone(),
         authorizer: authorizer.clone(),
@@ -142,11 +164,14 @@ pub(crate) async fn start(
     for (group, plural, object) in bootstrap::objects() {
         server.ensure(group, plural, object).await.context("cannot make the bootstrap policy")?;
     }
-    let published = authentication::published(pki.ca(), &front_proxy.0);
-    server.ensure("", "configmaps", published).await.context("cannot publish the authorities")?;
+    for map in published(cluster, &flags.authentication, &pki, &clients, &proxies)? {
+        server.ensure("", "configmaps", map).await.context("cannot publish what clients must know")?;
+    }
+    let labels = ironclad_client::in_process(server.clone(), UserInfo::new("system:apiserver", &["system:masters"]));
+    tokio::spawn(legacy::run(labels, uses));
     let address = SocketAddr::new(cluster.bind_address, cluster.api_port);
     let listener = TcpListener::bind(address).await.context("cannot listen for the API")?;
-    let hints = format!("{}{}", pki.ca(), front_proxy.0);
+    let hints = format!("{clients}{proxies}");
     let tls = pki.api_tls(&serving, &hints).context("cannot set up TLS")?;
     let served = server.clone();
     let serving = tokio::spawn(async move { served.serve(listener, tls, stop).await });

@@ -1,0 +1,98 @@
+//! The keys that an issuer publishes: found by its discovery document, kept until one is missing.
+
+use super::config::Issuer;
+use ironclad_remote::{Remote, Target};
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::JwkSet;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Keys are not fetched more often than this, whatever tokens name.
+const PAUSE: Duration = Duration::from_secs(5);
+
+type Key = (Option<String>, DecodingKey);
+
+#[derive(Default)]
+struct State {
+    keys: Vec<Key>,
+    fetched: Option<Instant>,
+    failure: Option<String>,
+}
+
+pub(super) struct Keys {
+    issuer: String,
+    discovery: String,
+    remote: Remote,
+    /// Held while keys are fetched, so that many tokens cost one fetch.
+    state: Mutex<State>,
+}
+
+impl Keys {
+    pub(super) fn new(issuer: &Issuer) -> Result<Self, String> {
+        let discovery = issuer
+            .discovery_url
+            .clone()
+            .unwrap_or_else(|| format!("{}/.well-known/openid-configuration", issuer.url.trim_end_matches('/')));
+        let authorities = issuer.certificate_authority.clone().unwrap_or_default().into_bytes();
+        let remote = Remote::new(&Target { url: discovery.clone(), authorities, ..Target::default() });
+        let remote = remote.map_err(|e| e.to_string())?;
+        Ok(Self { issuer: issuer.url.clone(), discovery, remote, state: Mutex::default() })
+    }
+
+    /// The keys that may have signed a token that names `id`.
+    pub(super) async fn find(&self, id: Option<&str>) -> Result<Vec<DecodingKey>, String> {
+        let mut state = self.state.lock().await;
+        let fits = |state: &State| -> Vec<DecodingKey> {
+            let named = |k: &&Key| id.is_none() || k.0.is_none() || k.0.as_deref() == id;
+            state.keys.iter().filter(named).map(|k| k.1.clone()).collect()
+        };
+        let found = fits(&state);
+        let soon = state.fetched.is_some_and(|at| at.elapsed() < PAUSE);
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        if soon {
+            return state.failure.clone().map_or(Ok(found), Err);
+        }
+        state.fetched = Some(Instant::now());
+        match self.fetch().await {
+            Ok(keys) => {
+                state.keys = keys;
+                state.failure = None;
+                Ok(fits(&state))
+            }
+            Err(why) => {
+                tracing::warn!(issuer = self.issuer, why, "cannot get the keys of an issuer");
+                state.failure = Some(why.clone());
+                Err(why)
+            }
+        }
+    }
+
+    async fn get(&self, url: &str) -> Result<Value, String> {
+        let answer = self.remote.get(url, PATIENCE).await.map_err(|e| e.to_string())?;
+        if answer.status != 200 {
+            return Err(format!("{url}: unexpected status code {}", answer.status));
+        }
+        serde_json::from_slice(&answer.body).map_err(|e| format!("{url}: {e}"))
+    }
+
+    async fn fetch(&self) -> Result<Vec<Key>, String> {
+        let document = self.get(&self.discovery).await?;
+        if document["issuer"] != self.issuer.as_str() {
+            return Err(format!(
+                "oidc: issuer did not match the issuer returned by provider, expected {:?} got {}",
+                self.issuer, document["issuer"]
+            ));
+        }
+        let uri = document["jwks_uri"].as_str().ok_or("the discovery document names no keys")?;
+        if !uri.starts_with("https://") {
+            return Err("the keys must be published over https".to_owned());
+        }
+        let set: JwkSet = serde_json::from_value(self.get(uri).await?).map_err(|e| format!("{uri}: {e}"))?;
+        let key = |jwk: &jsonwebtoken::jwk::Jwk| Some((jwk.common.key_id.clone(), DecodingKey::from_jwk(jwk).ok()?));
+        Ok(set.keys.iter().filter_map(key).collect())
+    }
+}

@@ -1,0 +1,215 @@
+//! What somebody may do, by a webhook (`--authorization-webhook-config-file`, or one of an AuthorizationConfiguration).
+
+use super::{MOST, post, user_value};
+use crate::expression::Expression;
+use crate::{Attributes, Authorizer, Decision, Rules};
+use async_trait::async_trait;
+use ironclad_api::UserInfo;
+use ironclad_api::expiring::Expiring;
+use ironclad_api::selector::{FieldSelector, LabelSelector};
+use ironclad_cel::Type;
+use ironclad_remote::Remote;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// A longer question is asked every time.
+const LONGEST_KEY: usize = 10_000;
+
+/// What an unreachable webhook means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailurePolicy {
+    /// The next authorizer is asked.
+    NoOpinion,
+    /// No.
+    Deny,
+}
+
+/// How a webhook is asked.
+#[derive(Clone, Debug)]
+pub struct AccessOptions {
+    /// Version of `authorization.k8s.io`.
+    pub version: String,
+    /// How long a yes is kept.
+    pub allowed: Duration,
+    /// How long a no is kept.
+    pub refused: Duration,
+    /// How long one attempt may take.
+    pub patience: Duration,
+    /// What its absence means.
+    pub failure: FailurePolicy,
+    /// All must hold, or the webhook is not asked (CEL over `request`).
+    pub conditions: Vec<String>,
+}
+
+impl Default for AccessOptions {
+    fn default() -> Self {
+        Self {
+            version: "v1".to_owned(),
+            allowed: Duration::from_mins(5),
+            refused: Duration::from_secs(30),
+            patience: Duration::from_secs(30),
+            failure: FailurePolicy::NoOpinion,
+            conditions: Vec::new(),
+        }
+    }
+}
+
+/// The authorizer.
+pub struct AccessWebhook {
+    remote: Remote,
+    options: AccessOptions,
+    conditions: Vec<Expression>,
+    known: Expiring<String, Decision>,
+}
+
+impl AccessWebhook {
+    /// Asks `remote` as the options say.
+    pub fn new(remote: Remote, options: AccessOptions) -> Result<Self, String> {
+        let compile = |source: &String| Expression::compile(source, "request", Some(&Type::Bool));
+        let conditions = options.conditions.iter().map(compile).collect::<Result<_, _>>()?;
+        Ok(Self { remote, options, conditions, known: Expiring::new(MOST) })
+    }
+
+    fn failed(&self, why: &str) -> Decision {
+        tracing::warn!(why, "an authorization webhook gives no answer");
+        match self.options.failure {
+            FailurePolicy::NoOpinion => Decision::NoOpinion(String::new()),
+            FailurePolicy::Deny => Decision::Deny("webhook failed".to_owned()),
+        }
+    }
+
+    /// Whether the webhook is asked at all; an error when a condition cannot be evaluated and none says no.
+    fn concerns(&self, spec: &Value) -> Result<bool, String> {
+        let mut failure = None;
+        for condition in &self.conditions {
+            match condition.holds(spec) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(why) => failure = Some(why),
+            }
+        }
+        failure.map_or(Ok(true), Err)
+    }
+}
+
+fn requirements(list: &[(String, &'static str, Vec<String>)]) -> Value {
+    list.iter()
+        .map(|(key, operator, values)| match values.is_empty() {
+            true => json!({"key": key, "operator": operator}),
+            false => json!({"key": key, "operator": operator, "values": values}),
+        })
+        .collect()
+}
+
+/// The spec of the review that asks what `a` asks.
+fn spec(a: &Attributes) -> Value {
+    let mut spec = user_value(&a.user, "user");
+    let mut put = Map::new();
+    let mut texts = |fields: &[(&str, &String)]| {
+        put.extend(fields.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| ((*k).to_owned(), json!(v))));
+        std::mem::take(&mut put)
+    };
+    if !a.is_resource {
+        let plain = texts(&[("path", &a.path), ("verb", &a.verb)]);
+        spec.insert("nonResourceAttributes".to_owned(), plain.into());
+        return spec.into();
+    }
+    let mut resource = texts(&[
+        ("namespace", &a.namespace),
+        ("verb", &a.verb),
+        ("group", &a.group),
+        ("version", &a.version),
+        ("resource", &a.resource),
+        ("subresource", &a.subresource),
+        ("name", &a.name),
+    ]);
+    for (field, text, parsed) in [
+        ("labelSelector", &a.label_selector, LabelSelector::parse(&a.label_selector).ok().map(|s| s.requirements())),
+        ("fieldSelector", &a.field_selector, FieldSelector::parse(&a.field_selector).ok().map(|s| s.requirements())),
+    ] {
+        if !text.is_empty()
+            && let Some(parsed) = parsed
+        {
+            resource.insert(field.to_owned(), json!({"requirements": requirements(&parsed)}));
+        }
+    }
+    spec.insert("resourceAttributes".to_owned(), resource.into());
+    spec.into()
+}
+
+fn understood(answer: &Value) -> Decision {
+    let status = &answer["status"];
+    let reason = status["reason"].as_str().unwrap_or_default().to_owned();
+    match (status["allowed"] == true, status["denied"] == true) {
+        (true, true) => {
+            Decision::Deny("webhook subject access review returned both allow and deny response".to_owned())
+        }
+        (false, true) => Decision::Deny(reason),
+        (true, false) => Decision::Allow(reason),
+        (false, false) => Decision::NoOpinion(reason),
+    }
+}
+
+#[async_trait]
+impl Authorizer for AccessWebhook {
+    async fn authorize(&self, attributes: &Attributes) -> Decision {
+        let spec = spec(attributes);
+        match self.concerns(&spec) {
+            Ok(true) => {}
+            Ok(false) => return Decision::NoOpinion(String::new()),
+            Err(why) => return self.failed(&why),
+        }
+        let key = spec.to_string();
+        if let Some(known) = self.known.get(&key) {
+            return known;
+        }
+        let review = json!({
+            "kind": "SubjectAccessReview", "apiVersion": format!("authorization.k8s.io/{}", self.options.version),
+            "metadata": {}, "spec": spec,
+        });
+        let decision = match post(&self.remote, &review, self.options.patience).await {
+            Ok(answer) => understood(&answer),
+            Err(why) => return self.failed(&why),
+        };
+        if key.len() < LONGEST_KEY {
+            let life = if matches!(decision, Decision::Allow(_)) { self.options.allowed } else { self.options.refused };
+            self.known.put(key, decision.clone(), life);
+        }
+        decision
+    }
+
+    async fn rules(&self, _: &UserInfo, _: &str) -> Rules {
+        Rules { rules: Vec::new(), incomplete: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_asked_in_full() {
+        let a = Attributes {
+            user: UserInfo::new("jane", &["devs"]),
+            verb: "list".into(),
+            namespace: "a".into(),
+            version: "v1".into(),
+            resource: "pods".into(),
+            is_resource: true,
+            label_selector: "app in (x),!y".into(),
+            ..Attributes::default()
+        };
+        let spec = spec(&a);
+        assert_eq!(spec["user"], "jane");
+        assert_eq!(spec["resourceAttributes"]["resource"], "pods");
+        assert_eq!(
+            spec["resourceAttributes"]["labelSelector"]["requirements"][1],
+            json!({"key": "y", "operator": "DoesNotExist"})
+        );
+        let path = super::spec(&Attributes { path: "/metrics".into(), verb: "get".into(), ..Attributes::default() });
+        assert_eq!(path["nonResourceAttributes"], json!({"path": "/metrics", "verb": "get"}));
+        assert_eq!(understood(&json!({"status": {"allowed": true, "reason": "r"}})), Decision::Allow("r".into()));
+        assert_eq!(understood(&json!({"status": {"allowed": false, "denied": true}})), Decision::Deny(String::new()));
+        assert_eq!(understood(&json!({})), Decision::NoOpinion(String::new()));
+    }
+}

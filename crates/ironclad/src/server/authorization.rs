@@ -1,0 +1,118 @@
+//! What users may do: the authorizers, as flags or a configuration say; a configuration is followed when it changes.
+
+use crate::cli::api::AuthorizationFlags;
+use crate::failure::{Context, Failure, Result};
+use crate::files::Files;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use ironclad_api::UserInfo;
+use ironclad_auth::webhook::{AccessOptions, AccessWebhook};
+use ironclad_auth::{
+    Attributes, AuthorizationConfiguration, Authorizer, Authorizers, Decision, NodeAuthorizer, Rbac, Rules,
+};
+use ironclad_remote::Remote;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The two that every cluster has.
+#[derive(Clone)]
+pub(crate) struct Own {
+    pub(crate) node: Arc<NodeAuthorizer>,
+    pub(crate) rbac: Arc<Rbac>,
+}
+
+/// Says the same to everybody.
+struct Always(bool);
+
+#[async_trait]
+impl Authorizer for Always {
+    async fn authorize(&self, _: &Attributes) -> Decision {
+        match self.0 {
+            true => Decision::Allow(String::new()),
+            false => Decision::NoOpinion("Everything is forbidden.".to_owned()),
+        }
+    }
+
+    async fn rules(&self, _: &UserInfo, _: &str) -> Rules {
+        Rules::default()
+    }
+}
+
+/// Authorizers that can be replaced.
+struct Replaceable(ArcSwap<Authorizers>);
+
+#[async_trait]
+impl Authorizer for Replaceable {
+    async fn authorize(&self, attributes: &Attributes) -> Decision {
+        let now = self.0.load_full();
+        now.authorize(attributes).await
+    }
+
+    async fn rules(&self, user: &UserInfo, namespace: &str) -> Rules {
+        let now = self.0.load_full();
+        now.rules(user, namespace).await
+    }
+}
+
+pub(crate) fn authorizer(flags: &AuthorizationFlags, own: &Own, files: &mut Files) -> Result<Arc<dyn Authorizer>> {
+    let Some(path) = &flags.authorization_config else { return Ok(Arc::new(of_flags(flags, own)?)) };
+    let first = configured(path, own).context("cannot use --authorization-config")?;
+    let replaceable = Arc::new(Replaceable(ArcSwap::from_pointee(first)));
+    let (keep, own, file) = (replaceable.clone(), own.clone(), path.clone());
+    files.on_change(path, move || match configured(&file, &own) {
+        Ok(newer) => {
+            keep.0.store(Arc::new(newer));
+            tracing::info!("the new authorization configuration is used");
+        }
+        Err(error) => tracing::error!(error, "the new authorization configuration is not used"),
+    });
+    Ok(replaceable)
+}
+
+fn of_flags(flags: &AuthorizationFlags, own: &Own) -> Result<Authorizers> {
+    let default = ["Node".to_owned(), "RBAC".to_owned()];
+    let modes = if flags.authorization_mode.is_empty() { &default[..] } else { &flags.authorization_mode };
+    let mut all: Vec<Arc<dyn Authorizer>> = Vec::new();
+    for mode in modes {
+        all.push(match mode.as_str() {
+            "Node" => own.node.clone(),
+            "RBAC" => own.rbac.clone(),
+            "AlwaysAllow" => Arc::new(Always(true)),
+            "AlwaysDeny" => Arc::new(Always(false)),
+            _ => {
+                let file = flags.authorization_webhook_config_file.as_deref().ok_or_else(|| {
+                    Failure::internal("cannot authorize by webhook", "--authorization-webhook-config-file is missing")
+                })?;
+                let options = AccessOptions {
+                    version: flags.authorization_webhook_version.clone(),
+                    allowed: flags.authorization_webhook_cache_authorized_ttl,
+                    refused: flags.authorization_webhook_cache_unauthorized_ttl,
+                    ..AccessOptions::default()
+                };
+                webhook(file, options).context("cannot use --authorization-webhook-config-file")?
+            }
+        });
+    }
+    Ok(Authorizers(all))
+}
+
+fn webhook(file: &Path, options: AccessOptions) -> std::result::Result<Arc<dyn Authorizer>, String> {
+    let remote = Remote::from_kubeconfig(file).map_err(|e| e.to_string())?;
+    Ok(Arc::new(AccessWebhook::new(remote, options)?))
+}
+
+fn configured(path: &Path, own: &Own) -> std::result::Result<Authorizers, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    let configuration = AuthorizationConfiguration::parse(&text)?;
+    let mut all: Vec<Arc<dyn Authorizer>> = Vec::new();
+    for one in &configuration.authorizers {
+        all.push(match (one.sort.as_str(), &one.webhook) {
+            ("Node", _) => own.node.clone(),
+            ("RBAC", _) => own.rbac.clone(),
+            ("AlwaysAllow", _) => Arc::new(Always(true)),
+            (_, Some(hook)) => webhook(&hook.kubeconfig()?, hook.options()?)?,
+            _ => Arc::new(Always(false)),
+        });
+    }
+    Ok(Authorizers(all))
+}
