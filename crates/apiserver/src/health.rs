@@ -42,9 +42,10 @@ const HOOKS: [&str; 26] = [
 pub(crate) fn checks(inner: &Inner, door: &str) -> Vec<(String, bool)> {
     let caches = &inner.registry.caches;
     let follows = caches.is_following();
-    let mut checks = vec![("ping", true), ("log", true), ("etcd", follows)];
+    let reaches = follows && inner.registry.store.is_reachable();
+    let mut checks = vec![("ping", true), ("log", true), ("etcd", reaches)];
     if door == "readyz" {
-        checks.extend([("etcd-readiness", follows), ("informer-sync", follows)]);
+        checks.extend([("etcd-readiness", reaches), ("informer-sync", follows)]);
     }
     let mut checks: Vec<(String, bool)> = checks.into_iter().map(|(n, g)| (n.to_owned(), g)).collect();
     checks.extend(HOOKS.iter().map(|hook| (format!("poststarthook/{hook}"), true)));

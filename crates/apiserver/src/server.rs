@@ -256,6 +256,9 @@ impl Prepared {
         inner.bootstrap_addresses(self.config.service_cidr, &services).await?;
         custom::load(&inner, &reader).await?;
         let server = ApiServer { inner: Arc::new(inner) };
+        if server.inner.registry.store.is_shared() {
+            drop(tokio::spawn(server.inner.clone().keep_address(advertise, port, self.token.clone())));
+        }
         aggregate::start(&server.inner, &reader, &self.token).await;
         let definitions =
             custom::Controller::run(server.clone(), server.inner.clone(), reader.clone(), self.token.clone());

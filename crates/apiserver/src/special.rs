@@ -2,6 +2,7 @@
 
 pub(crate) mod allocate;
 pub(crate) mod bootstrap;
+pub(crate) mod endpoints;
 pub(crate) mod kubelet;
 pub(crate) mod pods;
 pub(crate) mod reviews;

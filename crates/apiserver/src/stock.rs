@@ -2,6 +2,7 @@
 //! of APIs and custom resources as JSON; never with a resource version. Both forms are read everywhere.
 
 use crate::encode;
+use crate::special::endpoints::LEASES;
 use bytes::Bytes;
 use ironclad_kinds::Kind;
 use ironclad_schema::{bundle, proto};
@@ -26,6 +27,10 @@ impl Default for StockCodec {
         let mut by_prefix: HashMap<String, Arc<Kind>> = HashMap::new();
         for kind in stored {
             by_prefix.entry(kind.prefix.to_string()).or_insert_with(|| kind.clone());
+        }
+        // The leases of API servers are written as Endpoints.
+        if let Some(endpoints) = by_prefix.get("/registry/services/endpoints/").cloned() {
+            by_prefix.insert(LEASES.to_owned(), endpoints);
         }
         Self { by_prefix }
     }

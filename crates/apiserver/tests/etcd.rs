@@ -10,7 +10,7 @@ use ironclad_testkit::Etcd;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{JSON, ask, over, send};
+use support::{JSON, ask, at, over, send};
 use tokio_util::sync::CancellationToken;
 
 fn options(etcd: &Etcd, codec: Arc<dyn Codec>) -> EtcdOptions {
@@ -152,10 +152,37 @@ async fn a_server_goes_on_after_etcd_was_away() {
     etcd.kill();
     let (code, error) = ask(&server, "POST", MAPS, JSON, config_map("b", "1")).await;
     assert_eq!(code, 500);
+    assert_eq!(send(&server, "GET", "/readyz", JSON, "").await.status(), 500);
     assert!(error["message"].as_str().unwrap().contains("etcd does not answer"), "{error}");
     etcd.run().unwrap();
     assert_eq!(ask(&server, "POST", MAPS, JSON, config_map("c", "1")).await.0, 201);
+    assert_eq!(send(&server, "GET", "/readyz", JSON, "").await.status(), 200);
     for name in ["a", "c"] {
         assert_eq!(event(&mut watch).await["object"]["metadata"]["name"], name);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_share_an_etcd_are_all_behind_the_service_and_leave_it_when_they_end() {
+    let etcd = Etcd::start().unwrap();
+    let (one, store) = server(&etcd).await;
+    let token = CancellationToken::new();
+    let two = at("192.0.2.2", store.clone(), token.clone()).await;
+    let addresses = || async {
+        let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+        let (_, slice) = ask(&one, "GET", path, JSON, Value::Null).await;
+        let endpoints = slice["endpoints"].as_array().unwrap().clone();
+        endpoints.iter().map(|e| e["addresses"][0].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(addresses().await, ["192.0.2.1", "192.0.2.2"]);
+    let (_, endpoints) = ask(&two, "GET", "/api/v1/namespaces/default/endpoints/kubernetes", JSON, Value::Null).await;
+    assert_eq!(endpoints["subsets"][0]["addresses"].as_array().unwrap().len(), 2);
+    token.cancel();
+    for _ in 0..100 {
+        if addresses().await == ["192.0.2.1"] {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the address of the server that ended is still there");
 }

@@ -156,6 +156,14 @@ impl Store for EtcdStore {
         self.0.newest().await
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn is_reachable(&self) -> bool {
+        self.0.client.is_reachable()
+    }
+
     async fn request_progress(&self) {
         self.0.progress.send_replace(());
     }

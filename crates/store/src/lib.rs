@@ -241,6 +241,16 @@ pub trait Store: Send + Sync + 'static {
     /// The newest revision whose commit is visible.
     async fn revision(&self) -> Result<Revision>;
 
+    /// Whether other servers may use the same storage.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Whether the last call came through.
+    fn is_reachable(&self) -> bool {
+        true
+    }
+
     /// Asks all watches to say up to where they are current, in case nothing comes by itself.
     async fn request_progress(&self) {}
 

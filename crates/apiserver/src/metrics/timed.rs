@@ -95,6 +95,18 @@ impl Store for TimedStore {
         self.store.request_progress().await;
     }
 
+    fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    fn is_reachable(&self) -> bool {
+        self.store.is_reachable()
+    }
+
+    async fn reseal(&self) -> Result<()> {
+        self.store.reseal().await
+    }
+
     async fn compact(&self, revision: Revision) -> Result<()> {
         self.store.compact(revision).await
     }

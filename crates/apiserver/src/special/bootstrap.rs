@@ -66,18 +66,7 @@ impl Inner {
         });
         self.ensure("", "services", service.clone()).await?;
         self.registry.addresses.load(&service);
-        let slice = json!({
-            "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": [advertise.to_string()], "conditions": {"ready": true}}],
-            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-        });
-        self.replace("discovery.k8s.io", "endpointslices", slice).await?;
-        let endpoints = json!({
-            "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-            "subsets": [{"addresses": [{"ip": advertise.to_string()}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
-        });
-        self.replace("", "endpoints", endpoints).await
+        self.publish_address(advertise, port).await
     }
 
     /// The range of addresses of Services, and an object for each address that a Service has.
@@ -96,25 +85,5 @@ impl Inner {
             }
         }
         Ok(())
-    }
-
-    /// Makes an object, or gives the one that is there this content.
-    async fn replace(&self, group: &str, plural: &str, object: Value) -> Result<(), ApiError> {
-        self.ensure(group, plural, object.clone()).await?;
-        let kind = self.kind_of(group, plural).ok_or_else(|| ApiError::internal(format!("no kind {plural}")))?;
-        let (namespace, name) = (ironclad_api::object::namespace(&object), ironclad_api::object::name(&object));
-        let key = format!("{}{namespace}/{name}", kind.prefix);
-        let Some(entry) = self.registry.entry(&key).await? else { return Ok(()) };
-        let stored = encode::decode(entry.value.bytes());
-        let mut wanted = stored.clone();
-        for (field, value) in object.as_object().into_iter().flatten().filter(|(k, _)| *k != "metadata") {
-            wanted[field] = value.clone();
-        }
-        if wanted == stored {
-            return Ok(());
-        }
-        let change = Change::Put { value: encode::template(&wanted), ttl: None };
-        let op = Op { key: key.into(), expect: Expect::Modified(entry.modified), change };
-        self.registry.store.commit(vec![op]).await.map(drop).map_err(|e| registry::store_error(&e))
     }
 }

@@ -103,6 +103,12 @@ pub(crate) async fn quiet() -> (ApiServer, Reader, TempDir) {
     (server, reader, dir)
 }
 
+/// A server over a store with an address of its own.
+pub(crate) async fn at(address: &str, store: Arc<dyn Store>, token: CancellationToken) -> ApiServer {
+    let config = Config { advertise: (address.parse().unwrap(), 6443), ..config(store, Load::default()) };
+    made(config, token).await.0
+}
+
 fn config(store: Arc<dyn Store>, load: Load) -> Config {
     Config {
         store,

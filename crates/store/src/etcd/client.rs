@@ -4,7 +4,7 @@
 
 use crate::{Error, Result};
 use http::uri::PathAndQuery;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::client::Grpc;
@@ -37,6 +37,8 @@ pub(super) enum Again {
 pub(super) struct Client {
     members: Vec<(String, Channel)>,
     asked: AtomicUsize,
+    /// Whether the last call, or the last try of one, came through.
+    reachable: AtomicBool,
 }
 
 impl Client {
@@ -46,7 +48,7 @@ impl Client {
         let members = members?;
         match members.is_empty() {
             true => Err(Error::Unavailable("no etcd server is given".to_owned())),
-            false => Ok(Self { members, asked: AtomicUsize::new(0) }),
+            false => Ok(Self { members, asked: AtomicUsize::new(0), reachable: AtomicBool::new(true) }),
         }
     }
 
@@ -57,8 +59,18 @@ impl Client {
         (at, grpc.max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX))
     }
 
+    pub(super) fn is_reachable(&self) -> bool {
+        self.reachable.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a member has answered.
+    pub(super) fn answered(&self) {
+        self.reachable.store(true, Ordering::Relaxed);
+    }
+
     /// Goes on to the next member, unless somebody did already.
     pub(super) fn next(&self, failed: usize) {
+        self.reachable.store(false, Ordering::Relaxed);
         let next = (failed + 1) % self.members.len();
         // When another call was faster its choice stands.
         let _ = self.asked.compare_exchange(failed, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -76,10 +88,14 @@ impl Client {
         loop {
             let (member, mut grpc) = self.member();
             let status = match ask(&mut grpc, path, question.clone()).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.answered();
+                    return Ok(answer);
+                }
                 Err(status) => status,
             };
             if !lost(&status) {
+                self.answered();
                 return Err(interpret(&status));
             }
             self.next(member);

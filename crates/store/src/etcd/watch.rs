@@ -67,6 +67,7 @@ impl Watcher {
             let begun = tokio::time::timeout(BEGIN, self.begin());
             let why = match begun.await {
                 Ok(Ok(())) => {
+                    self.inner.client.answered();
                     self.pause = Duration::ZERO;
                     return Ok(());
                 }
