@@ -5,6 +5,7 @@ use crate::registry::{Answer, Answered, DeleteOptions, Input, Registry, Request,
 use crate::request::Info;
 use crate::respond;
 use crate::server::Inner;
+use crate::special::socket;
 use crate::{Body, body, discovery, encode, nonresource, openapi, registry, table};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
@@ -49,7 +50,7 @@ async fn resource<B>(
     inner: &Arc<Inner>,
     info: &Info,
     user: &UserInfo,
-    raw: http::Request<B>,
+    mut raw: http::Request<B>,
 ) -> Result<Response<Body>, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -86,7 +87,14 @@ where
     if info.subresource.is_empty() {
         match &*info.verb {
             "list" if kind.allows(Verb::List) => return registry.list(&request).await,
-            "watch" if kind.allows(Verb::Watch) => return registry.watch(&request).await,
+            "watch" if kind.allows(Verb::Watch) => {
+                let socket = socket::key(&headers).map(|key| (key, hyper::upgrade::on(&mut raw)));
+                let events = registry.watch(&request).await?;
+                return Ok(match socket {
+                    Some((key, connection)) => socket::upgrade(&key, &headers, connection, events, accept.media),
+                    None => events,
+                });
+            }
             _ => {}
         }
     }

@@ -1,4 +1,5 @@
-//! What is particular to single resources: addresses of Services, bindings, evictions, reviews, tokens, kubelets.
+//! What is particular to single resources: addresses of Services, bindings, evictions, reviews, tokens, kubelets;
+//! connections that become something else.
 
 pub(crate) mod allocate;
 pub(crate) mod bootstrap;
@@ -6,4 +7,5 @@ pub(crate) mod endpoints;
 pub(crate) mod kubelet;
 pub(crate) mod pods;
 pub(crate) mod reviews;
+pub(crate) mod socket;
 pub(crate) mod upgrade;

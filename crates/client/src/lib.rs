@@ -7,7 +7,8 @@ pub mod events;
 pub mod informer;
 pub mod queue;
 
-use http::{Request, Response};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request, Response};
 use ironclad_api::UserInfo;
 use kube::client::Body;
 use std::path::Path;
@@ -45,11 +46,21 @@ where
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<tower::BoxError>,
 {
+    let agent = HeaderValue::from_str(agent(&user)).ok();
     let identified = service.map_request(move |mut request: Request<Body>| {
         request.extensions_mut().insert(user.clone());
+        if let Some(agent) = &agent {
+            request.headers_mut().entry(USER_AGENT).or_insert_with(|| agent.clone());
+        }
         request
     });
     Client::new(identified, "default")
+}
+
+/// The name that a component goes by in managed fields and logs: `kube-scheduler`, `kubelet`.
+fn agent(user: &UserInfo) -> &str {
+    let name = user.name.rsplit(':').next().unwrap_or_default();
+    if user.name.starts_with("system:node:") { "kubelet" } else { name }
 }
 
 /// A client over TLS as a kubeconfig's current context describes it.
@@ -61,4 +72,21 @@ pub async fn from_kubeconfig(path: &Path) -> Result<Client, Error> {
     // A watch has its own end, which the server sets.
     config.read_timeout = None;
     Ok(Client::try_from(config)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_are_called_as_stock_calls_them() {
+        let names = [
+            ("system:kube-controller-manager", "kube-controller-manager"),
+            ("system:node:vm", "kubelet"),
+            ("system:serviceaccount:kube-system:coredns", "coredns"),
+        ];
+        for (user, want) in names {
+            assert_eq!(agent(&UserInfo::new(user, &[])), want);
+        }
+    }
 }

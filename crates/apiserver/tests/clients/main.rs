@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod browser;
 mod rust;
 
 use ironclad_auth::kubeconfig;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// A server that listens, and who may ask it.
 struct Cluster {
     url: String,
+    tls: rustls::ClientConfig,
     dir: TempDir,
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -33,9 +35,10 @@ impl Cluster {
         let url = format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port());
         kubeconfig::save(&dir.path().join("kubeconfig"), &kubeconfig::build("test", &url, pki.ca(), &client)).unwrap();
         let stop = CancellationToken::new();
-        let (token, tls) = (stop.clone(), pki.server_tls(&serving).unwrap());
-        let serving = tokio::spawn(async move { server.serve(listener, tls, token).await });
-        Self { url, dir, stop, serving }
+        let (token, of_server) = (stop.clone(), pki.server_tls(&serving).unwrap());
+        let serving = tokio::spawn(async move { server.serve(listener, of_server, token).await });
+        let tls = (*pki.client_tls(&client).unwrap()).clone();
+        Self { url, tls, dir, stop, serving }
     }
 
     fn kubeconfig(&self) -> PathBuf {
