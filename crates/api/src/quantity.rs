@@ -118,7 +118,7 @@ impl FromStr for Quantity {
             Scale::Decimal(exponent) => scaled(whole, fraction, 9 + exponent),
         };
         let (nanos, inexact) = nanos.ok_or(ParseError)?;
-        let magnitude = (nanos + i128::from(inexact)).min(MAX);
+        let magnitude = nanos.saturating_add(i128::from(inexact)).min(MAX);
         Ok(Self { nanos: if negative { -magnitude } else { magnitude }, format })
     }
 }

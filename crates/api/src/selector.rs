@@ -269,10 +269,8 @@ impl FieldSelector {
             if term.is_empty() {
                 continue;
             }
-            let (field, equal, value) = ["!=", "==", "="]
-                .iter()
-                .find_map(|op| term.split_once(op).map(|(f, v)| (f, *op != "!=", v)))
-                .ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{term}'"))?;
+            let (field, equal, value) =
+                split_term(term).ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{term}'"))?;
             terms.push((field.to_owned(), equal, unescape(value)?));
         }
         Ok(Self { terms })
@@ -316,6 +314,16 @@ impl fmt::Display for FieldSelector {
         }
         Ok(())
     }
+}
+
+/// Field, whether it must be equal, and value: the first operator counts.
+fn split_term(term: &str) -> Option<(&str, bool, &str)> {
+    let operators = ["!=", "==", "="];
+    let places = term.char_indices().map(|(i, _)| i);
+    places.into_iter().find_map(|i| {
+        let found = operators.iter().find(|op| term[i..].starts_with(**op))?;
+        Some((&term[..i], *found != "!=", &term[i + found.len()..]))
+    })
 }
 
 fn split_unescaped(text: &str) -> Vec<&str> {

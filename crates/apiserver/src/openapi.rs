@@ -11,7 +11,7 @@ use crate::{Body, request::Info, respond};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, VARY};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use ironclad_api::{ApiError, GroupVersionKind, Reason};
 use ironclad_kinds::{Kind, Verb};
@@ -58,6 +58,10 @@ pub(crate) async fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> R
         Wanted::V3(place) => version(&table, place).ok_or_else(missing)?.tag(&inner.version).to_owned(),
         Wanted::V2 { protobuf } => whole_tag(inner, &table, *protobuf),
     };
+    let hash = info.query.get("hash");
+    if let (Wanted::V3(place), true) = (&wanted, !hash.is_empty() && hash != tag) {
+        return moved(place, &tag);
+    }
     let quoted = format!("\"{tag}\"");
     let mut response = match headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(quoted.as_str()) {
         true => respond::bytes(StatusCode::NOT_MODIFIED, ""),
@@ -71,6 +75,14 @@ pub(crate) async fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> R
     if info.query.get("hash") == tag {
         response.headers_mut().insert(CACHE_CONTROL, FOREVER);
     }
+    Ok(response)
+}
+
+/// Where the newest document of a place is, for a client that asks for an older one.
+fn moved(place: &str, tag: &str) -> Result<Response<Body>, ApiError> {
+    let mut response = respond::text(StatusCode::MOVED_PERMANENTLY, "");
+    let to = HeaderValue::from_str(&format!("/openapi/v3/{place}?hash={tag}")).map_err(ApiError::internal)?;
+    response.headers_mut().insert(LOCATION, to);
     Ok(response)
 }
 

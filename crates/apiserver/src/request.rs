@@ -166,6 +166,7 @@ impl Info {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn info(method: &str, uri: &str) -> Info {
         Info::of(&Request::builder().method(method).uri(uri).body(()).unwrap())
@@ -197,5 +198,29 @@ mod tests {
     fn a_proxy_path_keeps_its_rest() {
         let i = info("GET", "/api/v1/namespaces/a/services/b:http/proxy/x%2Fy/z/?q=1");
         assert_eq!((&*i.name, &*i.subresource, &*i.rest), ("b:http", "proxy", "x%2Fy/z/"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_path_is_understood_in_some_way(
+            path in "/(api|apis|)?(/(v1|apps|watch|namespaces|proxy|[a-z%0-9.]{0,6}|%2[eEfF]|\\.\\.|)){0,9}",
+            query in "[a-z=&%+0-9*]{0,40}",
+            method in prop::sample::select(vec!["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS"]),
+        ) {
+            if let Ok(uri) = format!("{path}?{query}").parse::<http::Uri>() {
+                let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+                let info = Info::of(&request);
+                prop_assert!(!info.is_resource || !info.resource.contains('/') || path.contains('%'));
+            }
+        }
+
+        #[test]
+        fn any_text_is_decoded(text in any::<String>()) {
+            let decoded = decode(&text);
+            prop_assert!(decoded.len() <= text.len() * 3);
+            Query::parse(&text);
+        }
     }
 }

@@ -169,3 +169,15 @@ async fn large_answers_are_compressed_for_who_can_read_them() {
     flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut text).unwrap();
     assert_eq!(json(&text), plain);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_openapi_document_is_elsewhere_now() {
+    let (server, ..) = server().await;
+    let (_, _, index) = get(&server, "/openapi/v3", JSON).await;
+    let newest = json(&index)["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let old = with(&server, "GET", "/openapi/v3/apis/apps/v1?hash=OLD", &[], "").await;
+    assert_eq!((old.status().as_u16(), old.headers()["location"].to_str().unwrap()), (301, &*newest));
+    let found = with(&server, "GET", &newest, &[], "").await;
+    assert_eq!(found.status(), 200);
+    assert!(found.headers()["cache-control"].to_str().unwrap().contains("immutable"));
+}

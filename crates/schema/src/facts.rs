@@ -5,22 +5,89 @@ use crate::bundle::{List, Type};
 
 /// Definition, field, keys by which server-side apply tells items apart.
 const LIST_KEYS: &[(&str, &str, &[&str])] = &[
+    ("io.k8s.api.apiserverinternal.v1alpha1.StorageVersionStatus", "storageVersions", &["apiServerID"]),
     ("io.k8s.api.core.v1.Container", "ports", &["containerPort", "protocol"]),
     ("io.k8s.api.core.v1.EphemeralContainer", "ports", &["containerPort", "protocol"]),
-    ("io.k8s.api.core.v1.ServiceSpec", "ports", &["port", "protocol"]),
     ("io.k8s.api.core.v1.PodSpec", "topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
+    ("io.k8s.api.core.v1.PodVolumeHealth", "healthConditions", &["status", "reason"]),
+    ("io.k8s.api.core.v1.ResourceStatus", "resources", &["resourceID"]),
+    ("io.k8s.api.core.v1.ServiceSpec", "ports", &["port", "protocol"]),
+    ("io.k8s.api.core.v1.VolumeHealthStatus", "healthConditions", &["status", "reason"]),
+    ("io.k8s.api.resource.v1.ResourceClaimStatus", "devices", &["driver", "device", "pool", "shareID"]),
+    ("io.k8s.api.resource.v1beta1.ResourceClaimStatus", "devices", &["driver", "device", "pool", "shareID"]),
+    ("io.k8s.api.resource.v1beta2.ResourceClaimStatus", "devices", &["driver", "device", "pool", "shareID"]),
 ];
 
 /// Lists that a strategic merge patch merges by a key, but that are one value for server-side apply.
-const ATOMIC_LISTS: &[(&str, &str)] =
-    &[("io.k8s.api.core.v1.NodeStatus", "images"), ("io.k8s.api.core.v1.ServiceAccount", "imagePullSecrets")];
+const ATOMIC_LISTS: &[(&str, &str)] = &[
+    ("io.k8s.api.apps.v1.StatefulSetSpec", "volumeClaimTemplates"),
+    ("io.k8s.api.batch.v1.JobStatus", "conditions"),
+    ("io.k8s.api.core.v1.NodeStatus", "images"),
+    ("io.k8s.api.core.v1.PodStatus", "hostIPs"),
+    ("io.k8s.api.core.v1.ServiceAccount", "imagePullSecrets"),
+];
+
+/// Lists that server-side apply tells the items of apart, but that a strategic merge patch replaces.
+const NOT_MERGED: &[(&str, &[&str])] = &[
+    ("io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyStatus", &["conditions"]),
+    ("io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec", &["validationActions"]),
+    ("io.k8s.api.apiserverinternal.v1alpha1.StorageVersionStatus", &["storageVersions", "conditions"]),
+    ("io.k8s.api.apiserverinternal.v1alpha1.ServerStorageVersion", &["decodableVersions", "servedVersions"]),
+    ("io.k8s.api.apps.v1.StatefulSetSpec", &["volumeClaimTemplates"]),
+    ("io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement", &["values"]),
+    ("io.k8s.api.batch.v1.UncountedTerminatedPods", &["succeeded", "failed"]),
+    ("io.k8s.api.certificates.v1.CertificateSigningRequestStatus", &["conditions"]),
+    ("io.k8s.api.core.v1.VolumeMount", &["bindMountOptions"]),
+    ("io.k8s.api.core.v1.ResourceRequirements", &["claims"]),
+    ("io.k8s.api.core.v1.ResourceStatus", &["resources"]),
+    ("io.k8s.api.core.v1.ContainerRestartRuleOnExitCodes", &["values"]),
+    ("io.k8s.api.core.v1.PodStatus", &["volumeHealth"]),
+    ("io.k8s.api.core.v1.NodePodPreemptionPolicy", &["disableResizePreemption"]),
+    ("io.k8s.api.core.v1.NodeAllocatableResourceClaimStatus", &["containers"]),
+    ("io.k8s.api.discovery.v1.Endpoint", &["addresses"]),
+    ("io.k8s.api.flowcontrol.v1.ResourcePolicyRule", &["verbs", "apiGroups", "resources", "namespaces"]),
+    ("io.k8s.api.flowcontrol.v1.NonResourcePolicyRule", &["verbs", "nonResourceURLs"]),
+    ("io.k8s.api.resource.v1.ResourceSliceSpec", &["skipNodeOperations"]),
+    ("io.k8s.api.resource.v1.ResourceClaimStatus", &["devices"]),
+    ("io.k8s.api.resource.v1.DeviceRequestAllocationResult", &["skipNodeOperations"]),
+    ("io.k8s.api.resource.v1.AllocatedDeviceStatus", &["conditions"]),
+    ("io.k8s.api.resource.v1beta1.ResourceSliceSpec", &["skipNodeOperations"]),
+    ("io.k8s.api.resource.v1beta1.ResourceClaimStatus", &["devices"]),
+    ("io.k8s.api.resource.v1beta1.DeviceRequestAllocationResult", &["skipNodeOperations"]),
+    ("io.k8s.api.resource.v1beta1.AllocatedDeviceStatus", &["conditions"]),
+    ("io.k8s.api.resource.v1beta2.ResourceSliceSpec", &["skipNodeOperations"]),
+    ("io.k8s.api.resource.v1beta2.ResourceClaimStatus", &["devices"]),
+    ("io.k8s.api.resource.v1beta2.DeviceRequestAllocationResult", &["skipNodeOperations"]),
+    ("io.k8s.api.resource.v1beta2.AllocatedDeviceStatus", &["conditions"]),
+    ("io.k8s.api.scheduling.v1alpha3.WorkloadSpec", &["podGroupTemplates", "compositePodGroupTemplates"]),
+    ("io.k8s.api.scheduling.v1alpha3.CompositePodGroupTemplate", &["podGroupTemplates", "compositePodGroupTemplates"]),
+    ("io.k8s.api.scheduling.v1beta1.WorkloadSpec", &["podGroupTemplates", "compositePodGroupTemplates"]),
+    ("io.k8s.api.scheduling.v1beta1.CompositePodGroupTemplate", &["podGroupTemplates", "compositePodGroupTemplates"]),
+    ("io.k8s.api.storage.v1.CSIDriverSpec", &["volumeLifecycleModes"]),
+    ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus", &["conditions"]),
+];
 
 /// Definitions whose objects are one value wherever they stand.
 const ATOMIC_TYPES: &[&str] = &[
+    "io.k8s.api.admissionregistration.v1.MatchResources",
+    "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations",
+    "io.k8s.api.admissionregistration.v1.ParamKind",
+    "io.k8s.api.admissionregistration.v1.ParamRef",
+    "io.k8s.api.admissionregistration.v1.Variable",
+    "io.k8s.api.admissionregistration.v1alpha1.MatchResources",
+    "io.k8s.api.admissionregistration.v1alpha1.NamedRuleWithOperations",
+    "io.k8s.api.admissionregistration.v1alpha1.ParamKind",
+    "io.k8s.api.admissionregistration.v1alpha1.ParamRef",
+    "io.k8s.api.admissionregistration.v1beta1.MatchResources",
+    "io.k8s.api.admissionregistration.v1beta1.NamedRuleWithOperations",
+    "io.k8s.api.admissionregistration.v1beta1.ParamKind",
+    "io.k8s.api.admissionregistration.v1beta1.ParamRef",
+    "io.k8s.api.admissionregistration.v1beta1.Variable",
+    "io.k8s.api.autoscaling.v1.CrossVersionObjectReference",
     "io.k8s.api.core.v1.ConfigMapKeySelector",
-    "io.k8s.api.core.v1.ConfigMapNodeConfigSource",
     "io.k8s.api.core.v1.EndpointAddress",
     "io.k8s.api.core.v1.EndpointPort",
+    "io.k8s.api.core.v1.EvictionResponder",
     "io.k8s.api.core.v1.FileKeySelector",
     "io.k8s.api.core.v1.LocalObjectReference",
     "io.k8s.api.core.v1.NodeSelector",
@@ -34,21 +101,58 @@ const ATOMIC_TYPES: &[&str] = &[
     "io.k8s.api.core.v1.TopologySelectorTerm",
     "io.k8s.api.core.v1.TypedLocalObjectReference",
     "io.k8s.api.discovery.v1.EndpointPort",
-    "io.k8s.api.networking.v1.IngressClassParametersReference",
+    "io.k8s.api.lifecycle.v1alpha1.Requester",
+    "io.k8s.api.lifecycle.v1alpha1.TargetResponder",
     "io.k8s.api.networking.v1.ServiceBackendPort",
     "io.k8s.api.rbac.v1.RoleRef",
     "io.k8s.api.rbac.v1.Subject",
-    "io.k8s.api.autoscaling.v1.CrossVersionObjectReference",
     "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector",
     "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
 ];
+
+/// Fields whose objects are told apart field by field although their type is one value elsewhere.
+const GRANULAR: &[(&str, &str)] = &[("io.k8s.api.core.v1.PersistentVolumeSpec", "claimRef")];
 
 /// Fields of which a strategic merge patch keeps only the keys that it names.
 const RETAIN_KEYS: &[(&str, &str)] = &[
     ("io.k8s.api.apps.v1.DeploymentSpec", "strategy"),
     ("io.k8s.api.core.v1.PodSpec", "resourceClaims"),
     ("io.k8s.api.core.v1.PodSpec", "volumes"),
+    ("io.k8s.api.core.v1.PodStatus", "resourceClaimStatuses"),
+    ("io.k8s.api.scheduling.v1alpha3.PodGroupSpec", "resourceClaims"),
+    ("io.k8s.api.scheduling.v1alpha3.PodGroupStatus", "resourceClaimStatuses"),
+    ("io.k8s.api.scheduling.v1alpha3.PodGroupTemplate", "resourceClaims"),
+    ("io.k8s.api.scheduling.v1beta1.PodGroupSpec", "resourceClaims"),
+    ("io.k8s.api.scheduling.v1beta1.PodGroupStatus", "resourceClaimStatuses"),
+    ("io.k8s.api.scheduling.v1beta1.PodGroupTemplate", "resourceClaims"),
 ];
+
+/// Definition, the field that says which of the others counts, those with the value that each stands for.
+const UNIONS: &[(&str, &str, &[(&str, &str)])] = &[
+    ("io.k8s.api.core.v1.AppArmorProfile", "type", &[("localhostProfile", "LocalhostProfile")]),
+    ("io.k8s.api.core.v1.SeccompProfile", "type", &[("localhostProfile", "LocalhostProfile")]),
+    ("io.k8s.api.flowcontrol.v1.LimitResponse", "type", &[("queuing", "Queuing")]),
+    (
+        "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec",
+        "type",
+        &[("exempt", "Exempt"), ("limited", "Limited")],
+    ),
+    (
+        "io.k8s.api.flowcontrol.v1.Subject",
+        "kind",
+        &[("group", "Group"), ("serviceAccount", "ServiceAccount"), ("user", "User")],
+    ),
+];
+
+/// The union that a definition is: the field that decides, and the others with their values.
+pub(crate) fn union(definition: &str) -> Option<(&'static str, &'static [(&'static str, &'static str)])> {
+    UNIONS.iter().find(|u| u.0 == definition).map(|u| (u.1, u.2))
+}
+
+/// Whether a field's object is told apart field by field whatever its type says.
+pub(crate) fn is_granular(definition: &str, field: &str) -> bool {
+    GRANULAR.contains(&(definition, field))
+}
 
 /// Whether a strategic merge patch of a field keeps only the keys that it names.
 pub(crate) fn retains_keys(definition: &str, field: &str) -> bool {
@@ -75,6 +179,9 @@ pub(crate) fn correct(ty: &mut Type) {
         {
             f.list = List::Atomic;
         }
+    }
+    if let Some((_, fields)) = NOT_MERGED.iter().find(|n| n.0 == ty.definition) {
+        ty.fields.iter_mut().filter(|f| fields.contains(&f.name.as_str())).for_each(|f| f.merge_key = None);
     }
     if ty.definition.ends_with("Spec") && ty.definition.starts_with("io.k8s.api.") {
         // The selector of a workload is replaced as a whole.

@@ -7,10 +7,13 @@ pub use go::go_value;
 
 use crate::bundle::{Bundle, TypeId};
 use ironclad_api::{ApiError, Reason};
+use json_patch::PatchOperation;
 use serde_json::Value;
 
 /// Operations that one JSON patch may have.
 const OPERATIONS: usize = 10_000;
+/// Bytes that its copies may add: as many as a request may have.
+const COPIED: usize = 3 << 20;
 
 /// Why a patch is not applied, by what stock answers.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,8 +51,30 @@ pub fn json(target: &mut Value, patch: &Value) -> Result<(), ApiError> {
     }
     let patch: json_patch::Patch = serde_json::from_value(patch.clone())
         .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
-    // A test that fails is no mistake of form. Stock says no more than this either.
-    json_patch::patch(target, &patch).map_err(|_| unprocessable())
+    let (mut changed, mut copied) = (target.clone(), 0);
+    for operation in &patch.0 {
+        if let PatchOperation::Copy(copy) = operation {
+            // Copies of copies would grow without bounds.
+            copied += changed.pointer(copy.from.as_str()).map_or(0, size);
+            if copied > COPIED {
+                return Err(unprocessable());
+            }
+        }
+        // A test that fails is no mistake of form. Stock says no more than this either.
+        json_patch::patch_unsafe(&mut changed, std::slice::from_ref(operation)).map_err(|_| unprocessable())?;
+    }
+    *target = changed;
+    Ok(())
+}
+
+/// About how many bytes a value has.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(|i| size(i) + 1).sum::<usize>() + 2,
+        Value::Object(map) => map.iter().map(|(k, v)| k.len() + size(v) + 4).sum::<usize>() + 2,
+        _ => 5,
+    }
 }
 
 /// Applies a merge patch.
@@ -83,6 +108,14 @@ mod tests {
         let error = json(&mut value, &many).unwrap_err();
         let want = "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001";
         assert_eq!((error.code, error.message.as_str()), (413, want));
+    }
+
+    #[test]
+    fn copies_of_copies_are_bounded() {
+        let mut value = json!({"a": ["x".repeat(1000)]});
+        let bomb: Value = (0..40).map(|_| json!({"op": "copy", "from": "/a", "path": "/a/-"})).collect();
+        assert_eq!(json(&mut value, &bomb).unwrap_err().code, 422);
+        assert_eq!(value["a"].as_array().map(Vec::len), Some(1), "nothing was changed");
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(super) struct Place<'a> {
     field: Option<&'a Field>,
     /// Whether no schema knows the value, so that it is told apart by what it is.
     deduced: bool,
+    /// Whether an object is told apart field by field whatever its type says.
+    granular: bool,
 }
 
 /// How a value is told apart by its owners.
@@ -32,7 +34,7 @@ pub(super) enum Form<'a> {
 
 impl<'a> Place<'a> {
     pub(super) fn root(bundle: &'a Bundle, shape: &'a Shape) -> Self {
-        Self { bundle, shape, field: None, deduced: false }
+        Self { bundle, shape, field: None, deduced: false, granular: false }
     }
 
     /// How the value here is told apart; `value` decides where the schema does not.
@@ -44,7 +46,8 @@ impl<'a> Place<'a> {
             Shape::Object(id) => {
                 let ty = self.bundle.get(*id);
                 let open = ty.open && !value.is_object();
-                if ty.atomic || open || facts::is_atomic(&ty.definition) { Form::Leaf } else { Form::Map }
+                let atomic = ty.atomic || (!self.granular && facts::is_atomic(&ty.definition));
+                if atomic || open { Form::Leaf } else { Form::Map }
             }
             Shape::Map(_) => Form::Map,
             Shape::List(_) => match self.field.map(|f| &f.list) {
@@ -59,10 +62,13 @@ impl<'a> Place<'a> {
 
     /// The place of a field or key, and whether the schema declares it by name.
     pub(super) fn child(self, name: &str) -> (Self, bool) {
-        let at = |shape, field, deduced| Self { bundle: self.bundle, shape, field, deduced };
+        let at = |shape, field, deduced| Self { bundle: self.bundle, shape, field, deduced, granular: false };
         match self.shape {
             Shape::Object(id) => match self.bundle.get(*id).field(name) {
-                Some(field) => (at(&field.shape, Some(field), false), true),
+                Some(field) => {
+                    let granular = facts::is_granular(&self.bundle.get(*id).definition, name);
+                    (Self { granular, ..at(&field.shape, Some(field), false) }, true)
+                }
                 None => (at(ANY, None, true), false),
             },
             Shape::Map(value) => (at(value, None, self.deduced), false),

@@ -117,3 +117,20 @@ fn old_updaters_become_one() {
     assert_eq!(managers.len(), UPDATERS);
     assert!(managers.iter().any(|m| m["manager"] == ANCIENT));
 }
+
+/// The list types of the API where they are easily mistaken.
+#[test]
+fn lists_and_objects_are_told_apart_as_the_api_says() {
+    let owned = |group: &str, kind: &str, object: Value| {
+        let id = bundle().kind(&GroupVersionKind::new(group, "v1", kind)).unwrap();
+        fields::field_set(Place::root(bundle(), &Shape::Object(id)), &object).describe()
+    };
+    let claims = json!({"spec": {"volumeClaimTemplates": [{"metadata": {"name": "a"}}]}});
+    assert_eq!(owned("apps", "StatefulSet", claims), [".spec.volumeClaimTemplates"]);
+    let conditions = json!({"status": {"conditions": [{"type": "Complete", "status": "True"}]}});
+    assert_eq!(owned("batch", "Job", conditions), [".status.conditions"]);
+    let volume = json!({"spec": {"claimRef": {"name": "a", "namespace": "b"}}});
+    assert_eq!(owned("", "PersistentVolume", volume), [".spec.claimRef.name", ".spec.claimRef.namespace"]);
+    let policy = json!({"spec": {"paramKind": {"kind": "K", "apiVersion": "v1"}}});
+    assert_eq!(owned("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", policy), [".spec.paramKind"]);
+}

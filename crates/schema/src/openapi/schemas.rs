@@ -125,6 +125,11 @@ impl<'a> Schemas<'a> {
         if facts::is_atomic(&ty.definition) {
             schema["x-kubernetes-map-type"] = json!("atomic");
         }
+        if let Some((discriminator, members)) = facts::union(&ty.definition) {
+            let members: Map<String, Value> = members.iter().map(|(f, v)| ((*f).to_owned(), json!(v))).collect();
+            schema["x-kubernetes-unions"] =
+                json!([{"discriminator": discriminator, "fields-to-discriminateBy": members}]);
+        }
         schema
     }
 
@@ -166,6 +171,9 @@ impl<'a> Schemas<'a> {
             }
         } else if field.atomic && matches!(field.shape, Shape::Map(_)) {
             schema["x-kubernetes-map-type"] = json!("atomic");
+        }
+        if facts::is_granular(&ty.definition, &field.name) {
+            schema["x-kubernetes-map-type"] = json!("granular");
         }
         let retains = facts::retains_keys(&ty.definition, &field.name);
         let strategy = match (&field.merge_key, retains) {

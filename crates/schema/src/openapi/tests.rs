@@ -64,6 +64,12 @@ fn schemas_say_how_lists_merge() {
     let ports = &schemas["io.k8s.api.core.v1.Container"]["properties"]["ports"];
     assert_eq!(ports["x-kubernetes-list-map-keys"], json!(["containerPort", "protocol"]));
     assert_eq!(schemas["io.k8s.api.core.v1.LocalObjectReference"]["x-kubernetes-map-type"], "atomic");
+    let claims = &schemas["io.k8s.api.core.v1.ResourceRequirements"]["properties"]["claims"];
+    assert_eq!(claims["x-kubernetes-list-map-keys"], json!(["name"]));
+    assert!(claims.get("x-kubernetes-patch-strategy").is_none(), "a strategic merge patch replaces it");
+    let union = &schemas["io.k8s.api.core.v1.SeccompProfile"]["x-kubernetes-unions"];
+    let members = json!({"localhostProfile": "LocalhostProfile"});
+    assert_eq!(*union, json!([{"discriminator": "type", "fields-to-discriminateBy": members}]));
     let kind = &schemas["io.k8s.api.apps.v1.Deployment"]["properties"]["kind"];
     assert!(kind["description"].as_str().is_some_and(|d| !d.is_empty()));
 }
