@@ -268,3 +268,27 @@ async fn each_subresource_of_a_pod_changes_only_its_own() {
     assert_eq!(code, 422);
     assert!(error["message"].as_str().unwrap().contains("pod updates may not change fields other than"), "{error}");
 }
+
+/// One event has two shapes, and the fields of either select it.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_selected_by_the_fields_of_either_group() {
+    let (server, ..) = server().await;
+    let events = "/namespaces/default/events";
+    for (name, about) in [("a", "one"), ("b", "two")] {
+        let event = json!({"metadata": {"name": name}, "involvedObject": {"kind": "Pod", "name": about,
+            "namespace": "default"}, "reportingComponent": format!("by-{about}"), "reason": "r", "type": "Normal"});
+        assert_eq!(ask(&server, "POST", &format!("/api/v1{events}"), JSON, event).await.0, 201);
+    }
+    for selector in
+        ["regarding.name%3Dtwo", "reportingController%3Dby-two", "reportingController!%3Dby-one,type%3DNormal"]
+    {
+        let path = format!("/apis/events.k8s.io/v1{events}?fieldSelector={selector}");
+        let (_, list) = ask(&server, "GET", &path, JSON, Value::Null).await;
+        let names: Vec<&str> =
+            list["items"].as_array().unwrap().iter().map(|e| e["metadata"]["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["b"], "{selector}");
+    }
+    let path = format!("/apis/events.k8s.io/v1{events}?fieldSelector=involvedObject.name%3Dtwo");
+    let (code, refused) = ask(&server, "GET", &path, JSON, Value::Null).await;
+    assert_eq!((code, &refused["message"]), (400, &json!("field label not supported: involvedObject.name")));
+}

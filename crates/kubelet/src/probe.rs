@@ -2,7 +2,6 @@
 
 mod grpc;
 pub(crate) mod http;
-mod tls;
 
 use crate::pod::{Plan, Unit};
 use ironclad_client::events::{EventType, Recorder};

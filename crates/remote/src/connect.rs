@@ -1,12 +1,12 @@
 //! Opening connections: TCP, and TLS where the URL says so.
 
+use crate::unverified::Anybody;
 use crate::{Target, roots};
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls_pki_types::pem::PemObject;
 use std::future::Future;
 use std::io;
@@ -51,7 +51,7 @@ impl Connector {
 pub(crate) fn tls(target: &Target) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder();
     let builder = match target.insecure {
-        true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything)),
+        true => builder.dangerous().with_custom_certificate_verifier(Anybody::new()),
         false => builder.with_root_certificates(roots::store(&target.authorities)?),
     };
     let Some((certificate, key)) = &target.identity else { return Ok(builder.with_no_client_auth()) };
@@ -142,44 +142,5 @@ impl AsyncWrite for Either {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
-    }
-}
-
-/// Takes any certificate, for `insecure-skip-tls-verify`.
-#[derive(Debug)]
-struct Anything;
-
-impl ServerCertVerifier for Anything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }

@@ -6,6 +6,7 @@
 mod connect;
 mod kubeconfig;
 mod roots;
+mod unverified;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +19,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use unverified::unverified;
 
 /// The largest answer that is read.
 pub const LARGEST: usize = 4 << 20;

@@ -1,6 +1,6 @@
 //! HTTP and HTTPS requests of probes and hooks.
 
-use super::{dial, port, tls};
+use super::{dial, port};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -89,7 +89,7 @@ impl Get {
             return self.speak(stream, agent).await.map_err(|e| failed(&e));
         }
         let name = rustls_pki_types::ServerName::try_from(self.host.clone()).map_err(|e| failed(&e))?;
-        let stream = tls::connector()?.connect(name, stream).await.map_err(|e| failed(&e))?;
+        let stream = ironclad_remote::unverified().connect(name, stream).await.map_err(|e| failed(&e))?;
         self.speak(stream, agent).await.map_err(|e| failed(&e))
     }
 

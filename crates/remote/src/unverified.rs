@@ -1,13 +1,20 @@
-//! TLS to containers, whose certificates nobody checks: a probe asks whether something answers, not who.
+//! TLS without a check of who answers, where stock checks nothing: probes, proxies of pods and Services,
+//! `insecure-skip-tls-verify`. Signatures are checked all the same, so that the peer has the key that it shows.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock};
 
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+pub(crate) struct Anybody(Arc<CryptoProvider>);
+
+impl Anybody {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
+    }
+}
 
 impl ServerCertVerifier for Anybody {
     fn verify_server_cert(
@@ -47,15 +54,10 @@ impl ServerCertVerifier for Anybody {
 }
 
 /// Talks to anybody.
-pub(super) fn connector() -> Result<tokio_rustls::TlsConnector, String> {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(config.clone().into());
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone());
-    let builder = builder.with_safe_default_protocol_versions().map_err(|e| e.to_string())?;
-    let config =
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))).with_no_client_auth();
-    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone().into())
+pub fn unverified() -> tokio_rustls::TlsConnector {
+    static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
+        let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(Anybody::new());
+        Arc::new(builder.with_no_client_auth())
+    });
+    CONFIG.clone().into()
 }
