@@ -11,7 +11,7 @@ use crate::row::{Kind, Served, Subresource, Text, Verb};
 use bytes::Bytes;
 use ironclad_api::{FieldError, GroupResource, Path};
 use ironclad_schema::{Bundle, Shape};
-use ironclad_structural::{Schema, embedded, prune, shapes};
+use ironclad_structural::{Rules, Schema, embedded, prune, shapes};
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 
@@ -67,6 +67,8 @@ pub struct Custom {
 pub struct Compiled {
     /// The schema.
     pub schema: Schema,
+    /// Its rules, if it has any.
+    pub rules: Option<Rules>,
     types: OnceLock<(Bundle, Shape)>,
 }
 
@@ -83,9 +85,11 @@ impl Custom {
         self.compiled.get_or_init(|| {
             // Only what was validated is served; were there a mistake in it, nothing of an object would be lost.
             let open = |_| Schema { preserve: true, ..Schema::default() };
-            let mut schema = Schema::parse(&self.raw()).unwrap_or_else(open);
+            let raw = self.raw();
+            let mut schema = Schema::parse(&raw).unwrap_or_else(open);
             schema.preserve |= self.preserve;
-            Arc::new(Compiled { schema, types: OnceLock::new() })
+            let rules = Rules::of(&schema, &raw, true);
+            Arc::new(Compiled { schema, rules, types: OnceLock::new() })
         })
     }
 

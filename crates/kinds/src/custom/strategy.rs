@@ -103,15 +103,15 @@ impl CustomStrategy {
     }
 
     /// What the rules say, unless the object is not even of the right form.
-    fn rules(&self, _new: &Value, _old: Option<&Value>, errors: &mut ErrorList) {
+    fn rules(&self, new: &Value, old: Option<&Value>, errors: &mut ErrorList) {
         use ErrorKind::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
-        if !self.custom.compiled().schema.has_rules() {
-            return;
-        }
+        let Some(rules) = &self.custom.compiled().rules else { return };
         if errors.iter().any(|e| matches!(e.kind, NotSupported | Required | TooLong | TooMany | TypeInvalid)) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             errors.push(FieldError::invalid(&Path::new("<nil>"), &Value::Null, why));
+            return;
         }
+        errors.extend(rules.validate(&Path::root(), new, old));
     }
 }
 
