@@ -218,12 +218,15 @@ pub struct Filter {
     pub fields: String,
 }
 
+/// An informer, and what ends its watch.
+type Shared = (Arc<dyn Any + Send + Sync>, CancellationToken);
+
 /// Makes informers and shares them. Cheap to clone.
 #[derive(Clone)]
 pub struct Informers {
     client: Client,
     token: CancellationToken,
-    shared: Arc<Mutex<HashMap<(TypeId, String, Filter), Arc<dyn Any + Send + Sync>>>>,
+    shared: Arc<Mutex<HashMap<(TypeId, String, Filter), Shared>>>,
 }
 
 impl Informers {
@@ -262,10 +265,13 @@ impl Informers {
         self.share(kind, Filter::default(), move || watcher(api, watcher::Config::default()).default_backoff())
     }
 
-    /// Forgets the metadata informer of a kind that is gone; its watch ends with the server's refusal and the factory.
+    /// Forgets the metadata informer of a kind that is gone, and ends its watch.
     pub fn forget_metadata(&self, resource: &ApiResource) {
         let kind = format!("{}/{}", resource.api_version, resource.plural);
-        self.shared.lock().remove(&(TypeId::of::<PartialObjectMeta<DynamicObject>>(), kind, Filter::default()));
+        let key = (TypeId::of::<PartialObjectMeta<DynamicObject>>(), kind, Filter::default());
+        if let Some((_, token)) = self.shared.lock().remove(&key) {
+            token.cancel();
+        }
     }
 
     fn share<K, S>(&self, kind: String, filter: Filter, start: impl FnOnce() -> S) -> Arc<Informer<K>>
@@ -275,13 +281,14 @@ impl Informers {
     {
         let mut shared = self.shared.lock();
         let key = (TypeId::of::<K>(), kind, filter);
-        if let Some(found) = shared.get(&key) {
+        if let Some((found, _)) = shared.get(&key) {
             let informer = Arc::clone(found).downcast::<Informer<K>>();
             return informer.unwrap_or_else(|_| unreachable!("the key holds the type"));
         }
         let informer = Informer::new();
-        shared.insert(key, informer.clone() as Arc<dyn Any + Send + Sync>);
-        tokio::spawn(informer.clone().follow(start(), self.token.clone()));
+        let token = self.token.child_token();
+        shared.insert(key, (informer.clone() as Arc<dyn Any + Send + Sync>, token.clone()));
+        tokio::spawn(informer.clone().follow(start(), token));
         informer
     }
 }

@@ -3,11 +3,11 @@
 //! It keeps the graph of owners from the metadata of every object that can be deleted. The graph is fed by events; a
 //! new object is looked at once, and the objects that belong to one that went are looked at then.
 
+use crate::resources::Resources;
 use crate::{Context, is_missing};
 use ironclad_client::{Change, WorkQueue};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
-use kube::discovery::{Discovery, Scope, verbs};
 use parking_lot::Mutex;
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
@@ -82,20 +82,30 @@ struct Collector {
     context: Context,
     graph: Mutex<Graph>,
     queue: Arc<WorkQueue<String>>,
-    /// Namespaced or not, by `apiVersion/kind`, for owners that are not in the graph.
-    kinds: Mutex<HashMap<String, (ApiResource, bool)>>,
+    /// For owners that are not in the graph.
+    resources: Arc<Resources>,
 }
 
-pub(crate) async fn run(context: Context, token: CancellationToken) {
-    let collector =
-        Arc::new(Collector { context, graph: Mutex::default(), queue: WorkQueue::new(), kinds: Mutex::default() });
-    while let Err(error) = collector.clone().watch_all().await {
-        tracing::debug!(%error, "cannot discover what can be deleted, will try again");
-        tokio::select! {
-            () = token.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+pub(crate) async fn run(context: Context, resources: Arc<Resources>, token: CancellationToken) {
+    let (graph, queue) = (Mutex::default(), WorkQueue::new());
+    let collector = Arc::new(Collector { context, graph, queue, resources: resources.clone() });
+    let watching = Arc::downgrade(&collector);
+    resources.on_served(move |served, metadata| {
+        let Some(metadata) = metadata else { return };
+        let (collector, resource) = (watching.clone(), Arc::new(served.api.clone()));
+        metadata.on_change(move |change| {
+            if let Some(collector) = collector.upgrade() {
+                let gone = matches!(change, Change::Deleted(_));
+                collector.observe(&resource, &change.object().metadata, gone);
+            }
+        });
+    });
+    let mourning = Arc::downgrade(&collector);
+    resources.on_gone(move |served| {
+        if let Some(collector) = mourning.upgrade() {
+            collector.gone(&served.api);
         }
-    }
+    });
     let working = collector.clone();
     let work = move |uid: String| {
         let collector = working.clone();
@@ -105,30 +115,17 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
 }
 
 impl Collector {
-    async fn watch_all(self: Arc<Self>) -> Result<(), kube::Error> {
-        let discovery = Discovery::new(self.context.client.clone()).run_aggregated().await?;
-        for group in discovery.groups() {
-            for (resource, capabilities) in group.recommended_resources() {
-                let namespaced = capabilities.scope == Scope::Namespaced;
-                self.kinds
-                    .lock()
-                    .insert(format!("{}/{}", resource.api_version, resource.kind), (resource.clone(), namespaced));
-                let can = [verbs::LIST, verbs::WATCH, verbs::DELETE].iter().all(|v| capabilities.supports_operation(v));
-                let is_event = resource.kind == "Event";
-                if !can || is_event {
-                    continue;
-                }
-                let informer = self.context.informers.metadata(&resource);
-                let (collector, resource) = (Arc::downgrade(&self), Arc::new(resource));
-                informer.on_change(move |change| {
-                    if let Some(collector) = collector.upgrade() {
-                        let gone = matches!(change, Change::Deleted(_));
-                        collector.observe(&resource, &change.object().metadata, gone);
-                    }
-                });
-            }
+    /// Takes the objects of a resource that is gone for gone too.
+    fn gone(&self, resource: &ApiResource) {
+        let mut graph = self.graph.lock();
+        let of = |(_, node): &(&String, &Node)| {
+            node.resource.group == resource.group && node.resource.plural == resource.plural
+        };
+        let uids: Vec<String> = graph.nodes.iter().filter(of).map(|(uid, _)| uid.clone()).collect();
+        for uid in uids {
+            graph.unlink(&uid);
+            graph.dependents(&uid).into_iter().for_each(|d| self.queue.add(d));
         }
-        Ok(())
     }
 
     fn observe(&self, resource: &Arc<ApiResource>, meta: &ObjectMeta, gone: bool) {
@@ -222,9 +219,9 @@ impl Collector {
         if let Some(node) = known {
             return Ok(if node.waits_for_dependents() { Owner::Waiting } else { Owner::Solid });
         }
-        let known = self.kinds.lock().get(&format!("{}/{}", owner.api_version, owner.kind)).cloned();
         // A kind that is not known cannot be judged.
-        let Some((resource, namespaced)) = known else { return Ok(Owner::Solid) };
+        let Some(served) = self.resources.of_kind(&owner.api_version, &owner.kind) else { return Ok(Owner::Solid) };
+        let (resource, namespaced) = (served.api, served.namespaced);
         let namespace = if namespaced { of.namespace.clone() } else { String::new() };
         let node = Node {
             resource: Arc::new(resource),

@@ -18,6 +18,7 @@ mod nodes;
 mod podgc;
 mod quota;
 mod replicaset;
+mod resources;
 mod slices;
 
 use ipnet::Ipv4Net;
@@ -69,9 +70,11 @@ pub async fn run(context: Context, token: CancellationToken) {
     tasks.spawn(deployment::run(context.clone(), token.clone()));
     tasks.spawn(endpoints::run(context.clone(), token.clone()));
     tasks.spawn(eviction::run(context.clone(), token.clone()));
-    tasks.spawn(garbage::run(context.clone(), token.clone()));
+    let resources = resources::Resources::new(context.clone());
+    tasks.spawn(garbage::run(context.clone(), resources.clone(), token.clone()));
     tasks.spawn(mirroring::run(context.clone(), token.clone()));
-    tasks.spawn(namespaces::run(context.clone(), token.clone()));
+    tasks.spawn(namespaces::run(context.clone(), resources.clone(), token.clone()));
+    tasks.spawn(resources.run(token.clone()));
     tasks.spawn(nodes::run(context.clone(), token.clone()));
     tasks.spawn(podgc::run(context.clone(), token.clone()));
     tasks.spawn(quota::run(context.clone(), token.clone()));

@@ -3,22 +3,37 @@
 mod conditions;
 
 use crate::Context;
+use crate::resources::Resources;
 use conditions::Findings;
 use ironclad_client::{Change, WorkQueue};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::discovery::{Discovery, Scope, verbs};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How soon a namespace is looked at again while its content is still going: pods may take their grace.
+/// How soon a namespace is looked at again of which something could not be deleted.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How soon one is looked at again whose content is going, in case of what is not followed, such as Events.
+const LATER: Duration = Duration::from_secs(15);
 
-pub(crate) async fn run(context: Context, token: CancellationToken) {
+pub(crate) async fn run(context: Context, resources: Arc<Resources>, token: CancellationToken) {
     let queue: Arc<WorkQueue<String>> = WorkQueue::new();
     let namespaces = context.informers.get::<Namespace>();
+    let (wake, of) = (queue.clone(), namespaces.clone());
+    resources.on_served(move |served, metadata| {
+        let Some(metadata) = metadata.filter(|_| served.namespaced) else { return };
+        let (wake, of) = (wake.clone(), of.clone());
+        metadata.on_change(move |change| {
+            // What goes may be the last that a namespace waits for.
+            let Change::Deleted(object) = change else { return };
+            let name = object.metadata.namespace.clone().unwrap_or_default();
+            if of.get("", &name).is_some_and(|n| n.metadata.deletion_timestamp.is_some()) {
+                wake.add(name);
+            }
+        });
+    });
     let add = queue.clone();
     namespaces.on_change(move |c| {
         // The conditions that are written here bring no news.
@@ -29,10 +44,12 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
     });
     namespaces.synced().await;
     let work = move |name: String| {
-        let (context, namespaces) = (context.clone(), namespaces.clone());
+        let (context, namespaces, resources) = (context.clone(), namespaces.clone(), resources.clone());
         async move {
             match namespaces.get("", &name) {
-                Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => empty(&context, &namespace).await,
+                Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => {
+                    empty(&context, &resources, &namespace).await
+                }
                 _ => Ok(None),
             }
         }
@@ -41,27 +58,35 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
 }
 
 /// Deletes what is in a namespace; once nothing is left, takes the finalizer off.
-async fn empty(context: &Context, namespace: &Namespace) -> Result<Option<Duration>, kube::Error> {
+async fn empty(
+    context: &Context,
+    resources: &Resources,
+    namespace: &Namespace,
+) -> Result<Option<Duration>, kube::Error> {
     let name = namespace.metadata.name.clone().unwrap_or_default();
     let finalizers = namespace.spec.as_ref().and_then(|s| s.finalizers.clone()).unwrap_or_default();
     if !finalizers.iter().any(|f| f == "kubernetes") {
         return Ok(None);
     }
     let mut findings = Findings::default();
-    match deletable(context).await {
-        Ok(resources) => {
-            for resource in resources {
-                if let Err(error) = sweep(context, &name, &resource, &mut findings).await {
-                    // One kind that cannot be emptied does not keep the others.
-                    findings.failures.push(error.to_string());
-                }
-            }
+    let served = resources.in_namespaces();
+    // Nothing is known before the first discovery.
+    if served.is_empty() {
+        return Ok(Some(AGAIN));
+    }
+    for resource in served {
+        if let Err(error) = sweep(context, &name, &resource.api, &mut findings).await {
+            // One kind that cannot be emptied does not keep the others.
+            findings.failures.push(error.to_string());
         }
-        Err(error) => findings.discovery = Some(error.to_string()),
     }
     report(context, namespace, &findings).await?;
-    if !findings.is_empty() {
+    if !findings.failures.is_empty() {
         return Ok(Some(AGAIN));
+    }
+    if !findings.is_empty() {
+        // The last object that goes wakes it.
+        return Ok(Some(LATER));
     }
     finalize(context, namespace, finalizers).await.map(|()| None)
 }
@@ -110,20 +135,4 @@ async fn finalize(context: &Context, namespace: &Namespace, finalizers: Vec<Stri
         Err(error) if !crate::is_missing(&error) => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Every kind of object that can be in a namespace and be deleted.
-pub(crate) async fn deletable(context: &Context) -> Result<Vec<ApiResource>, kube::Error> {
-    let discovery = Discovery::new(context.client.clone()).run_aggregated().await?;
-    let mut out = Vec::new();
-    for group in discovery.groups() {
-        for (resource, capabilities) in group.recommended_resources() {
-            let can = |verb| capabilities.supports_operation(verb);
-            let shown_twice = resource.group == "events.k8s.io";
-            if capabilities.scope == Scope::Namespaced && can(verbs::LIST) && can(verbs::DELETE) && !shown_twice {
-                out.push(resource);
-            }
-        }
-    }
-    Ok(out)
 }

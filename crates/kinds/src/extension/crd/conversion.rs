@@ -43,7 +43,7 @@ pub(super) fn check(conversion: &Value, at: &Path, before: Before<'_>) -> ErrorL
     }
     let bundle = text(client, &["caBundle"]);
     let was = |o: &Value| text(o, &["spec", "conversion", "webhook", "clientConfig", "caBundle"]) == bundle;
-    let kept = before.old.is_none_or(|o| was(o)) || !before.established();
+    let kept = before.old.is_none_or(was) || !before.established();
     if !bundle.is_empty() && !kept && !has_certificates(bundle) {
         let why = "unable to load root certificates: unable to parse bytes as PEM block";
         errors.push(FieldError::invalid_str(&at_client.child("caBundle"), "<invalid>", why));
