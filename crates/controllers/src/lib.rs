@@ -16,6 +16,7 @@ mod mirroring;
 mod namespaces;
 mod nodes;
 mod podgc;
+mod policies;
 mod quota;
 mod replicaset;
 mod resources;
@@ -77,6 +78,7 @@ pub async fn run(context: Context, token: CancellationToken) {
     tasks.spawn(resources.run(token.clone()));
     tasks.spawn(nodes::run(context.clone(), token.clone()));
     tasks.spawn(podgc::run(context.clone(), token.clone()));
+    tasks.spawn(policies::run(context.clone(), token.clone()));
     tasks.spawn(quota::run(context.clone(), token.clone()));
     tasks.spawn(replicaset::run::<ReplicaSet>(context.clone(), token.clone()));
     tasks.spawn(replicaset::run::<ReplicationController>(context, token));

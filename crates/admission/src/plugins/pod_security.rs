@@ -1,16 +1,23 @@
 //! PodSecurity: the levels that a namespace's `pod-security.kubernetes.io` labels ask for.
 
 mod checks;
+mod labels;
 
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::source::Source;
-use ironclad_api::{ApiError, GroupResource};
+use ironclad_api::{ApiError, GroupResource, object};
+use labels::{Level, Policy, Standard};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const PREFIX: &str = "pod-security.kubernetes.io/";
+/// Doors to a pod that do not change its specification.
+const IGNORED: [&str; 8] = ["exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"];
+/// How many pods a new level of a namespace is held against.
+const MAX_PODS: usize = 3_000;
 /// Where the pod's template is in the objects that make pods.
 const TEMPLATES: [(&str, &str, &str); 8] = [
     ("", "podtemplates", "/template"),
@@ -23,13 +30,6 @@ const TEMPLATES: [(&str, &str, &str); 8] = [
     ("batch", "cronjobs", "/spec/jobTemplate/spec/template"),
 ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    Privileged,
-    Baseline,
-    Restricted,
-}
-
 pub(super) struct PodSecurity {
     source: Arc<dyn Source>,
 }
@@ -40,44 +40,134 @@ impl PodSecurity {
     }
 }
 
-/// The level and version of a mode: `enforce`, `warn` or `audit`.
-fn level(namespace: &Value, mode: &str) -> (Level, String) {
-    let label = |key: String| namespace["metadata"]["labels"][&key].as_str().unwrap_or_default().to_owned();
-    let level = match label(format!("{PREFIX}{mode}")).as_str() {
-        "" | "privileged" => Level::Privileged,
-        "baseline" => Level::Baseline,
-        // What cannot be read is taken for the strictest.
-        _ => Level::Restricted,
-    };
-    let version = label(format!("{PREFIX}{mode}-version"));
-    (level, if version.is_empty() { "latest".to_owned() } else { version })
-}
-
-/// What a pod violates at a level, as one text; `None` when nothing.
-fn violations(level: Level, version: &str, metadata: &Value, spec: &Value) -> Option<String> {
-    let (name, found) = match level {
-        Level::Privileged => return None,
-        Level::Baseline => ("baseline", checks::baseline(metadata, spec)),
+/// What a pod violates, each with its headline and its detail.
+fn findings(standard: &Standard, metadata: &Value, spec: &Value) -> Vec<(String, String)> {
+    let minor = standard.minor();
+    match standard.level {
+        Level::Privileged => Vec::new(),
+        Level::Baseline => checks::baseline(metadata, spec, minor),
         Level::Restricted => {
-            let mut found = checks::baseline(metadata, spec);
-            for strict in checks::restricted(spec) {
+            let mut found = checks::baseline(metadata, spec, minor);
+            for strict in checks::restricted(spec, minor) {
                 // The stricter check says what the looser one says and more.
                 found.retain(|f| {
                     f.0 != strict.0 && !(f.0 == "non-default capabilities" && strict.0 == "unrestricted capabilities")
                 });
                 found.push(strict);
             }
-            ("restricted", found)
+            found
         }
-    };
-    let texts: Vec<String> = found.into_iter().map(|(title, detail)| format!("{title} ({detail})")).collect();
-    (!texts.is_empty()).then(|| format!("violate PodSecurity \"{name}:{version}\": {}", texts.join(", ")))
+    }
 }
 
-/// Whether a change of a pod can change what it violates: only its metadata and images may change without a check.
+/// What a pod violates, as one text; `None` when nothing.
+fn violations(standard: &Standard, metadata: &Value, spec: &Value) -> Option<String> {
+    let found = findings(standard, metadata, spec);
+    let texts: Vec<String> = found.into_iter().map(|(title, detail)| format!("{title} ({detail})")).collect();
+    (!texts.is_empty()).then(|| format!("violate PodSecurity \"{standard}\": {}", texts.join(", ")))
+}
+
+/// Whether a change of a pod can change what it violates: new containers and other images are looked at.
 fn matters(old: &Value, new: &Value) -> bool {
-    let notes = |v: &Value| v["metadata"]["annotations"].clone();
-    old["spec"] != new["spec"] || notes(old) != notes(new)
+    let all = |pod: &Value| -> Vec<(String, String)> {
+        let groups = ["containers", "initContainers", "ephemeralContainers"].into_iter();
+        let each = groups.flat_map(|g| pod["spec"][g].as_array().into_iter().flatten());
+        each.map(|c| (object::text(c, &["name"]).to_owned(), object::text(c, &["image"]).to_owned())).collect()
+    };
+    all(old) != all(new)
+}
+
+impl PodSecurity {
+    fn namespace(&self, request: &mut Request) -> Result<()> {
+        let Some(new) = request.object.as_ref().filter(|_| request.subresource.is_empty()) else { return Ok(()) };
+        let (policy, errors) = Policy::read(new);
+        let old = request.old.as_deref().map(Policy::read);
+        let known = old.as_ref().is_some_and(|(_, before)| *before == errors);
+        if !errors.is_empty() && !known {
+            return Err(ApiError::invalid("", "Namespace", &request.name, &errors));
+        }
+        if let Some((before, _)) = old {
+            let (was, is) = (&before.enforce, &policy.enforce);
+            let looser = was.version == is.version && is.level <= was.level;
+            if was != is && is.level != Level::Privileged && !looser {
+                let warnings = self.existing(&request.name, is);
+                request.warnings.extend(warnings);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the pods that a namespace has say to a new level.
+    fn existing(&self, namespace: &str, standard: &Standard) -> Vec<String> {
+        let pods = self.source.list(&GroupResource::new("", "pods"), namespace);
+        let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for pod in pods.iter().take(MAX_PODS) {
+            let found = findings(standard, &pod["metadata"], &pod["spec"]);
+            if !found.is_empty() {
+                let reason = found.into_iter().map(|(title, _)| title).collect::<Vec<_>>().join(", ");
+                by_reason.entry(reason).or_default().push(object::name(pod));
+            }
+        }
+        let mut warnings = Vec::new();
+        if pods.len() > MAX_PODS {
+            let all = pods.len();
+            warnings.push(format!(
+                "new PodSecurity enforce level only checked against the first {MAX_PODS} of {all} existing pods"
+            ));
+        }
+        if !by_reason.is_empty() {
+            warnings.push(format!(
+                "existing pods in namespace {namespace:?} violate the new PodSecurity enforce level \"{standard}\""
+            ));
+        }
+        let mut lines: Vec<String> = by_reason
+            .into_iter()
+            .map(|(reason, mut names)| {
+                names.sort_unstable();
+                match names.len() {
+                    1 => format!("{}: {reason}", names[0]),
+                    2 => format!("{} (and 1 other pod): {reason}", names[0]),
+                    more => format!("{} (and {} other pods): {reason}", names[0], more - 1),
+                }
+            })
+            .collect();
+        lines.sort();
+        warnings.extend(lines);
+        warnings
+    }
+
+    /// Judges a pod, or the template of what makes pods.
+    fn pod(&self, request: &mut Request, template: Option<&str>) -> Result<()> {
+        let Some(object) = &request.object else { return Ok(()) };
+        let subject = template.map_or(Some(object), |at| object.pointer(at));
+        let Some((metadata, spec)) = subject.map(|s| (&s["metadata"], &s["spec"])) else { return Ok(()) };
+        if template.is_none() && request.old.as_deref().is_some_and(|old| !matters(old, object)) {
+            return Ok(());
+        }
+        let Some(namespace) = self.source.get(&GroupResource::new("", "namespaces"), "", &request.namespace) else {
+            return Ok(());
+        };
+        let (policy, errors) = Policy::read(&namespace);
+        let note = |key: &str, value: String| request.annotations.add(format!("{PREFIX}{key}"), value);
+        if !errors.is_empty() {
+            let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            note("error", format!("Failed to parse policy: {}", texts.join(", ")));
+        }
+        if let Some(why) = violations(&policy.audit, metadata, spec) {
+            note("audit-violations", format!("would {why}"));
+        }
+        if template.is_none() {
+            note("enforce-policy", policy.enforce.to_string());
+            if let Some(why) = violations(&policy.enforce, metadata, spec) {
+                let why = why.replacen("violate", "violates", 1);
+                return Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why));
+            }
+        }
+        if let Some(why) = violations(&policy.warn, metadata, spec) {
+            request.warnings.push(format!("would {why}"));
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -91,36 +181,18 @@ impl Plugin for PodSecurity {
     }
 
     async fn validate(&self, request: &mut Request) -> Result<()> {
-        if !["", "ephemeralcontainers"].contains(&request.subresource.as_str()) {
-            return Ok(());
+        let (group, resource) = (request.resource.group.clone(), request.resource.resource.clone());
+        match (group.as_str(), resource.as_str()) {
+            ("", "namespaces") => self.namespace(request),
+            ("", "pods") if !IGNORED.contains(&request.subresource.as_str()) => self.pod(request, None),
+            (group, resource) if request.subresource.is_empty() => {
+                match TEMPLATES.iter().find(|(g, r, _)| (*g, *r) == (group, resource)) {
+                    Some((.., at)) => self.pod(request, Some(at)),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
         }
-        let (group, resource) = (request.resource.group.as_str(), request.resource.resource.as_str());
-        let pod = (group, resource) == ("", "pods");
-        let template = TEMPLATES.iter().find(|(g, r, _)| (*g, *r) == (group, resource)).map(|(.., at)| *at);
-        if !pod && template.is_none() {
-            return Ok(());
-        }
-        let Some(object) = &request.object else { return Ok(()) };
-        if request.old.as_deref().is_some_and(|old| !matters(old, object)) {
-            return Ok(());
-        }
-        let Some(namespace) = self.source.get(&GroupResource::new("", "namespaces"), "", &request.namespace) else {
-            return Ok(());
-        };
-        let subject = template.map_or(Some(object), |at| object.pointer(at));
-        let Some((metadata, spec)) = subject.map(|s| (&s["metadata"], &s["spec"])) else { return Ok(()) };
-        let judge = |mode: &str| {
-            let (level, version) = level(&namespace, mode);
-            violations(level, &version, metadata, spec)
-        };
-        if pod && let Some(why) = judge("enforce") {
-            let why = why.replacen("violate", "violates", 1);
-            return Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why));
-        }
-        if let Some(why) = judge("warn") {
-            request.warnings.push(format!("would {why}"));
-        }
-        Ok(())
     }
 }
 
@@ -130,7 +202,7 @@ mod tests {
     use serde_json::json;
 
     fn judged(level: Level, spec: Value) -> String {
-        violations(level, "latest", &json!({}), &spec).unwrap_or_default()
+        violations(&Standard { level, version: "latest".into() }, &json!({}), &spec).unwrap_or_default()
     }
 
     #[test]
@@ -181,5 +253,19 @@ mod tests {
             "containers": [{"name": "a", "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}],
             "volumes": [{"name": "t", "projected": {"sources": []}}]});
         assert_eq!(judged(Level::Restricted, strict), "");
+    }
+
+    #[test]
+    fn older_versions_know_fewer_rules() {
+        let standard = |version: &str| Standard { level: Level::Restricted, version: version.into() };
+        let spec = json!({"containers": [{"name": "a", "livenessProbe": {"httpGet": {"host": "1.2.3.4"}}}]});
+        let titles = |version: &str| -> Vec<String> {
+            findings(&standard(version), &json!({}), &spec).into_iter().map(|f| f.0).collect()
+        };
+        assert!(titles("latest").contains(&"probe or lifecycle host".to_owned()));
+        assert!(!titles("v1.33").contains(&"probe or lifecycle host".to_owned()));
+        assert!(!titles("v1.21").contains(&"unrestricted capabilities".to_owned()));
+        let detail = findings(&standard("latest"), &json!({}), &spec).remove(0).1;
+        assert_eq!(detail, "container \"a\" uses probe or lifecycle host \"1.2.3.4\"");
     }
 }

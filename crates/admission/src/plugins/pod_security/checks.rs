@@ -24,19 +24,20 @@ const CAPABILITIES: [&str; 13] = [
     "SYS_CHROOT",
 ];
 
-const SYSCTLS: [&str; 12] = [
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_wmem",
+/// Kernel parameters that a pod may set, with the version that first let it.
+const SYSCTLS: [(&str, u32); 12] = [
+    ("kernel.shm_rmid_forced", 0),
+    ("net.ipv4.ip_local_port_range", 0),
+    ("net.ipv4.ip_unprivileged_port_start", 0),
+    ("net.ipv4.tcp_syncookies", 0),
+    ("net.ipv4.ping_group_range", 0),
+    ("net.ipv4.ip_local_reserved_ports", 27),
+    ("net.ipv4.tcp_keepalive_time", 29),
+    ("net.ipv4.tcp_fin_timeout", 29),
+    ("net.ipv4.tcp_keepalive_intvl", 29),
+    ("net.ipv4.tcp_keepalive_probes", 29),
+    ("net.ipv4.tcp_rmem", 32),
+    ("net.ipv4.tcp_wmem", 32),
 ];
 
 const VOLUMES: [&str; 9] = [
@@ -86,38 +87,72 @@ fn texts(value: &Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// What `baseline` forbids.
-pub(super) fn baseline(metadata: &Value, spec: &Value) -> Vec<Finding> {
+/// What `baseline` forbids in a minor version of Kubernetes.
+pub(super) fn baseline(metadata: &Value, spec: &Value, minor: u32) -> Vec<Finding> {
+    let since = |version: u32, check: fn(&Value) -> Option<Finding>| (minor >= version).then(|| check(spec)).flatten();
     let all = [
         apparmor(metadata, spec),
         added_capabilities(spec),
         host_namespaces(spec),
         host_path(spec),
         host_ports(spec),
+        since(34, probe_hosts),
         privileged(spec),
         proc_mount(spec),
-        seccomp_baseline(spec),
-        selinux(spec),
-        sysctls(spec),
+        since(19, seccomp_baseline),
+        selinux(spec, minor),
+        sysctls(spec, minor),
         host_process(spec),
     ];
     all.into_iter().flatten().collect()
 }
 
 /// What `restricted` forbids besides.
-pub(super) fn restricted(spec: &Value) -> Vec<Finding> {
-    if windows(spec) {
-        return [volume_types(spec), run_as_non_root(spec)].into_iter().flatten().collect();
-    }
+pub(super) fn restricted(spec: &Value, minor: u32) -> Vec<Finding> {
+    let since = |version: u32, check: fn(&Value) -> Option<Finding>| (minor >= version).then(|| check(spec)).flatten();
+    // What Windows does not have cannot be asked for, since versions know the system of a pod.
+    let linux = |version: u32, check: fn(&Value) -> Option<Finding>| {
+        if windows(spec) && minor >= 25 { None } else { since(version, check) }
+    };
     let all = [
-        privilege_escalation(spec),
-        dropped_capabilities(spec),
+        linux(8, privilege_escalation),
+        linux(22, dropped_capabilities),
         volume_types(spec),
         run_as_non_root(spec),
-        run_as_root(spec),
-        seccomp_restricted(spec),
+        since(23, run_as_root),
+        linux(19, seccomp_restricted),
     ];
     all.into_iter().flatten().collect()
+}
+
+/// Hosts that probes and hooks of a container reach for.
+fn reached(container: &Value) -> Vec<&str> {
+    let handlers = [
+        &container["livenessProbe"],
+        &container["readinessProbe"],
+        &container["startupProbe"],
+        &container["lifecycle"]["postStart"],
+        &container["lifecycle"]["preStop"],
+    ];
+    let mut out = Vec::new();
+    for handler in handlers {
+        out.extend(
+            ["httpGet", "tcpSocket"].map(|f| object::text(handler, &[f, "host"])).into_iter().filter(|h| !h.is_empty()),
+        );
+    }
+    out
+}
+
+fn probe_hosts(spec: &Value) -> Option<Finding> {
+    let names: BTreeSet<&str> = where_(spec, |c| !reached(c).is_empty()).into_iter().collect();
+    let hosts: BTreeSet<&str> = containers(spec).into_iter().flat_map(reached).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let uses = plural(names.len(), "uses", "use");
+    let what = plural(hosts.len(), "probe or lifecycle host", "probe or lifecycle hosts");
+    (!names.is_empty()).then(|| {
+        let detail = format!("{} {uses} {what} {}", containers_named(&names), quoted(hosts.iter().copied()));
+        ("probe or lifecycle host".to_owned(), detail)
+    })
 }
 
 fn found(names: &[&str], title: &str, must: &str) -> Option<Finding> {
@@ -220,11 +255,11 @@ fn apparmor(metadata: &Value, spec: &Value) -> Option<Finding> {
     (!bad.is_empty()).then(|| (title, bad.into_iter().collect::<Vec<_>>().join(", ")))
 }
 
-fn selinux(spec: &Value) -> Option<Finding> {
+fn selinux(spec: &Value, minor: u32) -> Option<Finding> {
+    let types = if minor >= 31 { &SELINUX[..] } else { &SELINUX[..4] };
     let of = |v: &Value, f: &str| object::text(v, &["securityContext", "seLinuxOptions", f]).to_owned();
-    let wrong = |v: &Value| {
-        !SELINUX.contains(&of(v, "type").as_str()) || !of(v, "user").is_empty() || !of(v, "role").is_empty()
-    };
+    let wrong =
+        |v: &Value| !types.contains(&of(v, "type").as_str()) || !of(v, "user").is_empty() || !of(v, "role").is_empty();
     let names = where_(spec, wrong);
     let mut who = Vec::new();
     if wrong(spec) {
@@ -238,9 +273,10 @@ fn selinux(spec: &Value) -> Option<Finding> {
     })
 }
 
-fn sysctls(spec: &Value) -> Option<Finding> {
+fn sysctls(spec: &Value, minor: u32) -> Option<Finding> {
+    let known = |name: &str| SYSCTLS.iter().any(|(n, since)| *n == name && minor >= *since);
     let set = spec["securityContext"]["sysctls"].as_array().into_iter().flatten();
-    let names: Vec<&str> = set.map(|s| object::text(s, &["name"])).filter(|n| !SYSCTLS.contains(n)).collect();
+    let names: Vec<&str> = set.map(|s| object::text(s, &["name"])).filter(|n| !known(n)).collect();
     (!names.is_empty()).then(|| ("forbidden sysctls".to_owned(), names.join(", ")))
 }
 
