@@ -70,6 +70,8 @@ const NODE: &[&str] = &[
     "create,get,list,watch|certificates.k8s.io|certificatesigningrequests",
     "get,list,watch|resource.k8s.io|resourceclaims",
     "create,delete,deletecollection,get,list,patch,update,watch|resource.k8s.io|resourceslices",
+    "get,list,watch|certificates.k8s.io|clustertrustbundles",
+    "create,get,list,watch|certificates.k8s.io|podcertificaterequests",
 ];
 
 /// Cluster roles: name and rules.

@@ -42,7 +42,7 @@ pub(crate) fn measure(shared: &Shared) {
         node.memory = status::memory() as i64;
     });
     let (admitted, name) = (shared.admitted.clone(), shared.config.node_name.clone());
-    shared.config.informers.get::<Node>().on_change(move |change| {
+    shared.config.own_node().on_change(move |change| {
         let meta = &change.object().metadata;
         if meta.name.as_ref() == Some(&name) {
             admitted.set_node(|node| node.labels = meta.labels.clone().unwrap_or_default());
@@ -162,7 +162,7 @@ async fn keep(shared: &Shared, ready: &Notify, token: &CancellationToken) {
     let api: Api<Node> = Api::all(config.client.clone());
     let mut report = tokio::time::interval(REPORT);
     let mut told = Told::new();
-    let (mut addressed, nodes) = (false, config.informers.get::<Node>());
+    let (mut addressed, nodes) = (false, config.own_node());
     let changed = Arc::new(Notify::new());
     let (wake, mine) = (changed.clone(), config.node_name.clone());
     nodes.on_change(move |c| {

@@ -28,12 +28,7 @@ fn hash(pod: &Pod, key: &str) -> Option<String> {
 
 impl Mirrors {
     pub(crate) fn new(config: &Config) -> Self {
-        Self {
-            nodes: config.informers.get::<Node>(),
-            wanted: Mutex::default(),
-            there: Mutex::default(),
-            changed: Notify::new(),
-        }
+        Self { nodes: config.own_node(), wanted: Mutex::default(), there: Mutex::default(), changed: Notify::new() }
     }
 
     /// The API server's pod for a static one.
