@@ -2,9 +2,10 @@
 
 use crate::registry::{Answer, Input, Request};
 use crate::server::Inner;
-use ironclad_api::{ApiError, UserInfo, object};
+use ironclad_api::{ApiError, ErrorList, FieldError, Path, UserInfo, object};
 use ironclad_auth::{Attributes, Decision};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 fn user_value(user: &UserInfo) -> Value {
     let mut value = json!({"username": user.name, "groups": user.groups});
@@ -19,6 +20,26 @@ fn user_value(user: &UserInfo) -> Value {
 
 fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+}
+
+/// A selector of a review as the text that a request would have.
+fn selector(value: &Value) -> String {
+    let raw = object::text(value, &["rawSelector"]);
+    if !raw.is_empty() {
+        return raw.to_owned();
+    }
+    let requirement = |r: &Value| {
+        let (key, values) = (object::text(r, &["key"]), texts(&r["values"]));
+        match (object::text(r, &["operator"]), values.as_slice()) {
+            ("In", [one]) => format!("{key}={one}"),
+            ("NotIn", [one]) => format!("{key}!={one}"),
+            ("In", many) => format!("{key} in ({})", many.join(",")),
+            ("NotIn", many) => format!("{key} notin ({})", many.join(",")),
+            ("DoesNotExist", _) => format!("!{key}"),
+            _ => key.to_owned(),
+        }
+    };
+    value["requirements"].as_array().into_iter().flatten().map(requirement).collect::<Vec<_>>().join(",")
 }
 
 fn attributes(spec: &Value, user: UserInfo) -> Attributes {
@@ -36,10 +57,44 @@ fn attributes(spec: &Value, user: UserInfo) -> Attributes {
             subresource: text(resource, "subresource"),
             name: text(resource, "name"),
             is_resource: true,
+            field_selector: selector(&resource["fieldSelector"]),
+            label_selector: selector(&resource["labelSelector"]),
             ..Attributes::default()
         };
     }
     Attributes { user, verb: text(plain, "verb"), path: text(plain, "path"), ..Attributes::default() }
+}
+
+/// What is wrong with the question itself.
+fn check(request: &Request<'_>, review: &Value) -> Result<(), ApiError> {
+    let spec = &review["spec"];
+    let at = Path::new("spec");
+    let mut errors = ErrorList::new();
+    let (resource, plain) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    if resource.is_object() && plain.is_object() {
+        let why = "cannot be specified in combination with resourceAttributes";
+        errors.push(FieldError::invalid(&at.child("nonResourceAttributes"), plain, why));
+    }
+    if !resource.is_object() && !plain.is_object() {
+        let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        errors.push(FieldError::invalid(&at.child("resourceAttributes"), &Value::Null, why));
+    }
+    let others = &*request.kind.plural != "selfsubjectaccessreviews";
+    if others && object::text(spec, &["user"]).is_empty() && texts(&spec["groups"]).is_empty() {
+        let why = "at least one of user or group must be specified";
+        errors.push(FieldError::invalid_str(&at.child("user"), "", why));
+    }
+    if &*request.kind.plural == "localsubjectaccessreviews" {
+        let namespace = &request.info.namespace;
+        if object::text(resource, &["namespace"]) != namespace {
+            let why = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
+            return Err(ApiError::bad_request(why));
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(ApiError::invalid(&request.kind.group, &request.kind.kind, "", &errors)),
+    }
 }
 
 impl Inner {
@@ -48,28 +103,22 @@ impl Inner {
         let (mut review, warnings) = request.check(request.kind, input)?;
         let status = match &*request.kind.plural {
             "selfsubjectreviews" => json!({"userInfo": user_value(request.user)}),
-            "tokenreviews" => self.token_review(&review["spec"]).await,
+            "tokenreviews" => self.token_review(&review["spec"]).await?,
             "selfsubjectrulesreviews" => self.rules_review(request, &review["spec"]).await,
-            "selfsubjectaccessreviews" => self.access_review(&review["spec"], request.user.clone()).await?,
+            "selfsubjectaccessreviews" => {
+                check(request, &review)?;
+                self.access_review(&review["spec"], request.user.clone()).await
+            }
             "subjectaccessreviews" | "localsubjectaccessreviews" => {
+                check(request, &review)?;
                 let spec = &review["spec"];
-                let extra = serde_json::from_value(spec["extra"].clone()).unwrap_or_default();
                 let user = UserInfo {
                     name: object::text(spec, &["user"]).to_owned(),
                     uid: object::text(spec, &["uid"]).to_owned(),
                     groups: texts(&spec["groups"]),
-                    extra,
+                    extra: extra(&spec["extra"]),
                 };
-                if user.name.is_empty() && user.groups.is_empty() {
-                    let path = ironclad_api::Path::new("spec").child("user");
-                    let error = ironclad_api::FieldError::invalid_str(
-                        &path,
-                        "",
-                        "at least one of user or group must be specified",
-                    );
-                    return Err(ApiError::invalid(&request.kind.group, &request.kind.kind, "", &[error]));
-                }
-                self.access_review(spec, user).await?
+                self.access_review(spec, user).await
             }
             _ => return Err(request.not_found()),
         };
@@ -80,18 +129,12 @@ impl Inner {
         Ok(Answer { warnings, ..Answer::value(201, review) })
     }
 
-    async fn access_review(&self, spec: &Value, user: UserInfo) -> Result<Value, ApiError> {
-        if spec["resourceAttributes"].is_object() == spec["nonResourceAttributes"].is_object() {
-            return Err(ApiError::bad_request(
-                "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-            ));
+    async fn access_review(&self, spec: &Value, user: UserInfo) -> Value {
+        match self.authorizer.authorize(&attributes(spec, user)).await {
+            Decision::Allow(reason) => decided(json!({"allowed": true}), reason),
+            Decision::Deny(reason) => decided(json!({"allowed": false, "denied": true}), reason),
+            Decision::NoOpinion(reason) => decided(json!({"allowed": false}), reason),
         }
-        Ok(match self.authorizer.authorize(&attributes(spec, user)).await {
-            Decision::Allow(reason) => json!({"allowed": true, "reason": reason}),
-            Decision::Deny(reason) => json!({"allowed": false, "denied": true, "reason": reason}),
-            Decision::NoOpinion(reason) if reason.is_empty() => json!({"allowed": false}),
-            Decision::NoOpinion(reason) => json!({"allowed": false, "reason": reason}),
-        })
     }
 
     async fn rules_review(&self, request: &Request<'_>, spec: &Value) -> Value {
@@ -100,21 +143,65 @@ impl Inner {
             rules.rules.into_iter().partition(|r| !r.non_resource_urls.is_empty());
         let resources: Vec<Value> = resources
             .into_iter()
-            .map(|r| json!({"verbs": r.verbs, "apiGroups": r.api_groups, "resources": r.resources, "resourceNames": r.resource_names}))
+            .map(|r| {
+                let mut rule = json!({"verbs": r.verbs, "apiGroups": r.api_groups, "resources": r.resources});
+                if !r.resource_names.is_empty() {
+                    rule["resourceNames"] = json!(r.resource_names);
+                }
+                rule
+            })
             .collect();
         let paths: Vec<Value> =
             paths.into_iter().map(|r| json!({"verbs": r.verbs, "nonResourceURLs": r.non_resource_urls})).collect();
-        json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": rules.incomplete})
+        let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": rules.incomplete});
+        if rules.incomplete {
+            status["evaluationError"] = json!("not every authorizer supports user rule resolution");
+        }
+        status
     }
 
-    async fn token_review(&self, spec: &Value) -> Value {
+    async fn token_review(&self, spec: &Value) -> Result<Value, ApiError> {
         let token = object::text(spec, &["token"]);
-        match self.authenticator.review(token, &texts(&spec["audiences"])).await {
+        if token.is_empty() {
+            return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
+        }
+        Ok(match self.authenticator.review(token, &texts(&spec["audiences"])).await {
             Ok(Some(found)) => {
                 json!({"authenticated": true, "user": user_value(&found.user), "audiences": found.audiences})
             }
-            Ok(None) => json!({"authenticated": false, "user": {}}),
-            Err(error) => json!({"authenticated": false, "user": {}, "error": error.message}),
-        }
+            Ok(None) => json!({"user": {}, "error": "[invalid bearer token, unknown]"}),
+            Err(error) if error.message == "Unauthorized" => json!({"user": {}, "error": "invalid bearer token"}),
+            Err(error) => json!({"user": {}, "error": format!("[invalid bearer token, {}]", error.message)}),
+        })
+    }
+}
+
+/// A status with its reason, if there is one.
+fn decided(mut status: Value, reason: String) -> Value {
+    if !reason.is_empty() {
+        status["reason"] = json!(reason);
+    }
+    status
+}
+
+/// What else is known of a user; keys are in lower case, as from everywhere else.
+fn extra(value: &Value) -> BTreeMap<String, Vec<String>> {
+    value.as_object().into_iter().flatten().map(|(k, v)| (k.to_lowercase(), texts(v))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_of_reviews_read_as_those_of_requests() {
+        let of = |operator: &str, values: Value| {
+            selector(&json!({"requirements": [{"key": "a", "operator": operator, "values": values}]}))
+        };
+        assert_eq!(of("In", json!(["x"])), "a=x");
+        assert_eq!(of("NotIn", json!(["x", "y"])), "a notin (x,y)");
+        assert_eq!(of("DoesNotExist", json!([])), "!a");
+        assert_eq!(selector(&json!({"rawSelector": "a=b"})), "a=b");
+        assert_eq!(selector(&Value::Null), "");
     }
 }
