@@ -22,11 +22,7 @@ pub(super) fn definition(schemas: &mut Schemas<'_>, resource: &Resource, raw: &V
     let mut schema = raw.clone();
     if !schema.is_object() || v2 && open {
         // Old clients cannot tell what is kept from what is unknown.
-        let doc = schema.get("description").cloned();
-        schema = json!({"type": "object", PRESERVE: true});
-        if let Some(doc) = doc {
-            schema["description"] = doc;
-        }
+        schema = json!({"type": "object"});
     } else {
         if v2 {
             plain(&mut schema);
@@ -146,5 +142,10 @@ mod tests {
         assert!(spec["properties"]["a"].get("default").is_none());
         assert!(spec["properties"]["n"].get("type").is_none());
         assert!(spec["properties"]["either"].get("anyOf").is_none());
+        let open =
+            Resource { schema: Some(json!({"type": "object", "description": "d", PRESERVE: true})), ..resource() };
+        let two = v2(crate::bundle(), &[open], "v1");
+        let keys: Vec<&String> = two["definitions"][name].as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["type", "x-kubernetes-group-version-kind"]);
     }
 }
