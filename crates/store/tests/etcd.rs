@@ -3,8 +3,10 @@
 mod common;
 
 use common::*;
+use ironclad_auth::pki::{Pki, Subject};
 use ironclad_store::*;
 use ironclad_testkit::Etcd;
+use ironclad_testkit::etcd::Files;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,42 +16,32 @@ async fn open(etcd: &Etcd) -> Arc<EtcdStore> {
     Arc::new(EtcdStore::open(etcd_options(&etcd.url(), "/x")).await.unwrap())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_watch_survives_restarts_of_etcd_without_lost_or_repeated_events() {
-    let mut etcd = Etcd::start().unwrap();
-    let store = open(&etcd).await;
-    let mut watch = store.watch("/", store.revision().await.unwrap()).await.unwrap();
-    let (stop, writer) = (Arc::new(AtomicBool::new(false)), store.clone());
-    let stopped = stop.clone();
-    let writing = tokio::spawn(async move {
+/// Writes a counter until it is told to stop; what was acknowledged, with its revision.
+fn count(store: Arc<EtcdStore>, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<(Revision, u64)>> {
+    tokio::spawn(async move {
         let mut acknowledged = Vec::new();
         for n in 0u64.. {
-            if stopped.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) {
                 break;
             }
-            match writer.commit(vec![put("/counter", Expect::Any, &n.to_string())]).await {
+            match store.commit(vec![put("/counter", Expect::Any, &n.to_string())]).await {
                 Ok(done) => acknowledged.push((done.revision, n)),
                 Err(Error::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
                 Err(other) => panic!("{other}"),
             }
         }
         acknowledged
-    });
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        etcd.kill();
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        etcd.run().unwrap();
-    }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    stop.store(true, Ordering::Relaxed);
-    let acknowledged = writing.await.unwrap();
+    })
+}
+
+/// Whether a watch shows everything that was acknowledged, once and in order.
+async fn check(watch: &mut Box<dyn Watch>, acknowledged: &[(Revision, u64)]) {
     assert!(acknowledged.len() > 10, "{}", acknowledged.len());
     let end = acknowledged.last().unwrap().0;
     let mut seen = Vec::new();
     while seen.last().is_none_or(|(r, _)| *r < end) {
         let batch = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.unwrap().unwrap();
-        for event in batch.events.iter() {
+        for event in batch.events.iter().filter(|e| &*e.entry.key == "/counter") {
             let text = text(&event.entry);
             let n: u64 = text.rsplit("\"v\":\"").next().unwrap().trim_end_matches("\"}").parse().unwrap();
             seen.push((batch.revision, n));
@@ -58,6 +50,78 @@ async fn a_watch_survives_restarts_of_etcd_without_lost_or_repeated_events() {
     assert!(seen.windows(2).all(|w| w[0].0 < w[1].0), "repeated or out of order");
     let missing: Vec<_> = acknowledged.iter().filter(|a| !seen.contains(a)).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_watch_survives_restarts_of_etcd_without_lost_or_repeated_events() {
+    let mut etcd = Etcd::start().unwrap();
+    let store = open(&etcd).await;
+    let mut watch = store.watch("/", store.revision().await.unwrap()).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writing = count(store.clone(), stop.clone());
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        etcd.kill();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        etcd.run().unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.store(true, Ordering::Relaxed);
+    check(&mut watch, &writing.await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn the_end_of_any_member_of_three_loses_nothing() {
+    let mut members = Etcd::cluster().unwrap();
+    let servers = members.iter().map(Etcd::url).collect();
+    let options = EtcdOptions { servers, ..etcd_options("", "/x") };
+    let store = Arc::new(EtcdStore::open(options).await.unwrap());
+    let mut watch = store.watch("/", store.revision().await.unwrap()).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writing = count(store.clone(), stop.clone());
+    for member in &mut members {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        member.kill();
+        // The others go on, with another leader if this one was it.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        store.commit(vec![put("/alive", Expect::Any, "0")]).await.unwrap();
+        member.run().unwrap();
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    check(&mut watch, &writing.await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn members_and_clients_know_each_other_by_certificates() {
+    ironclad_auth::install_crypto();
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::open_or_create(dir.path(), "etcd").unwrap();
+    let server = pki.issue("server", &Subject::server("etcd", "", vec!["127.0.0.1".into()])).unwrap();
+    let client = pki.issue("client", &Subject::client("apiserver", "")).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let files = Files {
+        ca: file("ca.pem", pki.ca()),
+        certificate: file("server.pem", &server.certificate),
+        key: file("server.key", &server.key),
+    };
+    let etcd = Etcd::with_tls(files).unwrap();
+    let ca = Some(pki.ca().as_bytes().to_vec());
+    let identity = Some((client.certificate.into_bytes(), client.key.into_bytes()));
+    let with = |tls| EtcdOptions { tls, ..etcd_options(&etcd.url(), "/x") };
+    let store = EtcdStore::open(with(Tls { ca: ca.clone(), identity: identity.clone() })).await.unwrap();
+    let done = store.commit(vec![put("/a", Expect::Absent, "x")]).await.unwrap();
+    let mut watch = store.watch("/", Revision(done.revision.0 - 1)).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().revision, done.revision);
+    // Neither a client without a certificate nor a server from somewhere else.
+    assert!(matches!(EtcdStore::open(with(Tls { ca, identity: None })).await, Err(Error::Unavailable(_))));
+    let other = Pki::open_or_create(&dir.path().join("other"), "other").unwrap();
+    let ca = Some(other.ca().as_bytes().to_vec());
+    assert!(matches!(EtcdStore::open(with(Tls { ca, identity })).await, Err(Error::Unavailable(_))));
 }
 
 #[tokio::test]

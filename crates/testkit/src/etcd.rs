@@ -1,4 +1,4 @@
-//! A real etcd (Debian's `etcd-server`) for tests: one member in a temporary directory, on free ports of loopback.
+//! A real etcd (Debian's `etcd-server`) for tests: members in temporary directories, on free ports of loopback.
 
 use crate::{Error, Result};
 use std::net::TcpListener;
@@ -12,6 +12,9 @@ pub struct Etcd {
     data: tempfile::TempDir,
     client: u16,
     peer: u16,
+    name: String,
+    /// All members, as each of them is told.
+    members: String,
     tls: Option<Files>,
 }
 
@@ -29,15 +32,33 @@ pub struct Files {
 impl Etcd {
     /// Starts a member and waits until it accepts connections.
     pub fn start() -> Result<Self> {
-        Self::with(None)
+        let mut etcd = Self::new("test", None)?;
+        etcd.members = format!("test={}", etcd.peer_url());
+        etcd.run()?;
+        Ok(etcd)
     }
 
     /// The same with TLS.
     pub fn with_tls(files: Files) -> Result<Self> {
-        Self::with(Some(files))
+        let mut etcd = Self::new("test", Some(files))?;
+        etcd.members = format!("test={}", etcd.peer_url());
+        etcd.run()?;
+        Ok(etcd)
     }
 
-    fn with(tls: Option<Files>) -> Result<Self> {
+    /// Starts three members of one cluster.
+    pub fn cluster() -> Result<Vec<Self>> {
+        let mut members: Vec<Self> =
+            ["a", "b", "c"].into_iter().map(|name| Self::new(name, None)).collect::<Result<_>>()?;
+        let all: Vec<String> = members.iter().map(|m| format!("{}={}", m.name, m.peer_url())).collect();
+        for member in &mut members {
+            member.members = all.join(",");
+            member.run()?;
+        }
+        Ok(members)
+    }
+
+    fn new(name: &str, tls: Option<Files>) -> Result<Self> {
         let io = |what: &str| {
             let what = what.to_owned();
             move |source| Error::Io { what, source }
@@ -46,9 +67,11 @@ impl Etcd {
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|l| Ok(l.local_addr()?.port()));
         let client = free().map_err(io("no free port"))?;
         let peer = free().map_err(io("no free port"))?;
-        let mut etcd = Self { process: None, data, client, peer, tls };
-        etcd.run()?;
-        Ok(etcd)
+        Ok(Self { process: None, data, client, peer, name: name.to_owned(), members: String::new(), tls })
+    }
+
+    fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer)
     }
 
     /// Where clients find it.
@@ -64,15 +87,15 @@ impl Etcd {
 
     /// Starts it again with the same data and ports.
     pub fn run(&mut self) -> Result<()> {
-        let (client, peer) = (self.url(), format!("http://127.0.0.1:{}", self.peer));
+        let (client, peer) = (self.url(), self.peer_url());
         let mut command = Command::new("etcd");
         command
-            .args(["--name", "test", "--logger", "zap", "--log-level", "error", "--auto-compaction-retention", "0"])
+            .args(["--name", &self.name, "--logger", "zap", "--log-level", "error", "--auto-compaction-retention", "0"])
             .arg("--data-dir")
             .arg(self.data.path().join("data"))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("test={peer}")])
+            .args(["--initial-cluster", &self.members])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
