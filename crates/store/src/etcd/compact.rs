@@ -33,7 +33,11 @@ impl EtcdStore {
                     () = tokio::time::sleep(interval) => {}
                 }
                 match store.0.compact_round(&known).await {
-                    Ok(round) => known = round,
+                    Ok(round) => {
+                        known = round;
+                        // Quiet watches learn how far they are, so that what they wait behind is never forgotten.
+                        store.0.progress.send_replace(());
+                    }
                     Err(error) => tracing::warn!(%error, "etcd's history was not compacted"),
                 }
             }
