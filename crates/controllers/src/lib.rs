@@ -17,6 +17,7 @@ mod namespaces;
 mod nodes;
 mod podgc;
 mod policies;
+mod protection;
 mod quota;
 mod replicaset;
 mod resources;
@@ -79,6 +80,7 @@ pub async fn run(context: Context, token: CancellationToken) {
     tasks.spawn(nodes::run(context.clone(), token.clone()));
     tasks.spawn(podgc::run(context.clone(), token.clone()));
     tasks.spawn(policies::run(context.clone(), token.clone()));
+    tasks.spawn(protection::run(context.clone(), token.clone()));
     tasks.spawn(quota::run(context.clone(), token.clone()));
     tasks.spawn(replicaset::run::<ReplicaSet>(context.clone(), token.clone()));
     tasks.spawn(replicaset::run::<ReplicationController>(context, token));

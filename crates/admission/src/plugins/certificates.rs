@@ -1,5 +1,5 @@
-//! CertificateApproval, CertificateSigning and CertificateSubjectRestriction: who may approve and sign for a signer,
-//! and that nobody asks for `system:masters`.
+//! CertificateApproval, CertificateSigning, ClusterTrustBundleAttest and CertificateSubjectRestriction: who may approve,
+//! sign and attest for a signer, and that nobody asks for `system:masters`.
 
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
@@ -82,6 +82,45 @@ impl Plugin for Signers {
             return Ok(());
         }
         let why = format!("user not permitted to {} requests with signerName {signer:?}", self.verb);
+        Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why))
+    }
+}
+
+/// Lets only those publish trust for a signer who may attest for it.
+pub(super) struct Attest {
+    authorizer: Arc<dyn Authorizer>,
+}
+
+impl Attest {
+    pub(super) fn new(authorizer: Arc<dyn Authorizer>) -> Self {
+        Self { authorizer }
+    }
+}
+
+#[async_trait]
+impl Plugin for Attest {
+    fn name(&self) -> &'static str {
+        "ClusterTrustBundleAttest"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Create | Operation::Update)
+    }
+
+    async fn validate(&self, request: &mut Request) -> Result<()> {
+        let bundle = request.resource.group == GROUP && request.resource.resource == "clustertrustbundles";
+        let Some(object) = request.object.as_ref().filter(|_| bundle && request.subresource.is_empty()) else {
+            return Ok(());
+        };
+        let signer = object::text(object, &["spec", "signerName"]);
+        // Changing labels or annotations says nothing about the signer.
+        if signer.is_empty() || request.old.as_deref().is_some_and(|old| old["spec"] == object["spec"]) {
+            return Ok(());
+        }
+        if may(&*self.authorizer, request, "attest", signer).await {
+            return Ok(());
+        }
+        let why = format!("user not permitted to attest for signerName {signer:?}");
         Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why))
     }
 }

@@ -1,9 +1,9 @@
-//! Priority and DefaultTolerationSeconds.
+//! Priority, DefaultTolerationSeconds and PodTopologyLabels.
 
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
-use ironclad_api::object::{default_to, entry};
+use ironclad_api::object::{default_to, entry, metadata_mut};
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
 use serde_json::{Value, json};
@@ -40,11 +40,28 @@ impl Plugin for Priority {
     }
 
     fn handles(&self, operation: Operation) -> bool {
-        operation == Operation::Create
+        matches!(operation, Operation::Create | Operation::Update)
+    }
+
+    async fn validate(&self, request: &mut Request) -> Result<()> {
+        let classes = GroupResource::new("scheduling.k8s.io", "priorityclasses");
+        let class = request.object.as_ref().filter(|o| o["globalDefault"] == true);
+        if class.is_none() || request.resource.group_resource() != classes {
+            return Ok(());
+        }
+        let others = self.source.list(&classes, "");
+        match others.iter().find(|c| c["globalDefault"] == true && object::name(c) != request.name) {
+            Some(other) => {
+                let other = object::name(other);
+                let why = format!("PriorityClass {other} is already marked as default. Only one default can exist");
+                Err(ApiError::forbidden(&classes, &request.name, why))
+            }
+            None => Ok(()),
+        }
     }
 
     async fn admit(&self, request: &mut Request) -> Result<()> {
-        if !is_new_pod(request) {
+        if !is_new_pod(request) || request.operation != Operation::Create {
             return Ok(());
         }
         let resource = request.resource.group_resource();
@@ -74,6 +91,57 @@ impl Plugin for Priority {
         default_to(spec, "preemptionPolicy", || json!(policy));
         if let Some(class) = class.filter(|_| wanted.is_empty()) {
             spec.insert("priorityClassName".into(), json!(object::name(&class)));
+        }
+        Ok(())
+    }
+}
+
+/// Gives pods the topology labels of the node to which they are bound.
+pub(super) struct Topology {
+    source: Arc<dyn Source>,
+}
+
+const TOPOLOGY: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
+
+impl Topology {
+    pub(super) fn new(source: Arc<dyn Source>) -> Self {
+        Self { source }
+    }
+
+    fn labels(&self, node: &str) -> Vec<(&'static str, Value)> {
+        let Some(node) = self.source.get(&GroupResource::new("", "nodes"), "", node) else { return Vec::new() };
+        let found = TOPOLOGY.into_iter().filter_map(|l| Some((l, node["metadata"]["labels"].get(l)?.clone())));
+        found.collect()
+    }
+}
+
+#[async_trait]
+impl Plugin for Topology {
+    fn name(&self) -> &'static str {
+        "PodTopologyLabels"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Create | Operation::Update)
+    }
+
+    async fn admit(&self, request: &mut Request) -> Result<()> {
+        let binding = request.resource.group.is_empty()
+            && request.resource.resource == "pods"
+            && request.subresource == "binding";
+        let created = is_new_pod(request) && request.operation == Operation::Create;
+        if !binding && !created {
+            return Ok(());
+        }
+        let Some(object) = request.object.as_mut() else { return Ok(()) };
+        // What is admitted for a binding is the pod that it changes.
+        let node = object::text(object, &["spec", "nodeName"]).to_owned();
+        let labels = if node.is_empty() { Vec::new() } else { self.labels(&node) };
+        for (label, value) in labels {
+            let meta = metadata_mut(object).entry("labels").or_insert_with(|| json!({}));
+            if let Some(all) = meta.as_object_mut() {
+                all.entry(label).or_insert(value);
+            }
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! Storage: the default class of claims, and which claims may grow.
+//! Storage: the default class of claims, which claims may grow, and that what is in use stays.
 
 use super::is;
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
-use ironclad_api::object::entry;
+use ironclad_api::object::{entry, metadata_mut};
 use ironclad_api::quantity::Quantity;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
@@ -52,6 +52,40 @@ impl Plugin for DefaultClass {
         };
         if let Some(class) = classes.iter().filter(default).max_by_key(age) {
             entry(claim, "spec").insert("storageClassName".into(), json!(object::name(class)));
+        }
+        Ok(())
+    }
+}
+
+/// Gives claims and volumes the finalizer that keeps them while they are in use.
+pub(super) struct Protection;
+
+#[async_trait]
+impl Plugin for Protection {
+    fn name(&self) -> &'static str {
+        "StorageObjectInUseProtection"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Create
+    }
+
+    async fn admit(&self, request: &mut Request) -> Result<()> {
+        let finalizer = if is(request, "", "persistentvolumeclaims") {
+            "kubernetes.io/pvc-protection"
+        } else if is(request, "", "persistentvolumes") {
+            "kubernetes.io/pv-protection"
+        } else {
+            return Ok(());
+        };
+        let Some(object) = request.object.as_mut() else { return Ok(()) };
+        let list = metadata_mut(object).entry("finalizers").or_insert_with(|| json!([]));
+        if list.is_null() {
+            *list = json!([]);
+        }
+        match list.as_array_mut() {
+            Some(list) if !list.iter().any(|f| f == finalizer) => list.push(json!(finalizer)),
+            _ => {}
         }
         Ok(())
     }
