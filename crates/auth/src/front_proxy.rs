@@ -97,7 +97,10 @@ impl Authenticator for FrontProxy {
     }
 
     fn strip(&self, headers: &mut HeaderMap) {
-        let names: Vec<_> = headers.keys().filter(|k| self.headers.has(k.as_str())).cloned().collect();
+        // Some servers take an underscore in a header's name for a hyphen.
+        let ours =
+            |k: &&http::HeaderName| self.headers.has(k.as_str()) || self.headers.has(&k.as_str().replace('_', "-"));
+        let names: Vec<_> = headers.keys().filter(ours).cloned().collect();
         for name in names {
             headers.remove(name);
         }

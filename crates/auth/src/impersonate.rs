@@ -37,7 +37,9 @@ pub async fn impersonated(
 
 /// Takes the headers out of a request that goes on to another server.
 pub fn strip_impersonation(headers: &mut HeaderMap) {
-    let names: Vec<_> = headers.keys().filter(|k| k.as_str().starts_with("impersonate-")).cloned().collect();
+    // Some servers take an underscore in a header's name for a hyphen.
+    let ours = |k: &&http::HeaderName| k.as_str().replace('_', "-").starts_with("impersonate-");
+    let names: Vec<_> = headers.keys().filter(ours).cloned().collect();
     for name in names {
         headers.remove(name);
     }

@@ -144,6 +144,8 @@ fn nothing_behind_the_server_sees_who_sent_a_request() {
         ("impersonate-user", "jane"),
         ("impersonate-uid", "7"),
         ("impersonate-extra-a", "b"),
+        ("x-remote_group", "system:masters"),
+        ("impersonate_user", "jane"),
         ("sec-websocket-protocol", "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.c2VjcmV0"),
         ("accept", "*/*"),
     ]);

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use ironclad_admission::{Chain, Parts, default_chain};
 use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Body, Config, KubeletAccess, Load, Reader, TokenIssuer};
+use ironclad_apiserver::{ApiServer, Auditor, Body, Config, KubeletAccess, Load, Reader, TokenIssuer};
 use ironclad_auth::pki::Pair;
 use ironclad_auth::{Attributes, Authenticated, Authenticator, Authorizer, Credentials, Decision, Rules};
 use ironclad_store::{LogStore, Options, Store};
@@ -120,6 +120,16 @@ fn config(store: Arc<dyn Store>, load: Load) -> Config {
         version: "v1.37.0".to_owned(),
         load,
     }
+}
+
+/// A server over a new directory that keeps what an auditor says.
+pub(crate) async fn audited(auditor: Auditor) -> (ApiServer, TempDir) {
+    let dir = TempDir::new().unwrap();
+    let store = Arc::new(LogStore::open(dir.path(), Options::default()).unwrap());
+    let prepared = ApiServer::prepare(config(store, Load::default()), CancellationToken::new()).await.unwrap();
+    let any = Arc::new(Anybody);
+    let server = prepared.audited(Some(auditor)).finish(any.clone(), any.clone(), any, Chain::new(Vec::new())).await;
+    (server.unwrap(), dir)
 }
 
 async fn made(config: Config, token: CancellationToken) -> (ApiServer, Reader) {
