@@ -42,13 +42,13 @@ impl Source for Reader {
     fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
         let (cache, kind) = self.cache(resource)?;
         let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
-        cache.get(&format!("{}{place}{name}", kind.prefix)).map(|c| Arc::new(c.value()))
+        cache.get(&format!("{}{place}{name}", kind.prefix)).map(|c| c.shared())
     }
 
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Value>> {
         let Some((cache, kind)) = self.cache(resource) else { return Vec::new() };
         let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
-        cache.list(&format!("{}{place}", kind.prefix), None).iter().map(|c| Arc::new(c.value())).collect()
+        cache.list(&format!("{}{place}", kind.prefix), None).iter().map(|c| c.shared()).collect()
     }
 
     fn subscribe(&self, resource: &GroupResource) -> Changes {
@@ -62,7 +62,7 @@ impl Source for Reader {
             changes: None,
         };
         following.attach();
-        following.queue.push_back(Change::Synced);
+        following.queue.push_back(Pending::Synced);
         futures::stream::unfold(following, |mut f| async move { f.next().await.map(|change| (change, f)) }).boxed()
     }
 }
@@ -72,7 +72,7 @@ struct Following {
     reader: Reader,
     resource: GroupResource,
     tables: watch::Receiver<u64>,
-    queue: VecDeque<Change>,
+    queue: VecDeque<Pending>,
     /// The cache that the last objects came from.
     from: Option<Arc<ResourceCache>>,
     /// Up to where changes were seen.
@@ -88,10 +88,10 @@ impl Following {
         let cache = self.reader.cache(&self.resource).map(|(cache, _)| cache);
         let old = self.from.take().map(|old| old.list("", None)).unwrap_or_default();
         let gone = |c: &&Arc<Cached>| cache.as_ref().is_none_or(|now| now.get(&c.key).is_none());
-        self.queue.extend(old.iter().filter(gone).map(|c| Change::Delete(Arc::new(c.value()))));
+        self.queue.extend(old.iter().filter(gone).cloned().map(Pending::Delete));
         if let Some(cache) = cache {
             let (objects, _, changes) = cache.snapshot(Scope::All, "");
-            self.queue.extend(objects.into_iter().map(|c| Change::Put(Arc::new(c.value()))));
+            self.queue.extend(objects.into_iter().map(Pending::Put));
             self.changes = Some(changes);
             self.from = Some(cache);
         }
@@ -104,7 +104,7 @@ impl Following {
         let missed = self.from.as_ref().and_then(|cache| cache.watch(before, Scope::All).ok());
         match missed {
             Some((missed, changes)) => {
-                self.queue.extend(missed.iter().map(|c| change(c)));
+                self.queue.extend(missed.iter().map(|c| pending(c)));
                 self.seen = missed.last().map_or(self.seen, |c| c.revision);
                 self.changes = Some(changes);
             }
@@ -117,8 +117,8 @@ impl Following {
 
     async fn next(&mut self) -> Option<Change> {
         loop {
-            if let Some(change) = self.queue.pop_front() {
-                return Some(change);
+            if let Some(pending) = self.queue.pop_front() {
+                return Some(pending.decoded());
             }
             let Some(changes) = &mut self.changes else {
                 // The catalog lives as long as the reader.
@@ -129,7 +129,7 @@ impl Following {
             match changes.recv().await {
                 Ok(c) => {
                     self.seen = c.revision;
-                    return Some(change(&c));
+                    return Some(pending(&c).decoded());
                 }
                 Err(Over::Lagged) => self.catch_up(),
                 Err(Over::Closed) => {
@@ -144,7 +144,23 @@ impl Following {
     }
 }
 
-fn change(changed: &Changed) -> Change {
-    let object = Arc::new(changed.object.value());
-    if changed.deleted { Change::Delete(object) } else { Change::Put(object) }
+/// A change that is decoded when it is taken: a queue of many would take ten times the memory.
+enum Pending {
+    Put(Arc<Cached>),
+    Delete(Arc<Cached>),
+    Synced,
+}
+
+impl Pending {
+    fn decoded(self) -> Change {
+        match self {
+            Self::Put(object) => Change::Put(object.shared()),
+            Self::Delete(object) => Change::Delete(object.shared()),
+            Self::Synced => Change::Synced,
+        }
+    }
+}
+
+fn pending(changed: &Changed) -> Pending {
+    if changed.deleted { Pending::Delete(changed.object.clone()) } else { Pending::Put(changed.object.clone()) }
 }

@@ -150,8 +150,12 @@ fn once(
     let known = managed.get(manager).cloned();
     let fields = fields::field_set(schema.root(), config).without_trees(&schema.ignored);
     let merged = merge::merge(schema.root(), &typed, config);
+    // Who applies again all that it applied before takes nothing back.
+    let takes_back =
+        |(before, last): &&(Manager, Set)| before.api_version != manager.api_version || !last.minus(&fields).is_empty();
+    let takes_back = known.as_ref().filter(takes_back).cloned();
     managed.set(manager.clone(), fields);
-    let merged = match known.as_ref().filter(|(_, set)| !set.is_empty()) {
+    let merged = match takes_back.as_ref().filter(|(_, set)| !set.is_empty()) {
         Some((before, last)) => update::without_dropped(schema, merged, before, last, &managed, manager),
         None => merged,
     };

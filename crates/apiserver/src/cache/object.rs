@@ -6,8 +6,9 @@ use ironclad_api::labels::Labels;
 use ironclad_kinds::Kind;
 use ironclad_schema::proto::{self, MessageId};
 use ironclad_store::{Entry, Revision};
+use parking_lot::Mutex;
 use serde_json::Value;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// An object as the cache holds it.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Cached {
     labels: u32,
     /// The object as a protobuf message, made when somebody first asks for it.
     message: OnceLock<Result<Bytes, String>>,
+    /// The object decoded, for as long as somebody in process holds it.
+    decoded: Mutex<Weak<Value>>,
 }
 
 impl Cached {
@@ -69,7 +72,18 @@ impl Cached {
             ends: ends.into(),
             labels: labels.map_or(0, |l| l.len() as u32),
             message: OnceLock::new(),
+            decoded: Mutex::new(Weak::new()),
         }
+    }
+
+    /// The object decoded, once for all in process who look at it at the same time.
+    pub(crate) fn shared(&self) -> Arc<Value> {
+        let mut decoded = self.decoded.lock();
+        decoded.upgrade().unwrap_or_else(|| {
+            let value = Arc::new(self.value());
+            *decoded = Arc::downgrade(&value);
+            value
+        })
     }
 
     /// The namespace; empty for what lives in none.
