@@ -100,10 +100,11 @@ async fn a_loud_flow_does_not_drown_a_quiet_one() {
             assert!(seat.is_ok() && turn <= 3, "the quiet flow came only at turn {turn}");
             return;
         }
-        held = loud.iter_mut().find_map(|w| w.now_or_never()).map(|s| s.expect("a seat"));
-        assert!(held.is_some(), "somebody is served each time");
         // A future that is done must not be asked again.
-        loud.retain_mut(|w| w.as_mut().now_or_never().is_none());
+        let done = (0..loud.len()).find_map(|i| (&mut loud[i]).now_or_never().map(|seat| (i, seat)));
+        let (at, seat) = done.expect("somebody is served each time");
+        drop(loud.remove(at));
+        held = Some(seat.expect("a seat"));
     }
     panic!("the quiet flow never came");
 }
