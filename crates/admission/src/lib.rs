@@ -15,6 +15,7 @@ mod world;
 pub use plugins::quota::Ledger;
 pub use plugins::{Parts, default_chain};
 pub use reinvocation::Reinvocation;
+pub use webhooks::Caller;
 pub use world::{Nowhere, Version, World};
 
 use async_trait::async_trait;

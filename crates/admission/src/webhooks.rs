@@ -20,6 +20,7 @@ use review::Reply;
 use serde_json::json;
 use std::sync::Arc;
 
+pub use call::Caller;
 pub(crate) use patch::apply as apply_patch;
 pub(crate) use review::named as reason_named;
 

@@ -3,7 +3,6 @@
 //! Invariants: a definition is served before it is called established; it goes when its last instance has gone;
 //! everything here is woken by a change of a definition or of an instance.
 
-mod call;
 mod conditions;
 mod controller;
 mod convert;

@@ -39,7 +39,14 @@ where
         }
         return nonresource::answer(inner, info).await;
     }
-    resource(inner, info, user, request).await
+    let table = inner.catalog.now();
+    let kind = table.find(&info.group, &info.version, &info.resource);
+    let deprecated = kind.and_then(|k| k.custom.as_ref()).and_then(|c| c.warning.clone());
+    let mut response = resource(inner, info, user, request).await?;
+    if let Some(warning) = deprecated {
+        respond::warn(&mut response, &warning);
+    }
+    Ok(response)
 }
 
 fn no_such_path() -> ApiError {
@@ -209,6 +216,10 @@ async fn act(
             inner.review(request, input()?).await
         }
         ("", "create") if &*kind.plural == "bindings" => bind(inner, request, input()?).await,
+        ("", "create") if kind.custom.as_ref().is_some_and(|c| c.terminating) => {
+            let message = "create not allowed while custom resource definition is terminating";
+            Err(ApiError::new(Reason::MethodNotAllowed, message))
+        }
         ("", "create") if kind.allows(Verb::Create) => registry.create(request, input()?).await,
         ("", "get") if kind.allows(Verb::Get) => registry.get(request).await,
         ("", "update") if kind.allows(Verb::Update) => registry.update(request, input()?).await,

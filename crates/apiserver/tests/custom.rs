@@ -7,6 +7,7 @@ use ironclad_api::GroupResource;
 use ironclad_api::source::{Change, Source};
 use ironclad_apiserver::{ApiServer, Reader};
 use serde_json::{Value, json};
+use support::hook::Hook;
 use support::{JSON, ask, send, server};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -196,4 +197,132 @@ async fn versions_differ_in_name_where_nothing_converts_them() {
     assert_eq!(found["spec"], json!({"size": 1, "color": "blue", "new": "n"}));
     let (_, list) = ask(&server, "GET", &newer, JSON, Value::Null).await;
     assert_eq!((&list["items"][0], &list["apiVersion"]), (&found, &json!("example.com/v2")));
+}
+
+/// A definition whose `v1` has a host and a port in one field and whose `v2` has two, as a webhook converts them.
+fn converted(hook: &Hook) -> Value {
+    let version = |name: &str, storage: bool, fields: Value, selectable: Value| {
+        let mut properties = fields;
+        for head in ["apiVersion", "kind"] {
+            properties[head] = json!({"type": "string"});
+        }
+        json!({"name": name, "served": true, "storage": storage, "selectableFields": selectable,
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}}})
+    };
+    let text = json!({"type": "string"});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "hosts.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "hosts", "kind": "Host"},
+            "conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
+                "clientConfig": {"url": hook.url(), "caBundle": hook.bundle}}},
+            "versions": [version("v1", true, json!({"hostPort": text}), json!([{"jsonPath": ".hostPort"}])),
+                version("v2", false, json!({"host": text, "port": text}), json!([{"jsonPath": ".host"}]))]}})
+}
+
+fn convert(review: &Value) -> Value {
+    let request = &review["request"];
+    let one = |object: &Value| {
+        let mut new = object.clone();
+        new["apiVersion"] = request["desiredAPIVersion"].clone();
+        let map = new.as_object_mut().unwrap();
+        match request["desiredAPIVersion"].as_str() {
+            Some("example.com/v2") => {
+                let both = map.remove("hostPort").unwrap();
+                let (host, port) = both.as_str().unwrap().split_once(':').unwrap();
+                map.insert("host".into(), json!(host));
+                map.insert("port".into(), json!(port));
+            }
+            _ => {
+                let (host, port) = (map.remove("host").unwrap(), map.remove("port").unwrap());
+                map.insert("hostPort".into(), json!(format!("{}:{}", host.as_str().unwrap(), port.as_str().unwrap())));
+            }
+        }
+        new
+    };
+    let objects: Vec<Value> = request["objects"].as_array().unwrap().iter().map(one).collect();
+    let failed = objects.iter().any(|o| o["metadata"]["name"] == "bad");
+    let result = if failed {
+        json!({"status": "Failed", "message": "cannot convert this"})
+    } else {
+        json!({"status": "Success"})
+    };
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview",
+        "response": {"uid": request["uid"], "result": result, "convertedObjects": objects}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_converts_what_is_read_listed_selected_and_watched() {
+    let (server, reader, _dir) = server().await;
+    let hook = Hook::start(convert).await;
+    define(&server, &reader, converted(&hook)).await;
+    let (one, two) = ("/apis/example.com/v1/namespaces/default/hosts", "/apis/example.com/v2/namespaces/default/hosts");
+    let host = |name: &str, text: &str| json!({"apiVersion": "example.com/v1", "kind": "Host", "metadata": {"name": name}, "hostPort": text});
+    assert_eq!(ask(&server, "POST", one, JSON, host("a", "localhost:80")).await.0, 201);
+    let newer = json!({"apiVersion": "example.com/v2", "kind": "Host", "metadata": {"name": "b"}, "host": "other", "port": "81"});
+    let (code, made) = ask(&server, "POST", two, JSON, newer).await;
+    assert_eq!((code, &made["host"], &made["apiVersion"]), (201, &json!("other"), &json!("example.com/v2")), "{made}");
+    assert_eq!(ask(&server, "GET", &format!("{one}/b"), JSON, Value::Null).await.1["hostPort"], "other:81");
+    assert_eq!(ask(&server, "GET", &format!("{two}/a"), JSON, Value::Null).await.1["host"], "localhost");
+
+    let selected = format!("{two}?fieldSelector=host%3Dother");
+    let (_, list) = ask(&server, "GET", &selected, JSON, Value::Null).await;
+    let names: Vec<&Value> = list["items"].as_array().unwrap().iter().map(|i| &i["metadata"]["name"]).collect();
+    assert_eq!(names, ["b"]);
+    let asked = hook.seen.lock().len();
+    assert_eq!(ask(&server, "GET", one, JSON, Value::Null).await.1["items"].as_array().unwrap().len(), 2);
+    assert_eq!(hook.seen.lock().len(), asked, "what is stored in the version is not converted");
+
+    let watched = send(&server, "GET", &format!("{selected}&watch=1&timeoutSeconds=2"), JSON, "").await;
+    assert_eq!(ask(&server, "PATCH", &format!("{one}/a"), MERGE, json!({"hostPort": "other:90"})).await.0, 200);
+    let text = support::bytes(watched).await;
+    let events: Vec<Value> = text.split(|b| *b == b'\n').filter_map(|l| serde_json::from_slice(l).ok()).collect();
+    let shown: Vec<_> =
+        events.iter().map(|e| (e["type"].as_str().unwrap(), e["object"]["port"].as_str().unwrap())).collect();
+    assert_eq!(shown, [("ADDED", "81"), ("ADDED", "90")]);
+
+    assert_eq!(ask(&server, "POST", one, JSON, host("bad", "x:1")).await.0, 201);
+    let (code, error) = ask(&server, "GET", &format!("{two}/bad"), JSON, Value::Null).await;
+    let want = "conversion webhook for example.com/v1, Kind=Host failed: cannot convert this";
+    assert_eq!((code, error["message"].as_str()), (500, Some(want)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_default_that_comes_later_is_seen_in_older_objects_and_a_restart_loses_nothing() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let token = tokio_util::sync::CancellationToken::new();
+    {
+        let (server, reader) = support::open(dir.path(), token.clone()).await;
+        define(&server, &reader, definition()).await;
+        assert_eq!(ask(&server, "POST", WIDGETS, JSON, widget("a", json!({"size": 1}))).await.0, 201);
+        let one = format!("{DEFINITIONS}/widgets.example.com");
+        let patch = json!([{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/later",
+            "value": {"type": "string", "default": "now"}}, {"op": "add", "path": "/spec/versions/0/deprecated", "value": true}]);
+        assert_eq!(ask(&server, "PATCH", &one, "application/json-patch+json", patch).await.0, 200);
+        let settled = async {
+            loop {
+                let (_, found) = ask(&server, "GET", &format!("{WIDGETS}/a"), JSON, Value::Null).await;
+                let (_, list) = ask(&server, "GET", WIDGETS, JSON, Value::Null).await;
+                if found["spec"]["later"] == "now" && list["items"][0]["spec"]["later"] == "now" {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), settled).await.expect("the default comes");
+        let answer = send(&server, "GET", &format!("{WIDGETS}/a"), JSON, "").await;
+        assert_eq!(answer.headers()["warning"], "299 - \"example.com/v1 Widget is deprecated\"");
+        token.cancel();
+    }
+    let opened = async {
+        loop {
+            let store = ironclad_store::LogStore::open(dir.path(), ironclad_store::Options::default());
+            if store.is_ok() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), opened).await.expect("the first server lets the store go");
+    let (server, _) = support::open(dir.path(), tokio_util::sync::CancellationToken::new()).await;
+    let (code, found) = ask(&server, "GET", &format!("{WIDGETS}/a"), JSON, Value::Null).await;
+    assert_eq!((code, &found["spec"]["later"]), (200, &json!("now")));
 }

@@ -31,7 +31,7 @@ const SHOWN: usize = 512;
 
 /// A client for one client configuration.
 #[derive(Clone)]
-pub(crate) struct Caller {
+pub struct Caller {
     client: Client<Connector, Full<Bytes>>,
     url: String,
 }
@@ -58,7 +58,7 @@ struct Stream(TokioIo<TlsStream<TcpStream>>);
 
 impl Caller {
     /// From `clientConfig`.
-    pub(crate) fn new(config: &Value, source: Arc<dyn Source>) -> Result<Self, String> {
+    pub fn new(config: &Value, source: Arc<dyn Source>) -> Result<Self, String> {
         let (place, host, path) = if config["url"].is_string() { url_place(config)? } else { service_place(config) };
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let server = ServerName::try_from(bare).map_err(|e| format!("invalid host {host:?}: {e}"))?;
@@ -77,7 +77,7 @@ impl Caller {
     }
 
     /// Posts a review and reads the answer.
-    pub(crate) async fn post(&self, review: &Value, timeout: Duration) -> Result<Value, String> {
+    pub async fn post(&self, review: &Value, timeout: Duration) -> Result<Value, String> {
         let separator = if self.url.contains('?') { '&' } else { '?' };
         let url = format!("{}{separator}timeout={}s", self.url, timeout.as_secs());
         let failed = |why: String| format!("Post {url:?}: {why}");

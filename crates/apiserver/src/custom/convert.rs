@@ -1,14 +1,25 @@
 //! Conversion of custom resources by webhooks.
 
-use super::call;
 use crate::reader::Reader;
+use ironclad_admission::Caller;
 use ironclad_api::{ApiError, GroupVersionKind, Reason, object};
 use ironclad_kinds::custom::ConversionWebhook;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest that a conversion may take.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Clients that are kept.
+const KEPT: usize = 1000;
 
 /// Who asks webhooks.
 pub(crate) struct Webhooks {
-    reader: Reader,
+    reader: Arc<Reader>,
+    /// By their configuration.
+    callers: Mutex<HashMap<String, Caller>>,
 }
 
 fn failed(message: String) -> ApiError {
@@ -17,7 +28,22 @@ fn failed(message: String) -> ApiError {
 
 impl Webhooks {
     pub(crate) fn new(reader: Reader) -> Self {
-        Self { reader }
+        Self { reader: Arc::new(reader), callers: Mutex::default() }
+    }
+
+    /// The client of a configuration, with the connections that it keeps.
+    fn caller(&self, client: &Value) -> Result<Caller, String> {
+        let key = client.to_string();
+        let mut callers = self.callers.lock();
+        if let Some(caller) = callers.get(&key) {
+            return Ok(caller.clone());
+        }
+        let caller = Caller::new(client, self.reader.clone())?;
+        if callers.len() >= KEPT {
+            callers.clear();
+        }
+        callers.insert(key, caller.clone());
+        Ok(caller)
     }
 
     /// Objects of other versions in the wanted one, in their order.
@@ -37,7 +63,8 @@ impl Webhooks {
             "request": {"uid": uid, "desiredAPIVersion": wanted, "objects": objects},
         });
         let of = |why: String| failed(format!("conversion webhook for {gvk} failed: {why}"));
-        let answer = call::call(&self.reader, &webhook.client, &question).await.map_err(of)?;
+        let caller = self.caller(&webhook.client).map_err(of)?;
+        let answer = caller.post(&question, LONGEST).await.map_err(of)?;
         let converted = taken(&answer, version, &uid).map_err(of)?;
         if converted.len() != objects.len() {
             let (has, wants) = (converted.len(), objects.len());

@@ -2,7 +2,6 @@
 
 use super::update::Changed;
 use super::{Answer, Input, Registry, Request, options};
-use crate::encode;
 use bytes::Bytes;
 use http::HeaderMap;
 use ironclad_api::selector::LabelSelector;
@@ -10,8 +9,52 @@ use ironclad_api::{ApiError, FieldError, Path, object};
 use ironclad_schema::patch;
 use serde_json::{Value, json};
 
-/// The scale of a workload.
-fn scale_of(workload: &Value) -> Value {
+/// The value at a path of keys.
+fn at<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
+    path.iter().try_fold(value, |v, key| v.get(key)).filter(|v| !v.is_null())
+}
+
+/// Sets the value at a path of keys, and makes what is missing on the way.
+fn put_at(value: &mut Value, path: &[String], new: Value) {
+    let Some((last, way)) = path.split_last() else { return };
+    let mut here = value;
+    for key in way {
+        object::entry(here, key);
+        here = &mut here[key.as_str()];
+    }
+    here[last.as_str()] = new;
+}
+
+/// The scale of a workload, or of a custom resource that says where its parts are.
+fn scale_of(request: &Request<'_>, workload: &Value) -> Result<Value, ApiError> {
+    let Some(paths) = request.kind.custom.as_ref().and_then(|c| c.scale.as_ref()) else {
+        return Ok(workload_scale(workload));
+    };
+    let meta = &workload["metadata"];
+    let wanted = at(workload, &paths.spec_replicas).ok_or_else(|| {
+        ApiError::internal(format!("the spec replicas field \".{}\" does not exist", paths.spec_replicas.join(".")))
+    })?;
+    let present = at(workload, &paths.status_replicas).and_then(Value::as_i64).unwrap_or(0);
+    let mut scale = json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1",
+        "metadata": {
+            "name": meta["name"], "uid": meta["uid"], "resourceVersion": meta["resourceVersion"],
+            "creationTimestamp": meta["creationTimestamp"],
+        },
+        "spec": {"replicas": wanted}, "status": {"replicas": present},
+    });
+    if request.kind.namespaced {
+        scale["metadata"]["namespace"] = meta["namespace"].clone();
+    }
+    let selector = paths.selector.as_ref().and_then(|p| at(workload, p)).and_then(Value::as_str).unwrap_or_default();
+    if !selector.is_empty() {
+        scale["status"]["selector"] = json!(selector);
+    }
+    Ok(scale)
+}
+
+/// The scale of a built-in workload.
+fn workload_scale(workload: &Value) -> Value {
     let meta = &workload["metadata"];
     let parsed = serde_json::from_value(workload["spec"]["selector"].clone()).ok();
     let selector = match workload["kind"] == "ReplicationController" {
@@ -37,7 +80,7 @@ fn scale_of(workload: &Value) -> Value {
 }
 
 /// The workload with the replicas of a scale.
-fn with_replicas(old: &Value, scale: &Value) -> Result<Value, ApiError> {
+fn with_replicas(request: &Request<'_>, old: &Value, scale: &Value) -> Result<Value, ApiError> {
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
     if replicas < 0 {
         let path = Path::new("spec").child("replicas");
@@ -45,12 +88,19 @@ fn with_replicas(old: &Value, scale: &Value) -> Result<Value, ApiError> {
         return Err(ApiError::invalid("autoscaling", "Scale", object::name(old), &[error]));
     }
     let mut new = old.clone();
-    new["spec"]["replicas"] = json!(replicas);
+    put_replicas(request, &mut new, json!(replicas));
     match object::resource_version(scale) {
         "" => drop(object::metadata_mut(&mut new).remove("resourceVersion")),
         version => drop(object::metadata_mut(&mut new).insert("resourceVersion".into(), json!(version))),
     }
     Ok(new)
+}
+
+fn put_replicas(request: &Request<'_>, workload: &mut Value, replicas: Value) {
+    match request.kind.custom.as_ref().and_then(|c| c.scale.as_ref()) {
+        Some(paths) => put_at(workload, &paths.spec_replicas, replicas),
+        None => workload["spec"]["replicas"] = replicas,
+    }
 }
 
 /// What an applied scale says of its workload.
@@ -60,7 +110,7 @@ fn part_of(request: &Request<'_>, old: &Value, scale: &Value) -> Value {
         "metadata": {"name": object::name(old), "namespace": object::namespace(old)}, "spec": {},
     });
     if let Some(replicas) = scale["spec"].get("replicas").filter(|r| !r.is_null()) {
-        config["spec"]["replicas"] = replicas.clone();
+        put_replicas(request, &mut config, replicas.clone());
     }
     config
 }
@@ -74,7 +124,8 @@ impl Registry {
     ) -> Result<Answer, ApiError> {
         if request.info.verb == "get" {
             let entry = self.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
-            return Ok(Answer::value(200, scale_of(&encode::decode(entry.value.bytes()))));
+            let workload = self.load(request, &entry).await?;
+            return Ok(Answer::value(200, scale_of(request, &workload)?));
         }
         let media = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let media = media.split(';').next().unwrap_or_default().trim();
@@ -93,7 +144,7 @@ impl Registry {
                         applied: true,
                     });
                 }
-                let mut scale = scale_of(old);
+                let mut scale = scale_of(request, old)?;
                 match (&*request.info.verb, media) {
                     ("update", _) => scale = sent.clone(),
                     (_, "application/json-patch+json") => patch::json(&mut scale, &sent)?,
@@ -102,10 +153,10 @@ impl Registry {
                         patch::merge(&mut scale, &sent)?;
                     }
                 }
-                Ok(Changed { object: with_replicas(old, &scale)?, warnings: Vec::new(), applied: false })
+                Ok(Changed { object: with_replicas(request, old, &scale)?, warnings: Vec::new(), applied: false })
             })
             .await?;
         let workload = super::convert::answered(request, &answer.object);
-        Ok(Answer { warnings: answer.warnings, ..Answer::value(200, scale_of(&workload)) })
+        Ok(Answer { warnings: answer.warnings, ..Answer::value(200, scale_of(request, &workload)?) })
     }
 }
