@@ -21,6 +21,7 @@ pub(crate) use openapi::Part;
 
 use crate::cache::{Caches, Scope};
 use crate::catalog::{Catalog, Document};
+use crate::metrics::{head, sample};
 use crate::request;
 use crate::server::Inner;
 use arc_swap::ArcSwap;
@@ -107,6 +108,16 @@ impl Aggregator {
         *self.kept[usize::from(protobuf)].lock() = Some((tag, document));
     }
 
+    /// Which APIServices are unavailable, for `/metrics`.
+    pub(crate) fn render(&self, out: &mut String) {
+        let name = "aggregator_unavailable_apiservice";
+        let help = "Gauge of APIServices which are marked as unavailable broken down by APIService name.";
+        head(out, name, "gauge", "ALPHA", help);
+        for remote in self.remotes().iter() {
+            sample(out, name, &[("name", &remote.name)], u8::from(!remote.is_available()));
+        }
+    }
+
     fn put(&self, object: &Value) -> Became {
         let name = object::name(object);
         let old = self.remotes().iter().find(|r| r.name == name).cloned();
@@ -141,10 +152,10 @@ impl Aggregator {
 /// Begins to follow APIServices, and registers what this server answers itself.
 pub(crate) async fn start(inner: &Arc<Inner>, source: &dyn Source, token: &CancellationToken) {
     let tables = inner.catalog.follow();
-    register::begin(inner).await;
+    let registered = register::begin(inner).await;
     let changes = source.subscribe(&GroupResource::new("apiregistration.k8s.io", "apiservices"));
     drop(tokio::spawn(follow(inner.clone(), changes, token.clone())));
-    drop(tokio::spawn(register::run(inner.clone(), tables, token.clone())));
+    drop(tokio::spawn(register::run(inner.clone(), registered, tables, token.clone())));
 }
 
 /// Keeps the table of other servers, with a keeper for each.
@@ -163,6 +174,7 @@ async fn follow(inner: Arc<Inner>, mut changes: Changes, token: CancellationToke
             Change::Put(object) => (object::name(object).to_owned(), inner.aggregator.put(object)),
             Change::Delete(object) => {
                 inner.aggregator.remove(object::name(object));
+                register::restore(&inner, object).await;
                 (object::name(object).to_owned(), Became::Local)
             }
             Change::Synced => continue,
@@ -191,7 +203,12 @@ async fn backends(inner: Arc<Inner>, group: &'static str, plural: &'static str, 
     loop {
         let cache = inner.kind_of(group, plural).and_then(|kind| caches.of(&kind));
         // Built-in kinds have their caches from the start.
-        let Some(Ok((_, mut changes))) = cache.map(|c| c.watch(caches.revision(), Scope::All)) else { return };
+        let Some(cache) = cache else { return };
+        let Ok((_, mut changes)) = cache.watch(caches.revision(), Scope::All) else {
+            // It was read anew just now, at a newer revision.
+            tokio::task::yield_now().await;
+            continue;
+        };
         // What happened while nobody listened is looked at.
         inner.aggregator.remotes().iter().for_each(|r| r.wake.notify_one());
         loop {

@@ -56,7 +56,8 @@ fn paths(inner: &Inner) -> Vec<String> {
 async fn metrics(inner: &Inner) -> Response<Body> {
     // Without its size the store still has everything else to tell.
     let size = inner.registry.store.size().await.unwrap_or(0);
-    let text = inner.metrics.render(&inner.registry.caches, &inner.fairness, size);
+    let mut text = inner.metrics.render(&inner.registry.caches, &inner.fairness, size);
+    inner.aggregator.render(&mut text);
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     respond::kind(StatusCode::OK, kind, text)
 }

@@ -495,3 +495,44 @@ async fn failed_upgrades_leave_no_tunnel() {
         assert!(asked[before..].iter().all(|a| a.all("x-remote-user") != ["admin"]), "{asked:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_later_is_registered_as_long_as_it_is_served() {
+    let world = world().await;
+    let path = format!("{SERVICES}/v1.widgets.example.com");
+    let until = async |code: u16| {
+        for _ in 0..200 {
+            let (got, object) = world.ask("GET", &path, Value::Null).await;
+            if got == code {
+                return object;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{path} does not become {code}");
+    };
+    let mut kind = (**ironclad_kinds::all().iter().find(|k| &*k.plural == "configmaps").unwrap()).clone();
+    kind.group = "widgets.example.com".into();
+    kind.plural = "widgets".into();
+    kind.prefix = "/registry/widgets.example.com/widgets/".into();
+    let resource = ironclad_api::GroupResource::new("widgets.example.com", "widgets");
+    world.server.publish(resource.clone(), vec![Arc::new(kind)]).await.unwrap();
+    let made = until(200).await;
+    assert_eq!(made["metadata"]["labels"]["kube-aggregator.kubernetes.io/automanaged"], "true");
+    let spec =
+        json!({"group": "widgets.example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 100});
+    assert_eq!(made["spec"], spec);
+    // Who removes it gets another.
+    assert_eq!(world.ask("DELETE", &path, Value::Null).await.0, 200);
+    assert_ne!(until(200).await["metadata"]["uid"], made["metadata"]["uid"]);
+    world.server.publish(resource, Vec::new()).await.unwrap();
+    until(404).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_which_servers_are_not_available() {
+    let world = world().await;
+    world.make(SERVICES, world.api_service()).await;
+    world.condition("False", "ServiceNotFound").await;
+    let (_, text) = world.text("GET", "/metrics").await;
+    assert!(text.contains("aggregator_unavailable_apiservice{name=\"v1alpha1.wardle.example.com\"} 1"), "{text}");
+}

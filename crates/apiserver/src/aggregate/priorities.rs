@@ -39,6 +39,11 @@ pub(super) fn of(group: &str, version: &str) -> Option<(i64, i64)> {
     versions.iter().find(|v| v.0 == version).map(|v| (*priority, v.1))
 }
 
+/// Whether a group is the one that aggregation itself is in.
+pub(super) fn is_own(group: &str) -> bool {
+    group == OWN.0
+}
+
 /// Where a group of the catalog stands.
 pub(super) fn of_group(group: &str) -> i64 {
     match TABLE.iter().find(|row| row.0 == group) {
