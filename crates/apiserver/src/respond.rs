@@ -82,8 +82,7 @@ pub(crate) fn stream(media: Media, body: Body) -> Response<Body> {
 
 /// A value as YAML.
 fn yaml(code: StatusCode, value: &Value) -> Response<Body> {
-    let text = serde_saphyr::to_string(value).unwrap_or_default();
-    response(code, YAML, body::full(text))
+    response(code, YAML, body::full(crate::yaml::to_string(value)))
 }
 
 /// An error as `Status`.
