@@ -32,6 +32,28 @@ pub(crate) fn template(object: &Value) -> Template {
     Template::new(Bytes::from(out), at)
 }
 
+/// Fields that come first, in this order; what else there is follows by name.
+const FIRST: &[&str] = &["kind", "apiVersion", "metadata", "status", "message", "reason", "details", "code"];
+/// [`FIRST`] for all but a `Status`, whose status is a word.
+const HEAD: usize = 3;
+
+/// A value as JSON with its fields in the order in which people know them.
+pub(crate) fn ordered(object: &Value) -> Vec<u8> {
+    let Value::Object(map) = object else { return object.to_string().into_bytes() };
+    let first = if object["kind"] == "Status" { FIRST } else { &FIRST[..HEAD] };
+    let mut out = vec![b'{'];
+    let known = first.iter().filter_map(|f| map.get_key_value(*f));
+    let rest = map.iter().filter(|(k, _)| !first.contains(&k.as_str()));
+    for (key, value) in known.chain(rest) {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        member(&mut out, key, value);
+    }
+    out.push(b'}');
+    out
+}
+
 fn member(out: &mut Vec<u8>, key: &str, value: &Value) {
     // Writing JSON values to memory cannot fail.
     let _ = serde_json::to_writer(&mut *out, key);
@@ -50,6 +72,15 @@ mod tests {
     use super::*;
     use ironclad_store::Revision;
     use serde_json::json;
+
+    #[test]
+    fn answers_begin_with_what_they_are() {
+        let list = json!({"items": [], "apiVersion": "v1", "metadata": {}, "kind": "PodList"});
+        assert_eq!(ordered(&list), br#"{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]}"#);
+        let status = json!({"code": 404, "kind": "Status", "status": "Failure", "reason": "NotFound", "message": "m"});
+        let want = br#"{"kind":"Status","status":"Failure","message":"m","reason":"NotFound","code":404}"#;
+        assert_eq!(ordered(&status), want);
+    }
 
     #[test]
     fn the_resource_version_is_spliced_in_whatever_the_object_says() {

@@ -90,6 +90,10 @@ where
         }
         return inner.pass_on(&request, raw).await;
     }
+    info.query.check_numbers(&["limit", "timeoutSeconds", "gracePeriodSeconds"])?;
+    if accept.view == View::Table {
+        table::check_options(&info.query)?;
+    }
     let registry = &inner.registry;
     if info.subresource.is_empty() {
         match &*info.verb {
@@ -305,6 +309,9 @@ fn finish(registry: &Registry, request: &Request<'_>, answer: Answer) -> Respons
     let accepted = request.accept;
     let mut response = match answer.object {
         Answered::Stored(bytes) if same && accepted.is_plain() => respond::object(code, bytes),
+        Answered::Stored(bytes) if same && accepted.view == View::Object && accepted.media == Media::Json => {
+            respond::bytes(code, crate::pretty::indent(&bytes))
+        }
         Answered::Stored(bytes) if same && accepted.view == View::Object && accepted.media == Media::Protobuf => {
             shared_protobuf(registry, request, code, &bytes)
         }

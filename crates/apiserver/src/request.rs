@@ -1,6 +1,7 @@
 //! Request info: what a request is about, from its method, path and query alone.
 
 use http::{Method, Request};
+use ironclad_api::ApiError;
 use std::collections::HashMap;
 
 /// What a request is about.
@@ -45,8 +46,21 @@ impl Query {
         self.0.contains_key(key)
     }
 
+    /// Whether a flag is set: only its absence, `false` and `0` mean no.
     pub(crate) fn flag(&self, key: &str) -> bool {
-        matches!(self.get(key), "true" | "1" | "TRUE" | "True" | "t" | "T")
+        self.has(key) && !matches!(self.get(key), "false" | "0" | "False" | "FALSE")
+    }
+
+    /// Refuses what should be a number and is none.
+    pub(crate) fn check_numbers(&self, keys: &[&str]) -> Result<(), ApiError> {
+        for key in keys {
+            let text = self.get(key);
+            if !text.is_empty() && text.parse::<i64>().is_err() {
+                let why = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+                return Err(ApiError::bad_request(why));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn number(&self, key: &str) -> Option<i64> {
@@ -192,6 +206,16 @@ mod tests {
         }
         assert!(!info("GET", "/apis/apps/v1").is_resource);
         assert!(!info("GET", "/version").is_resource);
+    }
+
+    #[test]
+    fn flags_and_numbers_are_read_as_stock_reads_them() {
+        let query = Query::parse("a&b=true&c=0&d=false&e=yes&limit=x&n=5");
+        let set: Vec<&str> = ["a", "b", "c", "d", "e", "f"].into_iter().filter(|k| query.flag(k)).collect();
+        assert_eq!(set, ["a", "b", "e"]);
+        assert!(query.check_numbers(&["n", "none"]).is_ok());
+        let error = query.check_numbers(&["limit"]).unwrap_err();
+        assert_eq!(error.message, "strconv.ParseInt: parsing \"x\": invalid syntax");
     }
 
     #[test]

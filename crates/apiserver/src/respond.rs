@@ -1,7 +1,7 @@
 //! Answers: objects, lists, errors as `Status`, in the form that the client accepts.
 
 use crate::accept::{Accepted, Media};
-use crate::{Body, body, pretty};
+use crate::{Body, body, encode, pretty};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
@@ -49,8 +49,8 @@ pub(crate) fn value(code: StatusCode, value: &Value) -> Response<Body> {
 /// An answer of one value in the form that the client accepts.
 pub(crate) fn encoded(code: StatusCode, accepted: Accepted, object: &Value) -> Response<Body> {
     match accepted.media {
-        Media::Json if accepted.pretty => bytes(code, pretty::indent(object.to_string().as_bytes())),
-        Media::Json => self::object(code, object.to_string().into()),
+        Media::Json if accepted.pretty => bytes(code, pretty::indent(&encode::ordered(object))),
+        Media::Json => self::object(code, encode::ordered(object).into()),
         Media::Yaml => yaml(code, object),
         Media::Protobuf => match proto::encode(bundle(), object) {
             Some(Ok(bytes)) => kind(code, HeaderValue::from_static(Media::Protobuf.name()), bytes),

@@ -3,9 +3,22 @@
 use crate::accept::Accepted;
 use crate::cache::Cached;
 use crate::registry::{Request, partial_object};
+use crate::request::Query;
+use ironclad_api::{ApiError, FieldError, Path};
 use ironclad_kinds::Kind;
 use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// Refuses what cannot be included in a table's rows.
+pub(crate) fn check_options(query: &Query) -> Result<(), ApiError> {
+    let include = query.get("includeObject");
+    if matches!(include, "" | "Metadata" | "None" | "Object") {
+        return Ok(());
+    }
+    let allowed = ["Metadata", "None", "Object"];
+    let error = FieldError::not_supported(&Path::new("includeObject"), &json!(include), &allowed);
+    Err(ApiError::bad_request(format!("Unable to convert to Table as requested: {error}")))
+}
 
 fn row(kind: &Kind, object: &Value, include: &str, accepted: Accepted) -> Value {
     let shown = match include {

@@ -26,6 +26,32 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
     Ok(Parsed { value, duplicates: notes.into_inner().duplicates })
 }
 
+/// A mistake in a document in the words of Go's reader.
+pub fn in_go(error: &serde_json::Error, bytes: &[u8]) -> String {
+    if error.is_eof() {
+        return "unexpected end of JSON input".to_owned();
+    }
+    let said = error.to_string();
+    let place = match () {
+        () if said.starts_with("expected value") || said.starts_with("expected ident") => {
+            "looking for beginning of value"
+        }
+        () if said.starts_with("expected `,` or `}`") => "after object key:value pair",
+        () if said.starts_with("expected `,` or `]`") => "after array element",
+        () if said.starts_with("expected `:`") => "after object key",
+        () if said.starts_with("key must be a string") => "looking for beginning of object key string",
+        () if said.starts_with("trailing comma") => "looking for beginning of value",
+        () if said.starts_with("trailing characters") => "after top-level value",
+        () => return said,
+    };
+    let line = bytes.split(|b| *b == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    match line.get(error.column().saturating_sub(1)) {
+        Some(b'\'') => format!("invalid character '\\'' {place}"),
+        Some(byte) => format!("invalid character {:?} {place}", *byte as char),
+        None => said,
+    }
+}
+
 /// The places of keys in a document: for each of `wanted` paths the position of its last key among all keys. Paths are
 /// written as [`Parsed::duplicates`] has them.
 pub fn places(bytes: &[u8], wanted: &[String]) -> Vec<usize> {
@@ -165,6 +191,22 @@ mod tests {
         let parsed = parse(br#"{"a":1,"l":[{},{"b":{"c":1,"c":2}}],"a":3}"#).unwrap();
         assert_eq!(parsed.duplicates, ["l[1].b.c", "a"]);
         assert_eq!(parsed.value["a"], 3);
+    }
+
+    #[test]
+    fn mistakes_are_worded_as_go_words_them() {
+        let table = [
+            ("{\"a\":1", "unexpected end of JSON input"),
+            ("x", "invalid character 'x' looking for beginning of value"),
+            ("{\"a\" 1}", "invalid character '1' after object key"),
+            ("{\"a\":1 2}", "invalid character '2' after object key:value pair"),
+            ("[1 2]", "invalid character '2' after array element"),
+            ("{a:1}", "invalid character 'a' looking for beginning of object key string"),
+            ("{} x", "invalid character 'x' after top-level value"),
+        ];
+        for (text, want) in table {
+            assert_eq!(in_go(&parse(text.as_bytes()).unwrap_err(), text.as_bytes()), want, "{text}");
+        }
     }
 
     #[test]

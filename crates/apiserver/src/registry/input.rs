@@ -53,7 +53,10 @@ pub(crate) fn decode(headers: &HeaderMap, bytes: &Bytes) -> Result<Input, ApiErr
 fn parse_json(bytes: &Bytes) -> Result<Input, ApiError> {
     match json::parse(bytes) {
         Ok(parsed) => Ok(Input { value: parsed.value, twice: Twice::Json(parsed.duplicates, bytes.clone()) }),
-        Err(e) => Err(ApiError::bad_request(format!("couldn't get version/kind; json parse error: {e}"))),
+        Err(e) => {
+            let why = json::in_go(&e, bytes);
+            Err(ApiError::bad_request(format!("couldn't get version/kind; json parse error: {why}")))
+        }
     }
 }
 

@@ -20,7 +20,8 @@ enum Patch {
 fn parse(headers: &HeaderMap, bytes: &Bytes) -> Result<Patch, ApiError> {
     let kind = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let plain = || {
-        let parsed = json::parse(bytes).map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
+        let parsed = json::parse(bytes)
+            .map_err(|e| ApiError::bad_request(format!("error decoding patch: {}", json::in_go(&e, bytes))))?;
         let notes = parsed.duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect();
         Ok::<_, ApiError>((parsed.value, notes))
     };

@@ -68,7 +68,7 @@ impl Form {
         Self {
             plain: !(edge(first) || edge(last) || break_space || hard || breaks || indicators),
             single: !(break_space || hard),
-            block: !(hard || last == Some(&' ')) && !chars.is_empty(),
+            block: !(hard || last == Some(&' ') || chars.is_empty()),
         }
     }
 }
