@@ -32,7 +32,7 @@ pub struct Parts {
     pub authorizer: Arc<dyn Authorizer>,
     /// The kinds that are served.
     pub world: Arc<dyn World>,
-    /// Where quotas are charged.
+    /// The store itself, for what no cache has yet and for quotas.
     pub ledger: Arc<dyn quota::Ledger>,
 }
 
@@ -41,9 +41,9 @@ pub fn default_chain(parts: &Parts) -> Chain {
     let (source, authorizer) = (|| parts.source.clone(), || parts.authorizer.clone());
     let judges = || Judges { source: source(), authorizer: authorizer(), world: parts.world.clone() };
     let plugins: Vec<Arc<dyn Plugin>> = vec![
-        Arc::new(namespaces::Lifecycle::new(source())),
+        Arc::new(namespaces::Lifecycle::new(source(), parts.ledger.clone())),
         Arc::new(limits::LimitRanger::new(source())),
-        Arc::new(accounts::ServiceAccounts::new(source())),
+        Arc::new(accounts::ServiceAccounts::new(source(), parts.ledger.clone())),
         Arc::new(nodes::NodeRestriction::new(source())),
         Arc::new(nodes::TaintNewNodes),
         Arc::new(pod_security::PodSecurity::new(source())),

@@ -9,7 +9,7 @@ use crate::special::socket;
 use crate::{Body, body, discovery, encode, nonresource, openapi, registry, table};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
-use ironclad_api::{ApiError, Reason, UserInfo, names, object};
+use ironclad_api::{ApiError, GroupVersionKind, Reason, UserInfo, names, object};
 use ironclad_kinds::{Kind, Verb};
 use ironclad_schema::{bundle, proto};
 use serde_json::{Value, json};
@@ -249,7 +249,8 @@ async fn act(
         ("eviction", "create") => evict(registry, request, input()?).await,
         ("finalize", "update") => registry.finalize(request, input()?).await,
         ("token", "create") => {
-            let token = inner.tokens.issue(&info.namespace, &info.name, &input()?.value).await?;
+            let asked = admitted(registry, request, input()?.value).await?;
+            let token = inner.tokens.issue(&info.namespace, &info.name, &asked).await?;
             Ok(Answer::value(201, token))
         }
         (_, "get") => registry.get(request).await,
@@ -285,10 +286,25 @@ async fn bind(inner: &Arc<Inner>, request: &Request<'_>, input: Input) -> Result
     inner.registry.bind(&request, input).await
 }
 
+/// Lets admission see what is created below an object and stored by nobody; returns it as admission left it.
+async fn admitted(registry: &Registry, request: &Request<'_>, object: Value) -> Result<Value, ApiError> {
+    let operation = ironclad_admission::Operation::Create;
+    let mut admission = request.admission(operation, Some(object), None, request.options("CreateOptions"))?;
+    if let Some((group, version, kind)) =
+        request.kind.subresource(&request.info.subresource).and_then(|s| s.kind.as_ref())
+    {
+        admission.kind = GroupVersionKind::new(group, version, kind);
+    }
+    registry.admission.admit(&mut admission).await?;
+    registry.admission.validate(&mut admission).await?;
+    Ok(admission.object.take().unwrap_or_default())
+}
+
 async fn evict(registry: &Arc<Registry>, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
     let entry = registry.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
     let pod = encode::decode(entry.value.bytes());
-    let body = &input.value["deleteOptions"];
+    let eviction = admitted(registry, request, input.value).await?;
+    let body = &eviction["deleteOptions"];
     let mut info = with_options(request, body);
     info.subresource = String::new();
     "delete".clone_into(&mut info.verb);

@@ -11,7 +11,7 @@ use crate::metrics::{Metrics, TimedChain, TimedStore};
 use crate::reader::Reader;
 use crate::registry::{Registry, store_error};
 use crate::special::allocate::Addresses;
-use crate::world::QuotaLedger;
+use crate::world::StoreLedger;
 use crate::{Body, door, listener};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -202,9 +202,9 @@ impl Prepared {
         Self { auditor, ..self }
     }
 
-    /// Where admission charges quotas.
-    pub fn ledger(&self) -> QuotaLedger {
-        QuotaLedger::new(self.config.store.clone())
+    /// The store as admission sees it.
+    pub fn ledger(&self) -> StoreLedger {
+        StoreLedger::new(self.config.store.clone(), self.reader())
     }
 
     /// The server, with who decides.

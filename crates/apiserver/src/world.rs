@@ -5,7 +5,7 @@ use crate::reader::Reader;
 use crate::{encode, registry};
 use async_trait::async_trait;
 use ironclad_admission::{Ledger, Version, World};
-use ironclad_api::{ApiError, GroupVersionKind, GroupVersionResource, object};
+use ironclad_api::{ApiError, GroupResource, GroupVersionKind, GroupVersionResource, object};
 use ironclad_kinds::{Kind, Served};
 use ironclad_schema::{apply, bundle, check};
 use ironclad_store::{Change, Error, Expect, Op, Revision, Store};
@@ -74,14 +74,20 @@ impl World for Reader {
     }
 }
 
-/// Charges quotas where they are stored.
-pub struct QuotaLedger {
+/// The store as admission sees it.
+pub struct StoreLedger {
     store: Arc<dyn Store>,
+    reader: Reader,
 }
 
-impl QuotaLedger {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+impl StoreLedger {
+    pub(crate) fn new(store: Arc<dyn Store>, reader: Reader) -> Self {
+        Self { store, reader }
+    }
+
+    async fn at(&self, key: &str) -> Result<Option<Value>, ApiError> {
+        let entry = self.store.get(key, None).await.map_err(|e| registry::store_error(&e))?;
+        Ok(entry.map(|e| encode::decode(e.value.bytes())))
     }
 }
 
@@ -90,10 +96,16 @@ fn key(namespace: &str, name: &str) -> String {
 }
 
 #[async_trait]
-impl Ledger for QuotaLedger {
+impl Ledger for StoreLedger {
+    async fn find(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<Option<Value>, ApiError> {
+        let table = self.reader.table();
+        let Some(kind) = table.stored(&resource.group, &resource.resource) else { return Ok(None) };
+        let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+        self.at(&format!("{}{place}{name}", kind.prefix)).await
+    }
+
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<Value>, ApiError> {
-        let entry = self.store.get(&key(namespace, name), None).await.map_err(|e| registry::store_error(&e))?;
-        Ok(entry.map(|e| encode::decode(e.value.bytes())))
+        self.at(&key(namespace, name)).await
     }
 
     async fn write(&self, quota: &Value) -> Result<bool, ApiError> {

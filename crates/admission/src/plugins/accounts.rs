@@ -1,5 +1,6 @@
 //! ServiceAccount: every pod has an account, and a token of it where it can be read.
 
+use super::quota::Ledger;
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
@@ -13,11 +14,12 @@ const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 pub(super) struct ServiceAccounts {
     source: Arc<dyn Source>,
+    ledger: Arc<dyn Ledger>,
 }
 
 impl ServiceAccounts {
-    pub(super) fn new(source: Arc<dyn Source>) -> Self {
-        Self { source }
+    pub(super) fn new(source: Arc<dyn Source>, ledger: Arc<dyn Ledger>) -> Self {
+        Self { source, ledger }
     }
 }
 
@@ -50,7 +52,12 @@ impl Plugin for ServiceAccounts {
         let account = spec["serviceAccountName"].clone();
         spec.insert("serviceAccount".into(), account.clone());
         let account = account.as_str().unwrap_or_default().to_owned();
-        let found = self.source.get(&GroupResource::new("", "serviceaccounts"), &namespace, &account);
+        let accounts = GroupResource::new("", "serviceaccounts");
+        let mut found = self.source.get(&accounts, &namespace, &account);
+        if found.is_none() {
+            // It may have been made a moment ago.
+            found = self.ledger.find(&accounts, &namespace, &account).await?.map(Arc::new);
+        }
         let Some(found) = found else {
             let why =
                 format!("error looking up service account {namespace}/{account}: serviceaccount {account:?} not found");

@@ -1,5 +1,6 @@
 //! NamespaceLifecycle: nothing is made in a namespace that is missing or going away, and some are never deleted.
 
+use super::quota::Ledger;
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
@@ -11,11 +12,12 @@ const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 pub(super) struct Lifecycle {
     source: Arc<dyn Source>,
+    ledger: Arc<dyn Ledger>,
 }
 
 impl Lifecycle {
-    pub(super) fn new(source: Arc<dyn Source>) -> Self {
-        Self { source }
+    pub(super) fn new(source: Arc<dyn Source>, ledger: Arc<dyn Ledger>) -> Self {
+        Self { source, ledger }
     }
 }
 
@@ -46,8 +48,13 @@ impl Plugin for Lifecycle {
         {
             return Ok(());
         }
-        let Some(namespace) = self.source.get(&namespaces, "", &request.namespace) else {
-            return Err(ApiError::not_found(&namespaces, &request.namespace));
+        let namespace = match self.source.get(&namespaces, "", &request.namespace) {
+            Some(namespace) => namespace,
+            // It may have been made a moment ago.
+            None => match self.ledger.find(&namespaces, "", &request.namespace).await? {
+                Some(namespace) => Arc::new(namespace),
+                None => return Err(ApiError::not_found(&namespaces, &request.namespace)),
+            },
         };
         if object::text(&namespace, &["status", "phase"]) == "Terminating" {
             let name = &request.namespace;

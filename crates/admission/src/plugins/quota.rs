@@ -24,9 +24,12 @@ const STRIPES: usize = 64;
 /// Kinds whose changes can use more than before.
 const GROWING: [&str; 3] = ["pods", "services", "persistentvolumeclaims"];
 
-/// Where the quotas are charged.
+/// The store itself, beside the caches: where quotas are charged, and where what no cache has yet is looked up.
 #[async_trait]
 pub trait Ledger: Send + Sync {
+    /// An object as it is stored now.
+    async fn find(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<Option<Value>>;
+
     /// A quota as it is stored now.
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<Value>>;
 

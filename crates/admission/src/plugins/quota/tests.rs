@@ -26,6 +26,10 @@ impl Source for World {
 
 #[async_trait]
 impl Ledger for World {
+    async fn find(&self, _: &GroupResource, _: &str, _: &str) -> Result<Option<Value>> {
+        Ok(None)
+    }
+
     async fn read(&self, _: &str, _: &str) -> Result<Option<Value>> {
         Ok(Some(self.quota.lock().clone()))
     }
