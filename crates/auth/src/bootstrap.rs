@@ -2,6 +2,7 @@
 //!
 //! A rule is `verbs | groups | resources`, or `verbs | urls` for paths; `*` in a list is everything.
 
+mod controllers;
 mod reconcile;
 
 pub use reconcile::reconciled;
@@ -380,9 +381,35 @@ pub fn objects() -> Vec<(&'static str, &'static str, Value)> {
             json!({"metadata": metadata(name, &[]), "roleRef": role, "subjects": subjects}),
         ));
     }
+    out.extend(controller_objects());
     for (name, value, description) in PRIORITIES {
         let class = json!({"metadata": {"name": name}, "value": value, "description": description, "preemptionPolicy": "PreemptLowerPriority"});
         out.push(("scheduling.k8s.io", "priorityclasses", class));
+    }
+    out
+}
+
+/// The roles of stock's controllers with their bindings.
+fn controller_objects() -> Vec<(&'static str, &'static str, Value)> {
+    const RBAC: &str = "rbac.authorization.k8s.io";
+    let mut out = Vec::new();
+    let subject = |name: &str| json!([{"kind": "ServiceAccount", "namespace": "kube-system", "name": name}]);
+    let values = |rules: &mut dyn Iterator<Item = &&str>| rules.map(|r| rule_value(&parse(r))).collect::<Vec<_>>();
+    for (short, rules) in controllers::CONTROLLERS {
+        let name = format!("system:controller:{short}");
+        let rules = values(&mut rules.iter().chain([&controllers::EVENTS]));
+        let role = json!({"apiGroup": RBAC, "kind": "ClusterRole", "name": name});
+        out.push((RBAC, "clusterroles", json!({"metadata": metadata(&name, &[]), "rules": rules})));
+        let binding = json!({"metadata": metadata(&name, &[]), "roleRef": role, "subjects": subject(short)});
+        out.push((RBAC, "clusterrolebindings", binding));
+    }
+    for (namespace, short, rules) in controllers::NAMESPACED {
+        let name = format!("system:controller:{short}");
+        let mut metadata = metadata(&name, &[]);
+        metadata["namespace"] = json!(namespace);
+        let role = json!({"apiGroup": RBAC, "kind": "Role", "name": name});
+        out.push((RBAC, "roles", json!({"metadata": metadata, "rules": values(&mut rules.iter())})));
+        out.push((RBAC, "rolebindings", json!({"metadata": metadata, "roleRef": role, "subjects": subject(short)})));
     }
     out
 }
@@ -466,7 +493,7 @@ mod tests {
 
     #[test]
     fn every_rule_of_the_table_can_be_read() {
-        for (_, rules) in ROLES {
+        for (_, rules) in ROLES.iter().chain(controllers::CONTROLLERS) {
             assert!(rules.iter().all(|r| !parse(r).verbs.is_empty()), "{rules:?}");
         }
     }

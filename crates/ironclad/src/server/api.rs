@@ -161,9 +161,9 @@ pub(crate) async fn start(
     let issuer = Arc::new(Issuer(tokens.clone()));
     let server =
         prepared.finish(authenticator, authorizer, issuer, admission).await.context("cannot prepare the cluster")?;
-    for (group, plural, object) in bootstrap::objects() {
-        server.ensure(group, plural, object).await.context("cannot make the bootstrap policy")?;
-    }
+    // Together, so that they share the store's syncs.
+    let policy = bootstrap::objects().into_iter().map(|(group, plural, object)| server.ensure(group, plural, object));
+    futures::future::try_join_all(policy).await.context("cannot make the bootstrap policy")?;
     for map in published(cluster, &flags.authentication, &pki, &clients, &proxies)? {
         server.ensure("", "configmaps", map).await.context("cannot publish what clients must know")?;
     }
