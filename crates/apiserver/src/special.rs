@@ -3,6 +3,7 @@
 
 pub(crate) mod allocate;
 pub(crate) mod bootstrap;
+pub(crate) mod budget;
 pub(crate) mod endpoints;
 pub(crate) mod kubelet;
 pub(crate) mod pods;

@@ -19,13 +19,7 @@ pub(crate) const IP: Rules = Rules::new()
         errors
     })
     .prints(
-        const {
-            &[
-                Column::object_name(),
-                Column::text("ParentRef", "The object that uses the address."),
-                Column::age(),
-            ]
-        },
+        const { &[Column::object_name(), Column::text("ParentRef", "The object that uses the address.")] },
         ip_cells,
     );
 
@@ -49,7 +43,7 @@ fn ip_cells(o: &Value) -> Cells {
     let [resource, group, namespace, name] = parts;
     let kind = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
     let shown = if namespace.is_empty() { format!("{kind}/{name}") } else { format!("{kind}/{namespace}/{name}") };
-    vec![print::name(o), json!(shown), table::age(o)]
+    vec![print::name(o), json!(shown)]
 }
 
 fn check_ip(o: &Value) -> ErrorList {

@@ -1,19 +1,48 @@
-//! Devices: claims and slices.
+//! Devices: classes, claims, slices and taints.
 
+mod claim;
+mod names;
+mod slice;
+
+use crate::common::checks::immutable;
+use crate::common::conditions;
+use crate::metadata;
 use crate::print;
 use crate::read::{each, fill_zero, has, items, text};
 use crate::rules::Rules;
-use ironclad_api::table::{self, Column};
+use ironclad_api::table::{self, Cells, Column};
+use ironclad_api::{ErrorList, Path};
 use serde_json::{Value, json};
 
-pub(crate) const CLAIM: Rules = Rules::new().defaults(|o| requests(o, &["spec", "devices", "requests"])).prints(
-    const { &[Column::object_name(), Column::text("State", "What became of the claim."), Column::age()] },
-    |o| vec![print::name(o), json!(state(o)), table::age(o)],
-);
+pub(crate) const CLASS: Rules = Rules::new().checks(claim::device_class);
 
-pub(crate) const TEMPLATE: Rules = Rules::new().defaults(|o| requests(o, &["spec", "spec", "devices", "requests"]));
+pub(crate) const CLAIM: Rules = Rules::new()
+    .defaults(|o| requests(o, &["spec", "devices", "requests"]))
+    .checks(|o| {
+        let mut errors = ErrorList::new();
+        claim::spec(&o["spec"], &Path::new("spec"), &mut errors);
+        errors
+    })
+    .checks_update(fixed)
+    .checks_status(claim::status)
+    .prints(
+        const { &[Column::object_name(), Column::text("State", "What became of the claim."), Column::age()] },
+        |o| vec![print::name(o), json!(state(o)), table::age(o)],
+    );
 
-pub(crate) const SLICE: Rules = Rules::new().prints(
+pub(crate) const TEMPLATE: Rules = Rules::new()
+    .defaults(|o| requests(o, &["spec", "spec", "devices", "requests"]))
+    .checks(|o| {
+        let at = Path::new("spec");
+        let meta = &o["spec"]["metadata"];
+        let mut errors = metadata::annotations(&meta["annotations"], &at.child("metadata").child("annotations"));
+        errors.extend(metadata::labels(&meta["labels"], &at.child("metadata").child("labels")));
+        claim::spec(&o["spec"]["spec"], &at.child("spec"), &mut errors);
+        errors
+    })
+    .checks_update(fixed);
+
+pub(crate) const SLICE: Rules = Rules::new().checks(slice::validate).checks_update(slice::update).prints(
     const {
         &[
             Column::object_name(),
@@ -24,16 +53,63 @@ pub(crate) const SLICE: Rules = Rules::new().prints(
         ]
     },
     |o| {
-        let node = text(o, &["spec", "nodeName"]);
-        vec![
-            print::name(o),
-            json!(if node.is_empty() { "<unset>" } else { node }),
-            json!(text(o, &["spec", "driver"])),
-            json!(text(o, &["spec", "pool", "name"])),
-            table::age(o),
-        ]
+        let of = |path: &[&str]| json!(text(o, path));
+        let spec = [&["spec", "nodeName"] as &[&str], &["spec", "driver"], &["spec", "pool", "name"]].map(of);
+        [print::name(o)].into_iter().chain(spec).chain([table::age(o)]).collect()
     },
 );
+
+pub(crate) const TAINT: Rules = Rules::new()
+    .checks(|o| {
+        let mut errors = ErrorList::new();
+        let (at, selector) = (Path::new("spec"), &o["spec"]["deviceSelector"]);
+        let selector_at = at.child("deviceSelector");
+        if has(selector, &["driver"]) {
+            names::driver(selector, &selector_at, &mut errors);
+        }
+        if has(selector, &["pool"]) {
+            names::pool(text(selector, &["pool"]), &selector_at.child("pool"), &mut errors);
+        }
+        if has(selector, &["device"]) {
+            names::label(selector, &selector_at, "device", &mut errors);
+        }
+        names::taint(&o["spec"]["taint"], &at.child("taint"), &mut errors);
+        errors
+    })
+    .checks_status(|o, _| {
+        let mut errors = ErrorList::new();
+        conditions::all(items(o, &["status", "conditions"]), &Path::new("status").child("conditions"), &mut errors);
+        errors
+    })
+    .prints(
+        const {
+            &[
+                Column::object_name(),
+                Column::text("Key", "The key of the taint."),
+                Column::text("Value", "The value of the taint."),
+                Column::text("Effect", "What the taint does to pods."),
+                Column::text("TimeAdded", "When the taint was added."),
+                Column::age(),
+            ]
+        },
+        taint_cells,
+    );
+
+fn taint_cells(o: &Value) -> Cells {
+    let of = |key: &str| json!(text(o, &["spec", "taint", key]));
+    let added = match text(o, &["spec", "taint", "timeAdded"]) {
+        "" => json!("<unset>"),
+        added => table::age(&json!({"metadata": {"creationTimestamp": added}})),
+    };
+    vec![print::name(o), of("key"), of("value"), of("effect"), added, table::age(o)]
+}
+
+/// What is asked for stays.
+fn fixed(new: &Value, old: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    immutable(new, old, &Path::root(), &["spec"], &mut errors);
+    errors
+}
 
 fn requests(o: &mut Value, path: &[&str]) {
     let count = |r: &mut Value| {
@@ -53,17 +129,18 @@ fn requests(o: &mut Value, path: &[&str]) {
 }
 
 fn state(o: &Value) -> String {
-    let mut states = Vec::new();
-    if has(o, &["metadata", "deletionTimestamp"]) {
-        states.push("deleted");
-    }
+    let deleted = has(o, &["metadata", "deletionTimestamp"]);
+    let mut states = if deleted { vec!["deleted"] } else { Vec::new() };
     if has(o, &["status", "allocation"]) {
         states.push("allocated");
-    } else if !has(o, &["metadata", "deletionTimestamp"]) {
+        if !items(o, &["status", "reservedFor"]).is_empty() {
+            states.push("reserved");
+        }
+    } else if !deleted {
         states.push("pending");
-    }
-    if !items(o, &["status", "reservedFor"]).is_empty() {
-        states.push("reserved");
     }
     states.join(",")
 }
+
+#[cfg(test)]
+mod tests;

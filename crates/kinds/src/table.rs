@@ -2,6 +2,8 @@
 //! discovery.
 
 mod cluster;
+#[cfg(test)]
+mod columns;
 mod core;
 mod extension;
 mod network;

@@ -1,9 +1,9 @@
-//! Binding and eviction of pods, and the finalizers of namespaces.
+//! Binding of pods, and the finalizers of namespaces.
 
 use crate::registry::{Answer, Input, Registry, Request};
 use ironclad_api::object::{self, metadata_mut};
-use ironclad_api::{ApiError, GroupResource, Reason, time};
-use serde_json::{Value, json};
+use ironclad_api::{ApiError, GroupResource, time};
+use serde_json::json;
 
 use crate::registry::Changed;
 
@@ -59,63 +59,6 @@ impl Registry {
         })
         .await?;
         Ok(success())
-    }
-
-    /// Whether disruption budgets let a pod go; takes one disruption from each that covers it.
-    pub(crate) async fn may_evict(&self, pod: &Value, dry_run: bool) -> Result<(), ApiError> {
-        let phase = object::text(pod, &["status", "phase"]);
-        if matches!(phase, "Succeeded" | "Failed" | "Pending") || !pod["metadata"]["deletionTimestamp"].is_null() {
-            return Ok(());
-        }
-        let kinds = ironclad_kinds::all().iter().find(|k| &*k.plural == "poddisruptionbudgets");
-        let Some(cache) = kinds.and_then(|k| self.caches.of(k)) else { return Ok(()) };
-        let prefix = format!("/registry/poddisruptionbudgets/{}/", object::namespace(pod));
-        let empty = serde_json::Map::new();
-        let labels = pod["metadata"]["labels"].as_object().unwrap_or(&empty);
-        for cached in cache.list(&prefix, None) {
-            let budget = cached.value();
-            let parsed = serde_json::from_value(budget["spec"]["selector"].clone()).ok();
-            let covers =
-                ironclad_api::selector::LabelSelector::from_meta(parsed.as_ref()).is_ok_and(|s| s.matches(labels));
-            if !covers {
-                continue;
-            }
-            let allowed = budget["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
-            if allowed <= 0 {
-                let why = "Cannot evict pod as it would violate the pod's disruption budget.";
-                let status = &budget["status"];
-                let detail = format!(
-                    "The disruption budget {} needs {} healthy pods and has {} currently",
-                    cached.name(),
-                    status["desiredHealthy"].as_i64().unwrap_or(0),
-                    status["currentHealthy"].as_i64().unwrap_or(0)
-                );
-                return Err(ApiError::new(Reason::TooManyRequests, why).with_cause("DisruptionBudget", detail, ""));
-            }
-            if !dry_run {
-                self.take_disruption(&cached.key, object::name(pod)).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn take_disruption(&self, key: &str, pod: &str) -> Result<(), ApiError> {
-        let Some(entry) = self.entry(key).await? else { return Ok(()) };
-        let mut budget = crate::encode::decode(entry.value.bytes());
-        let allowed = budget["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
-        budget["status"]["disruptionsAllowed"] = json!(allowed - 1);
-        budget["status"]["disruptedPods"][pod] = json!(time::now());
-        let change = ironclad_store::Change::Put { value: crate::encode::template(&budget), ttl: None };
-        let op =
-            ironclad_store::Op { key: key.into(), expect: ironclad_store::Expect::Modified(entry.modified), change };
-        match self.store.commit(vec![op]).await {
-            Ok(_) => Ok(()),
-            Err(ironclad_store::Error::Conflict { .. }) => {
-                let why = "Cannot evict pod because its disruption budget is changing; try again.";
-                Err(ApiError::new(Reason::TooManyRequests, why).retry_after(1))
-            }
-            Err(error) => Err(crate::registry::store_error(&error)),
-        }
     }
 
     /// `namespaces/finalize`: what its controller has cleaned.

@@ -9,7 +9,7 @@ use ironclad_api::{ErrorList, FieldError, Path, names};
 use serde_json::{Value, json};
 
 /// The one strategy that has a name of its own.
-pub(super) const OLDEST: &str = "OldestEmulationVersion";
+pub(crate) const OLDEST: &str = "OldestEmulationVersion";
 
 pub(crate) const STRATEGY: Rules = Rules::new()
     .checks(validate)
@@ -42,7 +42,7 @@ fn validate(o: &Value) -> ErrorList {
 }
 
 /// Checks how a leader is chosen: a name of stock's, or one below a domain.
-pub(super) fn strategy(given: &str, at: &Path, errors: &mut ErrorList) {
+pub(crate) fn strategy(given: &str, at: &Path, errors: &mut ErrorList) {
     let at = at.child("strategy");
     if given.contains('/') {
         rule(names::qualified_name(given), given, &at, errors);

@@ -34,7 +34,8 @@ pub(crate) fn can_exceed(name: &str) -> bool {
     is_native(name) && !is_pages(name)
 }
 
-fn is_extended(name: &str) -> bool {
+/// Whether a resource is one that a device plugin or a class of devices brings.
+pub(crate) fn is_extended(name: &str) -> bool {
     !is_native(name) && !name.starts_with("requests.") && names::qualified_name(&format!("requests.{name}")).is_empty()
 }
 

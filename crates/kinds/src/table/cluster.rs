@@ -1,7 +1,7 @@
 //! The cluster as a whole: events, scheduling, leases, runtimes, devices.
 
 use super::{Row, cl, ns};
-use crate::{cluster, core, device};
+use crate::{cluster, core, device, optional};
 use std::sync::Arc;
 
 pub(super) const COORD: &str = "coordination.k8s.io";
@@ -39,7 +39,7 @@ pub(super) const SCHEDULING: &[Row] = &[
 
 pub(super) const COORDINATION: &[Row] = &[
     ns(COORD, "v1", "Lease", "leases").upsert().with(|| Arc::new(cluster::lease::STRATEGY)),
-    ns(COORD, "v1beta1", "LeaseCandidate", "leasecandidates").opt_in(),
+    ns(COORD, "v1beta1", "LeaseCandidate", "leasecandidates").opt_in().with(|| Arc::new(optional::LEASE_CANDIDATE)),
 ];
 
 pub(super) const RUNTIMES: &[Row] = &[cl("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses")
@@ -47,11 +47,12 @@ pub(super) const RUNTIMES: &[Row] = &[cl("node.k8s.io", "v1", "RuntimeClass", "r
     .with(|| Arc::new(cluster::runtime_class::STRATEGY))];
 
 pub(super) const DEVICES: &[Row] = &[
-    cl(DRA, "v1", "DeviceClass", "deviceclasses"),
+    cl(DRA, "v1", "DeviceClass", "deviceclasses").with(|| Arc::new(device::CLASS)).counted(),
     ns(DRA, "v1", "ResourceClaim", "resourceclaims").with(|| Arc::new(device::CLAIM)).status(),
     ns(DRA, "v1", "ResourceClaimTemplate", "resourceclaimtemplates").with(|| Arc::new(device::TEMPLATE)),
     cl(DRA, "v1", "ResourceSlice", "resourceslices")
         .with(|| Arc::new(device::SLICE))
-        .fields(&["spec.nodeName", "spec.driver"]),
-    cl(DRA, "v1", "DeviceTaintRule", "devicetaintrules").status().opt_in(),
+        .fields(&["spec.nodeName", "spec.driver"])
+        .counted(),
+    cl(DRA, "v1", "DeviceTaintRule", "devicetaintrules").status().opt_in().with(|| Arc::new(device::TAINT)),
 ];

@@ -2,6 +2,7 @@
 
 use super::{EXTENSIONS, Row, cl};
 use crate::extension::{admission, api_service, crd, flow};
+use crate::optional;
 use std::sync::Arc;
 
 const ADMISSION: &str = "admissionregistration.k8s.io";
@@ -56,5 +57,7 @@ pub(super) const FLOWS: &[Row] = &[
         .counted(),
 ];
 
-pub(super) const INTERNAL: &[Row] =
-    &[cl("internal.apiserver.k8s.io", "v1alpha1", "StorageVersion", "storageversions").status().opt_in()];
+pub(super) const INTERNAL: &[Row] = &[cl("internal.apiserver.k8s.io", "v1alpha1", "StorageVersion", "storageversions")
+    .status()
+    .opt_in()
+    .with(|| Arc::new(optional::STORAGE_VERSION))];

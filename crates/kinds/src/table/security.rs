@@ -2,7 +2,7 @@
 
 use super::{Row, STATUS, Sub, cl, ns};
 use crate::row::Verb;
-use crate::{csr, rbac};
+use crate::{csr, optional, rbac};
 use std::sync::Arc;
 
 const AUTHN: &str = "authentication.k8s.io";
@@ -30,8 +30,14 @@ pub(super) const CERTIFICATES: &[Row] = &[
         .short(&["csr"])
         .subs(CSR_SUBS)
         .fields(&["spec.signerName"]),
-    cl(CERTS, "v1", "ClusterTrustBundle", "clustertrustbundles").fields(&["spec.signerName"]).opt_in(),
-    ns(CERTS, "v1", "PodCertificateRequest", "podcertificaterequests").status().opt_in(),
+    cl(CERTS, "v1", "ClusterTrustBundle", "clustertrustbundles")
+        .fields(&["spec.signerName"])
+        .opt_in()
+        .with(|| Arc::new(optional::TRUST_BUNDLE)),
+    ns(CERTS, "v1", "PodCertificateRequest", "podcertificaterequests")
+        .status()
+        .opt_in()
+        .with(|| Arc::new(optional::POD_CERTIFICATE)),
 ];
 
 pub(super) const ROLES: &[Row] = &[

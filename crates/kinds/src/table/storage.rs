@@ -1,7 +1,7 @@
 //! Storage, and the migration of stored versions.
 
 use super::{Row, cl, ns};
-use crate::storage;
+use crate::{optional, storage};
 use std::sync::Arc;
 
 pub(super) const STORAGE: &str = "storage.k8s.io";
@@ -18,4 +18,7 @@ pub(super) const CLASSES: &[Row] = &[
 ];
 
 pub(super) const MIGRATION: &[Row] =
-    &[cl("storagemigration.k8s.io", "v1", "StorageVersionMigration", "storageversionmigrations").status().opt_in()];
+    &[cl("storagemigration.k8s.io", "v1", "StorageVersionMigration", "storageversionmigrations")
+        .status()
+        .opt_in()
+        .with(|| Arc::new(optional::MIGRATION))];

@@ -1,0 +1,247 @@
+//! What is wrong with a claim to devices, with a class of devices and with what a claim got.
+
+use super::names::{binding, class, driver, each, fully_qualified, label, pool, set, toleration};
+use crate::common::affinity_rules::node_selector;
+use crate::common::checks::{immutable, required};
+use crate::common::conditions;
+use crate::read::{count, has, items, text};
+use ironclad_api::{ErrorList, FieldError, Path, names};
+use serde_json::{Value, json};
+
+const LIST_MAX: usize = 32;
+const ALTERNATIVES_MAX: usize = 8;
+const RESERVED_MAX: usize = 256;
+const CONDITIONS_MAX: usize = 8;
+const PARAMETERS_MAX: usize = 10 * 1024;
+const EXPRESSION_MAX: usize = 10 * 1024;
+
+/// What holds for the specification of a claim.
+pub(super) fn spec(spec: &Value, at: &Path, errors: &mut ErrorList) {
+    let (devices, at) = (&spec["devices"], at.child("devices"));
+    let known = requests(devices);
+    let name = |o: &Value| json!(text(o, &["name"]));
+    set(items(devices, &["requests"]), LIST_MAX, name, &at.child("requests"), errors, request);
+    let constraints = items(devices, &["constraints"]);
+    each(constraints, LIST_MAX, &at.child("constraints"), errors, |o, at, errors| {
+        references(o, &known, at, errors);
+        let (equal, distinct) = (o["matchAttribute"].as_str(), o["distinctAttribute"].as_str());
+        match (equal, distinct) {
+            (Some(name), _) => fully_qualified(name, &at.child("matchAttribute"), errors),
+            (None, Some(name)) => fully_qualified(name, &at.child("distinctAttribute"), errors),
+            (None, None) => {
+                let why = "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set";
+                errors.push(FieldError::required(at, why));
+            }
+        }
+    });
+    each(items(devices, &["config"]), LIST_MAX, &at.child("config"), errors, |o, at, errors| {
+        references(o, &known, at, errors);
+        configuration(o, at, errors);
+    });
+}
+
+/// The names by which a claim's parts refer to its requests.
+fn requests(devices: &Value) -> Vec<String> {
+    let mut known = Vec::new();
+    for request in items(devices, &["requests"]) {
+        let name = text(request, &["name"]);
+        known.push(name.to_owned());
+        let alternatives = items(request, &["firstAvailable"]).iter();
+        known.extend(alternatives.map(|sub| format!("{name}/{}", text(sub, &["name"]))));
+    }
+    known
+}
+
+fn references(o: &Value, known: &[String], at: &Path, errors: &mut ErrorList) {
+    set(items(o, &["requests"]), LIST_MAX, Value::clone, &at.child("requests"), errors, |name, at, errors| {
+        reference(name.as_str().unwrap_or_default(), known, at, errors);
+    });
+}
+
+fn reference(name: &str, known: &[String], at: &Path, errors: &mut ErrorList) {
+    let why = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
+    let parts: Vec<&str> = name.split('/').collect();
+    if parts.len() <= 2 {
+        for part in parts {
+            crate::common::checks::rule(names::dns1123_label(part), part, at, errors);
+        }
+    }
+    if !known.iter().any(|k| k == name) {
+        errors.push(FieldError::invalid_str(at, name, why));
+    }
+}
+
+fn request(o: &Value, at: &Path, errors: &mut ErrorList) {
+    label(o, at, "name", errors);
+    let alternatives = items(o, &["firstAvailable"]);
+    let one = "exactly one of `exactly` or `firstAvailable` is required";
+    match (has(o, &["exactly"]), !alternatives.is_empty()) {
+        (false, false) => errors.push(FieldError::required(at, one)),
+        (true, true) => {
+            let why = format!("{one}, but multiple fields are set");
+            errors.push(FieldError::invalid(at, &Value::Null, why));
+        }
+        (true, false) => asked(&o["exactly"], &at.child("exactly"), errors),
+        (false, true) => {
+            let name = |o: &Value| json!(text(o, &["name"]));
+            let at = at.child("firstAvailable");
+            set(alternatives, ALTERNATIVES_MAX, name, &at, errors, |sub, at, errors| {
+                label(sub, at, "name", errors);
+                asked(sub, at, errors);
+            });
+        }
+    }
+}
+
+fn asked(o: &Value, at: &Path, errors: &mut ErrorList) {
+    class(o, at, errors);
+    selectors(o, at, errors);
+    let (n, count_at) = (count(o, &["count"]), at.child("count"));
+    match text(o, &["allocationMode"]) {
+        "All" if n != 0 => {
+            let why = "must not be specified when allocationMode is 'All'";
+            errors.push(FieldError::invalid(&count_at, &json!(n), why));
+        }
+        "ExactCount" if n <= 0 => {
+            errors.push(FieldError::invalid(&count_at, &json!(n), "must be greater than zero"));
+        }
+        "All" | "ExactCount" => {}
+        other => {
+            let known = ["All", "ExactCount"];
+            errors.push(FieldError::not_supported(&at.child("allocationMode"), &json!(other), &known));
+        }
+    }
+    for (i, item) in items(o, &["tolerations"]).iter().enumerate() {
+        toleration(item, &at.child("tolerations").index(i), errors);
+    }
+}
+
+fn selectors(o: &Value, at: &Path, errors: &mut ErrorList) {
+    each(items(o, &["selectors"]), LIST_MAX, &at.child("selectors"), errors, |selector, at, errors| {
+        let at = at.child("cel");
+        if !has(selector, &["cel"]) {
+            errors.push(FieldError::required(&at, ""));
+        } else if text(selector, &["cel", "expression"]).len() > EXPRESSION_MAX {
+            errors.push(FieldError::too_long(&at.child("expression"), EXPRESSION_MAX));
+        }
+    });
+}
+
+fn configuration(o: &Value, at: &Path, errors: &mut ErrorList) {
+    let (opaque, at) = (&o["opaque"], at.child("opaque"));
+    if opaque.is_null() {
+        errors.push(FieldError::required(&at, ""));
+        return;
+    }
+    driver(opaque, &at, errors);
+    raw(&opaque["parameters"], &at.child("parameters"), errors);
+}
+
+/// An object of a kind that the server does not know.
+fn raw(value: &Value, at: &Path, errors: &mut ErrorList) {
+    match value {
+        Value::Null => errors.push(FieldError::required(at, "")),
+        Value::Object(_) if value.to_string().len() > PARAMETERS_MAX => {
+            errors.push(FieldError::too_long(at, PARAMETERS_MAX));
+        }
+        Value::Object(_) => {}
+        _ => errors.push(FieldError::invalid_str(at, "<value omitted>", "must be a valid JSON object")),
+    }
+}
+
+/// What holds for a class.
+pub(super) fn device_class(o: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let at = Path::new("spec");
+    selectors(&o["spec"], &at, &mut errors);
+    each(items(o, &["spec", "config"]), LIST_MAX, &at.child("config"), &mut errors, configuration);
+    if let Some(name) = o["spec"]["extendedResourceName"].as_str()
+        && !crate::common::resources::is_extended(name)
+    {
+        let why = "must be a valid extended resource name";
+        errors.push(FieldError::invalid_str(&at.child("extendedResourceName"), name, why));
+    }
+    errors
+}
+
+/// What holds for the status of a claim: what it got, and who uses it.
+pub(super) fn status(new: &Value, old: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let (status, was, at) = (&new["status"], &old["status"], Path::new("status"));
+    let known = requests(&new["spec"]["devices"]);
+    let users = items(status, &["reservedFor"]);
+    let users_at = at.child("reservedFor");
+    set(
+        users,
+        RESERVED_MAX,
+        |o| json!(text(o, &["uid"])),
+        &users_at,
+        &mut errors,
+        |o, at, errors| {
+            required(o, at, &["resource", "name", "uid"], errors);
+        },
+    );
+    let results = items(status, &["allocation", "devices", "results"]);
+    let id = |o: &Value| ["driver", "pool", "device", "shareID"].map(|k| text(o, &[k]).to_owned());
+    let key = |o: &Value| json!(id(o).iter().filter(|p| !p.is_empty()).cloned().collect::<Vec<_>>().join("/"));
+    set(items(status, &["devices"]), usize::MAX, key, &at.child("devices"), &mut errors, |o, at, errors| {
+        device_status(o, at, errors);
+        if !results.iter().any(|r| id(r) == id(o)) {
+            errors.push(FieldError::invalid(at, &key(o), "must be an allocated device in the claim"));
+        }
+    });
+    if !users.is_empty() && !has(status, &["allocation"]) {
+        errors.push(FieldError::forbidden(&users_at, "may not be specified when `allocated` is not set"));
+    } else if has(new, &["metadata", "deletionTimestamp"])
+        && users.iter().any(|u| !items(was, &["reservedFor"]).contains(u))
+    {
+        let why = "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set";
+        errors.push(FieldError::forbidden(&users_at, why));
+    }
+    match (has(was, &["allocation"]), has(status, &["allocation"])) {
+        (true, true) => immutable(status, was, &at, &["allocation"], &mut errors),
+        (false, true) => allocation(&status["allocation"], &known, &at.child("allocation"), &mut errors),
+        _ => {}
+    }
+    errors
+}
+
+fn allocation(o: &Value, known: &[String], at: &Path, errors: &mut ErrorList) {
+    let devices = at.child("devices");
+    each(items(o, &["devices", "results"]), LIST_MAX, &devices.child("results"), errors, |o, at, errors| {
+        reference(text(o, &["request"]), known, &at.child("request"), errors);
+        driver(o, at, errors);
+        pool(text(o, &["pool"]), &at.child("pool"), errors);
+        label(o, at, "device", errors);
+        binding(o, at, errors);
+    });
+    each(items(o, &["devices", "config"]), 2 * LIST_MAX, &devices.child("config"), errors, |o, at, errors| {
+        match text(o, &["source"]) {
+            "" => errors.push(FieldError::required(&at.child("source"), "")),
+            "FromClass" | "FromClaim" => {}
+            other => {
+                let sources = ["FromClaim", "FromClass"];
+                errors.push(FieldError::not_supported(&at.child("source"), &json!(other), &sources));
+            }
+        }
+        references(o, known, at, errors);
+        configuration(o, at, errors);
+    });
+    if has(o, &["nodeSelector"]) {
+        node_selector(&o["nodeSelector"], &at.child("nodeSelector"), errors);
+    }
+}
+
+fn device_status(o: &Value, at: &Path, errors: &mut ErrorList) {
+    driver(o, at, errors);
+    pool(text(o, &["pool"]), &at.child("pool"), errors);
+    label(o, at, "device", errors);
+    let list = items(o, &["conditions"]);
+    if list.len() > CONDITIONS_MAX {
+        errors.push(FieldError::too_many(&at.child("conditions"), list.len(), CONDITIONS_MAX));
+    }
+    conditions::all(list, &at.child("conditions"), errors);
+    if has(o, &["data"]) {
+        raw(&o["data"], &at.child("data"), errors);
+    }
+}

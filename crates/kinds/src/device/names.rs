@@ -1,0 +1,181 @@
+//! Names of drivers, pools, devices, requests and attributes, and lists without repetition.
+
+use crate::common::checks::{required_rule, rule};
+use crate::common::volume_rules::driver_name;
+use crate::read::{items, text};
+use ironclad_api::{ErrorList, FieldError, Path, names};
+use serde_json::{Value, json};
+
+const POOL_MAX: usize = 253;
+const ID_MAX: usize = 32;
+const IDENTIFIER: &str = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')";
+
+/// The name of a driver.
+pub(super) fn driver(o: &Value, at: &Path, errors: &mut ErrorList) {
+    driver_name(text(o, &["driver"]), &at.child("driver"), errors);
+}
+
+/// A label that must be there.
+pub(super) fn label(o: &Value, at: &Path, key: &str, errors: &mut ErrorList) {
+    let given = text(o, &[key]);
+    rule(names::dns1123_label(given), given, &at.child(key), errors);
+}
+
+/// The class of devices that is asked for.
+pub(super) fn class(o: &Value, at: &Path, errors: &mut ErrorList) {
+    required_rule(o, at, "deviceClassName", names::dns1123_subdomain, errors);
+}
+
+/// The name of a pool: domains with slashes between.
+pub(super) fn pool(name: &str, at: &Path, errors: &mut ErrorList) {
+    if name.is_empty() {
+        errors.push(FieldError::required(at, ""));
+        return;
+    }
+    if name.len() > POOL_MAX {
+        errors.push(FieldError::too_long(at, POOL_MAX));
+    }
+    for part in name.split('/') {
+        rule(names::dns1123_subdomain(part), part, at, errors);
+    }
+}
+
+fn identifier(id: &str, at: &Path, errors: &mut ErrorList) {
+    if id.len() > ID_MAX {
+        errors.push(FieldError::too_long(at, ID_MAX));
+    }
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !id.starts_with(|c: char| word(c) && !c.is_ascii_digit()) || !id.chars().all(word) {
+        errors.push(FieldError::invalid_str(at, id, IDENTIFIER));
+    }
+}
+
+/// The name of an attribute or a capacity, with or without a domain.
+pub(super) fn qualified(name: &str, at: &Path, errors: &mut ErrorList) {
+    let parts: Vec<&str> = name.split('/').collect();
+    match parts.as_slice() {
+        [id] => identifier(id, at, errors),
+        [domain, id] => {
+            if domain.is_empty() {
+                errors.push(FieldError::invalid_str(at, "", "the domain must not be empty"));
+            } else {
+                driver_name(domain, at, errors);
+            }
+            if id.is_empty() {
+                errors.push(FieldError::invalid_str(at, "", "the name must not be empty"));
+            } else {
+                identifier(id, at, errors);
+            }
+        }
+        _ => errors.push(FieldError::invalid_str(at, name, "must not contain more than one slash")),
+    }
+}
+
+/// The name of an attribute with its domain.
+pub(super) fn fully_qualified(name: &str, at: &Path, errors: &mut ErrorList) {
+    qualified(name, at, errors);
+    if !name.contains('/') {
+        let why = "a fully qualified name must be a domain and a name separated by a slash";
+        errors.push(FieldError::invalid_str(at, name, why));
+    }
+}
+
+/// Checks each item of a list that has no more than so many.
+pub(super) fn each(
+    list: &[Value],
+    max: usize,
+    at: &Path,
+    errors: &mut ErrorList,
+    mut check: impl FnMut(&Value, &Path, &mut ErrorList),
+) -> bool {
+    if list.len() > max {
+        errors.push(FieldError::too_many(at, list.len(), max));
+        return false;
+    }
+    for (i, item) in list.iter().enumerate() {
+        check(item, &at.index(i), errors);
+    }
+    true
+}
+
+/// Checks each item of a list, and that none has the key of one before.
+pub(super) fn set(
+    list: &[Value],
+    max: usize,
+    key: impl Fn(&Value) -> Value,
+    at: &Path,
+    errors: &mut ErrorList,
+    check: impl FnMut(&Value, &Path, &mut ErrorList),
+) {
+    if !each(list, max, at, errors, check) {
+        return;
+    }
+    let keys: Vec<Value> = list.iter().map(key).collect();
+    for (i, key) in keys.iter().enumerate().filter(|(i, key)| keys[..*i].contains(key)) {
+        errors.push(FieldError::duplicate(&at.index(i), key));
+    }
+}
+
+/// Names that conditions have, none twice and none on both sides.
+pub(super) fn binding(o: &Value, at: &Path, errors: &mut ErrorList) {
+    const MAX: usize = 4;
+    let (good, bad) = (items(o, &["bindingConditions"]), items(o, &["bindingFailureConditions"]));
+    let (good_at, bad_at) = (at.child("bindingConditions"), at.child("bindingFailureConditions"));
+    for (list, at) in [(good, &good_at), (bad, &bad_at)] {
+        set(list, MAX, Value::clone, at, errors, |name, at, errors| {
+            let name = name.as_str().unwrap_or_default();
+            rule(names::qualified_name(name), name, at, errors);
+        });
+    }
+    for (i, name) in bad.iter().enumerate().filter(|(_, name)| good.contains(name)) {
+        let why = "bindingFailureConditions must not overlap with bindingConditions";
+        errors.push(FieldError::invalid(&bad_at.index(i), name, why));
+    }
+    if good.is_empty() && !bad.is_empty() {
+        let why = "bindingConditions are required to use bindingFailureConditions";
+        errors.push(FieldError::invalid(&good_at, &json!(good), why));
+    }
+    if bad.is_empty() && !good.is_empty() {
+        let why = "bindingFailureConditions are required to use bindingConditions";
+        errors.push(FieldError::invalid(&bad_at, &json!(bad), why));
+    }
+}
+
+const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "None"];
+
+/// A taint of a device.
+pub(super) fn taint(o: &Value, at: &Path, errors: &mut ErrorList) {
+    let (key, value, effect) = (text(o, &["key"]), text(o, &["value"]), text(o, &["effect"]));
+    rule(names::qualified_name(key), key, &at.child("key"), errors);
+    if !value.is_empty() {
+        rule(names::label_value(value), value, &at.child("value"), errors);
+    }
+    if effect.is_empty() {
+        errors.push(FieldError::required(&at.child("effect"), ""));
+    } else if !EFFECTS.contains(&effect) {
+        errors.push(FieldError::not_supported(&at.child("effect"), &json!(effect), &EFFECTS));
+    }
+}
+
+/// What a request tolerates.
+pub(super) fn toleration(o: &Value, at: &Path, errors: &mut ErrorList) {
+    let (key, value, effect) = (text(o, &["key"]), text(o, &["value"]), text(o, &["effect"]));
+    if !key.is_empty() {
+        rule(names::qualified_name(key), key, &at.child("key"), errors);
+    }
+    match text(o, &["operator"]) {
+        "Exists" if !value.is_empty() => {
+            let why = "must be empty for operator `Exists`";
+            errors.push(FieldError::invalid_str(&at.child("value"), value, why));
+        }
+        "Exists" => {}
+        "Equal" => rule(names::label_value(value), value, &at.child("value"), errors),
+        "" => errors.push(FieldError::required(&at.child("operator"), "")),
+        other => {
+            errors.push(FieldError::not_supported(&at.child("operator"), &json!(other), &["Equal", "Exists"]));
+        }
+    }
+    if !effect.is_empty() && !EFFECTS.contains(&effect) {
+        errors.push(FieldError::not_supported(&at.child("effect"), &json!(effect), &EFFECTS));
+    }
+}

@@ -1,0 +1,143 @@
+//! Kinds that are served on request alone: what they print, and the little that is checked of them.
+
+use crate::cluster::lease::{OLDEST, strategy};
+use crate::common::checks::{immutable, required, rule};
+use crate::csr::signer_name;
+use crate::print;
+use crate::read::{items, text};
+use crate::rules::Rules;
+use ironclad_api::table::{self, Column};
+use ironclad_api::{ErrorList, FieldError, Path, names};
+use semver::Version;
+use serde_json::{Value, json};
+
+pub(crate) const LEASE_CANDIDATE: Rules = Rules::new()
+    .checks(candidate)
+    .checks_update(|new, old| {
+        let mut errors = candidate(new);
+        immutable(&new["spec"], &old["spec"], &Path::new("spec"), &["leaseName"], &mut errors);
+        errors
+    })
+    .prints(
+        const {
+            &[
+                Column::object_name(),
+                Column::text("LeaseName", "The lease that is wanted."),
+                Column::text("BinaryVersion", "The version of the program."),
+                Column::text("EmulationVersion", "The version that the program behaves as."),
+                Column::age(),
+            ]
+        },
+        |o| {
+            let of = |key: &str| json!(text(o, &["spec", key]));
+            vec![print::name(o), of("leaseName"), of("binaryVersion"), of("emulationVersion"), table::age(o)]
+        },
+    );
+
+fn candidate(o: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let (spec, at) = (&o["spec"], Path::new("spec"));
+    required(spec, &at, &["leaseName", "binaryVersion"], &mut errors);
+    let mut version = |key: &str| {
+        let given = text(spec, &[key]);
+        let parsed = Version::parse(given).ok();
+        if parsed.is_none() && !given.is_empty() {
+            errors.push(FieldError::invalid_str(&at.child(key), given, "must be a valid semantic version"));
+        }
+        parsed
+    };
+    let (emulated, binary) = (version("emulationVersion"), version("binaryVersion"));
+    if let (Some(emulated), Some(binary)) = (&emulated, &binary)
+        && binary < emulated
+    {
+        let why = "must be greater than or equal to `emulationVersion`";
+        errors.push(FieldError::invalid_str(&at.child("binaryVersion"), text(spec, &["binaryVersion"]), why));
+    }
+    match text(spec, &["strategy"]) {
+        "" => errors.push(FieldError::required(&at.child("strategy"), "")),
+        given => {
+            if given == OLDEST && emulated.is_none() {
+                let why = "must be specified when `strategy` is 'OldestEmulationVersion'";
+                errors.push(FieldError::required(&at.child("emulationVersion"), why));
+            }
+            strategy(given, &at.child("strategy"), &mut errors);
+        }
+    }
+    errors
+}
+
+pub(crate) const TRUST_BUNDLE: Rules = Rules::new()
+    .checks(|o| {
+        let mut errors = ErrorList::new();
+        let signer = text(o, &["spec", "signerName"]);
+        if !signer.is_empty() {
+            signer_name(signer, &Path::new("spec").child("signerName"), &mut errors);
+        }
+        errors
+    })
+    .named(|name| names::dns1123_subdomain(&name.replace(':', ".")))
+    .prints(const { &[Column::object_name(), Column::text("SignerName", "Whose certificates they are.")] }, |o| {
+        vec![print::name(o), print::or_none(o, &["spec", "signerName"])]
+    });
+
+pub(crate) const POD_CERTIFICATE: Rules = Rules::new()
+    .checks_update(|new, old| {
+        let mut errors = ErrorList::new();
+        immutable(new, old, &Path::root(), &["spec"], &mut errors);
+        errors
+    })
+    .prints(
+        const {
+            &[
+                Column::object_name(),
+                Column::text("PodName", "The pod that the certificate is for."),
+                Column::text("ServiceAccountName", "The pod's service account."),
+                Column::text("NodeName", "The pod's node."),
+                Column::text("SignerName", "Who is to sign."),
+                Column::text("State", "What became of the request."),
+            ]
+        },
+        |o| {
+            let of = |key: &str| json!(text(o, &["spec", key]));
+            let mut kinds = items(o, &["status", "conditions"]).iter().map(|c| text(c, &["type"]));
+            let state = kinds.rfind(|k| matches!(*k, "Issued" | "Denied" | "Failed")).unwrap_or("Pending");
+            let spec = ["podName", "serviceAccountName", "nodeName", "signerName"].map(of);
+            [print::name(o)].into_iter().chain(spec).chain([json!(state)]).collect()
+        },
+    );
+
+pub(crate) const STORAGE_VERSION: Rules = Rules::new().prints(
+    const {
+        &[
+            Column::object_name(),
+            Column::text("CommonEncodingVersion", "The version that all servers store."),
+            Column::text("StorageVersions", "The version that each server stores."),
+            Column::age(),
+        ]
+    },
+    |o| {
+        let common = text(o, &["status", "commonEncodingVersion"]);
+        let servers = items(o, &["status", "storageVersions"]).iter();
+        let shown = servers.map(|s| format!("{}={}", text(s, &["apiServerID"]), text(s, &["encodingVersion"])));
+        let shown = crate::common::cells::shorten(&shown.collect::<Vec<_>>(), "<unset>");
+        let common = if common.is_empty() { "<unset>" } else { common };
+        vec![print::name(o), json!(common), shown, table::age(o)]
+    },
+);
+
+pub(crate) const MIGRATION: Rules = Rules::new()
+    .checks(|o| {
+        let mut errors = ErrorList::new();
+        let given = text(o, &["spec", "resource", "resource"]);
+        if !given.is_empty() {
+            rule(names::dns1035_label(given), given, &Path::new("spec").child("resource"), &mut errors);
+        }
+        errors
+    })
+    .prints(
+        const { &[Column::text("Name", "Name of the migration."), Column::text("Resource", "What is migrated.")] },
+        |o| {
+            let of = |key: &str| text(o, &["spec", "resource", key]);
+            vec![print::name(o), json!(format!("{}.{}.{}", of("resource"), of("version"), of("group")))]
+        },
+    );
