@@ -110,7 +110,8 @@ async fn connection(inner: Arc<Inner>, stream: TcpStream, acceptor: TlsAcceptor,
             let (inner, away) = (inner.clone(), away.clone());
             request.extensions_mut().insert(peer.clone());
             async move {
-                let response: Response<_> = door::serve(&inner, request).await;
+                // In a box of its own, which goes when the answer begins: a watch does not hold it for its whole life.
+                let response: Response<_> = Box::pin(door::serve(&inner, request)).await;
                 if response.extensions().get::<GoAway>().is_some() {
                     away.notify_one();
                 }
