@@ -12,6 +12,7 @@ mod patch;
 mod scale;
 mod token;
 mod update;
+mod versions;
 mod watch;
 
 use crate::cache::Caches;

@@ -155,7 +155,7 @@ async fn versions_that_cannot_be_are_refused_in_the_stock_words() {
         ("resourceVersionMatch=Exact", "resourceVersionMatch is forbidden unless resourceVersion is provided"),
         (
             "resourceVersion=0&resourceVersionMatch=Exact",
-            "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
+            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
         ),
         ("resourceVersion=1&resourceVersionMatch=Newest", "Unsupported value: \"Newest\""),
     ];

@@ -1,6 +1,7 @@
 //! Lists: pages at one revision, made of the bytes that the cache shares.
 
 use super::token::{Start, Token};
+use super::versions::{self, Version};
 use super::{Registry, Request, convert, store_error};
 use crate::accept::{Accepted, Media, View};
 use crate::cache::{Cached, ResourceCache};
@@ -8,7 +9,7 @@ use crate::selection::Selection;
 use crate::{Body, encode, respond, table};
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use ironclad_api::{ApiError, FieldError, Path};
+use ironclad_api::ApiError;
 use ironclad_schema::{bundle, proto};
 use ironclad_store::{Error, RangeQuery, Revision};
 use serde_json::{Value, json};
@@ -57,18 +58,14 @@ impl Registry {
         // What a selection sees of a custom resource is seen in the version of the request only.
         let late = request.kind.custom.is_some() && !all;
         let wanted = Wanted { request, selection: &selection, all: all || late, limit: if late { 0 } else { limit } };
-        let ((mut objects, mut remaining), revision) = match (&token, version(request)?) {
+        let ((mut objects, mut remaining), revision) = match (&token, versions::of_list(query)?) {
             (Some(Token { start: Start::At(at), key }), _) => {
                 let found = self.at(&wanted, &cache, *at, Some(key)).await;
                 (found.map_err(|e| expired(e, key, &prefix))?, *at)
             }
-            (None, Some((true, at))) => (self.at(&wanted, &cache, at, None).await.map_err(|e| too_old(e, at))?, at),
+            (None, Version::Exact(at)) => (self.at(&wanted, &cache, at, None).await.map_err(|e| too_old(e, at))?, at),
             (token, version) => {
-                let revision = match version {
-                    Some((_, Revision(0))) => self.caches.revision(),
-                    Some((_, revision)) => self.not_older(revision).await?,
-                    None => self.caches.current().await.map_err(|e| store_error(&e))?,
-                };
+                let revision = self.shown(version).await?;
                 let after = token.as_ref().map(|t| &t.key);
                 let scope = selection.scope(cache.kind());
                 let (objects, applied) = cache.list_in(&scope, &prefix, after.map(String::as_str));
@@ -91,6 +88,15 @@ impl Registry {
             objects = self.seen(request.kind, request.stored, objects).await?;
         }
         Ok(Page { objects, revision, next, remaining })
+    }
+
+    /// Waits until the caches show what was asked for; the revision that they show then.
+    pub(super) async fn shown(&self, version: Version) -> Result<Revision, ApiError> {
+        match version {
+            Version::NotOlder(Revision(0)) => Ok(self.caches.revision()),
+            Version::NotOlder(revision) | Version::Exact(revision) => self.not_older(revision).await,
+            Version::Newest => self.caches.current().await.map_err(|e| store_error(&e)),
+        }
     }
 
     /// Waits a while for the caches to show a revision that may be new; what nobody has seen yet is refused.
@@ -178,51 +184,6 @@ fn too_old(error: Error, at: Revision) -> ApiError {
             ApiError::expired(format!("The resourceVersion for the provided list is too old: {at}."))
         }
         error => store_error(&error),
-    }
-}
-
-/// The resource version that the client asks for, and whether exactly.
-fn version(request: &Request<'_>) -> Result<Option<(bool, Revision)>, ApiError> {
-    let (version, how) = (request.query().get("resourceVersion"), request.query().get("resourceVersionMatch"));
-    let invalid = |field: &str, why: String| {
-        let error = FieldError::forbidden(&Path::new(field), why);
-        Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &[error]))
-    };
-    if !how.is_empty() && version.is_empty() {
-        return invalid(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden unless resourceVersion is provided".to_owned(),
-        );
-    }
-    if !request.query().get("continue").is_empty() {
-        if !version.is_empty() && version != "0" {
-            return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
-        }
-        return Ok(None);
-    }
-    if version.is_empty() {
-        return Ok(None);
-    }
-    let revision: Revision = version.parse().map_err(|_| {
-        ApiError::bad_request(format!(
-            "Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
-        ))
-    })?;
-    match how {
-        "" | "NotOlderThan" => Ok(Some((false, revision))),
-        "Exact" if revision == Revision(0) => invalid(
-            "resourceVersionMatch",
-            "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"".to_owned(),
-        ),
-        "Exact" => Ok(Some((true, revision))),
-        other => {
-            let error = FieldError::not_supported(
-                &Path::new("resourceVersionMatch"),
-                &json!(other),
-                &["Exact", "NotOlderThan", ""],
-            );
-            Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &[error]))
-        }
     }
 }
 

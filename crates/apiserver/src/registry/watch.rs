@@ -6,7 +6,8 @@
 mod converting;
 
 use super::frame::Format;
-use super::{Registry, Request, store_error};
+use super::versions::{self, Begin, Version};
+use super::{Registry, Request};
 use crate::cache::{Cached, Changed, Over, Subscription};
 use crate::selection::Selection;
 use crate::{Body, body, respond};
@@ -36,25 +37,29 @@ impl Registry {
         let selection = Selection::parse(request.kind, &request.info.namespace, &request.info.name, query)?;
         let cache = self.caches.of(request.kind).ok_or_else(|| request.not_found())?;
         let scope = selection.scope(cache.kind());
-        let send_initial = query.flag("sendInitialEvents");
         let bookmarks = query.flag("allowWatchBookmarks");
-        let after = begin(query.get("resourceVersion"))?;
+        let begin = versions::of_watch(query)?;
         let format = Format::of(request);
-        let (mut initial, mut missed, mut initial_end) = (Vec::new(), VecDeque::new(), None);
-        let changes = if after == Revision(0) || send_initial {
-            let revision = self.snapshot_revision(query.get("resourceVersion"), after).await?;
-            let (objects, applied, changes) = cache.snapshot(scope, &request.prefix());
-            initial = objects;
-            initial_end = (send_initial && bookmarks).then_some(revision.max(applied));
-            changes
-        } else {
-            match cache.watch(after, scope) {
+        let (mut initial, mut missed, mut initial_end, mut after) = (Vec::new(), VecDeque::new(), None, Revision(0));
+        let changes = match begin {
+            Begin::With(version, marked) => {
+                let revision = self.shown(version).await?;
+                let (objects, applied, changes) = cache.snapshot(scope, &request.prefix());
+                initial = objects;
+                initial_end = (marked && bookmarks).then_some(revision.max(applied));
+                changes
+            }
+            Begin::Now => {
+                self.shown(Version::Newest).await?;
+                cache.snapshot(scope, &request.prefix()).2
+            }
+            Begin::Behind(revision) => match cache.watch(revision, scope) {
                 Ok((found, changes)) => {
-                    missed = found.into();
+                    (missed, after) = (found.into(), revision);
                     changes
                 }
-                Err(oldest) => return Ok(expired(&format, after, oldest)),
-            }
+                Err(oldest) => return Ok(expired(&format, revision, oldest)),
+            },
         };
         let shortest = self.load.min_request_timeout.as_secs().max(1);
         let seconds = query.number("timeoutSeconds").filter(|s| *s > 0);
@@ -81,26 +86,6 @@ impl Registry {
         watch.set_timer();
         Ok(respond::stream(request.accept.media, watch.boxed_unsync()))
     }
-
-    /// The revision that a watch with initial events begins at: any for `0`, the newest, or one that is not older.
-    async fn snapshot_revision(&self, version: &str, after: Revision) -> Result<Revision, ApiError> {
-        match version {
-            "0" => Ok(self.caches.revision()),
-            "" => self.caches.current().await.map_err(|e| store_error(&e)),
-            _ => self.not_older(after).await,
-        }
-    }
-}
-
-/// Where a watch begins.
-fn begin(version: &str) -> Result<Revision, ApiError> {
-    if version.is_empty() {
-        return Ok(Revision(0));
-    }
-    version.parse().map_err(|_| {
-        let why = format!("Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax");
-        ApiError::bad_request(format!("resourceVersion: {why}"))
-    })
 }
 
 /// The one event of a watch that asks for what is forgotten.
