@@ -101,8 +101,12 @@ where
             "watch" if kind.allows(Verb::Watch) => {
                 let socket = socket::key(&headers).map(|key| (key, hyper::upgrade::on(&mut raw)));
                 let events = registry.watch(&request).await?;
+                let framing = match accept.media {
+                    Media::Protobuf => socket::Framing::Lengths,
+                    Media::Json | Media::Yaml => socket::Framing::Lines,
+                };
                 return Ok(match socket {
-                    Some((key, connection)) => socket::upgrade(&key, &headers, connection, events, accept.media),
+                    Some((key, connection)) => socket::upgrade(&key, &headers, connection, events, framing),
                     None => events,
                 });
             }

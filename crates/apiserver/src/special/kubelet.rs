@@ -1,11 +1,14 @@
 //! Requests that a kubelet or a pod answers: logs, exec, attach, port forward, proxies.
 
+use super::socket;
 use crate::Body;
 use crate::registry::Request;
 use crate::request::Info;
 use crate::server::Inner;
 use bytes::Bytes;
-use http::{Response, StatusCode, Uri};
+use http::header::{CONNECTION, HeaderName, UPGRADE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
+use hyper::upgrade::OnUpgrade;
 use ironclad_api::labels::Labels;
 use ironclad_api::{ApiError, GroupResource, Reason, object};
 use rustls_pki_types::ServerName;
@@ -59,6 +62,16 @@ fn container(pod: &Value, asked: &str) -> Result<String, ApiError> {
     }
 }
 
+/// The WebSocket that a client wants a log over. The kubelet is asked for the log as such.
+fn take_socket<B>(raw: &mut http::Request<B>) -> Option<(HeaderValue, HeaderMap, OnUpgrade)> {
+    let key = socket::key(raw.headers())?;
+    let connection = hyper::upgrade::on(&mut *raw);
+    let headers = raw.headers().clone();
+    let gone = |name: &HeaderName| name == UPGRADE || name == CONNECTION || name.as_str().starts_with("sec-websocket");
+    headers.keys().filter(|n| gone(n)).for_each(|n| drop(raw.headers_mut().remove(n)));
+    Some((key, headers, connection))
+}
+
 /// A kubelet says in plain text why it has no log; clients of the API want a status.
 async fn worded(answer: Response<Body>) -> Result<Response<Body>, ApiError> {
     let make: fn(String) -> ApiError = match answer.status() {
@@ -95,7 +108,8 @@ impl Inner {
         let (mut parts, body) = raw.into_parts();
         parts.uri = uri;
         parts.headers.remove(http::header::AUTHORIZATION);
-        let raw = http::Request::from_parts(parts, body);
+        let mut raw = http::Request::from_parts(parts, body);
+        let log_socket = if request.info.subresource == "log" { take_socket(&mut raw) } else { None };
         let unreachable = |e: &dyn std::fmt::Display| {
             let message = format!("error dialing backend: {e}");
             ApiError::new(Reason::InternalError, message)
@@ -114,7 +128,16 @@ impl Inner {
         let name = ServerName::IpAddress(target.address.ip().into());
         let stream = connector.connect(name, stream).await.map_err(|e| unreachable(&e))?;
         let answer = super::upgrade::pass(stream, raw, &host).await?;
-        if request.info.subresource == "log" { worded(answer).await } else { Ok(answer) }
+        if request.info.subresource != "log" {
+            return Ok(answer);
+        }
+        let answer = worded(answer).await?;
+        Ok(match log_socket {
+            Some((key, headers, connection)) => {
+                socket::upgrade(&key, &headers, connection, answer, socket::bytes(&headers))
+            }
+            None => answer,
+        })
     }
 
     /// Whether the log of a container is asked for whose pod is on no node; the container must exist all the same.
