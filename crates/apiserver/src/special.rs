@@ -8,5 +8,6 @@ pub(crate) mod endpoints;
 pub(crate) mod kubelet;
 pub(crate) mod pods;
 pub(crate) mod reviews;
+pub(crate) mod rewrite;
 pub(crate) mod socket;
 pub(crate) mod upgrade;

@@ -43,12 +43,22 @@ pub(crate) fn tail_bytes(file: &Path, most: usize) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// Whether a record holds the end of its line, and its text; before them stand time and stream.
+fn record(line: &str) -> Option<(bool, &str)> {
+    let mut parts = line.splitn(4, ' ').skip(2);
+    Some((parts.next()?.starts_with('F'), parts.next()?))
+}
+
 /// The text of the last lines of a log.
 pub(crate) fn tail_lines(log: &Path, lines: usize, most: usize) -> String {
     // Each record has a head of some 45 bytes.
     let Ok(text) = tail_bytes(log, most + lines * 64) else { return String::new() };
-    let records: Vec<&str> = text.lines().rev().take(lines).filter_map(|l| l.splitn(4, ' ').nth(3)).collect();
-    let mut text: String = records.into_iter().rev().flat_map(|l| [l, "\n"]).collect();
+    let records: Vec<(bool, &str)> = text.lines().rev().take(lines).filter_map(record).collect();
+    let mut text = String::new();
+    for (whole, part) in records.iter().rev() {
+        text.push_str(part);
+        text.push_str(if *whole { "\n" } else { "" });
+    }
     if text.len() > most {
         let at = (text.len() - most..text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(0);
         text.drain(..at);

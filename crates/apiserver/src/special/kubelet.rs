@@ -1,12 +1,12 @@
 //! Requests that a kubelet or a pod answers: logs, exec, attach, port forward, proxies.
 
-use super::socket;
+use super::{rewrite, socket};
 use crate::Body;
 use crate::registry::Request;
 use crate::request::Info;
 use crate::server::Inner;
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderName, UPGRADE};
+use http::header::{ACCEPT_ENCODING, CONNECTION, HOST, HeaderName, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use hyper::upgrade::OnUpgrade;
 use ironclad_api::labels::Labels;
@@ -15,6 +15,7 @@ use rustls_pki_types::ServerName;
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
@@ -62,6 +63,21 @@ fn container(pod: &Value, asked: &str) -> Result<String, ApiError> {
     }
 }
 
+/// Tells the backend where the client came in, and asks for pages whose links can be read.
+fn prepare_proxy(parts: &mut http::request::Parts, target: &Target) -> rewrite::Way {
+    let host = parts.headers.get(HOST).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let host = host.or_else(|| parts.uri.authority().map(|a| a.as_str().to_owned())).unwrap_or_default();
+    for (name, value) in [("x-forwarded-uri", parts.uri.path()), ("x-forwarded-host", &host)] {
+        parts.headers.remove(name);
+        if let Ok(value) = HeaderValue::from_str(value) {
+            parts.headers.insert(name, value);
+        }
+    }
+    parts.headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+    parts.headers.remove(ACCEPT_ENCODING);
+    rewrite::Way { prefix: rewrite::prefix(&parts.uri, &target.path), backend: target.address.to_string(), host }
+}
+
 /// The WebSocket that a client wants a log over. The kubelet is asked for the log as such.
 fn take_socket<B>(raw: &mut http::Request<B>) -> Option<(HeaderValue, HeaderMap, OnUpgrade)> {
     let key = socket::key(raw.headers())?;
@@ -106,6 +122,7 @@ impl Inner {
         let uri: Uri =
             format!("{}{query}", target.path).parse().map_err(|e| ApiError::bad_request(format!("bad path: {e}")))?;
         let (mut parts, body) = raw.into_parts();
+        let way = (request.info.subresource == "proxy").then(|| prepare_proxy(&mut parts, &target));
         parts.uri = uri;
         parts.headers.remove(http::header::AUTHORIZATION);
         let mut raw = http::Request::from_parts(parts, body);
@@ -117,17 +134,17 @@ impl Inner {
         let stream = TcpStream::connect(target.address).await.map_err(|e| unreachable(&e))?;
         stream.set_nodelay(true).map_err(|e| unreachable(&e))?;
         let host = target.address.to_string();
-        if !target.tls {
-            return super::upgrade::pass(stream, raw, &host).await;
-        }
-        // Who answers for a pod or a Service is nobody's business but its own; a kubelet must be the cluster's.
-        let connector = match request.info.subresource.as_str() {
-            "proxy" if request.kind.plural != "nodes" => ironclad_remote::unverified(),
-            _ => self.kubelets.connector().ok_or_else(|| ApiError::internal("no credentials for kubelets"))?,
+        let answer = match self.connector(request, &target)? {
+            None => super::upgrade::pass(stream, raw, &host).await?,
+            Some(connector) => {
+                let name = ServerName::IpAddress(target.address.ip().into());
+                let stream = connector.connect(name, stream).await.map_err(|e| unreachable(&e))?;
+                super::upgrade::pass(stream, raw, &host).await?
+            }
         };
-        let name = ServerName::IpAddress(target.address.ip().into());
-        let stream = connector.connect(name, stream).await.map_err(|e| unreachable(&e))?;
-        let answer = super::upgrade::pass(stream, raw, &host).await?;
+        if let Some(way) = way {
+            return Ok(rewrite::answer(answer, way));
+        }
         if request.info.subresource != "log" {
             return Ok(answer);
         }
@@ -138,6 +155,16 @@ impl Inner {
             }
             None => answer,
         })
+    }
+
+    /// How a target wants TLS. Who answers for a pod or a Service is nobody's business but its own; a kubelet must be the
+    /// cluster's.
+    fn connector(&self, request: &Request<'_>, target: &Target) -> Result<Option<TlsConnector>, ApiError> {
+        match request.info.subresource.as_str() {
+            _ if !target.tls => Ok(None),
+            "proxy" if request.kind.plural != "nodes" => Ok(Some(ironclad_remote::unverified())),
+            _ => self.kubelets.connector().map(Some).ok_or_else(|| ApiError::internal("no credentials for kubelets")),
+        }
     }
 
     /// Whether the log of a container is asked for whose pod is on no node; the container must exist all the same.
