@@ -233,14 +233,14 @@ async fn act(
         ("", "update") if kind.allows(Verb::Update) => registry.update(request, input()?).await,
         ("", "patch") if kind.allows(Verb::Patch) => registry.patch(request, headers, bytes).await,
         ("", "delete") if kind.allows(Verb::Delete) => {
-            let body = delete_body(headers, bytes)?;
+            let body = delete_body(request, headers, bytes)?;
             let info = with_options(request, &body);
             let request = Request { info: &info, ..*request };
             options::check(&request, None)?;
             registry.delete(&request, &DeleteOptions::parse(&request, &body)?).await
         }
         ("", "deletecollection") if kind.allows(Verb::DeleteCollection) => {
-            let body = delete_body(headers, bytes)?;
+            let body = delete_body(request, headers, bytes)?;
             let info = with_options(request, &body);
             let request = Request { info: &info, ..*request };
             options::check(&request, None)?;
@@ -249,11 +249,11 @@ async fn act(
         ("", _) => refused(),
         (sub, _) if kind.subresource(sub).is_none() => Err(no_such_path()),
         ("scale", "get" | "update" | "patch") => registry.scale(request, headers, bytes).await,
-        ("binding", "create") => registry.bind(request, input()?).await,
-        ("eviction", "create") => evict(registry, request, input()?).await,
+        ("binding", "create") => registry.bind(request, checked(request, input()?)?).await,
+        ("eviction", "create") => evict(registry, request, checked(request, input()?)?).await,
         ("finalize", "update") => registry.finalize(request, input()?).await,
         ("token", "create") => {
-            let asked = admitted(registry, request, input()?.value).await?;
+            let asked = admitted(registry, request, checked(request, input()?)?.value).await?;
             let token = inner.tokens.issue(&info.namespace, &info.name, &asked).await?;
             Ok(Answer::value(201, token))
         }
@@ -265,8 +265,20 @@ async fn act(
 }
 
 /// `DeleteOptions`, or nothing.
-fn delete_body(headers: &HeaderMap, bytes: &Bytes) -> Result<Value, ApiError> {
-    if bytes.is_empty() { Ok(Value::Null) } else { Ok(registry::decode(headers, bytes)?.value) }
+fn delete_body(request: &Request<'_>, headers: &HeaderMap, bytes: &Bytes) -> Result<Value, ApiError> {
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
+    let gvk = GroupVersionKind::new("", "v1", "DeleteOptions");
+    Ok(request.check_body(&gvk, registry::decode(headers, bytes)?)?.0)
+}
+
+/// A body of the kind that a subresource takes.
+fn checked(request: &Request<'_>, input: Input) -> Result<Input, ApiError> {
+    let subresource = request.kind.subresource(&request.info.subresource);
+    let Some((group, version, kind)) = subresource.and_then(|s| s.kind.as_ref()) else { return Ok(input) };
+    let (value, _) = request.check_body(&GroupVersionKind::new(group, version, kind), input)?;
+    Ok(Input { value, ..Input::default() })
 }
 
 /// The request with what a body of options says of dry runs.

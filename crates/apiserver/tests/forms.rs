@@ -181,3 +181,55 @@ async fn an_old_openapi_document_is_elsewhere_now() {
     assert_eq!(found.status(), 200);
     assert!(found.headers()["cache-control"].to_str().unwrap().contains("immutable"));
 }
+
+async fn post(server: &ApiServer, method: &str, path: &str, object: Value) -> (u16, Value) {
+    let body = proto::encode(bundle(), &object).unwrap().unwrap();
+    let headers = [("content-type", PROTOBUF), ("accept", PROTOBUF)];
+    let response = with(server, method, path, &headers, body).await;
+    (response.status().as_u16(), decoded(&bytes(response).await))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_below_objects_is_protobuf_too() {
+    let (server, ..) = server().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    assert_eq!(ask(&server, "POST", pods, JSON, pod).await.0, 201);
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "a"}, "target": {"kind": "Node", "name": "n"}});
+    let (code, status) = post(&server, "POST", &format!("{pods}/a/binding"), binding).await;
+    assert_eq!((code, &status["status"]), (201, &json!("Success")));
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"},
+        "deleteOptions": {"gracePeriodSeconds": 0}});
+    assert_eq!(post(&server, "POST", &format!("{pods}/a/eviction"), eviction).await.0, 201);
+
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    let set =
+        json!({"metadata": {"name": "s"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    assert_eq!(ask(&server, "POST", sets, JSON, set).await.0, 201);
+    let scale = format!("{sets}/s/scale");
+    let (_, _, now) = get(&server, &scale, PROTOBUF).await;
+    let mut wanted = decoded(&now);
+    wanted["spec"]["replicas"] = json!(4);
+    let (code, scaled) = post(&server, "PUT", &scale, wanted).await;
+    assert_eq!((code, &scaled["spec"]["replicas"]), (200, &json!(4)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_below_objects_are_checked() {
+    let (server, ..) = server().await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    let set = json!({"metadata": {"name": "s"}, "spec": {"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    ask(&server, "POST", sets, JSON, set).await;
+    let (code, error) = ask(&server, "PUT", &format!("{sets}/s/scale"), JSON, json!({"spec": {"replicas": "x"}})).await;
+    let want = "Scale in version \"v1\" cannot be handled as a Scale: \
+        json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32";
+    assert_eq!((code, error["message"].as_str().unwrap()), (400, want));
+    let (code, error) = ask(&server, "DELETE", &format!("{sets}/s"), JSON, json!({"gracePeriodSeconds": "x"})).await;
+    let want = "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: \
+        json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64";
+    assert_eq!((code, error["message"].as_str().unwrap()), (400, want));
+    let (_, still) = ask(&server, "GET", &format!("{sets}/s"), JSON, Value::Null).await;
+    assert_eq!(still["spec"]["replicas"], 3);
+}

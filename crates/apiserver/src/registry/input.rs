@@ -4,7 +4,7 @@ use super::Request;
 use crate::yaml;
 use bytes::Bytes;
 use http::HeaderMap;
-use ironclad_api::{ApiError, FieldError, Path, Reason, object};
+use ironclad_api::{ApiError, FieldError, GroupVersionKind, Path, Reason, object};
 use ironclad_kinds::Kind;
 use ironclad_schema::{TypeId, bundle, check, json, patch, proto};
 use serde_json::Value;
@@ -12,6 +12,7 @@ use serde_json::Value;
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// What a body held.
+#[derive(Default)]
 pub(crate) struct Input {
     pub(crate) value: Value,
     pub(crate) twice: Twice,
@@ -120,6 +121,27 @@ impl Request<'_> {
             Some(custom) => custom.check(&mut value).map_err(|why| refused(&why.to_string()))?,
             None => check::object(bundle(), type_of(kind)?, &mut value).map_err(|why| refused(&why))?.unknown,
         };
+        let (warnings, strict) = notes(&unknown, &twice);
+        self.judge(warnings, |_| refused(&strict)).map(|warnings| (value, warnings))
+    }
+
+    /// Checks a body that is no object of the request's kind: options, a scale, a binding. Of its version only the
+    /// group's own forms differ, which are the same in all.
+    pub(crate) fn check_body(&self, gvk: &GroupVersionKind, input: Input) -> Result<(Value, Vec<String>), ApiError> {
+        let Input { mut value, twice } = input;
+        must_be_object(&value)?;
+        let sent = object::text(&value, &["kind"]);
+        if !sent.is_empty() && sent != gvk.kind {
+            let message = format!("the kind in the data ({sent}) does not match the expected kind ({})", gvk.kind);
+            return Err(ApiError::bad_request(message));
+        }
+        let meta = || bundle().definition(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{}", gvk.kind));
+        let id = bundle().kind(gvk).or_else(meta).ok_or_else(|| ApiError::internal(format!("no type for {gvk}")))?;
+        let GroupVersionKind { kind, version, .. } = gvk;
+        let refused = |why: &str| {
+            ApiError::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+        };
+        let unknown = check::object(bundle(), id, &mut value).map_err(|why| refused(&why))?.unknown;
         let (warnings, strict) = notes(&unknown, &twice);
         self.judge(warnings, |_| refused(&strict)).map(|warnings| (value, warnings))
     }

@@ -5,7 +5,7 @@ use super::{Answer, Input, Registry, Request, options};
 use bytes::Bytes;
 use http::HeaderMap;
 use ironclad_api::selector::LabelSelector;
-use ironclad_api::{ApiError, FieldError, Path, object};
+use ironclad_api::{ApiError, FieldError, GroupVersionKind, Path, object};
 use ironclad_schema::patch;
 use serde_json::{Value, json};
 
@@ -133,7 +133,13 @@ impl Registry {
         if request.info.verb == "patch" {
             options::check(request, Some(applies))?;
         }
-        let Input { value: sent, .. } = super::input::decode(headers, bytes)?;
+        let gvk = GroupVersionKind::new("autoscaling", "v1", "Scale");
+        let mut sent = super::input::decode(headers, bytes)?;
+        if request.info.verb == "update" {
+            let (value, _) = request.check_body(&gvk, sent)?;
+            sent = Input { value, ..Input::default() };
+        }
+        let sent = sent.value;
         let answer = self
             .change(request, |old| {
                 if applies {
@@ -153,7 +159,8 @@ impl Registry {
                         patch::merge(&mut scale, &sent)?;
                     }
                 }
-                Ok(Changed { object: with_replicas(request, old, &scale)?, warnings: Vec::new(), applied: false })
+                let (scale, warnings) = request.check_body(&gvk, Input { value: scale, ..Input::default() })?;
+                Ok(Changed { object: with_replicas(request, old, &scale)?, warnings, applied: false })
             })
             .await?;
         let workload = super::convert::answered(request, &answer.object);
