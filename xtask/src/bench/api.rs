@@ -2,7 +2,7 @@
 //! process is its clients. Both share the machine's cores, so the figures hold for both ends together.
 
 mod allocated;
-mod client;
+pub(crate) mod client;
 mod memory;
 mod objects;
 mod reads;

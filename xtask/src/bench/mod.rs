@@ -3,6 +3,7 @@
 mod api;
 mod cluster;
 mod container;
+mod crds;
 mod process;
 mod store;
 
@@ -27,6 +28,8 @@ pub(crate) enum Bench {
         #[arg(long, default_value_t = 30)]
         count: usize,
     },
+    /// Many CustomResourceDefinitions: time and memory of each, discovery and OpenAPI.
+    Crds(crds::Args),
     /// Durable commits per second of the embedded store, with 1, 64 and 1,000 clients; or what many objects cost.
     Store {
         /// Load so many objects instead, and open the store again.
@@ -48,6 +51,7 @@ pub(crate) fn run(what: &Bench) -> Result<(), Box<dyn std::error::Error>> {
         Bench::Api(args) => tokio.block_on(api::run(args)).map_err(|e| e as Box<dyn std::error::Error>),
         Bench::ApiServer { dir } => tokio.block_on(api::serve(dir)).map_err(|e| e as Box<dyn std::error::Error>),
         Bench::Cluster(args) => cluster::run(args, &tokio),
+        Bench::Crds(args) => tokio.block_on(crds::run(args)).map_err(|e| e as Box<dyn std::error::Error>),
         Bench::Container { count } => tokio.block_on(container::run(*count)),
         Bench::Store { objects: Some(objects), dir, .. } => tokio.block_on(store::many(dir.as_deref(), *objects)),
         Bench::Store { dir, seconds, .. } => tokio.block_on(store::run(dir.as_deref(), *seconds)),

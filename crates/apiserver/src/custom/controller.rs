@@ -15,6 +15,7 @@ use ironclad_kinds::Kind;
 use ironclad_kinds::custom::{self, CLEANUP, is_true, set_condition};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -47,10 +48,25 @@ pub(crate) async fn load(inner: &Inner, reader: &Reader) -> Result<(), ApiError>
     Ok(())
 }
 
-/// What decides how a definition is served.
-fn essence(definition: &Value) -> (Value, Value, bool) {
+/// What decides how a definition is served: hashes of what it says and of its names, and whether it is going.
+type Essence = (u64, u64, bool);
+
+fn essence(definition: &Value) -> Essence {
+    let hash = |value: &Value| {
+        let mut hasher = DefaultHasher::new();
+        value.to_string().hash(&mut hasher);
+        hasher.finish()
+    };
     let going = !definition["metadata"]["deletionTimestamp"].is_null();
-    (definition["spec"].clone(), definition["status"]["acceptedNames"].clone(), going)
+    (hash(&definition["spec"]), hash(&definition["status"]["acceptedNames"]), going)
+}
+
+/// What others of its group have to know of a definition. Definitions are large; this is not.
+fn name_card(definition: &Value) -> Arc<Value> {
+    Arc::new(json!({
+        "metadata": {"name": object::name(definition)}, "spec": {"group": definition["spec"]["group"]},
+        "status": {"acceptedNames": definition["status"]["acceptedNames"], "conditions": definition["status"]["conditions"]},
+    }))
 }
 
 /// The loop and what it knows.
@@ -58,9 +74,10 @@ pub(crate) struct Controller {
     server: ApiServer,
     inner: Arc<Inner>,
     reader: Reader,
+    /// Of each definition what others have to know.
     known: HashMap<String, Arc<Value>>,
     /// What is served, by the name of its definition.
-    served: HashMap<String, (Value, Value, bool)>,
+    served: HashMap<String, Essence>,
     /// Definitions whose instances are going.
     going: HashMap<String, tokio::task::JoinHandle<()>>,
     again: mpsc::UnboundedSender<String>,
@@ -86,7 +103,7 @@ impl Controller {
                     Some(Change::Synced) => {}
                     None => return,
                 },
-                Some(name) = retries.recv() => if let Some(definition) = this.known.get(&name).cloned() {
+                Some(name) = retries.recv() => if let Some(definition) = this.reader.get(&definitions(), "", &name) {
                     this.put(definition).await;
                 },
             }
@@ -102,7 +119,7 @@ impl Controller {
 
     async fn put(&mut self, definition: Arc<Value>) {
         let name = object::name(&definition).to_owned();
-        self.known.insert(name.clone(), definition.clone());
+        self.known.insert(name.clone(), name_card(&definition));
         let wanted = settled(&definition, &self.others(&definition));
         let result = self.reconcile(&name, &definition, &wanted).await;
         if let Err(error) = result {
@@ -124,7 +141,7 @@ impl Controller {
             let freed = definition["status"]["acceptedNames"] != wanted["status"]["acceptedNames"];
             let written = self.write_status(wanted).await?;
             if let Some(written) = written {
-                self.known.insert(name.to_owned(), Arc::new(written));
+                self.known.insert(name.to_owned(), name_card(&written));
             }
             if freed {
                 self.look_at_others(definition);
@@ -149,7 +166,7 @@ impl Controller {
         if old == Some(&new) {
             return Ok(());
         }
-        let anew = old.is_none_or(|(spec, ..)| *spec != new.0);
+        let anew = old.is_none_or(|old| old.0 != new.0);
         let (resource, rows) = (custom::resource(definition), custom::rows(definition));
         match anew {
             true => self.inner.publish(resource, rows).await?,
