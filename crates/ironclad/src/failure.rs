@@ -20,6 +20,8 @@ pub(crate) enum Id {
     Kubeconfig,
     Image,
     Etcd,
+    /// What seals Secrets on the disk cannot be used, or is not what sealed them.
+    Encryption,
 }
 
 impl Id {
@@ -41,6 +43,7 @@ impl Id {
             Self::Kubeconfig => 20,
             Self::Image => 21,
             Self::Etcd => 22,
+            Self::Encryption => 23,
         }
     }
 
@@ -113,6 +116,7 @@ mod tests {
             Id::Kubeconfig,
             Id::Image,
             Id::Etcd,
+            Id::Encryption,
         ];
         let codes: std::collections::BTreeSet<u8> = all.iter().map(|id| id.exit_code()).collect();
         assert_eq!(codes.len(), all.len());

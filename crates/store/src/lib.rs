@@ -180,6 +180,14 @@ pub enum Error {
         /// What does not fit.
         why: String,
     },
+    /// Values were sealed with a key that is not configured.
+    #[error("{path} is sealed with keys that are not at hand: {why}")]
+    Sealed {
+        /// The file.
+        path: String,
+        /// Which value, and why.
+        why: String,
+    },
     /// The disk or the network failed.
     #[error("{what}: {source}")]
     Io {

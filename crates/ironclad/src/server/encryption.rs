@@ -2,7 +2,7 @@
 
 use crate::cli::api::EncryptionFlags;
 use crate::cluster::Cluster;
-use crate::failure::{Context, Result};
+use crate::failure::{Failure, Id, Result};
 use crate::files::Files;
 use ironclad_encryption::{Configuration, Encryption, Keyring, Resources};
 use ironclad_store::Store;
@@ -38,8 +38,8 @@ pub(crate) fn open(cluster: &Cluster, flags: &EncryptionFlags) -> Result<AtRest>
         }
         None => (own.clone(), ring.open_or_create(), true),
     };
-    let configuration = configuration.context("cannot set up encryption at rest")?;
-    let encryption = Encryption::new(&configuration, resources()).context("cannot set up encryption at rest")?;
+    let configuration = configuration.map_err(unusable)?;
+    let encryption = Encryption::new(&configuration, resources()).map_err(unusable)?;
     let own = (path == own).then_some(ring);
     Ok(AtRest { encryption, path, reloads, own })
 }
@@ -80,4 +80,9 @@ fn note(own: Option<&Keyring>, configuration: &Configuration) {
     if let Some(Err(error)) = own.map(|o| o.note_sealed(configuration)) {
         tracing::warn!(%error, "cannot note that everything is sealed with the newest key");
     }
+}
+
+fn unusable(error: ironclad_encryption::Error) -> Failure {
+    let help = "Mend the file, or leave --encryption-provider-config out; nothing was changed.";
+    Failure::new(Id::Encryption, format!("cannot set up encryption at rest: {error}"), help)
 }

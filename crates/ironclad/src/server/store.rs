@@ -43,6 +43,9 @@ fn open_log(cluster: &Cluster, transform: Arc<dyn Transform>) -> Result<LogStore
             Error::Corrupt { .. } => {
                 (Id::DataDirDamaged, "Restore the data directory from a copy; nothing was changed.")
             }
+            Error::Sealed { .. } => {
+                (Id::Encryption, "Start with the --encryption-provider-config that has the keys; nothing was changed.")
+            }
             _ => (Id::DataDirUnusable, "Give a directory on a local disk that root can write, with --data-dir."),
         };
         Failure::new(id, error.to_string(), help)

@@ -1,7 +1,9 @@
 //! Frames: one group commit each, with a length and a checksum. Pure encoding and decoding (see FORMAT.md).
 
-use crate::{Batch, Entry, Event, Key, Opened, Revision, Template, Transform};
+use super::files::corrupt;
+use crate::{Batch, Entry, Error, Event, Key, Opened, Revision, Template, Transform};
 use bytes::Bytes;
+use std::path::Path;
 
 /// Begins every frame.
 pub(super) const MAGIC: u32 = 0x4e52_4943;
@@ -33,7 +35,21 @@ pub(super) struct Commit {
 
 /// A frame could not be read.
 #[derive(Debug)]
-pub(super) struct Damage(pub(super) String);
+pub(super) enum Damage {
+    Broken(String),
+    /// Its bytes are whole, but no configured key opens them.
+    Sealed(String),
+}
+
+impl Damage {
+    /// As what goes wrong with a file.
+    pub(super) fn of(self, path: &Path, offset: u64) -> Error {
+        match self {
+            Self::Broken(why) => corrupt(path, offset, why),
+            Self::Sealed(why) => Error::Sealed { path: path.display().to_string(), why },
+        }
+    }
+}
 
 type Opener<'a> = Option<&'a dyn Transform>;
 
@@ -114,18 +130,20 @@ pub(super) fn decode(frame: &[u8], transform: Opener<'_>) -> Result<Vec<Commit>,
 
 pub(super) fn decode_one(reader: &mut Reader<'_>, revision: Revision, transform: Opener<'_>) -> Result<Logged, Damage> {
     let sort = reader.u8()?;
-    let key = std::str::from_utf8(reader.slice()?).map_err(|e| Damage(format!("a key is no text: {e}")))?;
+    let key = std::str::from_utf8(reader.slice()?).map_err(|e| Damage::Broken(format!("a key is no text: {e}")))?;
     let key = Key::from(key);
     let created = Revision(reader.u64()?);
     let deadline = reader.u64()?;
     let at = reader.u32()? as usize;
     let stored = reader.slice()?;
     let Opened { plain, stale } = match transform {
-        Some(t) => t.open(&key, stored).map_err(|e| Damage(format!("cannot open the value of {key:?}: {e}")))?,
+        Some(t) => {
+            t.open(&key, stored).map_err(|e| Damage::Sealed(format!("cannot open the value of {key:?}: {e}")))?
+        }
         None => Opened { plain: stored.to_vec(), stale: false },
     };
     if at > plain.len() || !matches!(sort, PUT | DELETE) {
-        return Err(Damage(format!("the record of {key:?} makes no sense")));
+        return Err(Damage::Broken(format!("the record of {key:?} makes no sense")));
     }
     let template = Template::new(Bytes::from(plain), at);
     let entry = Entry { value: template.render(revision), key, modified: revision, created };
@@ -145,7 +163,8 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, n: usize) -> Result<&'a [u8], Damage> {
-        let (front, rest) = self.bytes.split_at_checked(n).ok_or_else(|| Damage("a record ends early".to_owned()))?;
+        let (front, rest) =
+            self.bytes.split_at_checked(n).ok_or_else(|| Damage::Broken("a record ends early".to_owned()))?;
         self.bytes = rest;
         Ok(front)
     }

@@ -67,7 +67,7 @@ fn replay(
         let Some(frame) = window.frame()? else { break };
         let length = frame::length(frame).unwrap_or(frame.len());
         let commits = frame::decode(frame, options.transform.as_deref());
-        for commit in commits.map_err(|d| corrupt(path, at as u64, d.0))? {
+        for commit in commits.map_err(|d| d.of(path, at as u64))? {
             stale |= commit.logged.iter().any(|l| l.stale);
             if commit.revision <= memory.revision() {
                 continue;

@@ -120,7 +120,7 @@ pub(super) fn read(path: &Path, transform: Option<&dyn Transform>) -> Result<(Re
     let mut entries = Vec::new();
     let (mut at, mut block) = (HEADER as u64, Vec::new());
     loop {
-        let damaged = |d: frame::Damage| corrupt(path, at, d.0);
+        let damaged = |d: frame::Damage| d.of(path, at);
         let mut head = [0; 12];
         file.read_exact(&mut head).map_err(failed)?;
         let mut reader = Reader { bytes: &head };
