@@ -21,6 +21,8 @@ pub struct Cluster {
     dir: PathBuf,
     program: PathBuf,
     place: u8,
+    /// Options of `up` that only this cluster has.
+    options: Vec<String>,
     registry: Registry,
     // After the registry: its task ends in this runtime.
     _runtime: tokio::runtime::Runtime,
@@ -77,8 +79,17 @@ impl Cluster {
         Self::start_program(program()?)
     }
 
+    /// Like [`Cluster::start`] with these options of `up`.
+    pub fn start_with(options: &[&str]) -> Result<Self> {
+        Self::start_so(program()?, options)
+    }
+
     /// Like [`Cluster::start`] with this program.
     pub fn start_program(program: PathBuf) -> Result<Self> {
+        Self::start_so(program, &[])
+    }
+
+    fn start_so(program: PathBuf, options: &[&str]) -> Result<Self> {
         let (place, lock) = place()?;
         let name = format!("test-{place}");
         let dir = std::env::temp_dir().join(format!("ironclad-{name}"));
@@ -88,7 +99,8 @@ impl Cluster {
         let runtime = runtime.map_err(io("start the registry's runtime"))?;
         let images = Images::build_blocking()?;
         let registry = runtime.block_on(Registry::serve(&images))?;
-        let cluster = Self { name, dir, program, place, registry, _runtime: runtime, _lock: lock };
+        let options = options.iter().map(|o| (*o).to_owned()).collect();
+        let cluster = Self { name, dir, program, place, options, registry, _runtime: runtime, _lock: lock };
         cluster.up()?;
         Ok(cluster)
     }
@@ -106,7 +118,7 @@ impl Cluster {
             ("--registry-mirror", format!("docker.io=http://{}", self.registry.host())),
         ];
         let mut command = self.ironclad(&["up"]);
-        command.arg("--kubeconfig").arg(self.kubeconfig());
+        command.arg("--kubeconfig").arg(self.kubeconfig()).args(&self.options);
         for (option, value) in options {
             command.args([option, &value]);
         }

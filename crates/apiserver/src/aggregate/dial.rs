@@ -40,13 +40,24 @@ impl Dialer {
         let backend = (self.resolve)().map_err(io::Error::other)?;
         let open = async {
             let address = choose(&backend).await?;
-            let stream = TcpStream::connect(address).await?;
+            let stream = TcpStream::connect(address).await.map_err(|e| refused(address, &e))?;
             stream.set_nodelay(true)?;
             self.tls.connect(self.name.clone(), stream).await
         };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "the connection took too long");
         tokio::time::timeout(CONNECT, open).await.unwrap_or_else(|_| Err(late()))
     }
+}
+
+/// A failed connection in the words that people know from stock servers.
+fn refused(address: SocketAddr, error: &io::Error) -> io::Error {
+    let why = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::HostUnreachable => "no route to host".to_owned(),
+        io::ErrorKind::TimedOut => "connection timed out".to_owned(),
+        _ => error.to_string(),
+    };
+    io::Error::new(error.kind(), format!("dial tcp {address}: connect: {why}"))
 }
 
 async fn choose(backend: &Backend) -> io::Result<SocketAddr> {

@@ -127,15 +127,18 @@ fn climbs(path: &str) -> bool {
     path.split('/').any(|part| matches!(request::decode(part).as_str(), "." | ".."))
 }
 
-/// An error with its causes.
+/// An error with its causes, without what only says that a client failed.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
+    let (mut texts, mut next) = (Vec::new(), Some(error));
+    while let Some(error) = next {
+        texts.push(error.to_string());
+        next = error.source();
     }
-    text
+    if texts.len() > 1 && texts[0].starts_with("client error") {
+        texts.remove(0);
+    }
+    texts.dedup();
+    texts.join(": ")
 }
 
 #[cfg(test)]
