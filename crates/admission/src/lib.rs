@@ -13,7 +13,7 @@ mod webhooks;
 mod world;
 
 pub use plugins::quota::Ledger;
-pub use plugins::{Parts, default_chain};
+pub use plugins::{Parts, chain, default_chain};
 pub use reinvocation::Reinvocation;
 pub use webhooks::Caller;
 pub use world::{Nowhere, Version, World};

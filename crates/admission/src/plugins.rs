@@ -7,6 +7,7 @@ mod escalation;
 mod limits;
 mod namespaces;
 mod nodes;
+mod owners;
 mod pod_security;
 mod pods;
 pub(crate) mod quota;
@@ -36,11 +37,35 @@ pub struct Parts {
     pub ledger: Arc<dyn quota::Ledger>,
 }
 
-/// The plugins that are on by default, in stock's order. Follows configuration in tasks of the current runtime.
+/// Plugins that are off unless they are turned on.
+const OFF: [&str; 1] = ["OwnerReferencesPermissionEnforcement"];
+
+/// The plugins that are on by default. Follows configuration in tasks of the current runtime.
 pub fn default_chain(parts: &Parts) -> Chain {
+    Chain::new(all(parts).into_iter().filter(|p| !OFF.contains(&p.name())).collect())
+}
+
+/// The plugins that are on when some are turned on and others off, by the names in `--enable-admission-plugins` and
+/// `--disable-admission-plugins`. A name that no plugin has is an error.
+pub fn chain(parts: &Parts, enable: &[String], disable: &[String]) -> Result<Chain, String> {
+    let all = all(parts);
+    let known = |name: &&String| all.iter().any(|p| p.name() == **name);
+    if let Some(unknown) = enable.iter().chain(disable).find(|name| !known(name)) {
+        return Err(format!("admission-control plugin {unknown:?} is unknown"));
+    }
+    if let Some(both) = enable.iter().find(|name| disable.contains(name)) {
+        return Err(format!("{both} in enable-admission-plugins and disable-admission-plugins overlapped"));
+    }
+    let named = |list: &[String], name: &str| list.iter().any(|l| l == name);
+    let on = |name: &str| named(enable, name) || (!OFF.contains(&name) && !named(disable, name));
+    Ok(Chain::new(all.into_iter().filter(|p| on(p.name())).collect()))
+}
+
+/// Every plugin, in stock's order.
+fn all(parts: &Parts) -> Vec<Arc<dyn Plugin>> {
     let (source, authorizer) = (|| parts.source.clone(), || parts.authorizer.clone());
     let judges = || Judges { source: source(), authorizer: authorizer(), world: parts.world.clone() };
-    let plugins: Vec<Arc<dyn Plugin>> = vec![
+    vec![
         Arc::new(namespaces::Lifecycle::new(source(), parts.ledger.clone())),
         Arc::new(limits::LimitRanger::new(source())),
         Arc::new(accounts::ServiceAccounts::new(source(), parts.ledger.clone())),
@@ -51,6 +76,7 @@ pub fn default_chain(parts: &Parts) -> Chain {
         Arc::new(pods::DefaultTolerations),
         Arc::new(storage::DefaultClass::new(source())),
         Arc::new(storage::Protection),
+        Arc::new(owners::Owners::new(authorizer(), parts.world.clone())),
         Arc::new(storage::Resize::new(source())),
         Arc::new(classes::Runtime::new(source())),
         Arc::new(certificates::Signers::approval(authorizer())),
@@ -60,12 +86,12 @@ pub fn default_chain(parts: &Parts) -> Chain {
         Arc::new(classes::DefaultIngress::new(source())),
         Arc::new(pods::Topology::new(source())),
         Arc::new(escalation::Escalation::new(source(), authorizer())),
+        Arc::new(policy::Grants::new(judges())),
         Arc::new(policy::Mutating::new(judges())),
         Arc::new(webhooks::Mutating::new(judges())),
         Arc::new(policy::Validating::new(judges())),
         Arc::new(webhooks::Validating::new(judges())),
         // The last: what it grants is charged.
         Arc::new(quota::ResourceQuota::new(source(), parts.ledger.clone())),
-    ];
-    Chain::new(plugins)
+    ]
 }

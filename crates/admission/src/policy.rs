@@ -4,6 +4,7 @@
 //! for one request and binding is bounded.
 
 mod compiled;
+mod grants;
 mod mutating;
 mod params;
 mod validating;
@@ -19,6 +20,7 @@ use ironclad_api::{ApiError, GroupResource, Reason};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub(crate) use grants::Grants;
 pub(crate) use mutating::Mutating;
 pub(crate) use validating::Validating;
 

@@ -231,3 +231,14 @@ async fn a_policy_about_older_versions_sees_newer_requests() {
     let (code, made) = ask(&server, "POST", path, JSON, scaler(2)).await;
     assert_eq!(code, 201, "{made}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_read_parameters_may_not_make_policies_with_them() {
+    let (server, _reader, _dir) = support::admitting_but("secrets").await;
+    let spec = json!({"paramKind": {"apiVersion": "v1", "kind": "Secret"}, "matchConstraints": rules(),
+        "validations": [{"expression": "params != null"}]});
+    let (code, error) = make(&server, "validatingadmissionpolicies", "peek", spec).await;
+    let want = "ValidatingAdmissionPolicy.admissionregistration.k8s.io \"peek\" is invalid: spec.paramKind: Forbidden: user tester \
+                must have \"get\" permission on all objects of the referenced paramKind (kind=Secret, apiVersion=v1)";
+    assert_eq!((code, error["message"].as_str().unwrap()), (422, want));
+}

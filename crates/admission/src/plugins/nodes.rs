@@ -147,6 +147,22 @@ fn labels(request: &Request, node: &str, old: &Value, new: &Value) -> std::resul
     Err(format!("node {node:?} is not allowed to {verb} the following labels: {}", wrong.join(", ")))
 }
 
+/// A kubelet publishes only devices of its own node.
+fn slice(request: &Request, node: &str) -> std::result::Result<(), String> {
+    let of = |o: Option<&Value>| o.map(|o| object::text(o, &["spec", "nodeName"]).to_owned());
+    let (verb, named) = match request.operation {
+        Operation::Create => ("create", of(request.object.as_ref())),
+        Operation::Update => ("update", of(request.object.as_ref())),
+        _ => ("delete", of(request.old.as_deref())),
+    };
+    match named {
+        Some(named) if named != node => {
+            Err(format!("can only {verb} ResourceSlice with the same NodeName as the requesting node"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn token(source: &dyn Source, request: &Request, node: &str) -> std::result::Result<(), String> {
     let spec = request.object.as_ref().map_or(&Value::Null, |o| &o["spec"]["boundObjectRef"]);
     if spec["kind"] != "Pod" {
@@ -193,6 +209,7 @@ impl Plugin for NodeRestriction {
                 false => Err("can only access leases in the \"kube-node-lease\" system namespace".to_owned()),
             },
             ("storage.k8s.io", "csinodes") => own("CSINode"),
+            ("resource.k8s.io", "resourceslices") => slice(request, name),
             _ => Ok(()),
         };
         checked.map_err(|why| ApiError::forbidden(&request.resource.group_resource(), &request.name, why))

@@ -40,6 +40,23 @@ impl Authorizer for Anybody {
     }
 }
 
+/// Everything but one resource.
+struct But(&'static str);
+
+#[async_trait]
+impl Authorizer for But {
+    async fn authorize(&self, asked: &Attributes) -> Decision {
+        if asked.is_resource && asked.resource == self.0 {
+            return Decision::NoOpinion("not yours".to_owned());
+        }
+        Decision::Allow(String::new())
+    }
+
+    async fn rules(&self, _: &UserInfo, _: &str) -> Rules {
+        Rules::default()
+    }
+}
+
 #[async_trait]
 impl TokenIssuer for Anybody {
     async fn issue(&self, _: &str, _: &str, _: &Value) -> Result<Value, ApiError> {
@@ -60,13 +77,18 @@ pub(crate) async fn server() -> (ApiServer, Reader, TempDir) {
 
 /// A server over a new directory, with all plugins of admission and its own `default` namespace.
 pub(crate) async fn admitting() -> (ApiServer, Reader, TempDir) {
+    admitting_but("").await
+}
+
+/// The same, whose authorizer lets admission do nothing with one resource.
+pub(crate) async fn admitting_but(resource: &'static str) -> (ApiServer, Reader, TempDir) {
     let dir = TempDir::new().unwrap();
     let store = Arc::new(LogStore::open(dir.path(), Options::default()).unwrap());
     let prepared = ApiServer::prepare(config(store, Load::default()), CancellationToken::new()).await.unwrap();
     let (reader, any) = (prepared.reader(), Arc::new(Anybody));
     let world = Arc::new(reader.clone());
     let ledger = Arc::new(prepared.ledger());
-    let parts = Parts { source: world.clone(), authorizer: any.clone(), world, ledger };
+    let parts = Parts { source: world.clone(), authorizer: Arc::new(But(resource)), world, ledger };
     let server = prepared.finish(any.clone(), any.clone(), any, default_chain(&parts)).await.unwrap();
     (server, reader, dir)
 }

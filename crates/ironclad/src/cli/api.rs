@@ -1,8 +1,10 @@
 //! Options of the API server, named as its stock counterpart names them.
 
+mod admission;
 mod audit;
 mod identity;
 
+pub(crate) use admission::AdmissionFlags;
 pub(crate) use audit::{AuditFlags, Mode};
 pub(crate) use identity::{AuthenticationFlags, AuthorizationFlags, OidcFlags};
 
@@ -21,6 +23,8 @@ pub(crate) struct ApiFlags {
     pub(crate) authentication: AuthenticationFlags,
     #[command(flatten)]
     pub(crate) authorization: AuthorizationFlags,
+    #[command(flatten)]
+    pub(crate) admission: AdmissionFlags,
     #[command(flatten)]
     pub(crate) audit: AuditFlags,
     #[command(flatten)]

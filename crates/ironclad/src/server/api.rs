@@ -3,7 +3,7 @@
 use super::authentication::{Authentication, Makings};
 use super::authorization::Own;
 use super::{audit, authentication, authorization, legacy, store};
-use crate::cli::api::{ApiFlags, AuthenticationFlags};
+use crate::cli::api::{AdmissionFlags, ApiFlags, AuthenticationFlags};
 use crate::cluster::Cluster;
 use crate::failure::{Context, Result};
 use crate::files::Files;
@@ -152,12 +152,14 @@ pub(crate) async fn start(
     let Authentication { authenticator, clients, proxies } = authentication::start(&makings, &mut files)?;
     let authorizer = authorization::authorizer(&flags.authorization, &Own { node, rbac }, &mut files)?;
     files.watch(token.clone())?;
-    let admission = ironclad_admission::default_chain(&ironclad_admission::Parts {
+    let parts = ironclad_admission::Parts {
         source: source.clone(),
         authorizer: authorizer.clone(),
         world: reader.clone(),
         ledger: Arc::new(prepared.ledger()),
-    });
+    };
+    let AdmissionFlags { enable_admission_plugins: on, disable_admission_plugins: off } = &flags.admission;
+    let admission = ironclad_admission::chain(&parts, on, off).context("cannot set up admission")?;
     let issuer = Arc::new(Issuer(tokens.clone()));
     let server =
         prepared.finish(authenticator, authorizer, issuer, admission).await.context("cannot prepare the cluster")?;
