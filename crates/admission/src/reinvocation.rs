@@ -52,9 +52,11 @@ impl Reinvocation {
         self.want_all();
     }
 
-    /// A plugin ends.
-    pub(crate) fn end(&mut self, plugin: &'static str, object: Option<Value>) {
-        self.left.insert(plugin, object);
+    /// A plugin ends. What it leaves is kept only where somebody may want to be asked again.
+    pub(crate) fn end(&mut self, plugin: &'static str, object: Option<&Value>) {
+        if !self.asked.is_empty() {
+            self.left.insert(plugin, object.cloned());
+        }
     }
 
     /// Whether the chain is to run again; true at most once.
@@ -81,7 +83,7 @@ mod tests {
         run.asked("first");
         run.changed();
         run.asked("second");
-        run.end("webhooks", Some(json!(2)));
+        run.end("webhooks", Some(&json!(2)));
         assert!(run.again());
         assert!(run.begin("webhooks", Some(&json!(2))));
         assert!(run.wants("first") && !run.wants("second"));
@@ -94,7 +96,7 @@ mod tests {
         run.begin("webhooks", None);
         run.changed();
         run.asked("only");
-        run.end("webhooks", Some(json!(1)));
+        run.end("webhooks", Some(&json!(1)));
         assert!(run.again());
         assert!(run.begin("webhooks", Some(&json!(2))));
         assert!(run.wants("only"));

@@ -203,8 +203,7 @@ impl Plugin for Mutating {
                 request.reinvocation.asked(&webhook.id);
             }
         }
-        let object = request.object.clone();
-        request.reinvocation.end("webhooks", object);
+        request.reinvocation.end("webhooks", request.object.as_ref());
         Ok(())
     }
 }

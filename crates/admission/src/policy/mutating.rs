@@ -179,8 +179,7 @@ impl Plugin for Mutating {
         for (policy, bindings) in bound {
             self.policy(&policy, &bindings, request).await?;
         }
-        let object = request.object.clone();
-        request.reinvocation.end("policies", object);
+        request.reinvocation.end("policies", request.object.as_ref());
         Ok(())
     }
 }
