@@ -19,6 +19,7 @@ mod podgc;
 mod policies;
 mod protection;
 mod quota;
+mod ranges;
 mod replicaset;
 mod resources;
 mod slices;
@@ -82,6 +83,7 @@ pub async fn run(context: Context, token: CancellationToken) {
     tasks.spawn(policies::run(context.clone(), token.clone()));
     tasks.spawn(protection::run(context.clone(), token.clone()));
     tasks.spawn(quota::run(context.clone(), token.clone()));
+    tasks.spawn(ranges::run(context.clone(), token.clone()));
     tasks.spawn(replicaset::run::<ReplicaSet>(context.clone(), token.clone()));
     tasks.spawn(replicaset::run::<ReplicationController>(context, token));
     while let Some(ended) = tasks.join_next().await {
