@@ -55,6 +55,8 @@ pub(crate) struct Accepted {
 pub(crate) struct Offer {
     /// Whether objects of the kind can be protobuf.
     pub(crate) protobuf: bool,
+    /// Whether it can be a table: requests in the form of objects cannot.
+    pub(crate) table: bool,
     /// Whether the answer is a stream of events.
     pub(crate) watch: bool,
 }
@@ -76,7 +78,7 @@ impl Accepted {
 
     /// The form of an error for a client whose request was not understood so far.
     pub(crate) fn of_error(headers: &HeaderMap, query: &Query) -> Self {
-        let offer = Offer { protobuf: true, watch: false };
+        let offer = Offer { protobuf: true, table: true, watch: false };
         match Self::of(headers, query, offer) {
             // An error is a `Status` whatever was asked for.
             Ok(accepted) => Self { view: View::Object, ..accepted },
@@ -178,7 +180,7 @@ impl Clause<'_> {
         let beta = version == "v1beta1";
         let view = match (kind, group) {
             ("", "") => View::Object,
-            ("Table", "meta.k8s.io") if media != Media::Protobuf => View::Table,
+            ("Table", "meta.k8s.io") if offer.table && media != Media::Protobuf => View::Table,
             ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io") => View::Partial,
             _ => return None,
         };
@@ -211,7 +213,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    const OBJECTS: Offer = Offer { protobuf: true, watch: false };
+    const OBJECTS: Offer = Offer { protobuf: true, table: true, watch: false };
 
     fn of(accept: &str, offer: Offer) -> Option<(View, Media)> {
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_str(accept).unwrap())]);
@@ -248,7 +250,7 @@ mod tests {
 
     #[test]
     fn custom_resources_have_protobuf_only_of_their_metadata() {
-        let offer = Offer { protobuf: false, watch: false };
+        let offer = Offer { protobuf: false, table: true, watch: false };
         let both = "application/vnd.kubernetes.protobuf,application/json;q=0.1";
         assert_eq!(of(both, offer), Some((View::Object, Media::Json)));
         assert_eq!(of("application/vnd.kubernetes.protobuf", offer), None);
@@ -257,8 +259,14 @@ mod tests {
     }
 
     #[test]
+    fn reviews_are_no_tables() {
+        let offer = Offer { protobuf: true, table: false, watch: false };
+        assert_eq!(of("application/json;as=Table;v=v1;g=meta.k8s.io", offer), None);
+    }
+
+    #[test]
     fn watches_have_no_yaml() {
-        let offer = Offer { protobuf: true, watch: true };
+        let offer = Offer { protobuf: true, table: true, watch: true };
         assert_eq!(of("application/yaml", offer), None);
         let stream = "application/vnd.kubernetes.protobuf;stream=watch";
         assert_eq!(of(stream, offer), Some((View::Object, Media::Protobuf)));

@@ -80,7 +80,11 @@ where
     let headers = raw.headers().clone();
     let agent = headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let passes = passes_on(&kind, &info);
-    let offer = Offer { protobuf: proto::message(bundle(), &kind.gvk()).is_some(), watch: info.verb == "watch" };
+    let offer = Offer {
+        protobuf: proto::message(bundle(), &kind.gvk()).is_some(),
+        table: kind.verbs != Verb::CREATE,
+        watch: info.verb == "watch",
+    };
     // What somebody else answers is theirs to negotiate.
     let accept = if passes { Accepted::JSON } else { Accepted::of(&headers, &info.query, offer)? };
     let request = Request { kind: &kind, stored: &stored, info: &info, user, user_agent: agent, accept, table: &table };
