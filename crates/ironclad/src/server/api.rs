@@ -16,6 +16,7 @@ use ironclad_auth::pki::{Pki, Subject};
 use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{NodeAuthorizer, Rbac, bootstrap, kubeconfig};
 use ironclad_client::Client;
+use ironclad_store::Store;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -106,6 +107,36 @@ fn published(
     ])
 }
 
+/// What the server is made from.
+fn config(cluster: &Cluster, flags: &ApiFlags, store: Arc<dyn Store>, pki: &Pki) -> Result<Config> {
+    let client = Subject::client("kube-apiserver-kubelet-client", "");
+    let kubelets = pki.issue("apiserver-kubelet-client", &client).context("cannot make certificates")?;
+    let (_, front_proxy) = pki.front_proxy().context("cannot make certificates")?;
+    Ok(Config {
+        store,
+        service_cidr: cluster.service_cidr,
+        node_ports: cluster.node_ports,
+        advertise: (cluster.node_ip, cluster.api_port),
+        kubelets: KubeletAccess { tls: Some(pki.client_tls(&kubelets).context("cannot set up TLS")?) },
+        front_proxy: Some(front_proxy),
+        version: VERSION.to_owned(),
+        // An etcd has its own keeper of history.
+        load: match cluster.etcd {
+            Some(_) => Load { compaction_interval: Duration::ZERO, ..flags.load.load() },
+            None => flags.load.load(),
+        },
+    })
+}
+
+/// Gives a cluster what it begins with: the bootstrap policy and what everybody may know.
+async fn furnish(server: &ApiServer, published: Vec<Value>) -> Result<()> {
+    // Together, so that they share the store's syncs.
+    let policy = bootstrap::objects().into_iter().map(|(group, plural, object)| server.ensure(group, plural, object));
+    futures::future::try_join_all(policy).await.context("cannot make the bootstrap policy")?;
+    let maps = published.into_iter().map(|map| server.ensure("", "configmaps", map));
+    futures::future::try_join_all(maps).await.map(drop).context("cannot publish what clients must know")
+}
+
 /// Starts the API server; returns when it answers.
 pub(crate) async fn start(
     cluster: &Cluster,
@@ -122,22 +153,7 @@ pub(crate) async fn start(
     let certificate = |file: &str, subject: Subject| pki.issue(file, &subject).context("cannot make certificates");
     let serving = certificate("apiserver", Subject::server("kube-apiserver", "", server_names(cluster)))?;
     let admin = certificate("admin", Subject::client("kubernetes-admin", "system:masters"))?;
-    let kubelets = certificate("apiserver-kubelet-client", Subject::client("kube-apiserver-kubelet-client", ""))?;
-    let (_, front_proxy) = pki.front_proxy().context("cannot make certificates")?;
-    let config = Config {
-        store,
-        service_cidr: cluster.service_cidr,
-        node_ports: cluster.node_ports,
-        advertise: (cluster.node_ip, cluster.api_port),
-        kubelets: KubeletAccess { tls: Some(pki.client_tls(&kubelets).context("cannot set up TLS")?) },
-        front_proxy: Some(front_proxy),
-        version: VERSION.to_owned(),
-        // An etcd has its own keeper of history.
-        load: match cluster.etcd {
-            Some(_) => Load { compaction_interval: Duration::ZERO, ..flags.load.load() },
-            None => flags.load.load(),
-        },
-    };
+    let config = config(cluster, flags, store, &pki)?;
     let prepared = ApiServer::prepare(config, token.clone()).await.context("cannot load the cluster's state")?;
     let prepared = prepared.audited(audit::auditor(&flags.audit)?);
     let reader = Arc::new(prepared.reader());
@@ -163,12 +179,7 @@ pub(crate) async fn start(
     let issuer = Arc::new(Issuer(tokens.clone()));
     let server =
         prepared.finish(authenticator, authorizer, issuer, admission).await.context("cannot prepare the cluster")?;
-    // Together, so that they share the store's syncs.
-    let policy = bootstrap::objects().into_iter().map(|(group, plural, object)| server.ensure(group, plural, object));
-    futures::future::try_join_all(policy).await.context("cannot make the bootstrap policy")?;
-    for map in published(cluster, &flags.authentication, &pki, &clients, &proxies)? {
-        server.ensure("", "configmaps", map).await.context("cannot publish what clients must know")?;
-    }
+    furnish(&server, published(cluster, &flags.authentication, &pki, &clients, &proxies)?).await?;
     let labels = ironclad_client::in_process(server.clone(), UserInfo::new("system:apiserver", &["system:masters"]));
     tokio::spawn(legacy::run(labels, uses));
     let address = SocketAddr::new(cluster.bind_address, cluster.api_port);
