@@ -326,3 +326,49 @@ async fn a_default_that_comes_later_is_seen_in_older_objects_and_a_restart_loses
     let (code, found) = ask(&server, "GET", &format!("{WIDGETS}/a"), JSON, Value::Null).await;
     assert_eq!((code, &found["spec"]["later"]), (200, &json!("now")));
 }
+
+/// The definition of the conformance tests about fields: known ports, and a template that is a whole object.
+fn fields(preserve: bool) -> Value {
+    let ports = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["containerPort", "protocol"],
+        "items": {"type": "object", "required": ["containerPort", "protocol"], "properties": {
+            "containerPort": {"type": "integer", "format": "int32"}, "name": {"type": "string"}, "protocol": {"type": "string"}}}});
+    let template = json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {
+        "metadata": {"type": "object", "properties": {"name": {"type": "string"}}}, "spec": {"type": "object"}}});
+    let mut spec =
+        json!({"type": "object", "properties": {"foo": {"type": "string"}, "ports": ports, "template": template}});
+    if preserve {
+        spec["x-kubernetes-preserve-unknown-fields"] = json!(true);
+    }
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "noxus.example.com"},
+        "spec": {"group": "example.com", "scope": "Cluster", "names": {"plural": "noxus", "kind": "Noxu"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}}]}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_refuses_fields_that_the_schema_does_not_have_and_those_that_stand_twice() {
+    let path = "/apis/example.com/v1/noxus/a?fieldManager=m&fieldValidation=Strict";
+    let head = "apiVersion: example.com/v1\nkind: Noxu\nmetadata:\n  name: a\n  finalizers:\n  - test-finalizer\n";
+    let table = [
+        (false, "spec:\n  foo: foo1\n  ports:\n  - {name: x, containerPort: 80, protocol: TCP}\n", None),
+        (false, "unknownField: unknown\nspec:\n  foo: foo1\n", Some(".unknownField: field not declared in schema")),
+        (true, "spec:\n  unknown: kept\n", None),
+        (
+            true,
+            "spec:\n  template: {apiVersion: foo/v1, kind: Sub, metadata: {unknownSubMeta: unknown, name: s}}\n",
+            Some(".spec.template.metadata.unknownSubMeta: field not declared in schema"),
+        ),
+        (true, "spec:\n  unknown: uk1\n  foo: foo1\n  foo: foo2\n", Some("line 10: key \"foo\" already set in map")),
+    ];
+    for (preserve, spec, wrong) in table {
+        let (server, reader, _dir) = server().await;
+        define(&server, &reader, fields(preserve)).await;
+        let response = send(&server, "PATCH", path, "application/apply-patch+yaml", format!("{head}{spec}")).await;
+        let code = response.status().as_u16();
+        let answer: Value = serde_json::from_slice(&support::bytes(response).await).unwrap();
+        match wrong {
+            None => assert_eq!(code, 201, "{answer}"),
+            Some(wrong) => assert!(code >= 400 && answer["message"].as_str().unwrap().contains(wrong), "{answer}"),
+        }
+    }
+}

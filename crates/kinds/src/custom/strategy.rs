@@ -188,6 +188,14 @@ impl Strategy for CustomStrategy {
         ironclad_structural::default::default(object, schema);
     }
 
+    fn prepare_create(&self, new: &mut Value) {
+        if self.custom.status
+            && let Some(map) = new.as_object_mut()
+        {
+            map.remove("status");
+        }
+    }
+
     fn validate(&self, object: &Value) -> ErrorList {
         self.check(object, None)
     }
