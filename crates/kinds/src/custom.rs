@@ -127,6 +127,12 @@ impl Custom {
     }
 }
 
+/// Whether the webhook of a definition, if it has one, can be checked by its bundle.
+pub fn has_usable_bundle(definition: &Value) -> bool {
+    let bundle = text(definition, &["spec", "conversion", "webhook", "clientConfig", "caBundle"]);
+    bundle.is_empty() || crate::extension::crd::conversion::has_certificates(bundle)
+}
+
 /// The group and plural that a definition serves.
 pub fn resource(definition: &Value) -> GroupResource {
     GroupResource::new(text(definition, &["spec", "group"]), text(definition, &["spec", "names", "plural"]))

@@ -1,7 +1,7 @@
 //! What the status of a definition should be, from what it asks for and what others of its group have.
 
 use ironclad_api::object::{self, text};
-use ironclad_kinds::custom::{condition, is_true, set_condition};
+use ironclad_kinds::custom::{condition, has_usable_bundle, is_true, set_condition};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -129,14 +129,15 @@ fn approval(definition: &mut Value) {
 }
 
 fn establish(definition: &mut Value) {
-    if is_true(definition, "NamesAccepted") && !is_true(definition, "Established") {
-        set_condition(
-            definition,
-            "Established",
-            "True",
-            "InitialNamesAccepted",
-            "the initial names have been accepted",
-        );
+    if !is_true(definition, "NamesAccepted") || is_true(definition, "Established") {
+        return;
+    }
+    if has_usable_bundle(definition) {
+        let message = "the initial names have been accepted";
+        set_condition(definition, "Established", "True", "InitialNamesAccepted", message);
+    } else if condition(definition, "Established").is_none_or(|c| text(c, &["reason"]) != "InvalidCABundle") {
+        let message = "The conversion webhook CABundle is invalid";
+        set_condition(definition, "Established", "False", "InvalidCABundle", message);
     }
 }
 
@@ -175,6 +176,16 @@ mod tests {
         assert_eq!(settled(&refused, &[other]), refused);
         let free = settled(&refused, &[]);
         assert_eq!(shown(&free), ["NamesAccepted=True NoConflicts", "Established=True InitialNamesAccepted"]);
+    }
+
+    #[test]
+    fn a_definition_whose_webhook_cannot_be_checked_is_not_established() {
+        let mut d = definition(&json!({"plural": "as", "singular": "a", "kind": "A", "listKind": "AList"}));
+        d["spec"]["conversion"] =
+            json!({"strategy": "Webhook", "webhook": {"clientConfig": {"caBundle": "bm9uc2Vuc2U="}}});
+        let done = settled(&d, &[]);
+        assert_eq!(shown(&done), ["NamesAccepted=True NoConflicts", "Established=False InvalidCABundle"]);
+        assert_eq!(settled(&done, &[]), done);
     }
 
     #[test]

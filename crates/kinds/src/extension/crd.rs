@@ -1,7 +1,7 @@
 //! CustomResourceDefinitions.
 
 mod check;
-mod conversion;
+pub(crate) mod conversion;
 mod names;
 mod versions;
 mod warn;

@@ -53,7 +53,7 @@ pub(super) fn check(conversion: &Value, at: &Path, before: Before<'_>) -> ErrorL
 }
 
 /// Whether a bundle, in base64, holds certificates.
-pub(super) fn has_certificates(bundle: &str) -> bool {
+pub(crate) fn has_certificates(bundle: &str) -> bool {
     use base64::Engine;
     let text = base64::engine::general_purpose::STANDARD.decode(bundle).ok().and_then(|b| String::from_utf8(b).ok());
     text.is_some_and(|t| pem::parse_many(t).is_ok_and(|p| !p.is_empty() && p.iter().all(|c| c.tag() == "CERTIFICATE")))
