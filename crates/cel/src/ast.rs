@@ -99,22 +99,27 @@ impl Expr {
         }
     }
 
+    /// The nodes directly below this one.
+    pub(crate) fn below(&self) -> Vec<&Self> {
+        match &self.kind {
+            Kind::Select { operand, .. } => vec![operand],
+            Kind::Call(call) => call.target.iter().chain(&call.args).collect(),
+            Kind::List { items, .. } => items.iter().collect(),
+            Kind::Map(entries) => entries.iter().flat_map(|e| [&e.key, &e.value]).collect(),
+            Kind::Struct { fields, .. } => fields.iter().map(|(_, e, _)| e).collect(),
+            Kind::Fold(f) => vec![&f.range, &f.init, &f.condition, &f.step, &f.result],
+            _ => Vec::new(),
+        }
+    }
+
+    /// How many levels the tree below this node has.
+    pub(crate) fn depth(&self) -> usize {
+        1 + self.below().into_iter().map(Self::depth).max().unwrap_or(0)
+    }
+
     /// Calls `f` for this node and everything below it.
     pub(crate) fn walk<'a>(&'a self, f: &mut impl FnMut(&'a Self)) {
         f(self);
-        match &self.kind {
-            Kind::Select { operand, .. } => operand.walk(f),
-            Kind::Call(call) => call.target.iter().chain(&call.args).for_each(|e| e.walk(f)),
-            Kind::List { items, .. } => items.iter().for_each(|e| e.walk(f)),
-            Kind::Map(entries) => entries.iter().for_each(|e| {
-                e.key.walk(f);
-                e.value.walk(f);
-            }),
-            Kind::Struct { fields, .. } => fields.iter().for_each(|(_, e, _)| e.walk(f)),
-            Kind::Fold(fold) => {
-                [&fold.range, &fold.init, &fold.condition, &fold.step, &fold.result].into_iter().for_each(|e| e.walk(f))
-            }
-            _ => {}
-        }
+        self.below().into_iter().for_each(|e| e.walk(f));
     }
 }

@@ -1,11 +1,15 @@
 //! What an expression may refer to: the declared variables and the types that it may make.
 
 use crate::check::check;
-use crate::error::CompileError;
+use crate::error::{CompileError, Issue};
 use crate::parser::parse;
 use crate::program::Program;
+use crate::stack;
 use crate::types::Type;
 use std::collections::HashMap;
+
+/// Sources of so few bytes cannot nest deeply.
+const SHORT: usize = 64;
 
 /// Declared variables, and whether objects may be made.
 #[derive(Clone, Debug, Default)]
@@ -55,8 +59,14 @@ impl Environment {
 
     /// Parses and checks an expression.
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
-        let mut ast = parse(source)?;
-        let checked = check(self, &mut ast).map_err(|issues| CompileError::new(source, issues))?;
-        Ok(Program::new(self, ast, checked))
+        let compiled = stack::run(source.len() <= SHORT, || {
+            let mut ast = parse(source)?;
+            let checked = check(self, &mut ast).map_err(|issues| CompileError::new(source, issues))?;
+            Ok(Program::new(self, ast, checked))
+        });
+        compiled.unwrap_or_else(|| {
+            let message = "internal error: no thread for a long expression".to_owned();
+            Err(CompileError::new(source, vec![Issue { at: 0, message }]))
+        })
     }
 }

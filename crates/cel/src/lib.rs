@@ -19,6 +19,7 @@ mod library;
 mod macros;
 mod parser;
 mod program;
+mod stack;
 mod types;
 mod unify;
 mod value;

@@ -8,6 +8,7 @@ use crate::estimate::{Cost, estimate};
 use crate::eval::evaluate;
 use crate::library::authorizer::{Builder, Check, Decision};
 use crate::library::opaque::Opaque;
+use crate::stack;
 use crate::types::Type;
 use crate::value::Val;
 use std::collections::{BTreeSet, HashMap};
@@ -116,7 +117,12 @@ pub struct Program {
     result: Type,
     cost: Cost,
     paths: BTreeSet<String>,
+    /// Whether the tree is no deeper than any caller's stack allows.
+    shallow: bool,
 }
+
+/// How deep a tree may be to be walked on the caller's stack.
+const SHALLOW: usize = 40;
 
 impl Program {
     pub(crate) fn new(env: &Environment, ast: Ast, checked: Checked) -> Self {
@@ -130,7 +136,8 @@ impl Program {
                 paths.insert(path);
             }
         });
-        Self { ast, result, cost, paths }
+        let shallow = ast.root.depth() <= SHALLOW;
+        Self { ast, result, cost, paths, shallow }
     }
 
     /// The type of what it evaluates to.
@@ -150,6 +157,7 @@ impl Program {
 
     /// Evaluates. The budget is charged also where the evaluation fails.
     pub fn eval<'a>(&self, activation: &Activation<'a>, budget: &mut Budget) -> Result<Val<'a>, Error> {
-        evaluate(&self.ast.root, activation, budget)
+        let evaluated = stack::run(self.shallow, || evaluate(&self.ast.root, activation, budget));
+        evaluated.unwrap_or_else(|| Err(Error::new("internal error: no thread for a deep expression")))
     }
 }

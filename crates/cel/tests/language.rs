@@ -287,19 +287,32 @@ fn nesting_and_length_are_bounded() {
 
 #[test]
 fn deepest_expressions_fit_into_a_small_stack() {
-    let run = || {
-        for source in ["(".repeat(240) + "1" + &")".repeat(240), "[".repeat(120) + &"]".repeat(120), {
-            let mut s = "x".to_owned();
-            for _ in 0..60 {
-                s = format!("[{s}].map(x, x)");
-            }
-            s.replace("[x]", "[1]")
-        }] {
-            let program = Environment::new().compile(&source).unwrap();
+    let nested = |open: &str, middle: &str, close: &str, depth: usize| {
+        format!("{}{middle}{}", open.repeat(depth), close.repeat(depth))
+    };
+    let mut sources = vec![
+        nested("(", "1", ")", 249),
+        nested("[", "1", "]", 249),
+        nested("{1: ", "1", "}", 249),
+        nested("size([", "1", "])", 120),
+        nested("true ? ", "1", " : 1", 120),
+        nested("[1].map(x, ", "1", ")", 120),
+        nested("(true && ", "true", ")", 240),
+        nested("-(", "1", ")", 120),
+        format!("1{}", " + 1".repeat(245)),
+        format!("[1]{}", ".filter(x, true)".repeat(240)),
+        format!("dyn(1){}", ".a".repeat(240)),
+    ];
+    let conditional = "true ? 1 : ".repeat(240) + "1";
+    sources.push(conditional);
+    let run = move || {
+        for source in sources {
+            let compiled = Environment::new().compile(&source);
+            let Ok(program) = compiled else { continue };
             drop(program.eval(&Activation::new(), &mut Budget::new(PER_CALL_LIMIT)));
         }
     };
-    std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
+    std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
 }
 
 #[test]
