@@ -165,3 +165,39 @@ async fn versions_that_cannot_be_are_refused_in_the_stock_words() {
         assert!(error["message"].as_str().unwrap().contains(message), "{query}: {error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_goes_on_where_it_was_when_history_is_forgotten() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let load = ironclad_apiserver::Load { compaction_interval: Duration::from_millis(50), ..Default::default() };
+    let (server, _) = support::limited(dir.path(), tokio_util::sync::CancellationToken::new(), load).await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for n in 0..6 {
+        ask(&server, "POST", maps, JSON, json!({"metadata": {"name": format!("m{n}")}})).await;
+    }
+    let (_, first) = ask(&server, "GET", &format!("{maps}?limit=2"), JSON, Value::Null).await;
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let gone = async {
+        for n in 0.. {
+            let other = json!({"metadata": {"name": format!("z{n}")}});
+            ask(&server, "POST", maps, JSON, other).await;
+            let (code, answer) =
+                ask(&server, "GET", &format!("{maps}?limit=2&continue={token}"), JSON, Value::Null).await;
+            if code == 410 {
+                return answer;
+            }
+            assert_eq!(answer["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        unreachable!()
+    };
+    let gone = tokio::time::timeout(Duration::from_secs(20), gone).await.expect("history is forgotten");
+    assert_eq!(gone["reason"], "Expired");
+    let token = gone["metadata"]["continue"].as_str().unwrap();
+    let (code, next) = ask(&server, "GET", &format!("{maps}?limit=2&continue={token}"), JSON, Value::Null).await;
+    assert_eq!(code, 200, "{next}");
+    assert_ne!(next["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+    let shown = |list: &Value| state(list).into_keys().collect::<Vec<_>>();
+    let seen = shown(&first);
+    assert!(shown(&next).iter().all(|name| seen.iter().all(|s| s < name)), "{:?} after {seen:?}", shown(&next));
+}
