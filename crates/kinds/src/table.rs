@@ -6,6 +6,8 @@ mod cluster;
 mod columns;
 mod core;
 mod extension;
+#[cfg(test)]
+mod mistakes;
 mod network;
 mod security;
 mod storage;

@@ -39,7 +39,7 @@ fn validate(o: &Value) -> ErrorList {
     let at = Path::new("scheduling");
     if has(o, &["scheduling"]) {
         errors.extend(metadata::labels(&o["scheduling"]["nodeSelector"], &at.child("nodeSelector")));
-        pod_rules::tolerations(&o["scheduling"], &at, &mut errors);
+        pod_rules::tolerations(&o["scheduling"], &at.child("tolerations"), &mut errors);
     }
     errors
 }
