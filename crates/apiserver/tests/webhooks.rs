@@ -318,3 +318,29 @@ mod ssrf {
         assert!(error["message"].as_str().unwrap().len() < 2_000);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_webhook_adds_to_a_custom_resource_is_pruned() {
+    let (server, _reader, _dir) = admitting().await;
+    let schema = json!({"type": "object", "properties": {"data": {"type": "object", "properties": {
+        "mutation-start": {"type": "string"}, "mutation-stage-1": {"type": "string"}}}}});
+    let definition = json!({"metadata": {"name": "widgets.example.com"}, "spec": {
+        "group": "example.com", "scope": "Namespaced",
+        "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let (code, made) = ask(&server, "POST", path, JSON, definition).await;
+    assert_eq!(code, 201, "{made}");
+    let hook = Hook::start(|r| {
+        let add = |field: &str| json!({"op": "add", "path": format!("/data/{field}"), "value": "yes"});
+        allow(r, patch(json!([add("mutation-stage-1"), add("mutation-stage-2")])))
+    })
+    .await;
+    let rules = json!([{"operations": ["CREATE"], "apiGroups": ["example.com"], "apiVersions": ["*"], "resources": ["widgets"]}]);
+    mutating(&server, "m", json!([hook.webhook("a.example.com", json!({"rules": rules}))])).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "x"},
+        "data": {"mutation-start": "yes"}});
+    let (code, made) = ask(&server, "POST", "/apis/example.com/v1/namespaces/default/widgets", JSON, widget).await;
+    assert_eq!((code, &made["data"]), (201, &json!({"mutation-start": "yes", "mutation-stage-1": "yes"})));
+}
