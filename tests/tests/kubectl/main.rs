@@ -1,5 +1,6 @@
 //! The scenarios of the first cluster, played by the stock kubectl. Their numbers are those of the requirements.
 
+mod apply;
 mod configuration;
 mod discovery;
 mod namespaces;
@@ -98,6 +99,13 @@ fn the_stock_kubectl_works() {
             s_000_100_limit_range,
             apply_and_diff,
             invalid_objects_are_refused,
+        },
+        apply::{
+            an_unchanged_manifest_is_unchanged,
+            from_client_side_to_server_side,
+            conflicts_are_shown_and_forced,
+            patches_of_every_sort,
+            unknown_fields_are_told,
         },
     ]);
 }
