@@ -48,6 +48,8 @@ pub(crate) struct Accepted {
     pub(crate) beta: bool,
     /// Whether a person reads it.
     pub(crate) pretty: bool,
+    /// Whether partial objects were asked for as a list.
+    pub(crate) list: bool,
 }
 
 /// What can be answered.
@@ -63,7 +65,8 @@ pub(crate) struct Offer {
 
 impl Accepted {
     /// Plain JSON.
-    pub(crate) const JSON: Self = Self { view: View::Object, media: Media::Json, beta: false, pretty: false };
+    pub(crate) const JSON: Self =
+        Self { view: View::Object, media: Media::Json, beta: false, pretty: false, list: false };
 
     /// The best clause of `Accept` that can be served.
     pub(crate) fn of(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Self, ApiError> {
@@ -89,6 +92,20 @@ impl Accepted {
     /// The version of tables and partial objects.
     pub(crate) fn meta_version(self) -> &'static str {
         if self.beta { "meta.k8s.io/v1beta1" } else { "meta.k8s.io/v1" }
+    }
+
+    /// Refuses partial objects in the place of a list of them, and the other way round.
+    pub(crate) fn must_fit(self, is_list: bool, kind: &str) -> Result<(), ApiError> {
+        if self.view != View::Partial || self.list == is_list {
+            return Ok(());
+        }
+        let why = match is_list {
+            true => format!("you requested PartialObjectMetadata, but the requested object is a list (*v1.{kind})"),
+            false => {
+                format!("you requested PartialObjectMetadataList, but the requested object is not a list (*v1.{kind})")
+            }
+        };
+        Err(ApiError::new(Reason::NotAcceptable, why))
     }
 
     /// Whether JSON goes out as it is stored.
@@ -186,7 +203,8 @@ impl Clause<'_> {
         };
         let fits = view == View::Object || matches!(version, "v1" | "v1beta1");
         let writable = media != Media::Protobuf || offer.protobuf || view == View::Partial;
-        (fits && writable).then_some(Accepted { view, media, beta, pretty })
+        let list = kind == "PartialObjectMetadataList";
+        (fits && writable).then_some(Accepted { view, media, beta, pretty, list })
     }
 }
 

@@ -98,6 +98,11 @@ where
     if accept.view == View::Table {
         table::check_options(&info.query)?;
     }
+    match &*info.verb {
+        "list" => accept.must_fit(true, &kind.list_kind)?,
+        "get" => accept.must_fit(false, &kind.kind)?,
+        _ => {}
+    }
     let registry = &inner.registry;
     if info.subresource.is_empty() {
         match &*info.verb {

@@ -226,3 +226,31 @@ async fn mistakes_in_configurations_are_named() {
     let want = "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch";
     assert_eq!((code, error["message"].as_str().unwrap()), (422, want));
 }
+
+/// An autoscaler that two managers apply in different versions.
+#[tokio::test(flavor = "multi_thread")]
+async fn managers_of_other_versions_keep_what_is_theirs() {
+    let (server, ..) = server().await;
+    let path = |version: &str| format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers/a");
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let config = |version: &str, rest: Value| {
+        let mut spec = json!({"scaleTargetRef": target});
+        spec.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        json!({"apiVersion": format!("autoscaling/{version}"), "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"}, "spec": spec})
+    };
+    let first = config("v2", json!({"maxReplicas": 5, "minReplicas": 2}));
+    let (code, made) = apply(&server, &path("v2"), "fieldManager=two", &first).await;
+    assert_eq!(code, 201, "{made}");
+    let (code, error) = apply(&server, &path("v1"), "fieldManager=one", &config("v1", json!({"maxReplicas": 9}))).await;
+    let want = "Apply failed with 1 conflict: conflict with \"two\": .spec.maxReplicas";
+    assert_eq!((code, error["message"].as_str().unwrap()), (409, want));
+    let (code, now) =
+        apply(&server, &path("v1"), "fieldManager=one&force=true", &config("v1", json!({"maxReplicas": 9}))).await;
+    assert_eq!((code, &now["spec"]["maxReplicas"], &now["spec"]["minReplicas"]), (200, &json!(9), &json!(2)), "{now}");
+    assert_eq!(entry(&now, "two")["apiVersion"], "autoscaling/v2");
+    // Applied anew in the other version, what is no longer said goes.
+    let (code, now) = apply(&server, &path("v1"), "fieldManager=two", &config("v1", json!({"maxReplicas": 9}))).await;
+    assert_eq!(code, 200, "{now}");
+    assert_eq!(entry(&now, "two")["apiVersion"], "autoscaling/v1");
+    assert_eq!(now["spec"]["minReplicas"], 1, "the default is back: {now}");
+}

@@ -124,6 +124,9 @@ async fn metadata_and_tables_are_made_of_every_kind() {
             (&json!("PartialObjectMetadataList"), &json!("meta.k8s.io/v1beta1"))
         );
     }
+    let (code, _, refused) = get(&server, MAPS, &format!("{JSON};{PARTIAL}")).await;
+    let want = "you requested PartialObjectMetadata, but the requested object is a list (*v1.ConfigMapList)";
+    assert_eq!((code, json(&refused)["message"].as_str().unwrap()), (406, want));
     let table = "as=Table;v=v1;g=meta.k8s.io";
     let (code, _, _) = get(&server, &one, &format!("{PROTOBUF};{table}")).await;
     assert_eq!(code, 406);

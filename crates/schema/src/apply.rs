@@ -159,6 +159,8 @@ fn once(
         Some((before, last)) => update::without_dropped(schema, merged, before, last, &managed, manager),
         None => merged,
     };
+    // What has become empty is gone.
+    let merged = schema.typed(&schema.stored(merged));
     let update = Update { schema, old: &typed, new: &merged, version: &manager.api_version };
     update.settle(&mut managed, Some(manager), force)?;
     if let Some((owner, set)) = managed.entries.iter_mut().find(|(m, _)| m.same(manager)) {

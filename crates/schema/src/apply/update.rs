@@ -6,6 +6,7 @@ use super::managers::{Managed, Manager};
 use super::place::Place;
 use super::set::Set;
 use super::{Schema, fields, merge};
+use crate::bundle::{Bundle, Shape};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -67,8 +68,30 @@ impl Update<'_> {
     }
 }
 
+/// An object in one version, with how it is told apart there.
+struct At<'a> {
+    object: Value,
+    bundle: &'a Bundle,
+    shape: Shape,
+}
+
+impl At<'_> {
+    fn root(&self) -> Place<'_> {
+        Place::root(self.bundle, &self.shape)
+    }
+
+    /// The fields that are set, with all that they stand in.
+    fn fields(&self) -> Set {
+        merge::with_fields(self.root(), &fields::field_set(self.root(), &self.object))
+    }
+
+    fn without(&self, set: &Set) -> Value {
+        merge::remove(self.root(), &self.object, set)
+    }
+}
+
 /// `merged` without what its applier owned before and now nobody owns any more. What it owned is known in the version in
-/// which it applied then.
+/// which it applied then, and so with all others.
 pub(super) fn without_dropped(
     schema: &Schema<'_>,
     merged: Value,
@@ -77,22 +100,33 @@ pub(super) fn without_dropped(
     managed: &Managed,
     now: &Manager,
 ) -> Value {
-    if before.api_version == now.api_version {
-        return dropped(schema.root(), &merged, last, managed);
+    let at = |object: &Value, version: &str| {
+        let sent = object["apiVersion"].as_str();
+        if version == now.api_version && sent.is_none_or(|s| s == version) {
+            return Some(At { object: object.clone(), bundle: schema.bundle, shape: schema.shape.clone() });
+        }
+        let (object, bundle, shape) = schema.versions.convert(object, version)?;
+        Some(At { object, bundle, shape })
+    };
+    let Some(whole) = at(&merged, &before.api_version) else { return merged };
+    let last = merge::with_fields(whole.root(), last);
+    let mut pruned = whole.without(&last);
+    let mut versions = vec![before.api_version.as_str()];
+    versions.extend(managed.entries.iter().map(|(m, _)| m.api_version.as_str()));
+    versions.dedup();
+    for version in versions {
+        // What somebody owns comes back. A version that is no longer served has no owners.
+        let (Some(all), Some(left)) = (at(&merged, version), at(&pruned, version)) else { continue };
+        let mine = managed.entries.iter().filter(|(m, _)| m.api_version == version);
+        let owned = mine.fold(Set::default(), |all, (_, set)| all.union(set));
+        let kept = left.fields().union(&merge::with_fields(all.root(), &owned));
+        pruned = all.without(&all.fields().minus(&kept));
     }
-    let Some((there, bundle, shape)) = schema.versions.convert(&merged, &before.api_version) else { return merged };
-    let pruned = dropped(Place::root(bundle, &shape), &there, last, managed);
-    schema.versions.convert(&pruned, &now.api_version).map_or(merged, |(back, ..)| back)
-}
-
-fn dropped(root: Place<'_>, merged: &Value, last: &Set, managed: &Managed) -> Value {
-    let set = |value: &Value| merge::with_fields(root, &fields::field_set(root, value));
-    let last = merge::with_fields(root, last);
-    let pruned = merge::remove(root, merged, &last);
-    let owned = managed.entries.iter().fold(Set::default(), |all, (_, set)| all.union(set));
-    let kept = set(&pruned).union(&merge::with_fields(root, &owned));
-    let all = set(merged);
-    let pruned = merge::remove(root, merged, &all.minus(&kept));
-    let gone = all.minus(&set(&pruned)).intersection(&last);
-    merge::remove(root, merged, &gone)
+    let Some(left) = at(&pruned, &before.api_version) else { return merged };
+    let gone = whole.fields().minus(&left.fields()).intersection(&last);
+    let result = whole.without(&gone);
+    if before.api_version == now.api_version {
+        return result;
+    }
+    schema.versions.convert(&result, &now.api_version).map_or(merged, |(back, ..)| back)
 }
