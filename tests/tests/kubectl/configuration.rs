@@ -197,6 +197,11 @@ spec:
     assert!(ask(&["config", "get", "maxmemory-policy"]).contains("NOAUTH Authentication required."));
     let policy = ask(&["--no-auth-warning", "-a", "root", "config", "get", "maxmemory-policy"]);
     assert_eq!(policy, "maxmemory-policy\nallkeys-lru\n");
+    // The file follows the object; the program has read it once.
+    let patch = r#"{"data":{"redis.conf":"maxmemory-policy noeviction\n"}}"#;
+    ns.ok(&["patch", "cm", "redis-conf", "-p", patch]);
+    ns.until(&["exec", "redis", "--", "cat", "/redis-master/redis.conf"], |t| t == "maxmemory-policy noeviction\n");
+    assert_eq!(ask(&["--no-auth-warning", "-a", "root", "config", "get", "maxmemory-policy"]), policy);
 }
 
 pub(crate) fn s_003_29_secrets(ns: &Namespace<'_>) {

@@ -109,6 +109,7 @@ pub(crate) fn s_000_11_replace(ns: &Namespace<'_>) {
 
 pub(crate) fn s_000_99_quota(ns: &Namespace<'_>) {
     ns.ok(&["create", "quota", "q", "--hard=pods=1"]);
+    ns.until(&["get", "quota", "q", "-o", "jsonpath={.status.hard.pods}"], |t| t == "1");
     ns.ok(&["run", "one", "--image=nginx:alpine"]);
     let text = ns.kubectl(&["run", "two", "--image=nginx:alpine"]).err();
     assert!(text.contains("exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"), "{text}");

@@ -291,6 +291,10 @@ pub(crate) fn a_crash_is_restarted(ns: &Namespace<'_>) {
     ns.until(&["get", "pod", "crash", "--no-headers"], |t| t.contains("CrashLoopBackOff") && t.contains(" 1 "));
     assert_eq!(ns.field("pod/crash", ".status.containerStatuses[0].lastState.terminated.exitCode"), "3");
     assert_eq!(ns.ok(&["logs", "crash", "--previous"]), "dying\n");
+    // Programs that cannot start and may not be started again have failed.
+    let command = ["run", "noexec", "--image=busybox", "--restart=Never", "--command", "--", "/nope"];
+    ns.ok(&command);
+    ns.until(&["get", "pod", "noexec", "-o", "jsonpath={.status.phase}"], |t| t == "Failed");
     ns.until(&["get", "events"], |t| t.contains("BackOff") && t.contains("Back-off restarting failed container"));
 }
 

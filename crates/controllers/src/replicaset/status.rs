@@ -58,12 +58,14 @@ pub(super) async fn report<K: Replicated>(
         conditions: (!conditions.is_empty()).then_some(conditions),
     };
     if status != old {
+        let mut value = K::status_value(status);
+        // A merge keeps what it does not name.
+        if value.get("conditions").is_none() {
+            value["conditions"] = serde_json::Value::Null;
+        }
         let name = set.meta().name.clone().unwrap_or_default();
         let api: Api<K> = Api::namespaced(context.client.clone(), set.meta().namespace.as_deref().unwrap_or_default());
-        match api
-            .patch_status(&name, &PatchParams::default(), &Patch::Merge(json!({"status": K::status_value(status)})))
-            .await
-        {
+        match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(json!({"status": value}))).await {
             Err(error) if !is_missing(&error) => return Err(error),
             _ => {}
         }
