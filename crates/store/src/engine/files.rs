@@ -27,7 +27,15 @@ pub(super) fn corrupt(path: &Path, offset: u64, why: impl Into<String>) -> Error
 }
 
 /// Holds the directory against other processes.
-pub(super) struct DirLock(#[expect(dead_code, reason = "the open file is the lock")] File);
+pub(super) struct DirLock(File);
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough while a process that is being started has not closed its copy yet. When this
+        // fails the lock goes with the last copy.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
 
 impl DirLock {
     pub(super) fn take(dir: &Path) -> Result<Self> {
