@@ -97,7 +97,8 @@ fn after(live: &Value, step: &Step, time: u32) -> Value {
             apply(&schema(), live, config, &who, *force).unwrap_or_else(|_| live.clone())
         }
         Step::Update(name, config) => {
-            let mut new = config.clone();
+            // What is stored is complete.
+            let mut new = schema().stored(config.clone());
             track(&schema(), live, &mut new, &manager(name, Operation::Update, time));
             new
         }
