@@ -4,6 +4,7 @@ mod api;
 mod cluster;
 mod container;
 mod crds;
+mod pods;
 mod process;
 mod store;
 
@@ -30,6 +31,8 @@ pub(crate) enum Bench {
     },
     /// Many CustomResourceDefinitions: time and memory of each, discovery and OpenAPI.
     Crds(crds::Args),
+    /// Pods: create to running for one and for many at once, memory of each.
+    Pods(pods::Args),
     /// Durable commits per second of the embedded store, with 1, 64 and 1,000 clients; or what many objects cost.
     Store {
         /// Load so many objects instead, and open the store again.
@@ -53,6 +56,7 @@ pub(crate) fn run(what: &Bench) -> Result<(), Box<dyn std::error::Error>> {
         Bench::Cluster(args) => cluster::run(args, &tokio),
         Bench::Crds(args) => tokio.block_on(crds::run(args)).map_err(|e| e as Box<dyn std::error::Error>),
         Bench::Container { count } => tokio.block_on(container::run(*count)),
+        Bench::Pods(args) => pods::run(args, &tokio),
         Bench::Store { objects: Some(objects), dir, .. } => tokio.block_on(store::many(dir.as_deref(), *objects)),
         Bench::Store { dir, seconds, .. } => tokio.block_on(store::run(dir.as_deref(), *seconds)),
     }
