@@ -151,7 +151,12 @@ pub(crate) fn patch(old: &PodStatus, new: &PodStatus) -> Value {
     }
     for (key, value) in new.as_object().into_iter().flatten() {
         if key != "conditions" && old.get(key) != Some(value) {
-            changed.insert(key.clone(), value.clone());
+            let mut value = value.clone();
+            // These lists would be merged by address: a pod never keeps an old one.
+            if let (true, Some(list)) = (key.ends_with("IPs"), value.as_array_mut()) {
+                list.push(json!({"$patch": "replace"}));
+            }
+            changed.insert(key.clone(), value);
         }
     }
     for key in known.iter().filter(|k| new.get(k.as_str()).is_none()) {

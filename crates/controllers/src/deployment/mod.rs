@@ -8,7 +8,7 @@ mod status;
 use crate::{Context, claim, controller_of};
 use ironclad_api::selector::LabelSelector;
 use ironclad_client::events::Recorder;
-use ironclad_client::{ObjectKey, WorkQueue};
+use ironclad_client::{Change, ObjectKey, WorkQueue};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
@@ -41,6 +41,19 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
                 let all = known.list_namespace(namespace);
                 all.iter().filter(|d| selects(d, c.object())).for_each(|d| add.add(ObjectKey::of(&**d)));
             }
+        }
+    });
+    let (add, known, all) = (queue.clone(), deployments.clone(), sets.clone());
+    pods.on_change(move |c| {
+        // Who replaces all pods at once waits until the last of the old ones is gone.
+        let Change::Deleted(pod) = c else { return };
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let set = controller_of(&pod.metadata).and_then(|o| all.get(namespace, &o.name));
+        let owner = set.as_ref().and_then(|s| controller_of(&s.metadata)).filter(|o| o.kind == "Deployment");
+        if let Some(deployment) = owner.and_then(|o| known.get(namespace, &o.name))
+            && deployment.spec.strategy.as_ref().and_then(|s| s.type_.as_deref()) == Some("Recreate")
+        {
+            add.add(ObjectKey::of(&*deployment));
         }
     });
     deployments.synced().await;

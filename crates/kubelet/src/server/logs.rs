@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncBufReadExt, AsyncSeekExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, BufReader};
 use tokio::sync::mpsc;
 
 /// Longest record in bytes: 16 KiB of text with its head.
@@ -92,7 +92,10 @@ pub(super) async fn answer(shared: &Shared, place: Place<'_>, query: &Query) -> 
 type File = BufReader<tokio::fs::File>;
 
 /// Sends the records from here to the end of a file; an incomplete one stays in `line`. Whether more is wanted.
-async fn drain(file: &mut File, line: &mut Vec<u8>, sender: &mut Sender) -> std::io::Result<bool> {
+async fn drain<R>(file: &mut R, line: &mut Vec<u8>, sender: &mut Sender) -> std::io::Result<bool>
+where
+    R: AsyncBufRead + Unpin,
+{
     loop {
         let read = file.read_until(b'\n', line).await?;
         if read == 0 || line.last() != Some(&b'\n') && line.len() < MAX_RECORD {
@@ -115,16 +118,20 @@ async fn send(shared: &Shared, status: &ContainerStatus, path: &Path, sender: &m
         tokio::task::spawn_blocking(move || tail::start(&log, wanted)).await.map_err(std::io::Error::other)??;
     let mut line = Vec::new();
     let mut last: Option<(File, u64)> = None;
-    for (part, offset) in start {
-        let opened = match tokio::fs::File::open(&part).await {
+    for part in start {
+        let opened = match tokio::fs::File::open(&part.path).await {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             other => other?,
         };
         let inode = opened.metadata().await?.ino();
         let mut file = BufReader::new(opened);
-        file.seek(std::io::SeekFrom::Start(offset)).await?;
+        file.seek(std::io::SeekFrom::Start(part.from)).await?;
         line.clear();
-        if !drain(&mut file, &mut line, sender).await? || !sender.flush().await {
+        let more = match follow {
+            true => drain(&mut file, &mut line, sender).await?,
+            false => drain(&mut (&mut file).take(part.to.saturating_sub(part.from)), &mut line, sender).await?,
+        };
+        if !more || !sender.flush().await {
             return Ok(());
         }
         last = Some((file, inode));

@@ -10,15 +10,20 @@ use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+/// Who removed a mirror sees that it is gone before it comes again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Static pods, and the mirrors that the API server has.
 pub(crate) struct Mirrors {
     nodes: Arc<Informer<Node>>,
     wanted: Mutex<HashMap<ObjectKey, Arc<Pod>>>,
     there: Mutex<HashMap<ObjectKey, Arc<Pod>>>,
+    /// Mirrors that somebody removed, and when.
+    removed: Mutex<HashMap<ObjectKey, Instant>>,
     changed: Notify,
 }
 
@@ -28,7 +33,13 @@ fn hash(pod: &Pod, key: &str) -> Option<String> {
 
 impl Mirrors {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { nodes: config.own_node(), wanted: Mutex::default(), there: Mutex::default(), changed: Notify::new() }
+        Self {
+            nodes: config.own_node(),
+            wanted: Mutex::default(),
+            there: Mutex::default(),
+            removed: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     /// The API server's pod for a static one.
@@ -44,7 +55,10 @@ impl Mirrors {
     pub(crate) fn seen(&self, pod: &Arc<Pod>, gone: bool) {
         let key = ObjectKey::of(&**pod);
         match gone {
-            true => drop(self.there.lock().remove(&key)),
+            true => {
+                self.removed.lock().insert(key.clone(), Instant::now());
+                self.there.lock().remove(&key);
+            }
             false => drop(self.there.lock().insert(key, pod.clone())),
         }
         self.changed.notify_one();
@@ -57,7 +71,7 @@ impl Mirrors {
     }
 
     /// Mirrors to remove, and static pods that have none.
-    fn differences(&self) -> (Vec<Arc<Pod>>, Vec<Arc<Pod>>) {
+    fn differences(&self) -> (Vec<Arc<Pod>>, Vec<Arc<Pod>>, bool) {
         let (wanted, there) = (self.wanted.lock(), self.there.lock());
         let fits = |mirror: &Pod| {
             let pod = wanted.get(&ObjectKey::of(mirror))?;
@@ -65,8 +79,11 @@ impl Mirrors {
             (same && mirror.metadata.deletion_timestamp.is_none()).then_some(())
         };
         let wrong = there.values().filter(|m| fits(m).is_none()).cloned().collect();
-        let missing = wanted.iter().filter(|(key, _)| !there.contains_key(key)).map(|(_, p)| p.clone()).collect();
-        (wrong, missing)
+        let mut removed = self.removed.lock();
+        removed.retain(|_, at| at.elapsed() < PAUSE);
+        let missing = wanted.iter().filter(|(key, _)| !there.contains_key(key));
+        let (early, missing): (Vec<_>, Vec<_>) = missing.partition(|(key, _)| removed.contains_key(key));
+        (wrong, missing.into_iter().map(|(_, p)| p.clone()).collect(), !early.is_empty())
     }
 }
 
@@ -74,7 +91,7 @@ impl Mirrors {
 pub(super) async fn keep(shared: Shared, token: CancellationToken) {
     loop {
         let good = level(&shared).await;
-        let again = if good { Duration::MAX } else { Duration::from_secs(2) };
+        let again = if good { Duration::MAX } else { PAUSE };
         tokio::select! {
             () = token.cancelled() => return,
             () = shared.mirrors.changed.notified() => {}
@@ -86,8 +103,8 @@ pub(super) async fn keep(shared: Shared, token: CancellationToken) {
 }
 
 async fn level(shared: &Shared) -> bool {
-    let (wrong, missing) = shared.mirrors.differences();
-    let mut good = true;
+    let (wrong, missing, early) = shared.mirrors.differences();
+    let mut good = !early;
     for mirror in wrong {
         let api = api(shared, &mirror);
         let preconditions = Preconditions { uid: mirror.metadata.uid.clone(), resource_version: None };

@@ -105,3 +105,10 @@ fn a_pod_that_the_node_ended_fails_with_its_reason() {
     assert_eq!((got.phase.as_deref(), got.reason.as_deref()), (Some("Failed"), Some("DeadlineExceeded")));
     assert_eq!(find(&got, "Ready").reason.as_deref(), Some("PodFailed"));
 }
+
+#[test]
+fn a_new_address_takes_the_place_of_the_old_one() {
+    let with = |ip: &str| -> PodStatus { serde_json::from_value(json!({"podIPs": [{"ip": ip}]})).unwrap() };
+    let want = json!({"podIPs": [{"ip": "10.0.0.2"}, {"$patch": "replace"}]});
+    assert_eq!(patch(&with("10.0.0.1"), &with("10.0.0.2")), want);
+}
