@@ -9,11 +9,11 @@ mod pods;
 mod services;
 mod workloads;
 
-use ironclad_tests::{play, scenarios};
+use ironclad_tests::{Scenario, play, scenarios};
 
 #[test]
 fn the_stock_kubectl_works() {
-    play(&scenarios![
+    let all = scenarios![
         workloads::{
             s_000_04_first_deployment,
             s_000_10_set_image,
@@ -83,26 +83,6 @@ fn the_stock_kubectl_works() {
             s_003_28_redis,
             s_003_29_secrets,
         },
-        node::{
-            what_a_container_may_do,
-            volumes_follow_their_sources,
-            a_pod_waits_for_its_config_map,
-            paths_in_volumes_do_not_lead_out,
-            sidecars_begin_first_and_end_last,
-            debugging_adds_a_container,
-            probes_end_what_is_not_well,
-            a_pod_ends_with_its_deadline,
-            rules_restart_a_container,
-            last_words_are_kept,
-            memory_has_a_limit,
-            a_volume_that_grows_too_large_ends_its_pod,
-            a_running_pod_is_resized,
-            the_node_refuses_what_it_cannot_have,
-            images_are_refused_by_name,
-            logs_show_what_is_asked_for,
-            what_ends_at_once_is_seen_by_who_attaches,
-            the_kubelet_tells_what_runs,
-        },
         namespaces::{
             s_003_01_initial_namespaces,
             s_003_02_create_and_delete,
@@ -128,5 +108,32 @@ fn the_stock_kubectl_works() {
             patches_of_every_sort,
             unknown_fields_are_told,
         },
-    ]);
+    ];
+    play(&[&all[..], &node()].concat());
+}
+
+fn node() -> Vec<Scenario> {
+    scenarios![
+        node::{
+            what_a_container_may_do,
+            volumes_follow_their_sources,
+            a_pod_waits_for_its_config_map,
+            paths_in_volumes_do_not_lead_out,
+            sidecars_begin_first_and_end_last,
+            debugging_adds_a_container,
+            probes_end_what_is_not_well,
+            a_pod_ends_with_its_deadline,
+            rules_restart_a_container,
+            last_words_are_kept,
+            memory_has_a_limit,
+            a_volume_that_grows_too_large_ends_its_pod,
+            a_running_pod_is_resized,
+            the_node_refuses_what_it_cannot_have,
+            images_are_refused_by_name,
+            logs_show_what_is_asked_for,
+            what_ends_at_once_is_seen_by_who_attaches,
+            the_kubelet_tells_what_runs,
+        },
+    ]
+    .to_vec()
 }
