@@ -78,6 +78,8 @@ struct Memory {
     /// Its volumes are away.
     cleaned: bool,
     reported: Option<PodStatus>,
+    /// The object that was told, by its uid.
+    told: Option<String>,
     /// What each container is given.
     allocated: Option<resize::Allocated>,
     /// Why the pod cannot have what it asks for: reason and message.

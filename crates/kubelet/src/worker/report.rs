@@ -31,6 +31,12 @@ impl Worker {
             return;
         }
         self.listen(plan, observed);
+        let Some((namespace, name, uid)) = self.shown_as(plan) else { return };
+        // A new mirror of a static pod knows nothing of what the one before was told.
+        if self.memory.told.as_ref() != Some(&uid) {
+            self.memory.reported = None;
+            self.memory.told = Some(uid.clone());
+        }
         let old = self.base(plan);
         let new = {
             let facts = self.status_facts(plan, observed);
@@ -41,7 +47,6 @@ impl Worker {
             self.memory.retries.remove(&Job::Status);
             return;
         }
-        let Some((namespace, name, uid)) = self.shown_as(plan) else { return };
         let api: Api<Pod> = Api::namespaced(self.shared.config.client.clone(), &namespace);
         self.spawn(Job::Status, async move {
             let body = json!({"metadata": {"uid": uid}, "status": patch});
