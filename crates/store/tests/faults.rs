@@ -131,6 +131,26 @@ async fn a_newer_format_and_a_second_process_are_refused() {
     assert!(matches!(error, Error::Format { found: 9, .. }), "{error}");
 }
 
+#[tokio::test]
+async fn a_directory_is_free_when_its_store_is_gone() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let dir = tempfile::tempdir().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // A process has a copy of every open file until it runs its program.
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert!(std::process::Command::new("true").status().unwrap().success());
+                }
+            });
+        }
+        let opened: Result<Vec<()>> = (0..200).map(|_| LogStore::open(dir.path(), small()).map(drop)).collect();
+        done.store(true, Ordering::Relaxed);
+        opened.unwrap();
+    });
+}
+
 /// Seals with a byte; opens what any byte sealed.
 struct Flip(u8);
 

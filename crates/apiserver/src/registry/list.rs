@@ -53,19 +53,21 @@ impl Registry {
             "" => None,
             text => Some(Token::decode(text, &prefix)?),
         };
-        let cache = self.caches.of(request.kind).ok_or_else(|| request.not_found())?;
         let all = selection.labels.is_everything() && selection.fields.is_everything() && selection.name.is_empty();
         // What a selection sees of a custom resource is seen in the version of the request only.
         let late = request.kind.custom.is_some() && !all;
         let wanted = Wanted { request, selection: &selection, all: all || late, limit: if late { 0 } else { limit } };
         let ((mut objects, mut remaining), revision) = match (&token, versions::of_list(query)?) {
             (Some(Token { start: Start::At(at), key }), _) => {
-                let found = self.at(&wanted, &cache, *at, Some(key)).await;
+                let found = self.at(&wanted, &*self.cache(request)?, *at, Some(key)).await;
                 (found.map_err(|e| expired(e, key, &prefix))?, *at)
             }
-            (None, Version::Exact(at)) => (self.at(&wanted, &cache, at, None).await.map_err(|e| too_old(e, at))?, at),
+            (None, Version::Exact(at)) => {
+                let found = self.at(&wanted, &*self.cache(request)?, at, None).await;
+                (found.map_err(|e| too_old(e, at))?, at)
+            }
             (token, version) => {
-                let revision = self.shown(version).await?;
+                let (revision, cache) = self.shown(request, version).await?;
                 let after = token.as_ref().map(|t| &t.key);
                 let scope = selection.scope(cache.kind());
                 let (objects, applied) = cache.list_in(&scope, &prefix, after.map(String::as_str));
@@ -90,13 +92,24 @@ impl Registry {
         Ok(Page { objects, revision, next, remaining })
     }
 
-    /// Waits until the caches show what was asked for; the revision that they show then.
-    pub(super) async fn shown(&self, version: Version) -> Result<Revision, ApiError> {
-        match version {
-            Version::NotOlder(Revision(0)) => Ok(self.caches.revision()),
-            Version::NotOlder(revision) | Version::Exact(revision) => self.not_older(revision).await,
-            Version::Newest => self.caches.current().await.map_err(|e| store_error(&e)),
-        }
+    pub(super) fn cache(&self, request: &Request<'_>) -> Result<Arc<ResourceCache>, ApiError> {
+        self.caches.of(request.kind).ok_or_else(|| request.not_found())
+    }
+
+    /// Waits until the caches show what was asked for; the revision that they show then, and the cache of the request.
+    pub(super) async fn shown(
+        &self,
+        request: &Request<'_>,
+        version: Version,
+    ) -> Result<(Revision, Arc<ResourceCache>), ApiError> {
+        let revision = match version {
+            Version::NotOlder(Revision(0)) => self.caches.revision(),
+            Version::NotOlder(revision) | Version::Exact(revision) => self.not_older(revision).await?,
+            Version::Newest => self.caches.current().await.map_err(|e| store_error(&e))?,
+        };
+        // Taken only now: a fresh cache may have come in the place of the one that was there before the wait, and only
+        // the fresh one shows the revision.
+        Ok((revision, self.cache(request)?))
     }
 
     /// Waits a while for the caches to show a revision that may be new; what nobody has seen yet is refused.

@@ -35,25 +35,24 @@ impl Registry {
     pub(crate) async fn watch(self: &Arc<Self>, request: &Request<'_>) -> Result<Response<Body>, ApiError> {
         let query = request.query();
         let selection = Selection::parse(request.kind, &request.info.namespace, &request.info.name, query)?;
-        let cache = self.caches.of(request.kind).ok_or_else(|| request.not_found())?;
-        let scope = selection.scope(cache.kind());
+        let scope = selection.scope(request.stored);
         let bookmarks = query.flag("allowWatchBookmarks");
         let begin = versions::of_watch(query)?;
         let format = Format::of(request);
         let (mut initial, mut missed, mut initial_end, mut after) = (Vec::new(), VecDeque::new(), None, Revision(0));
         let changes = match begin {
             Begin::With(version, marked) => {
-                let revision = self.shown(version).await?;
+                let (revision, cache) = self.shown(request, version).await?;
                 let (objects, applied, changes) = cache.snapshot(scope, &request.prefix());
                 initial = objects;
                 initial_end = (marked && bookmarks).then_some(revision.max(applied));
                 changes
             }
             Begin::Now => {
-                self.shown(Version::Newest).await?;
+                let (_, cache) = self.shown(request, Version::Newest).await?;
                 cache.snapshot(scope, &request.prefix()).2
             }
-            Begin::Behind(revision) => match cache.watch(revision, scope) {
+            Begin::Behind(revision) => match self.cache(request)?.watch(revision, scope) {
                 Ok((found, changes)) => {
                     (missed, after) = (found.into(), revision);
                     changes

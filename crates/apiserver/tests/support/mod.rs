@@ -120,9 +120,14 @@ pub(crate) async fn behind_proxy(
 /// A server over a new directory that writes nothing by itself.
 pub(crate) async fn quiet() -> (ApiServer, Reader, TempDir) {
     let dir = TempDir::new().unwrap();
-    let load = Load { priority_and_fairness: false, ..Load::default() };
-    let (server, reader) = limited(dir.path(), CancellationToken::new(), load).await;
+    let (server, reader) = quiet_over(Arc::new(LogStore::open(dir.path(), Options::default()).unwrap())).await;
     (server, reader, dir)
+}
+
+/// A server over a store that writes nothing by itself.
+pub(crate) async fn quiet_over(store: Arc<dyn Store>) -> (ApiServer, Reader) {
+    let load = Load { priority_and_fairness: false, ..Load::default() };
+    made(config(store, load), CancellationToken::new()).await
 }
 
 /// A server over a store with an address of its own.
