@@ -325,7 +325,8 @@ impl Worker {
 
 /// Makes a sandbox after those before it were stopped.
 async fn sandbox(ctx: &Ctx, olds: Vec<String>) -> Result<(), Duration> {
-    const AGAIN: Duration = Duration::from_secs(10);
+    // A new node waits a moment for its addresses.
+    const AGAIN: Duration = Duration::from_secs(2);
     let runtime = &ctx.shared.config.runtime;
     for old in &olds {
         if let Err(error) = runtime.stop_pod_sandbox(old).await {
