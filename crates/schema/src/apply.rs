@@ -87,7 +87,10 @@ impl<'a> Schema<'a> {
 
     /// An object as Go's types have it: fields that are always there are there.
     fn typed(&self, object: &Value) -> Value {
-        let mut object = bare(object);
+        self.completed(bare(object))
+    }
+
+    fn completed(&self, mut object: Value) -> Value {
         if let Shape::Object(id) = self.shape {
             self.bundle.complete_all(id, &mut object, true);
         }
@@ -160,7 +163,7 @@ fn once(
         None => merged,
     };
     // What has become empty is gone.
-    let merged = schema.typed(&schema.stored(merged));
+    let merged = schema.completed(schema.stored(merged));
     let update = Update { schema, old: &typed, new: &merged, version: &manager.api_version };
     update.settle(&mut managed, Some(manager), force)?;
     if let Some((owner, set)) = managed.entries.iter_mut().find(|(m, _)| m.same(manager)) {
@@ -241,13 +244,20 @@ fn note(schema: &Schema<'_>, old: &Value, new: &Value, managed: &mut Managed, ma
     }
 }
 
-/// The object without its managed fields.
+/// The object without its managed fields, which are not even copied: they can be as long as all the rest.
 fn bare(object: &Value) -> Value {
-    let mut object = if object.is_null() { json!({}) } else { object.clone() };
-    if let Some(Value::Object(meta)) = object.get_mut("metadata") {
-        meta.remove("managedFields");
-    }
-    object
+    let Value::Object(map) = object else { return if object.is_null() { json!({}) } else { object.clone() } };
+    let without = |(name, value): (&String, &Value)| {
+        let value = match value {
+            Value::Object(meta) if name == "metadata" => {
+                let kept = meta.iter().filter(|(field, _)| *field != "managedFields");
+                Value::Object(kept.map(|(field, value)| (field.clone(), value.clone())).collect())
+            }
+            other => other.clone(),
+        };
+        (name.clone(), value)
+    };
+    Value::Object(map.iter().map(without).collect())
 }
 
 /// Takes out what stands for Go's lists that are none.

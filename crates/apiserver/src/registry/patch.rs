@@ -82,23 +82,23 @@ impl Registry {
     }
 
     fn patched(&self, request: &Request<'_>, old: &Value, patch: &Patch) -> Result<Changed, ApiError> {
-        let mut new = old.clone();
         // The version stays where patches can test or replace it; one that ends up different insists on its own.
-        let source = match patch {
+        let (new, source) = match patch {
             Patch::Json(p, notes) => {
+                let mut new = old.clone();
                 patch::json(&mut new, p)?;
-                Source::Patched(notes)
+                (new, Source::Patched(notes))
             }
             Patch::Merge(p, notes) => {
+                let mut new = old.clone();
                 patch::merge(&mut new, p)?;
-                Source::Patched(notes)
+                (new, Source::Patched(notes))
             }
             Patch::Strategic(p, notes) => {
                 let Some((bundle, Shape::Object(id))) = types(request.kind) else {
                     return Err(unsupported(true));
                 };
-                new = patch::strategic(bundle, id, &new, p)?;
-                Source::Strategic(notes, p)
+                (patch::strategic(bundle, id, old, p)?, Source::Strategic(notes, p))
             }
             Patch::Apply(_) => return Err(ApiError::internal("an apply has a way of its own")),
         };

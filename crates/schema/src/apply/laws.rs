@@ -120,7 +120,7 @@ fn owned_is_there(object: &Value) -> TestCaseResult {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_note_made_quickly_is_the_one_made_in_full(steps in prop::collection::vec((0..3usize, config()), 1..8)) {

@@ -9,13 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) fn merge(place: Place<'_>, live: &Value, config: &Value) -> Value {
     match (place.form(config), live, config) {
         (Form::Map, Value::Object(live), Value::Object(config)) => {
-            let mut out: Map<String, Value> = live.clone();
-            for (name, value) in config {
-                let merged = match live.get(name) {
-                    Some(old) => merge(place.child(name).0, old, value),
-                    None => value.clone(),
+            let mut out = Map::new();
+            for (name, old) in live {
+                let merged = match config.get(name) {
+                    Some(value) => merge(place.child(name).0, old, value),
+                    None => old.clone(),
                 };
                 out.insert(name.clone(), merged);
+            }
+            for (name, value) in config.iter().filter(|(name, _)| !live.contains_key(*name)) {
+                out.insert(name.clone(), value.clone());
             }
             Value::Object(out)
         }
