@@ -32,6 +32,11 @@ impl Reader {
         self.catalog.now()
     }
 
+    /// Waits until everything that was committed before the call can be read.
+    pub(crate) async fn current(&self) -> Result<(), ironclad_api::ApiError> {
+        self.caches.current().await.map(drop).map_err(|e| crate::registry::store_error(&e))
+    }
+
     fn cache(&self, resource: &GroupResource) -> Option<(Arc<ResourceCache>, Arc<Kind>)> {
         let kind = self.catalog.now().stored(&resource.group, &resource.resource)?.clone();
         Some((self.caches.of(&kind)?, kind))

@@ -101,7 +101,12 @@ impl Ledger for StoreLedger {
         let table = self.reader.table();
         let Some(kind) = table.stored(&resource.group, &resource.resource) else { return Ok(None) };
         let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
-        self.at(&format!("{}{place}{name}", kind.prefix)).await
+        let found = self.at(&format!("{}{place}{name}", kind.prefix)).await?;
+        if found.is_some() {
+            // What judges the request next looks into the caches, and must find it there too.
+            self.reader.current().await?;
+        }
+        Ok(found)
     }
 
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<Value>, ApiError> {
