@@ -32,8 +32,30 @@ pub(crate) fn hold(cluster: &Cluster) -> Result<Held> {
     Ok(Held { _lock: file })
 }
 
-/// A handle on the running server; `None` when none runs.
+/// A handle on the running server; `None` when none runs. One that was killed and has not ended yet is waited for.
 pub(crate) fn find(cluster: &Cluster) -> Option<(i32, OwnedFd)> {
+    let (pid, handle) = holder(cluster)?;
+    let ended = is_dying(pid) && wait_for_exit(&handle, Duration::from_secs(10)).unwrap_or(false);
+    (!ended).then_some((pid, handle))
+}
+
+/// Whether SIGKILL waits for a process, or it is ending already.
+fn is_dying(pid: i32) -> bool {
+    const EXITING: u64 = 0x4;
+    const KILL: u64 = 1 << 8;
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let status = read("status");
+    let pending = |name: &str| {
+        let mask = status.lines().find_map(|l| l.strip_prefix(name)).map_or("", str::trim);
+        u64::from_str_radix(mask, 16).unwrap_or(0) & KILL != 0
+    };
+    let stat = read("stat");
+    let flags = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(6)?.parse::<u64>().ok());
+    pending("SigPnd:") || pending("ShdPnd:") || flags.is_none_or(|f| f & EXITING != 0)
+}
+
+/// The process that holds the lock of a cluster.
+fn holder(cluster: &Cluster) -> Option<(i32, OwnedFd)> {
     let file = File::open(cluster.pid_file()).ok()?;
     // Whoever can take the lock sees that nobody has it: the number in the file is of the past.
     if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
