@@ -281,6 +281,8 @@ pub(crate) fn the_kubelet_tells_what_runs(ns: &Namespace<'_>) {
     assert!(get("configz").contains("\"kubeletconfig\""));
     let summary: Value = serde_json::from_str(&get("stats/summary")).expect("the summary is JSON");
     let pods = summary["pods"].as_array().expect("a list of pods");
-    let own = pods.iter().find(|p| p["podRef"]["name"] == "a").expect("the pod is there");
+    // Other scenarios have pods of this name as well.
+    let mine = |p: &&Value| p["podRef"]["name"] == "a" && p["podRef"]["namespace"] == ns.name;
+    let own = pods.iter().find(mine).expect("the pod is there");
     assert!(own["memory"]["workingSetBytes"].as_u64().is_some_and(|n| n > 0), "{own}");
 }
