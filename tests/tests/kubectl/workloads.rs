@@ -251,13 +251,18 @@ pub(crate) fn s_003_11_rolling_upgrade(ns: &Namespace<'_>) {
     running(ns, 3, "nginx:1.27");
     let mut watch =
         ns.stream(&["get", "pods", "-w", "-o", "jsonpath={.metadata.name} {.metadata.deletionTimestamp} {.status.conditions[?(@.type=='Ready')].status}{'\\n'}"]);
+    // What is there already is shown first, whole before anything changes.
+    let first: Vec<String> = watch.by_ref().take(3).collect();
+    assert!(first.iter().all(|l| l.ends_with(" True")), "{first:?}");
     let out = ns.kubectl(&["set", "image", "deployment", "nginx", "container-0=nginx:1.28", "--record"]);
     assert_eq!(out.stdout, "deployment.apps/nginx image updated\n");
     assert!(out.stderr.contains("Flag --record has been deprecated"), "{out:?}");
     rolled_out(ns);
     ns.until(&["get", "pods", "--no-headers"], |t| t.lines().count() == 3);
     ns.ok(&["annotate", "pods", "--all", "upgraded=yes"]);
-    let mut state = std::collections::BTreeMap::new();
+    let name = |l: &String| l.split(' ').next().unwrap_or_default().to_owned();
+    let mut state: std::collections::BTreeMap<String, (bool, bool)> =
+        first.iter().map(|l| (name(l), (true, true))).collect();
     let mut worst = (usize::MAX, 0);
     // The last pods are seen once more after the end.
     let after: Vec<String> = pods(ns);
@@ -268,9 +273,7 @@ pub(crate) fn s_003_11_rolling_upgrade(ns: &Namespace<'_>) {
         state.insert(words[0].to_owned(), (words[1].is_empty(), words[2] == "True"));
         let alive = state.values().filter(|s| s.0).count();
         let ready = state.values().filter(|s| s.0 && s.1).count();
-        if state.len() >= 3 {
-            worst = (worst.0.min(ready), worst.1.max(alive));
-        }
+        worst = (worst.0.min(ready), worst.1.max(alive));
         if words[1].is_empty() && words[2] == "True" {
             left.remove(words[0]);
         }
