@@ -33,6 +33,8 @@ mod server;
 mod special;
 mod stock;
 mod table;
+#[doc(hidden)]
+pub mod untrusted;
 mod world;
 mod yaml;
 

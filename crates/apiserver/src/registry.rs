@@ -12,7 +12,7 @@ mod patch;
 mod scale;
 mod token;
 mod update;
-mod versions;
+pub(crate) mod versions;
 mod watch;
 
 use crate::cache::Caches;

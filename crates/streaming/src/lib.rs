@@ -9,6 +9,8 @@ mod forward;
 mod negotiate;
 mod pipe;
 pub mod spdy;
+#[doc(hidden)]
+pub mod untrusted;
 mod websocket;
 
 pub use command::{RemoteCommand, Wanted, exit_status, failure_status, remote_command};

@@ -88,6 +88,12 @@ pub(super) enum Begin {
     Behind(Revision),
 }
 
+/// Reads a query as that of a list and of a watch.
+pub(crate) fn check(query: &Query) {
+    drop(of_list(query));
+    drop(of_watch(query));
+}
+
 /// Where a watch begins.
 pub(super) fn of_watch(query: &Query) -> Result<Begin, ApiError> {
     let (version, how) = (query.get("resourceVersion"), query.get(MATCH));
