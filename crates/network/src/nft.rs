@@ -8,7 +8,7 @@ pub mod conntrack;
 mod expression;
 
 pub use batch::{Batch, Hook, SetSpec, Socket};
-pub(crate) use expression::KEY;
+pub(crate) use expression::{DATA, KEY};
 pub use expression::{Expression, Rule, Verdict, concat};
 
 /// The families an address can have.
@@ -42,6 +42,14 @@ impl Family {
         }
     }
 
+    /// What belongs to this family.
+    pub fn either<T>(self, four: T, six: T) -> T {
+        match self {
+            Self::V4 => four,
+            Self::V6 => six,
+        }
+    }
+
     /// A name of one object per family.
     pub fn name(self, base: &str) -> String {
         match self {
@@ -69,8 +77,6 @@ pub fn address_bytes(address: std::net::IpAddr) -> Vec<u8> {
 
 /// Numbers of nft's data types; the kernel keeps them for those who list the table.
 pub mod types {
-    /// A number in the machine's order.
-    pub const INTEGER: u32 = 4;
     /// An IPv4 address.
     pub const IPV4: u32 = 7;
     /// An IPv6 address.
@@ -79,6 +85,8 @@ pub mod types {
     pub const PROTOCOL: u32 = 12;
     /// A port.
     pub const SERVICE: u32 = 13;
+    /// A number of ours, in the machine's order.
+    pub const MARK: u32 = 19;
 
     /// The type of several values after each other.
     pub fn concat(types: &[u32]) -> u32 {

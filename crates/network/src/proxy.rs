@@ -5,8 +5,11 @@
 //! established connections and traffic keep going.
 
 pub mod applier;
+mod layout;
 pub mod model;
-pub mod programme;
+mod numbers;
+mod programme;
+mod ways;
 
 use crate::Result;
 use applier::Applier;

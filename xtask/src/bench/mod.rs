@@ -6,6 +6,7 @@ mod container;
 mod crds;
 mod pods;
 mod process;
+mod services;
 mod store;
 
 use clap::Subcommand;
@@ -33,6 +34,15 @@ pub(crate) enum Bench {
     Crds(crds::Args),
     /// Pods: create to running for one and for many at once, memory of each.
     Pods(pods::Args),
+    /// The service proxy's table: a bulk load, and changes of single endpoints and Services among many.
+    Services {
+        /// How many Services.
+        #[arg(long, default_value_t = 10_000)]
+        count: usize,
+        /// How many changes of each sort.
+        #[arg(long, default_value_t = 500)]
+        changes: usize,
+    },
     /// Durable commits per second of the embedded store, with 1, 64 and 1,000 clients; or what many objects cost.
     Store {
         /// Load so many objects instead, and open the store again.
@@ -57,6 +67,7 @@ pub(crate) fn run(what: &Bench) -> Result<(), Box<dyn std::error::Error>> {
         Bench::Crds(args) => tokio.block_on(crds::run(args)).map_err(|e| e as Box<dyn std::error::Error>),
         Bench::Container { count } => tokio.block_on(container::run(*count)),
         Bench::Pods(args) => pods::run(args, &tokio),
+        Bench::Services { count, changes } => services::run(*count, *changes),
         Bench::Store { objects: Some(objects), dir, .. } => tokio.block_on(store::many(dir.as_deref(), *objects)),
         Bench::Store { dir, seconds, .. } => tokio.block_on(store::run(dir.as_deref(), *seconds)),
     }

@@ -31,8 +31,8 @@ pub struct SetSpec {
     pub data: Option<(u32, u32)>,
     /// The data are verdicts.
     pub verdicts: bool,
-    /// Packets add elements that time out after so many milliseconds.
-    pub timeout_ms: Option<u64>,
+    /// Packets add elements, at most so many, that time out.
+    pub dynamic: Option<u32>,
 }
 
 /// A transaction under construction.
@@ -129,61 +129,31 @@ impl Batch {
 
     /// Adds a named set or map.
     pub fn add_set(&mut self, name: &str, spec: &SetSpec) {
-        self.set(name, spec, 0);
-    }
-
-    fn set(&mut self, name: &str, spec: &SetSpec, anonymous: u32) -> u32 {
         self.sets += 1;
         let id = self.sets;
         let map = if spec.data.is_some() || spec.verdicts { 8 } else { 0 };
-        let dynamic = if spec.timeout_ms.is_some() { 0x10 | 0x20 } else { 0 };
+        let dynamic = if spec.dynamic.is_some() { 0x10 | 0x20 } else { 0 };
         self.message(9, CREATE, format!("add set {name}"), |b| {
-            b.string(2, name).be32(3, anonymous | map | dynamic).be32(4, spec.key.0).be32(5, spec.key.1);
+            b.string(2, name).be32(3, map | dynamic).be32(4, spec.key.0).be32(5, spec.key.1);
             if spec.verdicts {
                 b.be32(6, VERDICT_TYPE).be32(7, 0);
             } else if let Some((kind, length)) = spec.data {
                 b.be32(6, kind).be32(7, length);
             }
             b.be32(10, id);
-            if let Some(timeout) = spec.timeout_ms {
-                b.attribute(11, &timeout.to_be_bytes());
+            if let Some(size) = spec.dynamic {
                 b.nest(9, |b| {
-                    b.be32(1, 65_536);
+                    b.be32(1, size);
                 });
             }
         });
-        id
     }
 
-    /// Deletes a named set or map that no rule uses.
-    pub fn delete_set(&mut self, name: &str) {
-        self.message(11, 0, format!("delete set {name}"), |b| {
-            b.string(2, name);
-        });
-    }
-
-    /// Adds a constant set or map for the rule that follows; returns the name and id by which the rule finds it.
-    pub fn anonymous(&mut self, spec: &SetSpec, elements: &[(Vec<u8>, Vec<u8>)]) -> (String, u32) {
-        let name = if spec.data.is_some() { "__map%d" } else { "__set%d" }.to_owned();
-        let id = self.set(&name, spec, 3);
-        self.elements(12, CREATE, &name, id, elements, |b, (key, data)| {
-            put_key(b, key);
-            if spec.data.is_some() {
-                put_data(b, data);
-            }
-        });
-        (name, id)
-    }
-
-    fn elements<T>(&mut self, kind: u16, flags: u16, set: &str, id: u32, all: &[T], each: impl Fn(&mut Buffer, &T)) {
+    fn elements<T>(&mut self, kind: u16, flags: u16, set: &str, all: &[T], each: impl Fn(&mut Buffer, &T)) {
         for chunk in all.chunks(CHUNK) {
             let verb = if kind == 12 { "add" } else { "delete" };
             self.message(kind, flags, format!("{verb} elements of {set}"), |b| {
-                b.string(2, set);
-                if id != 0 {
-                    b.be32(4, id);
-                }
-                b.nest(3, |b| {
+                b.string(2, set).nest(3, |b| {
                     for element in chunk {
                         b.nest(1, |b| each(b, element));
                     }
@@ -194,12 +164,12 @@ impl Batch {
 
     /// Adds keys to a set.
     pub fn add_keys(&mut self, set: &str, keys: &[Vec<u8>]) {
-        self.elements(12, CREATE, set, 0, keys, |b, key| put_key(b, key));
+        self.elements(12, CREATE, set, keys, |b, key| put_key(b, key));
     }
 
     /// Adds entries to a map.
     pub fn add_entries(&mut self, set: &str, entries: &[(Vec<u8>, Vec<u8>)]) {
-        self.elements(12, CREATE, set, 0, entries, |b, (key, data)| {
+        self.elements(12, CREATE, set, entries, |b, (key, data)| {
             put_key(b, key);
             put_data(b, data);
         });
@@ -207,7 +177,7 @@ impl Batch {
 
     /// Adds entries to a verdict map.
     pub fn add_verdicts(&mut self, set: &str, entries: &[(Vec<u8>, Verdict)]) {
-        self.elements(12, CREATE, set, 0, entries, |b, (key, verdict)| {
+        self.elements(12, CREATE, set, entries, |b, (key, verdict)| {
             put_key(b, key);
             b.nest(2, |b| verdict.encode(b));
         });
@@ -215,7 +185,7 @@ impl Batch {
 
     /// Deletes keys from a set or map.
     pub fn delete_keys(&mut self, set: &str, keys: &[Vec<u8>]) {
-        self.elements(14, 0, set, 0, keys, |b, key| put_key(b, key));
+        self.elements(14, 0, set, keys, |b, key| put_key(b, key));
     }
 }
 

@@ -45,7 +45,7 @@ pub enum Expression {
     Payload { transport: bool, offset: u32, length: u32, register: u32 },
     Compare { register: u32, equal: bool, value: Vec<u8> },
     Bitwise { register: u32, mask: Vec<u8>, xor: Vec<u8> },
-    Lookup { set: String, id: u32, key: u32, data: Option<u32>, invert: bool },
+    Lookup { set: String, key: u32, data: Option<u32> },
     LookupVerdict { set: String, key: u32 },
     Immediate(Verdict),
     Dnat { family: Family, address: u32, port: u32 },
@@ -133,7 +133,7 @@ impl Rule {
         let mask = super::address_bytes(net.netmask());
         let xor = vec![0; mask.len()];
         self.load_address(family, source, DATA)
-            .with(Expression::Bitwise { register: DATA, mask, xor })
+            .bitwise(DATA, &mask, &xor)
             .compare(inside, &super::address_bytes(net.network()))
     }
 
@@ -167,18 +167,14 @@ impl Rule {
     /// The connection's destination was translated.
     pub fn translated(self) -> Self {
         self.with(Expression::Conntrack { key: 2, register: DATA })
-            .with(Expression::Bitwise {
-                register: DATA,
-                mask: 0x20u32.to_ne_bytes().to_vec(),
-                xor: 0u32.to_ne_bytes().to_vec(),
-            })
+            .bitwise(DATA, &0x20u32.to_ne_bytes(), &[0; 4])
             .compare(false, &0u32.to_ne_bytes())
     }
 
     /// The packet's mark has this bit.
     pub fn marked(self, bit: u32) -> Self {
         self.with(Expression::Meta { key: 3, register: DATA })
-            .with(Expression::Bitwise { register: DATA, mask: bit.to_ne_bytes().to_vec(), xor: vec![0; 4] })
+            .bitwise(DATA, &bit.to_ne_bytes(), &[0; 4])
             .compare(false, &0u32.to_ne_bytes())
     }
 
@@ -186,58 +182,67 @@ impl Rule {
     pub fn mark(self, bit: u32, set: bool) -> Self {
         let xor = if set { bit } else { 0 };
         self.with(Expression::Meta { key: 3, register: DATA })
-            .with(Expression::Bitwise {
-                register: DATA,
-                mask: (!bit).to_ne_bytes().to_vec(),
-                xor: xor.to_ne_bytes().to_vec(),
-            })
+            .bitwise(DATA, &(!bit).to_ne_bytes(), &xor.to_ne_bytes())
             .with(Expression::SetMark { register: DATA })
+    }
+
+    fn bitwise(self, register: u32, mask: &[u8], xor: &[u8]) -> Self {
+        self.with(Expression::Bitwise { register, mask: mask.to_vec(), xor: xor.to_vec() })
+    }
+
+    /// Flips bits of a register.
+    pub fn flip(self, register: u32, bits: u32) -> Self {
+        self.bitwise(register, &[0xff; 4], &bits.to_ne_bytes())
+    }
+
+    /// The registers from `key` on are in a set.
+    pub fn contained_at(self, set: &str, key: u32) -> Self {
+        self.with(Expression::Lookup { set: set.to_owned(), key, data: None })
     }
 
     /// The key registers are in a set.
     pub fn contained(self, set: &str) -> Self {
-        self.with(Expression::Lookup { set: set.to_owned(), id: 0, key: KEY, data: None, invert: false })
+        self.contained_at(set, KEY)
+    }
+
+    /// Loads registers from a named map by those from `key` on; the rule ends where there is none.
+    pub fn map_at(self, set: &str, key: u32, data: u32) -> Self {
+        self.with(Expression::Lookup { set: set.to_owned(), key, data: Some(data) })
     }
 
     /// Loads the data registers from a named map by the key registers; the rule ends where there is none.
     pub fn map(self, set: &str) -> Self {
-        self.with(Expression::Lookup { set: set.to_owned(), id: 0, key: KEY, data: Some(DATA), invert: false })
+        self.map_at(set, KEY, DATA)
     }
 
-    /// Goes where a verdict map says for the key registers.
-    pub fn verdict_map(self, set: &str) -> Self {
-        self.with(Expression::LookupVerdict { set: set.to_owned(), key: KEY })
+    /// Goes where a verdict map says for the registers from `key` on.
+    pub fn verdict_map(self, set: &str, key: u32) -> Self {
+        self.with(Expression::LookupVerdict { set: set.to_owned(), key })
     }
 
-    /// Picks one of the entries of an anonymous map made in the same batch.
-    pub fn pick(self, count: usize, set: &str, id: u32) -> Self {
-        self.with(Expression::Random { modulus: count as u32, register: KEY + 4 }).with(Expression::Lookup {
-            set: set.to_owned(),
-            id,
-            key: KEY + 4,
-            data: Some(DATA),
-            invert: false,
-        })
+    /// Loads a random number below `modulus`.
+    pub fn random(self, modulus: u32, register: u32) -> Self {
+        self.with(Expression::Random { modulus, register })
     }
 
-    /// The data registers are in an anonymous set made in the same batch.
-    pub fn data_contained(self, set: &str, id: u32) -> Self {
-        self.with(Expression::Lookup { set: set.to_owned(), id, key: DATA, data: None, invert: false })
+    /// Remembers the registers from `data` on under those from `key` on.
+    pub fn remember(self, set: &str, key: u32, data: u32, timeout_ms: u64) -> Self {
+        self.with(Expression::Update { set: set.to_owned(), key, data, timeout_ms })
     }
 
-    /// Remembers the data registers under the key registers.
-    pub fn remember(self, set: &str, timeout_ms: u64) -> Self {
-        self.with(Expression::Update { set: set.to_owned(), key: KEY, data: DATA, timeout_ms })
+    /// Forgets what the registers from `key` on led to: remembering keeps an older entry as it is.
+    pub fn forget(self, set: &str, key: u32, data: u32) -> Self {
+        self.with(Expression::Forget { set: set.to_owned(), key, data })
     }
 
-    /// Forgets what the key registers led to: remembering keeps an older entry as it is.
-    pub fn forget(self, set: &str) -> Self {
-        self.with(Expression::Forget { set: set.to_owned(), key: KEY, data: DATA })
+    /// Sends the connection to the address and port in the registers from `backend` on.
+    pub fn dnat_to(self, family: Family, backend: u32) -> Self {
+        self.with(Expression::Dnat { family, address: backend, port: backend + family.length() / 4 })
     }
 
     /// Sends the connection to address and port of the data registers.
     pub fn dnat(self, family: Family) -> Self {
-        self.with(Expression::Dnat { family, address: DATA, port: DATA + family.length() / 4 })
+        self.dnat_to(family, DATA)
     }
 
     /// Makes the host the sender.
@@ -308,16 +313,10 @@ impl Expression {
                 value(b, 4, mask);
                 value(b, 5, xor);
             }
-            Self::Lookup { set, id, key, data, invert } => {
+            Self::Lookup { set, key, data } => {
                 b.string(1, set).be32(2, *key);
                 if let Some(data) = data {
                     b.be32(3, *data);
-                }
-                if *id != 0 {
-                    b.be32(4, *id);
-                }
-                if *invert {
-                    b.be32(5, 1);
                 }
             }
             Self::LookupVerdict { set, key } => {

@@ -32,6 +32,7 @@ pub(crate) fn ip(arguments: &[&str]) {
 
 pub(crate) fn nft_list() -> String {
     let output = std::process::Command::new("nft").args(["list", "ruleset"]).output().unwrap();
+    assert!(output.status.success(), "{:?} {}", output.status, String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
