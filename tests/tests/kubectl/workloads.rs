@@ -1,5 +1,7 @@
 //! Deployments: creation, scaling, rolling updates, rollback.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ironclad_testkit::Namespace;
 
 /// A Deployment `nginx` with pods labelled `app=nginx`.
@@ -246,41 +248,71 @@ pub(crate) fn s_003_10_scale_and_edit(ns: &Namespace<'_>) {
     assert_eq!(edit(ns, "s/a/a/"), "Edit cancelled, no changes made.\n");
 }
 
-/// What a watch of the pods shows during a rolling update keeps within surge and availability.
+/// Watches show that a rolling update never has too few ready pods nor asks for too many. (A pod may be seen before the
+/// one that it replaces is marked as deleted: two ReplicaSets act on their own, so surge is judged by what they are told.)
 pub(crate) fn s_003_11_rolling_upgrade(ns: &Namespace<'_>) {
     running(ns, 3, "nginx:1.27");
     let mut watch =
-        ns.stream(&["get", "pods", "-w", "-o", "jsonpath={.metadata.name} {.metadata.deletionTimestamp} {.status.conditions[?(@.type=='Ready')].status}{'\\n'}"]);
+        ns.stream(&["get", "pods", "-w", "-o", "jsonpath={.metadata.name} {.metadata.deletionTimestamp} {.status.conditions[?(@.type=='Ready')].status} {.metadata.annotations.seen}{'\\n'}"]);
+    let mut sizes = ns.stream(&[
+        "get",
+        "rs",
+        "-w",
+        "-o",
+        "jsonpath={.metadata.name} {.spec.replicas} {.metadata.annotations.seen}{'\\n'}",
+    ]);
     // What is there already is shown first, whole before anything changes.
     let first: Vec<String> = watch.by_ref().take(3).collect();
-    assert!(first.iter().all(|l| l.ends_with(" True")), "{first:?}");
+    assert!(first.iter().all(|l| l.trim_end().ends_with(" True")), "{first:?}");
+    assert!(sizes.next().is_some_and(|l| l.trim_end().ends_with(" 3")));
     let out = ns.kubectl(&["set", "image", "deployment", "nginx", "container-0=nginx:1.28", "--record"]);
     assert_eq!(out.stdout, "deployment.apps/nginx image updated\n");
     assert!(out.stderr.contains("Flag --record has been deprecated"), "{out:?}");
     rolled_out(ns);
     ns.until(&["get", "pods", "--no-headers"], |t| t.lines().count() == 3);
-    ns.ok(&["annotate", "pods", "--all", "upgraded=yes"]);
-    let name = |l: &String| l.split(' ').next().unwrap_or_default().to_owned();
-    let mut state: std::collections::BTreeMap<String, (bool, bool)> =
-        first.iter().map(|l| (name(l), (true, true))).collect();
-    let mut worst = (usize::MAX, 0);
-    // The last pods are seen once more after the end.
-    let after: Vec<String> = pods(ns);
-    let mut left: std::collections::BTreeSet<&str> = after.iter().map(String::as_str).collect();
-    while !left.is_empty() {
-        let line = watch.next().expect("the watch goes on");
-        let words: Vec<&str> = line.split(' ').collect();
-        state.insert(words[0].to_owned(), (words[1].is_empty(), words[2] == "True"));
-        let alive = state.values().filter(|s| s.0).count();
-        let ready = state.values().filter(|s| s.0 && s.1).count();
-        worst = (worst.0.min(ready), worst.1.max(alive));
-        if words[1].is_empty() && words[2] == "True" {
-            left.remove(words[0]);
-        }
-    }
-    assert!(worst.0 >= 3 && worst.1 <= 4, "least ready and most pods: {worst:?}");
+    // A last event of each, by which the watches are known to have shown all before it.
+    ns.ok(&["annotate", "pods,rs", "--all", "seen=yes"]);
+    assert!(least_ready(first, &mut watch, pods(ns)) >= 3);
+    assert!(most_wanted(&mut sizes) <= 4);
     let image = ns.until(&["describe", "pods"], |t| !t.contains("nginx:1.27"));
     assert_eq!(image.matches("Image:          nginx:1.28").count(), 3);
+}
+
+/// The fewest ready pods that `watch` shows until each of `last` carries the mark of the end.
+fn least_ready(first: Vec<String>, watch: &mut impl Iterator<Item = String>, last: Vec<String>) -> usize {
+    let mut left: BTreeSet<String> = last.into_iter().collect();
+    let mut ready = BTreeSet::new();
+    let mut least = usize::MAX;
+    for (i, line) in first.into_iter().chain(watch).enumerate() {
+        let words: Vec<&str> = line.split(' ').collect();
+        if words[1].is_empty() && words[2] == "True" {
+            ready.insert(words[0].to_owned());
+        } else {
+            ready.remove(words[0]);
+        }
+        if words.get(3) == Some(&"yes") {
+            left.remove(words[0]);
+        }
+        if i >= 2 {
+            least = least.min(ready.len());
+        }
+        if left.is_empty() {
+            break;
+        }
+    }
+    least
+}
+
+/// The most pods that the ReplicaSets were told to have together, until both carry the mark of the end.
+fn most_wanted(sizes: &mut impl Iterator<Item = String>) -> usize {
+    let (mut state, mut most) = (BTreeMap::<String, (usize, bool)>::new(), 0);
+    while state.len() < 2 || state.values().any(|s| !s.1) {
+        let line = sizes.next().expect("the watch goes on");
+        let words: Vec<&str> = line.split(' ').collect();
+        state.insert(words[0].to_owned(), (words[1].parse().unwrap(), words.get(2) == Some(&"yes")));
+        most = most.max(state.values().map(|s| s.0).sum());
+    }
+    most
 }
 
 pub(crate) fn s_003_12_history_and_rollback(ns: &Namespace<'_>) {
