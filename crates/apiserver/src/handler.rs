@@ -87,7 +87,17 @@ where
     };
     // What somebody else answers is theirs to negotiate.
     let accept = if passes { Accepted::JSON } else { Accepted::of(&headers, &info.query, offer)? };
-    let request = Request { kind: &kind, stored: &stored, info: &info, user, user_agent: agent, accept, table: &table };
+    let conversions = crate::registry::Conversions::default();
+    let request = Request {
+        kind: &kind,
+        stored: &stored,
+        info: &info,
+        user,
+        user_agent: agent,
+        accept,
+        table: &table,
+        conversions: &conversions,
+    };
     if passes {
         if info.verb == "create" || info.verb == "get" {
             connect(inner, &request).await?;

@@ -1,5 +1,6 @@
 //! The generic registry: what can be done with objects of every kind, over the store and the watch caches.
 
+mod conversions;
 mod convert;
 mod create;
 mod delete;
@@ -31,6 +32,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use conversions::Conversions;
 pub(crate) use delete::Options as DeleteOptions;
 pub(crate) use input::{Input, decode};
 pub(crate) use list::{partial_object, same_version};
@@ -59,6 +61,8 @@ pub(crate) struct Request<'a> {
     pub(crate) accept: crate::accept::Accepted,
     /// What was served when the request came.
     pub(crate) table: &'a crate::catalog::Table,
+    /// What a webhook has converted for it.
+    pub(crate) conversions: &'a Conversions,
 }
 
 /// An object that is answered.

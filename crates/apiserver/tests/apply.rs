@@ -201,8 +201,8 @@ async fn mistakes_in_configurations_are_named() {
             ".spec.template.spec.containers: duplicate entries for key [name=\"a\"]",
         ),
         (
-            with_field("/spec/template/spec/containers", json!([{"image": "x"}])),
-            ".spec.template.spec.containers: element 0: associative list with keys has an element that omits key field \"name\" (and doesn't have default value)",
+            with_field("/metadata", json!({"name": "web", "ownerReferences": [null]})),
+            ".metadata.ownerReferences: element 0: associative list with keys may not have a null element",
         ),
     ];
     for (config, want) in table {
@@ -210,6 +210,11 @@ async fn mistakes_in_configurations_are_named() {
         assert_eq!((code, error["message"].as_str().unwrap()), (500, &*format!("{of}{want}")));
         assert!(error.get("reason").is_none());
     }
+    // A name that Go always writes is empty where it is not given.
+    let nameless = with_field("/spec/template/spec/containers", json!([{"image": "x"}]));
+    let (code, error) = apply(&server, &one, "fieldManager=me", &nameless).await;
+    let want = "Deployment.apps \"web\" is invalid: spec.template.spec.containers[0].name: Required value";
+    assert_eq!((code, error["message"].as_str().unwrap()), (422, want));
     let options = [
         ("", "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"),
         (

@@ -286,6 +286,42 @@ async fn a_webhook_converts_what_is_read_listed_selected_and_watched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn owners_in_versions_that_a_webhook_converts_own_what_their_version_calls_it() {
+    let (server, reader, _dir) = server().await;
+    let hook = Hook::start(convert).await;
+    define(&server, &reader, converted(&hook)).await;
+    let (one, two) = ("/apis/example.com/v1/namespaces/default/hosts", "/apis/example.com/v2/namespaces/default/hosts");
+    let apply = "application/apply-patch+yaml";
+    let newer = |port: &str| json!({"apiVersion": "example.com/v2", "kind": "Host", "metadata": {"name": "a"}, "host": "x", "port": port});
+    let (code, made) = ask(&server, "PATCH", &format!("{two}/a?fieldManager=new"), apply, newer("80")).await;
+    assert_eq!(code, 201, "{made}");
+    let owned = |object: &Value| -> Vec<(String, String)> {
+        let one = |m: &Value| (m["manager"].as_str().unwrap().to_owned(), m["fieldsV1"].to_string());
+        object["metadata"]["managedFields"].as_array().unwrap().iter().map(one).collect()
+    };
+    assert_eq!(owned(&made), [("new".to_owned(), r#"{"f:host":{},"f:port":{}}"#.to_owned())]);
+    // A write in the other version takes what it changes there, by the names of the owner's version.
+    let patch = json!({"hostPort": "x:81"});
+    let (code, changed) = ask(&server, "PATCH", &format!("{one}/a?fieldManager=old"), MERGE, patch).await;
+    assert_eq!(code, 200, "{changed}");
+    let want =
+        [("new", r#"{"f:host":{}}"#), ("old", r#"{"f:hostPort":{}}"#)].map(|(m, f)| (m.to_owned(), f.to_owned()));
+    assert_eq!(owned(&changed), want);
+    // A conflict is found across the versions.
+    let (code, error) = ask(&server, "PATCH", &format!("{two}/a?fieldManager=new"), apply, newer("82")).await;
+    let message = error["message"].as_str().unwrap();
+    assert_eq!(
+        (code, message),
+        (409, "Apply failed with 1 conflict: conflict with \"old\" using example.com/v1: .hostPort")
+    );
+    // Where the webhook fails, an apply fails, and an ordinary write leaves everybody what he has.
+    hook.seen.lock().clear();
+    let (code, bad) = ask(&server, "PATCH", &format!("{two}/a?fieldManager=new&force=true"), apply, newer("82")).await;
+    assert_eq!(code, 200, "{bad}");
+    assert_eq!(owned(&bad), [("new".to_owned(), r#"{"f:host":{},"f:port":{}}"#.to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_default_that_comes_later_is_seen_in_older_objects_and_a_restart_loses_nothing() {
     let dir = tempfile::TempDir::new().unwrap();
     let token = tokio_util::sync::CancellationToken::new();

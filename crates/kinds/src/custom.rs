@@ -138,16 +138,15 @@ pub fn resource(definition: &Value) -> GroupResource {
     GroupResource::new(text(definition, &["spec", "group"]), text(definition, &["spec", "names", "plural"]))
 }
 
-/// The rows of a definition whose names were accepted: each served version, and the one that is stored.
+/// The rows of a definition whose names were accepted, one for each version: what is not served can still own fields.
 pub fn rows(definition: &Value) -> Vec<Arc<Kind>> {
     let versions = items(definition, &["spec", "versions"]);
     let stored = versions.iter().find(|v| flag(v, &["storage"])).map(|v| text(v, &["name"]).to_owned());
     let Some(stored) = stored else { return Vec::new() };
     let names: Arc<[String]> = versions.iter().map(|v| text(v, &["name"]).to_owned()).collect();
     let webhook = webhook(definition).map(Arc::new);
-    let wanted = versions.iter().filter(|v| flag(v, &["served"]) || flag(v, &["storage"]));
     let making = Making { definition, stored: &stored, names, webhook };
-    wanted.map(|version| Arc::new(making.row(version))).collect()
+    versions.iter().map(|version| Arc::new(making.row(version))).collect()
 }
 
 fn webhook(definition: &Value) -> Option<ConversionWebhook> {

@@ -11,6 +11,7 @@ mod managers;
 mod merge;
 mod place;
 mod quick;
+mod reconcile;
 mod set;
 mod update;
 
@@ -52,6 +53,14 @@ const BEFORE: &str = "before-first-apply";
 pub trait Versions {
     /// The object in another version with its types and its shape there; `None` where that is no longer served.
     fn convert(&self, object: &Value, api_version: &str) -> Option<(Value, &Bundle, Shape)>;
+
+    /// The types and the shape of another version; `None` where that is no longer served.
+    fn shape(&self, api_version: &str) -> Option<(&Bundle, Shape)>;
+
+    /// Fields that the door does not change in another version; `None` where they are those of the request's.
+    fn ignored(&self, _api_version: &str) -> Option<Set> {
+        None
+    }
 }
 
 /// A kind of one version.
@@ -59,6 +68,10 @@ pub struct OneVersion;
 
 impl Versions for OneVersion {
     fn convert(&self, _: &Value, _: &str) -> Option<(Value, &Bundle, Shape)> {
+        None
+    }
+
+    fn shape(&self, _: &str) -> Option<(&Bundle, Shape)> {
         None
     }
 }
@@ -99,11 +112,43 @@ impl<'a> Schema<'a> {
 
     /// A typed object as it is stored.
     fn stored(&self, mut object: Value) -> Value {
-        without_nulls(&mut object);
+        match object.get_mut("metadata") {
+            // Of a custom resource only metadata is typed; null means something in the rest.
+            Some(meta) if self.bundle.is_extension() => without_nulls(meta),
+            _ if self.bundle.is_extension() => {}
+            _ => without_nulls(&mut object),
+        }
         if let Shape::Object(id) = self.shape {
             self.bundle.complete_all(id, &mut object, false);
         }
         object
+    }
+
+    /// Brings a configuration into its form. Of a custom resource only metadata has one.
+    fn normalize(&self, config: &mut Value) -> Result<(), String> {
+        let (shape, config) = match self.root().child("metadata").0.shape() {
+            meta if self.bundle.is_extension() => match config.get_mut("metadata") {
+                Some(metadata) => (meta, metadata),
+                None => return Ok(()),
+            },
+            _ => (&self.shape, config),
+        };
+        check::config(self.bundle, shape, config).map(drop)
+    }
+
+    /// Brings what managers own into line with what the schema says now.
+    fn reconcile(&self, managed: &mut Managed, version: &str) {
+        for (manager, set) in &mut managed.entries {
+            let renewed = if manager.api_version == version {
+                reconcile::reconciled(self.root(), set)
+            } else {
+                let there = self.versions.shape(&manager.api_version);
+                there.and_then(|(bundle, shape)| reconcile::reconciled(Place::root(bundle, &shape), set))
+            };
+            if let Some(renewed) = renewed {
+                *set = renewed;
+            }
+        }
     }
 }
 
@@ -120,7 +165,7 @@ pub fn apply(
     if !problems.is_empty() {
         return Err(untyped(&config, &problems));
     }
-    if let Err(why) = check::config(schema.bundle, &schema.shape, &mut config) {
+    if let Err(why) = schema.normalize(&mut config) {
         return Err(untyped(&config, &[why]));
     }
     match once(schema, live, &config, manager, force) {
@@ -150,6 +195,7 @@ fn once(
         let before = Manager { name: BEFORE.to_owned(), operation: Operation::Update, ..manager.clone() };
         note(schema, &schema.typed(&Value::Null), &typed, &mut managed, &before);
     }
+    schema.reconcile(&mut managed, &manager.api_version);
     let known = managed.get(manager).cloned();
     let fields = fields::field_set(schema.root(), config).without_trees(&schema.ignored);
     let merged = merge::merge(schema.root(), &typed, config);
@@ -211,6 +257,7 @@ fn track_in_full(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Ma
         metadata_mut(new).remove("managedFields");
         return;
     }
+    schema.reconcile(&mut managed, &manager.api_version);
     if managed.entries.iter().all(|(m, _)| m.api_version == manager.api_version) {
         // What did not change is in no set; only another version may need it, to convert the rest.
         let (old, new) = quick::differing(old, new);

@@ -30,8 +30,10 @@ pub enum Scalar {
     MicroTime,
     Quantity,
     IntOrString,
-    /// Whatever JSON can hold; kept as it is.
+    /// Whatever JSON can hold; kept as it is, and one value for server-side apply.
     Any,
+    /// Whatever JSON can hold; kept as it is, its objects told apart key by key.
+    Deduced,
 }
 
 /// How the items of a list are told apart when it is merged.
@@ -53,10 +55,10 @@ pub enum Shape {
     Scalar(Scalar),
     /// An object with the fields of a type.
     Object(TypeId),
-    /// A list.
-    List(Box<Shape>),
-    /// An object with arbitrary keys.
-    Map(Box<Shape>),
+    /// A list, and how server-side apply tells its items apart.
+    List(Box<Shape>, List),
+    /// An object with arbitrary keys, and whether it is one value for server-side apply.
+    Map(Box<Shape>, bool),
 }
 
 /// A field of a type.
@@ -70,12 +72,10 @@ pub struct Field {
     pub refers: Option<TypeId>,
     /// Whether OpenAPI calls it required.
     pub required: bool,
-    /// For lists: how server-side apply tells items apart.
-    pub list: List,
-    /// Whether an object or a map is one value for server-side apply.
-    pub atomic: bool,
     /// For lists: the field by which a strategic merge patch tells items apart; empty for lists of plain values.
     pub merge_key: Option<String>,
+    /// What stands for it where it is not given, as the published schemas say.
+    pub default: Option<Box<Value>>,
 }
 
 /// A type of the API.
@@ -158,6 +158,11 @@ impl Bundle {
         Self { base: Some(bundle()), types: Vec::new(), kinds: HashMap::new(), definitions: HashMap::new() }
     }
 
+    /// Whether it holds the types of a custom resource.
+    pub fn is_extension(&self) -> bool {
+        self.base.is_some()
+    }
+
     /// Adds a type without fields; see [`Bundle::fill`].
     pub fn reserve(&mut self) -> TypeId {
         self.types.push(Type {
@@ -228,10 +233,10 @@ impl Bundle {
     fn complete_below(&self, shape: &Shape, value: &mut Value, lists: bool) {
         match (shape, value) {
             (Shape::Object(id), value) => self.complete_all(*id, value, lists),
-            (Shape::List(item), Value::Array(items)) => {
+            (Shape::List(item, _), Value::Array(items)) => {
                 items.iter_mut().for_each(|v| self.complete_below(item, v, lists))
             }
-            (Shape::Map(item), Value::Object(map)) => {
+            (Shape::Map(item, _), Value::Object(map)) => {
                 map.values_mut().for_each(|v| self.complete_below(item, v, lists))
             }
             _ => {}
@@ -291,6 +296,7 @@ fn unpack(raw: &Value) -> Bundle {
         let mut fields: Vec<Field> = ty[5].as_array().into_iter().flatten().map(|f| field(f, &paths)).collect();
         fields.sort_by(|a, b| a.name.cmp(&b.name));
         let always = always(&definition, &fields);
+        facts::defaults(&definition, &mut fields, &always);
         let scalar = ty[4].as_str().map(scalar);
         let mut ty = Type { definition, gvk, fields, scalar, open: false, atomic: false, always };
         facts::correct(&mut ty);
@@ -320,28 +326,32 @@ fn always(definition: &str, fields: &[Field]) -> Vec<(String, Zero)> {
 
 fn field(raw: &Value, paths: &HashMap<String, (TypeId, Option<Scalar>)>) -> Field {
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    let shape = shape(&text(&raw[1]), paths);
+    let mut shape = shape(&text(&raw[1]), paths);
     let merge = text(&raw[3]);
     let keys: Vec<String> = raw[4].as_array().into_iter().flatten().map(|k| camel(&text(k))).collect();
-    let (list, merge_key) = match merge.as_str() {
+    let (told, merge_key) = match merge.as_str() {
         "set" => (List::Set, Some(String::new())),
         "map" => (List::Map(keys.clone()), keys.first().cloned()),
         _ => (List::Atomic, None),
     };
-    let atomic = merge == "atomic" && matches!(shape, Shape::Map(_));
+    match &mut shape {
+        Shape::List(_, list) => *list = told,
+        Shape::Map(_, atomic) => *atomic = merge == "atomic",
+        _ => {}
+    }
     let inner = text(&raw[1]);
     let inner = inner.trim_start_matches(['[', '{']).trim_end_matches([']', '}']);
     let refers = inner.strip_prefix('@').and_then(|path| paths.get(path)).map(|(id, _)| *id);
-    Field { name: text(&raw[0]), refers, required: raw[2] == Value::Bool(true), shape, list, atomic, merge_key }
+    Field { name: text(&raw[0]), refers, required: raw[2] == Value::Bool(true), shape, merge_key, default: None }
 }
 
 fn shape(text: &str, paths: &HashMap<String, (TypeId, Option<Scalar>)>) -> Shape {
     let inner = |open: char, close: char| text.strip_prefix(open)?.strip_suffix(close);
     if let Some(item) = inner('[', ']') {
-        return Shape::List(Box::new(shape(item, paths)));
+        return Shape::List(Box::new(shape(item, paths)), List::Atomic);
     }
     if let Some(value) = inner('{', '}') {
-        return Shape::Map(Box::new(shape(value, paths)));
+        return Shape::Map(Box::new(shape(value, paths)), false);
     }
     match text.strip_prefix('@') {
         Some(path) => match paths.get(path) {
@@ -400,7 +410,7 @@ mod tests {
 
     fn child(ty: &'static Type, name: &str) -> &'static Type {
         let mut shape = &ty.field(name).unwrap().shape;
-        while let Shape::List(inner) | Shape::Map(inner) = shape {
+        while let Shape::List(inner, _) | Shape::Map(inner, _) = shape {
             shape = inner;
         }
         let Shape::Object(id) = shape else { panic!("{name}: {shape:?}") };
@@ -414,12 +424,11 @@ mod tests {
         let pod = child(child(spec, "template"), "spec");
         let containers = pod.field("containers").unwrap();
         assert!(containers.required);
-        assert_eq!(containers.list, List::Map(vec!["name".into()]));
+        assert!(matches!(&containers.shape, Shape::List(_, List::Map(keys)) if *keys == ["name"]));
         let container = child(pod, "containers");
         let ports = container.field("ports").unwrap();
-        assert_eq!(ports.list, List::Map(vec!["containerPort".into(), "protocol".into()]));
+        assert!(matches!(&ports.shape, Shape::List(_, List::Map(keys)) if *keys == ["containerPort", "protocol"]));
         assert_eq!(ports.merge_key.as_deref(), Some("containerPort"));
-        assert!(spec.field("selector").unwrap().atomic);
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Walk<'_> {
             // Every whole object says what it is.
             let head = ty.gvk.is_some() && matches!(key.as_str(), "apiVersion" | "kind");
             match ty.field(&key) {
-                None if head => {}
+                None if head || ty.open => {}
                 None => {
                     if self.noticed.unknown.len() < NAMED {
                         self.noticed.unknown.push(path.clone());
@@ -106,10 +106,10 @@ impl Walk<'_> {
         let Some(value) = map.get_mut(&field.name) else { return Ok(()) };
         // What Go leaves out when it encodes: nothing, and empty lists and maps of optional fields.
         let empty = match (&field.shape, &*value) {
-            (Shape::Scalar(Scalar::Any), _) => false,
+            (Shape::Scalar(Scalar::Any | Scalar::Deduced), _) => false,
             (_, Value::Null) => true,
-            (Shape::List(_), Value::Array(a)) => a.is_empty() && !field.required,
-            (Shape::Map(_), Value::Object(o)) => o.is_empty() && !field.required,
+            (Shape::List(..), Value::Array(a)) => a.is_empty() && !field.required,
+            (Shape::Map(..), Value::Object(o)) => o.is_empty() && !field.required,
             _ => false,
         };
         if empty {
@@ -125,7 +125,7 @@ impl Walk<'_> {
                 Value::Object(_) => self.object(*id, value, path),
                 _ => Err(self.wrong(value, of, &go_object(&self.bundle.get(*id).definition))),
             },
-            Shape::List(item) => {
+            Shape::List(item, _) => {
                 let Value::Array(items) = value else { return Err(self.wrong(value, of, &self.go(shape))) };
                 for (index, item_value) in items.iter_mut().enumerate() {
                     let length = path.len();
@@ -138,7 +138,7 @@ impl Walk<'_> {
                 }
                 Ok(())
             }
-            Shape::Map(item) => {
+            Shape::Map(item, _) => {
                 let Value::Object(map) = value else { return Err(self.wrong(value, of, &self.go(shape))) };
                 for (key, item_value) in map.iter_mut() {
                     let length = path.len();
@@ -158,7 +158,9 @@ impl Walk<'_> {
 
     fn scalar(&self, scalar: Scalar, value: &mut Value, of: &str) -> Result<(), String> {
         match (scalar, &*value) {
-            (Scalar::Any, _) | (Scalar::String, Value::String(_)) | (Scalar::Bool, Value::Bool(_)) => Ok(()),
+            (Scalar::Any | Scalar::Deduced, _)
+            | (Scalar::String, Value::String(_))
+            | (Scalar::Bool, Value::Bool(_)) => Ok(()),
             (Scalar::Double, Value::Number(_)) => Ok(()),
             (Scalar::Int32 | Scalar::Int64, Value::Number(n)) => match whole(n) {
                 Some(i) if scalar == Scalar::Int64 || i32::try_from(i).is_ok() => {
@@ -225,8 +227,8 @@ impl Walk<'_> {
         match shape {
             Shape::Scalar(s) => go_scalar(*s).to_owned(),
             Shape::Object(id) => go_object(&self.bundle.get(*id).definition),
-            Shape::List(item) => format!("[]{}", self.go(item)),
-            Shape::Map(item) => format!("map[string]{}", self.go(item)),
+            Shape::List(item, _) => format!("[]{}", self.go(item)),
+            Shape::Map(item, _) => format!("map[string]{}", self.go(item)),
         }
     }
 }
@@ -244,20 +246,19 @@ fn go_scalar(scalar: Scalar) -> &'static str {
         Scalar::Double => "float64",
         Scalar::Bool => "bool",
         Scalar::Bytes => "[]uint8",
-        Scalar::String | Scalar::Time | Scalar::MicroTime | Scalar::Quantity | Scalar::IntOrString | Scalar::Any => {
-            "string"
-        }
+        Scalar::String | Scalar::Time | Scalar::MicroTime | Scalar::Quantity | Scalar::IntOrString => "string",
+        Scalar::Any | Scalar::Deduced => "string",
     }
 }
 
 /// What Go has in the place of a null item.
 fn zero(shape: &Shape, value: &mut Value) {
     *value = match shape {
-        Shape::Object(_) | Shape::Map(_) => json!({}),
-        Shape::List(_) => json!([]),
+        Shape::Object(_) | Shape::Map(..) => json!({}),
+        Shape::List(..) => json!([]),
         Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Double) => json!(0),
         Shape::Scalar(Scalar::Bool) => json!(false),
-        Shape::Scalar(Scalar::Any) => Value::Null,
+        Shape::Scalar(Scalar::Any | Scalar::Deduced) => Value::Null,
         Shape::Scalar(Scalar::Quantity) => json!("0"),
         Shape::Scalar(_) => json!(""),
     };

@@ -1,7 +1,8 @@
 //! What the sources of the bundle lack: the keys of server-side apply where they differ from those of a strategic
 //! merge patch, and which objects are one value. One table of facts from the API's published OpenAPI.
 
-use crate::bundle::{List, Type};
+use crate::bundle::{Field, List, Shape, Type, Zero};
+use serde_json::json;
 
 /// Definition, field, keys by which server-side apply tells items apart.
 const LIST_KEYS: &[(&str, &str, &[&str])] = &[
@@ -113,6 +114,12 @@ const ATOMIC_TYPES: &[&str] = &[
 /// Fields whose objects are told apart field by field although their type is one value elsewhere.
 const GRANULAR: &[(&str, &str)] = &[("io.k8s.api.core.v1.PersistentVolumeSpec", "claimRef")];
 
+/// Definition, field, what the published schemas say of it where it is not given, as JSON.
+const DEFAULTS: &[(&str, &str, &str)] = &[
+    ("io.k8s.api.core.v1.ContainerPort", "protocol", "\"TCP\""),
+    ("io.k8s.api.core.v1.ServicePort", "protocol", "\"TCP\""),
+];
+
 /// Fields of which a strategic merge patch keeps only the keys that it names.
 const RETAIN_KEYS: &[(&str, &str)] = &[
     ("io.k8s.api.apps.v1.DeploymentSpec", "strategy"),
@@ -167,17 +174,13 @@ pub(crate) fn is_atomic(definition: &str) -> bool {
 /// Puts the facts into a type.
 pub(crate) fn correct(ty: &mut Type) {
     for (definition, field, keys) in LIST_KEYS {
-        if ty.definition == *definition
-            && let Some(f) = ty.fields.iter_mut().find(|f| f.name == *field)
-        {
-            f.list = List::Map(keys.iter().map(|k| (*k).to_owned()).collect());
+        if ty.definition == *definition {
+            tell(ty, field, List::Map(keys.iter().map(|k| (*k).to_owned()).collect()));
         }
     }
     for (definition, field) in ATOMIC_LISTS {
-        if ty.definition == *definition
-            && let Some(f) = ty.fields.iter_mut().find(|f| f.name == *field)
-        {
-            f.list = List::Atomic;
+        if ty.definition == *definition {
+            tell(ty, field, List::Atomic);
         }
     }
     if let Some((_, fields)) = NOT_MERGED.iter().find(|n| n.0 == ty.definition) {
@@ -185,8 +188,35 @@ pub(crate) fn correct(ty: &mut Type) {
     }
     if ty.definition.ends_with("Spec") && ty.definition.starts_with("io.k8s.api.") {
         // The selector of a workload is replaced as a whole.
-        if let Some(f) = ty.fields.iter_mut().find(|f| f.name == "selector") {
-            f.atomic = true;
+        if let Some(Shape::Map(_, atomic)) = ty.fields.iter_mut().find(|f| f.name == "selector").map(|f| &mut f.shape) {
+            *atomic = true;
+        }
+    }
+}
+
+/// Says how the items of a list are told apart.
+fn tell(ty: &mut Type, field: &str, how: List) {
+    if let Some(Shape::List(_, told)) = ty.fields.iter_mut().find(|f| f.name == field).map(|f| &mut f.shape) {
+        *told = how;
+    }
+}
+
+/// What the published schemas say of fields that are not given: what Go's types always write, and a few of their own.
+pub(crate) fn defaults(definition: &str, fields: &mut [Field], always: &[(String, Zero)]) {
+    for (name, zero) in always {
+        let Some(field) = fields.iter_mut().find(|f| f.name == *name) else { continue };
+        field.default = match zero {
+            Zero::Text => Some(json!("")),
+            Zero::Number => Some(json!(0)),
+            Zero::False => Some(json!(false)),
+            Zero::Object(_) => Some(json!({})),
+            Zero::List => None,
+        }
+        .map(Box::new);
+    }
+    for (_, name, value) in DEFAULTS.iter().filter(|d| d.0 == definition) {
+        if let Some(field) = fields.iter_mut().find(|f| f.name == *name) {
+            field.default = serde_json::from_str(value).ok().map(Box::new);
         }
     }
 }

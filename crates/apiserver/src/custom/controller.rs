@@ -320,7 +320,17 @@ impl Cleaning {
         let user = loopback();
         let accept = crate::accept::Accepted::JSON;
         let (table, user_agent) = (self.inner.catalog.now(), "kube-apiserver");
-        let request = Request { kind: stored, stored, table: &table, info: &info, user: &user, user_agent, accept };
+        let conversions = crate::registry::Conversions::default();
+        let request = Request {
+            kind: stored,
+            stored,
+            table: &table,
+            info: &info,
+            user: &user,
+            user_agent,
+            accept,
+            conversions: &conversions,
+        };
         let Some(cache) = self.inner.registry.caches.of(stored) else { return Ok(()) };
         let options = DeleteOptions::parse(&request, &json!({}))?;
         loop {

@@ -63,7 +63,7 @@ impl Registry {
         kind.strategy.default(&mut object);
         if !applied {
             // What admission and the kind itself put in belongs to nobody.
-            request.track(&Value::Null, &mut object);
+            self.track(request, &Value::Null, &mut object).await;
         }
         if &*kind.plural == "certificatesigningrequests" {
             name_requestor(&mut object, request.user);

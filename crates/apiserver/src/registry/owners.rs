@@ -1,6 +1,6 @@
 //! Who owns which fields: what server-side apply needs to know of a request.
 
-use super::{Request, convert, types};
+use super::{Conversions, Request, convert, types};
 use crate::catalog::Table;
 use ironclad_api::{ApiError, GroupVersionKind, object, time};
 use ironclad_kinds::Kind;
@@ -15,28 +15,52 @@ const LONGEST: usize = 128;
 struct Served<'a> {
     table: &'a Table,
     kind: &'a Kind,
+    conversions: &'a Conversions,
+}
+
+impl Served<'_> {
+    fn row(&self, version: &str) -> Option<&Kind> {
+        let gvk = GroupVersionKind::parse(version, &self.kind.kind);
+        self.table.find(&gvk.group, &gvk.version, &self.kind.plural).map(|kind| &**kind)
+    }
 }
 
 impl Versions for Served<'_> {
     fn convert(&self, object: &Value, api_version: &str) -> Option<(Value, &Bundle, Shape)> {
-        let row = |version: &str| {
-            let gvk = GroupVersionKind::parse(version, &self.kind.kind);
-            self.table.find(&gvk.group, &gvk.version, &self.kind.plural)
-        };
-        let to = row(api_version)?;
+        let to = self.row(api_version)?;
         let from = match object::text(object, &["apiVersion"]) {
             "" => self.kind,
-            version => row(version)?,
+            version => self.row(version)?,
         };
         let (bundle, shape) = types(to)?;
-        Some((convert(from, to, object.clone()), bundle, shape))
+        let webhook = to.custom.as_ref().and_then(|c| c.webhook.as_ref());
+        // Of what is not there yet nothing is to be converted.
+        let webhook = webhook.filter(|_| from.version != to.version && !object["metadata"].is_null());
+        let converted = match webhook {
+            Some(webhook) => {
+                let mut object = object.clone();
+                object["apiVersion"] = from.api_version().into();
+                object["kind"] = from.kind.to_string().into();
+                self.conversions.get(webhook, &object, api_version)?
+            }
+            None => convert(from, to, object.clone()),
+        };
+        Some((converted, bundle, shape))
+    }
+
+    fn shape(&self, api_version: &str) -> Option<(&Bundle, Shape)> {
+        types(self.row(api_version)?)
     }
 }
 
 /// Fields that a door does not change, whatever is sent through it.
 fn ignored(kind: &Kind, subresource: &str) -> Set {
     match subresource {
-        "status" if kind.group == "apps" => Set::of(&[&["spec"], &["metadata", "labels"]]),
+        "status" if kind.custom.is_some() || &*kind.kind == "VolumeAttachment" => Set::of(&[&["metadata"], &["spec"]]),
+        "status" if &*kind.kind == "Pod" => {
+            Set::of(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]])
+        }
+        "status" if &*kind.kind == "Deployment" => Set::of(&[&["spec"], &["metadata", "labels"]]),
         "status" => Set::of(&[&["spec"]]),
         "scale" => Set::default(),
         _ if kind.subresource("status").is_some() => Set::of(&[&["status"]]),
@@ -61,7 +85,7 @@ impl Request<'_> {
     /// Does something with the schema of the request's kind; `None` for kinds without one.
     pub(super) fn with_schema<T>(&self, act: impl FnOnce(&Schema<'_>) -> T) -> Option<T> {
         let (bundle, shape) = types(self.kind)?;
-        let versions = Served { table: self.table, kind: self.kind };
+        let versions = Served { table: self.table, kind: self.kind, conversions: self.conversions };
         let ignored = ignored(self.kind, &self.info.subresource);
         Some(act(&Schema { bundle, shape, versions: &versions, ignored }))
     }

@@ -54,7 +54,7 @@ impl Registry {
         for attempt in 1.. {
             let entry = self.entry(&key).await?.ok_or_else(|| request.not_found())?;
             let old = self.load(request, &entry).await?;
-            let changed = change(&old)?;
+            let changed = self.converted(request, || change(&old)).await??;
             let insists = !object::resource_version(&changed.object).is_empty()
                 && object::resource_version(&changed.object) != object::resource_version(&old);
             if insists {
@@ -96,7 +96,7 @@ impl Registry {
             kind.strategy.default(&mut new);
         }
         if !applied {
-            request.track(&old, &mut new);
+            self.track(request, &old, &mut new).await;
         }
         self.prepare(request, &mut new, &old);
         let old = Arc::new(old);

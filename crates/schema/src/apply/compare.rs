@@ -1,6 +1,6 @@
 //! What differs between two values of one type.
 
-use super::place::{Form, Place, element};
+use super::place::{Form, Place};
 use super::set::{PathElement, Set};
 use serde_json::{Map, Value};
 
@@ -42,7 +42,15 @@ fn differ(place: Place<'_>, old: Side<'_>, new: Side<'_>, path: &mut Vec<PathEle
         return;
     }
     let typical = new.filter(|v| !v.is_null()).or(old).unwrap_or(&Value::Null);
-    let leaf = match place.form(typical) {
+    let form = place.form(typical);
+    if let (Some(before), Form::Leaf) = (old, form)
+        && place.form(before) == Form::Map
+        && new.is_some()
+    {
+        // What had fields of its own is one value now: they are gone.
+        fields(place, old, None, path, change);
+    }
+    let leaf = match form {
         Form::Leaf => true,
         Form::Map => fields(place, old, new, path, change),
         form => items(place, form, old, new, path, change),
@@ -103,7 +111,7 @@ fn items(
     let mut all: Vec<(PathElement, Vec<&Value>, Vec<&Value>)> = Vec::with_capacity(before.len().max(after.len()));
     let mut index = std::collections::BTreeMap::new();
     for (item, is_new) in before.iter().map(|i| (i, false)).chain(after.iter().map(|i| (i, true))) {
-        let Ok(element) = element(form, item) else { continue };
+        let Ok(element) = place.element(form, item) else { continue };
         let at = *index.entry(element.clone()).or_insert_with(|| {
             all.push((element, Vec::new(), Vec::new()));
             all.len() - 1
@@ -116,11 +124,21 @@ fn items(
             ([], [one]) => differ(place.item(), None, Some(one), path, change),
             ([one], []) => differ(place.item(), Some(one), None, path, change),
             ([one], [other]) => differ(place.item(), Some(one), Some(other), path, change),
-            // What stands twice is compared as a whole.
+            // What stands twice is compared as a whole; its parts belong to nobody.
             (many, others) if many == others => {}
-            (_, []) => change.removed.insert(path),
-            ([], _) => change.added.insert(path),
-            _ => change.modified.insert(path),
+            ([_, _, ..], [_, _, ..]) => change.modified.insert(path),
+            ([_, _, ..], alone) => {
+                if let [one] = alone {
+                    differ(place.item(), None, Some(one), path, change);
+                }
+                change.removed.insert(path);
+            }
+            (alone, _) => {
+                if let [one] = alone {
+                    differ(place.item(), Some(one), None, path, change);
+                }
+                change.added.insert(path);
+            }
         }
         path.pop();
     }

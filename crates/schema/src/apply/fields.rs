@@ -1,9 +1,10 @@
 //! The fields that a configuration sets, and what is wrong with it by its schema.
 
-use super::place::{Form, Place, element};
+use super::place::{Form, Place};
 use super::set::{PathElement, Set, describe};
 use crate::bundle::Scalar;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Every field that `value` sets. Items of lists that cannot be told apart are left out.
 pub(super) fn field_set(place: Place<'_>, value: &Value) -> Set {
@@ -27,12 +28,14 @@ fn collect(place: Place<'_>, value: &Value, path: &mut Vec<PathElement>, out: &m
             }
         }
         (form @ (Form::Keyed(_) | Form::Set), Value::Array(items)) => {
-            let elements: Vec<Option<PathElement>> = items.iter().map(|i| element(form, i).ok()).collect();
+            let elements: Vec<Option<PathElement>> = items.iter().map(|i| place.element(form, i).ok()).collect();
+            let mut times: BTreeMap<&PathElement, usize> = BTreeMap::new();
+            elements.iter().flatten().for_each(|e| *times.entry(e).or_default() += 1);
             for (item, element) in items.iter().zip(&elements) {
                 let Some(element) = element else { continue };
-                let alone = elements.iter().filter(|e| e.as_ref() == Some(element)).count() == 1;
                 path.push(element.clone());
-                if alone && matches!(form, Form::Keyed(_)) {
+                // What stands twice is owned as a whole.
+                if times.get(element) == Some(&1) && matches!(form, Form::Keyed(_)) {
                     collect(place.item(), item, path, out);
                 }
                 out.insert(path);
@@ -47,61 +50,65 @@ fn collect(place: Place<'_>, value: &Value, path: &mut Vec<PathElement>, out: &m
 /// What is wrong with a configuration: fields that are not declared, values of wrong types, items twice.
 pub(super) fn problems(place: Place<'_>, config: &Value) -> Vec<String> {
     let mut out = Vec::new();
-    check(place, config, &mut Vec::new(), &mut out);
+    check(place, config, &mut String::new(), &mut out);
     out
 }
 
 /// How many mistakes are told.
 const TOLD: usize = 50;
 
-fn check(place: Place<'_>, value: &Value, path: &mut Vec<PathElement>, out: &mut Vec<String>) {
+/// Checks what is at `path`, which is already written as messages have it.
+fn check(place: Place<'_>, value: &Value, path: &mut String, out: &mut Vec<String>) {
     if out.len() >= TOLD || value.is_null() {
         return;
     }
-    let mut say = |path: &[PathElement], what: String| out.push(format!("{}: {what}", describe(path)));
-    match (place.form(value), value) {
-        (Form::Map, Value::Object(map)) => {
+    let got = |wanted: &str| format!("expected {wanted}, got &{{{}}}", value.to_string().trim_matches('"'));
+    match value {
+        Value::Object(map) if place.is_map() || place.form(value) == Form::Map => {
             for (name, value) in map {
-                path.push(PathElement::Field(name.clone()));
+                let length = path.len();
+                path.push_str(&describe(&[PathElement::Field(name.clone())]));
                 if place.declares(name) {
                     check(place.child(name).0, value, path, out);
                 } else {
-                    out.push(format!("{}: field not declared in schema", describe(path)));
+                    out.push(format!("{path}: field not declared in schema"));
                 }
-                path.pop();
+                path.truncate(length);
             }
         }
-        (Form::Map, other) => say(path, format!("expected map, got &{{{}}}", other.to_string().trim_matches('"'))),
-        (form @ (Form::Keyed(_) | Form::Set), Value::Array(items)) => {
-            let mut seen = Vec::new();
-            for (index, item) in items.iter().enumerate() {
-                match element(form, item) {
-                    Err(why) => out.push(format!("{}: element {index}: {why}", describe(path))),
-                    Ok(element) => {
-                        path.push(element.clone());
-                        if seen.contains(&element) {
-                            let place = describe(&path[..path.len() - 1]);
-                            let key = describe(&path[path.len() - 1..]);
-                            out.push(format!("{place}: duplicate entries for key {key}"));
-                        } else if matches!(form, Form::Keyed(_)) {
-                            check(place.item(), item, path, out);
-                        }
-                        path.pop();
-                        seen.push(element);
-                    }
-                }
+        Value::Array(items) if place.is_list() => check_items(place, items, path, out),
+        _ if place.is_list() => out.push(format!("{path}: {}", got("list"))),
+        _ if place.is_map() && place.form(value) != Form::Leaf => out.push(format!("{path}: {}", got("map"))),
+        _ => {
+            if let Some(what) = place.scalar().and_then(|scalar| wrong_scalar(scalar, value)) {
+                out.push(format!("{path}: {what}"));
             }
         }
-        (Form::Leaf, Value::Array(_)) if place.is_list() => {}
-        (Form::Keyed(_) | Form::Set, other) => {
-            say(path, format!("expected list, got &{{{}}}", other.to_string().trim_matches('"')));
+    }
+}
+
+fn check_items(place: Place<'_>, items: &[Value], path: &mut String, out: &mut Vec<String>) {
+    let form = place.settled();
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, item) in items.iter().enumerate() {
+        let length = path.len();
+        if form == Form::Leaf {
+            path.push_str(&format!("[{index}]"));
+            check(place.item(), item, path, out);
+            path.truncate(length);
+            continue;
         }
-        (Form::Leaf, other) if place.is_list() => {
-            say(path, format!("expected list, got &{{{}}}", other.to_string().trim_matches('"')));
-        }
-        (Form::Leaf, other) => {
-            if let Some(what) = place.scalar().and_then(|scalar| wrong_scalar(scalar, other)) {
-                say(path, what);
+        match place.element(form, item) {
+            // What follows could not even be named.
+            Err(why) => return out.push(format!("{path}: element {index}: {why}")),
+            Ok(element) => {
+                let key = describe(std::slice::from_ref(&element));
+                if !seen.insert(element) {
+                    out.push(format!("{path}: duplicate entries for key {key}"));
+                }
+                path.push_str(&key);
+                check(place.item(), item, path, out);
+                path.truncate(length);
             }
         }
     }

@@ -7,6 +7,8 @@ use super::{Schema, bare, fields};
 use serde_json::Value;
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Bytes that an object's annotations may have together.
+const LARGEST: usize = 256 << 10;
 /// The only manager whose annotation is looked at.
 const KUBECTL: &str = "kubectl";
 
@@ -28,7 +30,12 @@ pub(super) fn not_from_last_applied(
     let Some(last) = annotation(live).and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
         return conflicts;
     };
+    // What was applied in another version, or what cannot be told apart, says nothing.
+    let readable = |object: &Value| fields::problems(schema.root(), object).is_empty();
     let last = bare(&last);
+    if last["apiVersion"] != *manager.api_version || !readable(&last) || !readable(&bare(live)) {
+        return conflicts;
+    }
     let change = compare(schema.root(), &last, &bare(live));
     let allowed = fields::field_set(schema.root(), &last).minus(&change.touched()).minus(&change.removed);
     let left = conflicts.into_iter().map(|(manager, fields)| (manager, fields.minus(&allowed)));
@@ -43,6 +50,13 @@ pub(super) fn renew(mut object: Value, config: &Value, manager: &Manager) -> Val
             annotations.remove(ANNOTATION);
         }
         object["metadata"]["annotations"][ANNOTATION] = format!("{config}\n").into();
+        let annotations = object["metadata"]["annotations"].as_object_mut();
+        if let Some(annotations) = annotations
+            && annotations.iter().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum::<usize>()
+                > LARGEST
+        {
+            annotations.remove(ANNOTATION);
+        }
     }
     object
 }

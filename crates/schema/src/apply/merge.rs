@@ -1,6 +1,6 @@
 //! A configuration laid over a value, and fields taken out of one.
 
-use super::place::{Form, Place, element};
+use super::place::{Form, Place};
 use super::set::{PathElement, Set};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,18 +25,29 @@ pub(super) fn merge(place: Place<'_>, live: &Value, config: &Value) -> Value {
         (form @ (Form::Keyed(_) | Form::Set), Value::Array(live), Value::Array(config)) => {
             merge_items(place, form, live, config)
         }
+        // Null says nothing of what is told apart by its parts.
+        (_, live, Value::Null) if has_parts(place, live) => live.clone(),
         _ => config.clone(),
     }
 }
 
-fn elements(form: Form<'_>, items: &[Value]) -> Vec<Option<PathElement>> {
-    items.iter().map(|i| element(form, i).ok()).collect()
+/// Whether the parts of a value are told apart, and it has any.
+fn has_parts(place: Place<'_>, value: &Value) -> bool {
+    match (place.form(value), value) {
+        (Form::Map, Value::Object(map)) => !map.is_empty(),
+        (Form::Keyed(_) | Form::Set, Value::Array(items)) => !items.is_empty(),
+        _ => false,
+    }
+}
+
+fn elements(place: Place<'_>, form: Form<'_>, items: &[Value]) -> Vec<Option<PathElement>> {
+    items.iter().map(|i| place.element(form, i).ok()).collect()
 }
 
 /// Both lists are walked side by side: items of the live list alone keep their place between the shared ones, and the
 /// shared ones come in the order of the configuration.
 fn merge_items(place: Place<'_>, form: Form<'_>, live: &[Value], config: &[Value]) -> Value {
-    let (left, right) = (elements(form, live), elements(form, config));
+    let (left, right) = (elements(place, form, live), elements(place, form, config));
     let mut by_element: BTreeMap<&PathElement, Option<&Value>> = BTreeMap::new();
     for (element, item) in left.iter().zip(live).filter_map(|(e, i)| Some((e.as_ref()?, i))) {
         // What stands twice is not merged with anything.
@@ -95,8 +106,8 @@ fn merge_items(place: Place<'_>, form: Form<'_>, live: &[Value], config: &[Value
     Value::Array(out)
 }
 
-/// `value` without the members of `set` and all below them. Null stands for what has become empty.
-pub(super) fn remove(place: Place<'_>, value: &Value, set: &Set) -> Value {
+/// `value` without the members of `set` and all below them; `None` for what has become empty.
+pub(super) fn remove(place: Place<'_>, value: &Value, set: &Set) -> Option<Value> {
     match (place.form(value), value) {
         (Form::Map, Value::Object(map)) => {
             let mut out = Map::new();
@@ -104,24 +115,24 @@ pub(super) fn remove(place: Place<'_>, value: &Value, set: &Set) -> Value {
                 let kept = match set.nodes.get(&PathElement::Field(name.clone())) {
                     None => Some(value.clone()),
                     Some(node) if node.member => None,
-                    Some(node) => Some(remove(place.child(name).0, value, &node.below)),
+                    Some(node) => remove(place.child(name).0, value, &node.below),
                 };
                 if let Some(kept) = kept {
                     out.insert(name.clone(), kept);
                 }
             }
-            if out.is_empty() && !map.is_empty() { Value::Null } else { Value::Object(out) }
+            (!out.is_empty() || map.is_empty()).then_some(Value::Object(out))
         }
         (form @ (Form::Keyed(_) | Form::Set), Value::Array(items)) => {
-            let keep = |item: &Value| match element(form, item).ok().and_then(|e| set.nodes.get(&e)) {
+            let keep = |item: &Value| match place.element(form, item).ok().and_then(|e| set.nodes.get(&e)) {
                 None => Some(item.clone()),
                 Some(node) if node.member => None,
-                Some(node) => Some(remove(place.item(), item, &node.below)),
+                Some(node) => remove(place.item(), item, &node.below),
             };
             let out: Vec<Value> = items.iter().filter_map(keep).collect();
-            if out.is_empty() && !items.is_empty() { Value::Null } else { Value::Array(out) }
+            (!out.is_empty() || items.is_empty()).then_some(Value::Array(out))
         }
-        _ => value.clone(),
+        _ => Some(value.clone()),
     }
 }
 

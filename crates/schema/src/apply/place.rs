@@ -1,26 +1,24 @@
 //! Places in a typed value: what stands there, and how what is below it is told apart.
 
 use super::set::PathElement;
-use crate::bundle::{Bundle, Field, List, Scalar, Shape};
+use crate::bundle::{Bundle, List, Scalar, Shape};
 use crate::facts;
 use serde_json::Value;
 
+const DEDUCED: &Shape = &Shape::Scalar(Scalar::Deduced);
 const ANY: &Shape = &Shape::Scalar(Scalar::Any);
 
-/// The shape of a value, with the field that says how its list merges.
+/// The shape of a value.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     bundle: &'a Bundle,
     shape: &'a Shape,
-    field: Option<&'a Field>,
-    /// Whether no schema knows the value, so that it is told apart by what it is.
-    deduced: bool,
     /// Whether an object is told apart field by field whatever its type says.
     granular: bool,
 }
 
 /// How a value is told apart by its owners.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form<'a> {
     /// One value.
     Leaf,
@@ -34,55 +32,60 @@ pub(super) enum Form<'a> {
 
 impl<'a> Place<'a> {
     pub(super) fn root(bundle: &'a Bundle, shape: &'a Shape) -> Self {
-        Self { bundle, shape, field: None, deduced: false, granular: false }
+        Self { bundle, shape, granular: false }
+    }
+
+    pub(super) fn shape(self) -> &'a Shape {
+        self.shape
     }
 
     /// How the value here is told apart; `value` decides where the schema does not.
     pub(super) fn form(self, value: &Value) -> Form<'a> {
-        if self.field.is_some_and(|f| f.atomic) {
-            return Form::Leaf;
+        match self.shape {
+            Shape::Object(id) if self.bundle.get(*id).open && !value.is_object() && !value.is_null() => Form::Leaf,
+            Shape::Scalar(Scalar::Deduced) if value.is_object() => Form::Map,
+            _ => self.settled(),
         }
+    }
+
+    /// How values here are told apart as far as the schema says it.
+    pub(super) fn settled(self) -> Form<'a> {
         match self.shape {
             Shape::Object(id) => {
                 let ty = self.bundle.get(*id);
-                let open = ty.open && !value.is_object();
                 let atomic = ty.atomic || (!self.granular && facts::is_atomic(&ty.definition));
-                if atomic || open { Form::Leaf } else { Form::Map }
+                if atomic { Form::Leaf } else { Form::Map }
             }
-            Shape::Map(_) => Form::Map,
-            Shape::List(_) => match self.field.map(|f| &f.list) {
-                Some(List::Map(keys)) => Form::Keyed(keys),
-                Some(List::Set) => Form::Set,
-                _ => Form::Leaf,
-            },
-            Shape::Scalar(_) if self.deduced && value.is_object() => Form::Map,
-            Shape::Scalar(_) => Form::Leaf,
+            Shape::Map(_, true) | Shape::List(_, List::Atomic) | Shape::Scalar(_) => Form::Leaf,
+            Shape::Map(_, false) => Form::Map,
+            Shape::List(_, List::Map(keys)) => Form::Keyed(keys),
+            Shape::List(_, List::Set) => Form::Set,
         }
     }
 
     /// The place of a field or key, and whether the schema declares it by name.
     pub(super) fn child(self, name: &str) -> (Self, bool) {
-        let at = |shape, field, deduced| Self { bundle: self.bundle, shape, field, deduced, granular: false };
+        let at = |shape, granular| Self { bundle: self.bundle, shape, granular };
         match self.shape {
             Shape::Object(id) => match self.bundle.get(*id).field(name) {
                 Some(field) => {
                     let granular = facts::is_granular(&self.bundle.get(*id).definition, name);
-                    (Self { granular, ..at(&field.shape, Some(field), false) }, true)
+                    (at(&field.shape, granular), true)
                 }
-                None => (at(ANY, None, true), false),
+                None => (at(DEDUCED, false), false),
             },
-            Shape::Map(value) => (at(value, None, self.deduced), false),
-            _ => (at(ANY, None, true), false),
+            Shape::Map(value, _) => (at(value, false), false),
+            _ => (at(DEDUCED, false), false),
         }
     }
 
     /// The place of a list's items.
     pub(super) fn item(self) -> Self {
         let shape = match self.shape {
-            Shape::List(item) => item,
+            Shape::List(item, _) => item,
             _ => ANY,
         };
-        Self { shape, field: None, ..self }
+        Self { shape, granular: false, ..self }
     }
 
     /// Whether the type has such a field, where it is a type with fields.
@@ -107,46 +110,51 @@ impl<'a> Place<'a> {
     }
 
     pub(super) fn is_list(self) -> bool {
-        matches!(self.shape, Shape::List(_))
+        matches!(self.shape, Shape::List(..))
     }
-}
 
-/// The key of a list's item. A missing protocol is TCP, the only default that a key of a built-in kind has.
-pub(super) fn list_key(keys: &[String], item: &Value) -> Result<PathElement, String> {
-    if item.is_null() {
-        return Err("associative list with keys may not have a null element".to_owned());
+    /// Whether values here are objects with fields or keys, in whatever way they are told apart.
+    pub(super) fn is_map(self) -> bool {
+        matches!(self.shape, Shape::Map(..) | Shape::Object(_))
     }
-    let Value::Object(map) = item else {
-        return Err("associative list with keys may not have non-map elements".to_owned());
-    };
-    let value = |key: &String| {
-        let default = (key == "protocol").then(|| Value::from("TCP"));
-        map.get(key).filter(|v| !v.is_null()).cloned().or(default)
-    };
-    let mut found: Vec<(String, Value)> = keys.iter().filter_map(|k| Some((k.clone(), value(k)?))).collect();
-    if found.is_empty() {
-        let names: Vec<String> = keys.iter().map(|k| format!("{k:?}")).collect();
-        return Err(match keys {
-            [one] => format!(
-                "associative list with keys has an element that omits key field {one:?} (and doesn't have default value)"
-            ),
-            _ => format!(
+
+    /// What stands for a key field of a list's item that does not have it.
+    fn key_default(self, key: &str) -> Option<&'a Value> {
+        match self.item().shape {
+            Shape::Object(id) => self.bundle.get(*id).field(key)?.default.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// How an item of the list here is told apart from the others; the error says why it cannot be.
+    pub(super) fn element(self, form: Form<'_>, item: &Value) -> Result<PathElement, String> {
+        match (form, item) {
+            (Form::Keyed(keys), _) => self.key(keys, item),
+            (_, Value::Object(_)) => Err("associative list without keys has an element that's a map type".to_owned()),
+            (_, Value::Array(_)) => Err("not supported: associative list with lists as elements".to_owned()),
+            (_, Value::Null) => Err("associative list without keys has an element that's an explicit null".to_owned()),
+            _ => Ok(PathElement::Value(item.clone())),
+        }
+    }
+
+    /// The key of a list's item. What it does not have and has no default is no part of it.
+    fn key(self, keys: &[String], item: &Value) -> Result<PathElement, String> {
+        if item.is_null() {
+            return Err("associative list with keys may not have a null element".to_owned());
+        }
+        let Value::Object(map) = item else {
+            return Err("associative list with keys may not have non-map elements".to_owned());
+        };
+        let value = |key: &String| map.get(key).or_else(|| self.key_default(key)).cloned();
+        let mut found: Vec<(String, Value)> = keys.iter().filter_map(|k| Some((k.clone(), value(k)?))).collect();
+        if found.is_empty() {
+            let names: Vec<String> = keys.iter().map(|k| format!("{k:?}")).collect();
+            return Err(format!(
                 "associative list with keys has an element that omits all key fields [{}] (and doesn't have default values for any key fields)",
                 names.join(" ")
-            ),
-        });
-    }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(PathElement::Key(found))
-}
-
-/// How an item of a list is told apart from the others; `None` where it cannot be.
-pub(super) fn element(form: Form<'_>, item: &Value) -> Result<PathElement, String> {
-    match form {
-        Form::Keyed(keys) => list_key(keys, item),
-        _ if item.is_object() || item.is_array() => {
-            Err("associative list without keys has an element that's not a scalar".to_owned())
+            ));
         }
-        _ => Ok(PathElement::Value(item.clone())),
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(PathElement::Key(found))
     }
 }

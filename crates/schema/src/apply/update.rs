@@ -63,7 +63,9 @@ impl Update<'_> {
     fn in_version(&self, version: &str) -> Option<(Set, Change)> {
         let (old, bundle, shape) = self.schema.versions.convert(self.old, version)?;
         let (new, ..) = self.schema.versions.convert(self.new, version)?;
-        let change = compare(Place::root(bundle, &shape), &old, &new).without(&self.schema.ignored);
+        let ignored = self.schema.versions.ignored(version);
+        let change =
+            compare(Place::root(bundle, &shape), &old, &new).without(ignored.as_ref().unwrap_or(&self.schema.ignored));
         Some((change.touched(), change))
     }
 }
@@ -86,7 +88,7 @@ impl At<'_> {
     }
 
     fn without(&self, set: &Set) -> Value {
-        merge::remove(self.root(), &self.object, set)
+        merge::remove(self.root(), &self.object, set).unwrap_or_default()
     }
 }
 

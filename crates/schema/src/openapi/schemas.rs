@@ -160,8 +160,8 @@ impl<'a> Schemas<'a> {
         if !doc.is_empty() {
             schema["description"] = json!(doc);
         }
-        if matches!(field.shape, Shape::List(_)) {
-            match &field.list {
+        if let Shape::List(_, told) = &field.shape {
+            match told {
                 List::Atomic => schema["x-kubernetes-list-type"] = json!("atomic"),
                 List::Set => schema["x-kubernetes-list-type"] = json!("set"),
                 List::Map(keys) => {
@@ -169,7 +169,7 @@ impl<'a> Schemas<'a> {
                     schema["x-kubernetes-list-map-keys"] = json!(keys);
                 }
             }
-        } else if field.atomic && matches!(field.shape, Shape::Map(_)) {
+        } else if matches!(field.shape, Shape::Map(_, true)) {
             schema["x-kubernetes-map-type"] = json!("atomic");
         }
         if facts::is_granular(&ty.definition, &field.name) {
@@ -191,8 +191,8 @@ impl<'a> Schemas<'a> {
 
     fn shape(&mut self, shape: &Shape, refers: Option<TypeId>) -> Value {
         match shape {
-            Shape::List(item) => json!({"type": "array", "items": self.shape(item, refers)}),
-            Shape::Map(value) => json!({"type": "object", "additionalProperties": self.shape(value, refers)}),
+            Shape::List(item, _) => json!({"type": "array", "items": self.shape(item, refers)}),
+            Shape::Map(value, _) => json!({"type": "object", "additionalProperties": self.shape(value, refers)}),
             Shape::Object(id) => {
                 let name = self.bundle.get(*id).definition.clone();
                 self.reference(&name)
@@ -218,7 +218,7 @@ fn plain_scalar(scalar: Scalar) -> Value {
         Scalar::Bytes => json!({"type": "string", "format": "byte"}),
         Scalar::Time | Scalar::MicroTime => json!({"type": "string", "format": "date-time"}),
         Scalar::IntOrString => json!({"type": "string", "format": "int-or-string"}),
-        Scalar::Any => json!({}),
+        Scalar::Any | Scalar::Deduced => json!({}),
     }
 }
 

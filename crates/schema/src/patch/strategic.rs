@@ -53,7 +53,7 @@ impl Merger<'_> {
         };
         match shape {
             Some(Shape::Object(id)) => At::Type(*id),
-            Some(Shape::Map(item)) => At::Keys(item),
+            Some(Shape::Map(item, _)) => At::Keys(item),
             _ => At::Unknown,
         }
     }
@@ -135,7 +135,7 @@ impl Merger<'_> {
             return order::settle(merged, patch, patch, &old, key);
         }
         let item = match field.map(|f| &f.shape) {
-            Some(Shape::List(inner)) => match &**inner {
+            Some(Shape::List(inner, _)) => match &**inner {
                 Shape::Object(id) => At::Type(*id),
                 _ => At::Unknown,
             },
