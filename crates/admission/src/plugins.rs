@@ -69,7 +69,7 @@ fn all(parts: &Parts) -> Vec<Arc<dyn Plugin>> {
         Arc::new(namespaces::Lifecycle::new(source(), parts.ledger.clone())),
         Arc::new(limits::LimitRanger::new(source())),
         Arc::new(accounts::ServiceAccounts::new(source(), parts.ledger.clone())),
-        Arc::new(nodes::NodeRestriction::new(source())),
+        Arc::new(nodes::NodeRestriction::new(source(), authorizer())),
         Arc::new(nodes::TaintNewNodes),
         Arc::new(pod_security::PodSecurity::new(source())),
         Arc::new(pods::Priority::new(source())),

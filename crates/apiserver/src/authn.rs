@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use ironclad_api::selector::FieldSelector;
 use ironclad_api::{ApiError, UserInfo};
-use ironclad_auth::{Attributes, Credentials, Decision, forbidden, strip_impersonation};
+use ironclad_auth::{Attributes, Credentials, Decision, Impersonated, forbidden, impersonates, strip_impersonation};
 
 impl Inner {
     /// Whose credential a request brings along.
@@ -33,15 +33,24 @@ impl Inner {
     }
 
     /// As whom a request goes on.
-    pub(crate) async fn impersonated(&self, real: UserInfo, request: &Parts) -> Result<UserInfo, ApiError> {
-        if user_in_process(request).is_some() {
+    pub(crate) async fn impersonated(
+        &self,
+        real: UserInfo,
+        info: &Info,
+        request: &Parts,
+    ) -> Result<UserInfo, ApiError> {
+        if user_in_process(request).is_some() || !impersonates(&request.headers) {
             return Ok(real);
         }
-        let user = ironclad_auth::impersonated(real.clone(), &request.headers, &*self.authorizer).await?;
-        if user != real {
-            ironclad_audit::note(|current| current.impersonated(&user));
-        }
-        Ok(user)
+        let attributes = attributes(&real, info);
+        let found = ironclad_auth::impersonated(&request.headers, &attributes, &*self.authorizer).await?;
+        Ok(match found {
+            Some(Impersonated { user, constraint }) => {
+                ironclad_audit::note(|current| current.impersonated(&user, &constraint));
+                user
+            }
+            None => real,
+        })
     }
 
     /// Takes everything out of a request that says who sent it: whoever it goes on to must not take it for theirs.
@@ -53,21 +62,7 @@ impl Inner {
 
     /// Whether a request may go on.
     pub(crate) async fn authorize(&self, user: &UserInfo, info: &Info) -> Result<(), ApiError> {
-        let attributes = Attributes {
-            user: user.clone(),
-            verb: info.verb.clone(),
-            namespace: info.namespace.clone(),
-            group: info.group.clone(),
-            version: info.version.clone(),
-            resource: info.resource.clone(),
-            subresource: info.subresource.clone(),
-            name: selected_name(info),
-            path: info.path.clone(),
-            is_resource: info.is_resource,
-            field_selector: info.query.get("fieldSelector").to_owned(),
-            label_selector: info.query.get("labelSelector").to_owned(),
-        };
-        self.require(&attributes).await
+        self.require(&attributes(user, info)).await
     }
 
     async fn require(&self, attributes: &Attributes) -> Result<(), ApiError> {
@@ -89,6 +84,24 @@ impl Inner {
             Decision::Allow(_) => Ok(()),
             Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(attributes, &reason)),
         }
+    }
+}
+
+/// What a request asks for, by whom.
+fn attributes(user: &UserInfo, info: &Info) -> Attributes {
+    Attributes {
+        user: user.clone(),
+        verb: info.verb.clone(),
+        namespace: info.namespace.clone(),
+        group: info.group.clone(),
+        version: info.version.clone(),
+        resource: info.resource.clone(),
+        subresource: info.subresource.clone(),
+        name: selected_name(info),
+        path: info.path.clone(),
+        is_resource: info.is_resource,
+        field_selector: info.query.get("fieldSelector").to_owned(),
+        label_selector: info.query.get("labelSelector").to_owned(),
     }
 }
 

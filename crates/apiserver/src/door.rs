@@ -166,7 +166,7 @@ where
     B::Error: Into<tower::BoxError>,
 {
     let (mut parts, body) = request.into_parts();
-    let user = inner.impersonated(real, &parts).await.inspect_err(audited::failed)?;
+    let user = inner.impersonated(real, info, &parts).await.inspect_err(audited::failed)?;
     inner.forget_credentials(&mut parts.headers);
     let request = http::Request::from_parts(parts, body);
     let mutating = mutates(info);

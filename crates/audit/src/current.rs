@@ -70,9 +70,11 @@ impl Current {
         self.learned.lock().annotations.entry(key.to_owned()).or_insert_with(|| json!(value));
     }
 
-    /// Whose name the user has taken.
-    pub fn impersonated(&self, user: &UserInfo) {
-        self.learned.lock().impersonated = Some(user.clone());
+    /// Whose name the user has taken, and the verb that allowed it where the way to do so was constrained.
+    pub fn impersonated(&self, user: &UserInfo, constraint: &str) {
+        let mut learned = self.learned.lock();
+        learned.impersonated = Some(user.clone());
+        constraint.clone_into(&mut learned.constraint);
     }
 
     /// What was sent, in the version of the request.

@@ -54,6 +54,8 @@ pub struct Facts {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Learned {
     pub(crate) impersonated: Option<UserInfo>,
+    /// The verb that allowed it, if it was a constrained one.
+    pub(crate) constraint: String,
     pub(crate) annotations: Map<String, Value>,
     pub(crate) request: Option<Value>,
     pub(crate) response: Option<Value>,
@@ -105,6 +107,9 @@ pub(crate) fn event(facts: &Facts, decision: &Decision, learned: &Learned, stage
     });
     if let Some(impersonated) = &learned.impersonated {
         out["impersonatedUser"] = user(impersonated);
+    }
+    if !learned.constraint.is_empty() {
+        out["authenticationMetadata"] = json!({"impersonationConstraint": learned.constraint});
     }
     if !facts.source_ips.is_empty() {
         out["sourceIPs"] = json!(facts.source_ips);

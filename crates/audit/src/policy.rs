@@ -169,6 +169,13 @@ impl Rule {
             }
         }
         for resources in &self.resources {
+            let group = &resources.group;
+            if !group.is_empty() && group != "*" {
+                let wrong = ironclad_api::names::dns1123_subdomain(group);
+                if !wrong.is_empty() {
+                    return Err(format!("resources.group: Invalid value: {group:?}: {}", wrong.join(",")));
+                }
+            }
             if resources.resources.is_empty() && !resources.resource_names.is_empty() {
                 return Err(
                     "resources.resourceNames: Invalid value: using resourceNames requires at least one resource".into(),
@@ -207,7 +214,7 @@ impl Rule {
         }
         let whole =
             if s.subresource.is_empty() { s.resource.to_owned() } else { format!("{}/{}", s.resource, s.subresource) };
-        self.resources.iter().filter(|r| r.group == s.group).any(|r| {
+        self.resources.iter().filter(|r| r.group == s.group || r.group == "*").any(|r| {
             let named = r.resource_names.is_empty() || r.resource_names.iter().any(|n| n == s.name);
             let one = |wanted: &String| {
                 *wanted == whole
@@ -251,6 +258,8 @@ rules:
   nonResourceURLs: ['/healthz*']
 - level: Metadata
   userGroups: [admins]
+- level: Metadata
+  resources: [{group: '*', resources: [everywhere]}]
 ";
 
     fn level(s: &Subject<'_>) -> Level {
@@ -277,6 +286,7 @@ rules:
         assert_eq!(level(&map), Level::Request);
         assert_eq!(level(&Subject { name: "b", ..map }), Level::None);
         assert_eq!(level(&Subject { path: "/healthz/etcd", verb: "get", ..Subject::default() }), Level::Metadata);
+        assert_eq!(level(&Subject { group: "x.org", ..on("everywhere", "") }), Level::Metadata);
         let admins = ["admins".to_owned()];
         assert_eq!(level(&Subject { groups: &admins, path: "/x", ..Subject::default() }), Level::Metadata);
         let decided = Policy::parse(POLICY).unwrap().decide(&map);
@@ -296,6 +306,7 @@ rules:
             ("[{level: None, nonResourceURLs: ['/a*b']}]", "only at their end"),
             ("[{level: None, resources: [{resourceNames: [a]}]}]", "at least one resource"),
             ("[{level: None, omitStages: [Never]}]", "unknown variant"),
+            ("[{level: None, resources: [{group: rbac.authorization.k8s.io/v1}]}]", "Invalid value"),
         ];
         for (rules, why) in table {
             let error = with(rules).expect_err(rules).to_string();

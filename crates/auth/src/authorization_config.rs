@@ -102,9 +102,6 @@ impl AuthorizationConfiguration {
             if one.sort != "Webhook" && !SINGLE.contains(&one.sort.as_str()) {
                 return wrong(&format!("type: Unsupported value: {:?}", one.sort));
             }
-            if one.sort == "ABAC" {
-                return wrong("type: Invalid value: \"ABAC\": policies in files are not served; use RBAC or a webhook");
-            }
             if one.sort != "Webhook" && !sorts.insert(one.sort.clone()) {
                 return wrong(&format!("type: Duplicate value: {:?}", one.sort));
             }

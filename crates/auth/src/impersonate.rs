@@ -1,17 +1,31 @@
-//! Acting as somebody else: the `Impersonate-*` headers, each value of which the real user must be allowed to take.
+//! Acting as somebody else: the `Impersonate-*` headers.
+//!
+//! Invariant: a real user acts as another only in a mode (KEP-5284) that allows each value that is taken; the modes are
+//! tried from the narrowest to the widest, and the first refusal is the one that is told.
 
-use crate::{Attributes, Authorizer, Decision, escape, forbidden};
+mod modes;
+
+use crate::{Attributes, Authorizer, escape};
 use http::HeaderMap;
-use ironclad_api::{ApiError, UserInfo, user};
+use ironclad_api::{ApiError, UserInfo};
+use modes::MODES;
 use std::collections::BTreeMap;
 
 const EXTRA: &str = "impersonate-extra-";
 /// More values than this in one request are refused: each costs a decision.
 const MOST: usize = 256;
-const AUTHENTICATION: &str = "authentication.k8s.io";
+
+/// Whose name a request has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Impersonated {
+    /// As whom the request goes on.
+    pub user: UserInfo,
+    /// The verb of the mode that allowed it; empty for the unconstrained one.
+    pub constraint: String,
+}
 
 /// What the headers ask for.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Wanted {
     name: String,
     uid: String,
@@ -19,20 +33,35 @@ struct Wanted {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// The user as whom the request goes on: `real` without the headers, else the one whom they name.
+impl Wanted {
+    /// Whether nothing but a name is wanted.
+    fn only_name(&self) -> bool {
+        self.uid.is_empty() && self.groups.is_empty() && self.extra.is_empty()
+    }
+}
+
+/// As whom a request goes on when its headers say so; `request` is what is asked for, by the real user.
 pub async fn impersonated(
-    real: UserInfo,
     headers: &HeaderMap,
+    request: &Attributes,
     authorizer: &dyn Authorizer,
-) -> Result<UserInfo, ApiError> {
-    let Some(wanted) = wanted(headers)? else { return Ok(real) };
-    for attributes in questions(&real, &wanted) {
-        match authorizer.authorize(&attributes).await {
-            Decision::Allow(_) => {}
-            Decision::Deny(reason) | Decision::NoOpinion(reason) => return Err(forbidden(&attributes, &reason)),
+) -> Result<Option<Impersonated>, ApiError> {
+    let Some(wanted) = wanted(headers)? else { return Ok(None) };
+    let mut refusal = None;
+    for mode in MODES {
+        match mode.take(&wanted, request, authorizer).await {
+            Ok(None) => {}
+            Ok(Some(found)) => return Ok(Some(found)),
+            Err(error) => refusal = refusal.or(Some(error)),
         }
     }
-    Ok(become_(wanted))
+    // The last mode takes every user or refuses.
+    Err(refusal.unwrap_or_else(|| ApiError::internal("all impersonation modes failed")))
+}
+
+/// Whether a request asks to go on as somebody else.
+pub fn impersonates(headers: &HeaderMap) -> bool {
+    headers.keys().any(|k| k.as_str().starts_with("impersonate-"))
 }
 
 /// Takes the headers out of a request that goes on to another server.
@@ -55,8 +84,9 @@ fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, ApiError> {
             .to_owned();
         count += 1;
         match key.as_str() {
-            "impersonate-user" => wanted.name = text,
-            "impersonate-uid" => wanted.uid = text,
+            // As with any header that stands once, the first counts.
+            "impersonate-user" if wanted.name.is_empty() => wanted.name = text,
+            "impersonate-uid" if wanted.uid.is_empty() => wanted.uid = text,
             "impersonate-group" => wanted.groups.push(text),
             other => {
                 let Some(name) = other.strip_prefix(EXTRA) else { continue };
@@ -67,63 +97,13 @@ fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, ApiError> {
     if count > MOST {
         return Err(ApiError::bad_request(format!("more than {MOST} values of impersonation headers")));
     }
-    if wanted == Wanted::default() {
-        return Ok(None);
+    match wanted.name.is_empty() {
+        false => Ok(Some(wanted)),
+        true if wanted.only_name() => Ok(None),
+        true => Err(ApiError::bad_request(
+            "requested impersonation of groups, uid or extra without impersonating a user name",
+        )),
     }
-    if wanted.name.is_empty() {
-        return Err(ApiError::bad_request(
-            "requested impersonation of groups, uid or extra without impersonating a user",
-        ));
-    }
-    Ok(Some(wanted))
-}
-
-fn account(name: &str) -> Option<(&str, &str)> {
-    name.strip_prefix("system:serviceaccount:")?.split_once(':')
-}
-
-/// What must be allowed to the real user.
-fn questions(real: &UserInfo, wanted: &Wanted) -> Vec<Attributes> {
-    let ask = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| Attributes {
-        user: real.clone(),
-        verb: "impersonate".into(),
-        namespace: namespace.into(),
-        group: group.into(),
-        version: "v1".into(),
-        resource: resource.into(),
-        subresource: subresource.into(),
-        name: name.into(),
-        is_resource: true,
-        ..Attributes::default()
-    };
-    let mut out = vec![match account(&wanted.name) {
-        Some((namespace, name)) => ask("", "serviceaccounts", "", namespace, name),
-        None => ask("", "users", "", "", &wanted.name),
-    }];
-    out.extend(wanted.groups.iter().map(|g| ask("", "groups", "", "", g)));
-    if !wanted.uid.is_empty() {
-        out.push(ask(AUTHENTICATION, "uids", "", "", &wanted.uid));
-    }
-    for (key, values) in &wanted.extra {
-        out.extend(values.iter().map(|v| ask(AUTHENTICATION, "userextras", key, "", v)));
-    }
-    out
-}
-
-fn become_(wanted: Wanted) -> UserInfo {
-    let mut groups = wanted.groups;
-    if let Some((namespace, _)) = account(&wanted.name)
-        && groups.is_empty()
-    {
-        groups.push("system:serviceaccounts".into());
-        groups.push(format!("system:serviceaccounts:{namespace}"));
-    }
-    let known = groups.iter().any(|g| g == user::ALL_AUTHENTICATED || g == user::ALL_UNAUTHENTICATED);
-    if !known {
-        let anonymous = wanted.name == user::ANONYMOUS;
-        groups.push(if anonymous { user::ALL_UNAUTHENTICATED } else { user::ALL_AUTHENTICATED }.to_owned());
-    }
-    UserInfo { name: wanted.name, uid: wanted.uid, groups, extra: wanted.extra }
 }
 
 #[cfg(test)]
@@ -139,37 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn every_value_is_asked_for() {
-        let given = headers(&[
-            ("impersonate-user", "jane"),
-            ("impersonate-group", "devs"),
-            ("impersonate-uid", "7"),
-            ("impersonate-extra-acme.com%2fproject", "x"),
-        ]);
-        let wanted = wanted(&given).unwrap().unwrap();
-        let asked: Vec<String> = questions(&UserInfo::new("bob", &[]), &wanted)
-            .into_iter()
-            .map(|a| format!("{}/{}/{}/{}", a.group, a.resource, a.subresource, a.name))
-            .collect();
-        assert_eq!(
-            asked,
-            [
-                "/users//jane",
-                "/groups//devs",
-                "authentication.k8s.io/uids//7",
-                "authentication.k8s.io/userextras/acme.com/project/x"
-            ]
-        );
-        let jane = become_(wanted);
-        assert_eq!(jane.groups, ["devs", "system:authenticated"]);
-        assert_eq!(jane.extra["acme.com/project"], ["x"]);
-    }
-
-    #[test]
-    fn accounts_get_their_groups_and_nobody_is_nameless() {
-        let sa = wanted(&headers(&[("impersonate-user", "system:serviceaccount:a:web")])).unwrap().unwrap();
-        assert_eq!(become_(sa).groups, ["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"]);
+    fn nobody_is_nameless() {
         assert!(wanted(&headers(&[("impersonate-group", "system:masters")])).is_err());
+        assert!(wanted(&headers(&[("impersonate-extra-a", "b")])).is_err());
         assert_eq!(wanted(&HeaderMap::new()).unwrap(), None);
+        let both = wanted(&headers(&[("impersonate-user", "a"), ("impersonate-user", "b")])).unwrap().unwrap();
+        assert_eq!(both.name, "a");
+        let extra = headers(&[("impersonate-user", "jane"), ("impersonate-extra-acme.com%2fproject", "x")]);
+        assert_eq!(wanted(&extra).unwrap().unwrap().extra["acme.com/project"], ["x"]);
     }
 }

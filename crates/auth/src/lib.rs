@@ -3,6 +3,7 @@
 //! Invariants: no identity without a credential that was checked; no default password, key or token in the code; a
 //! decision costs no request to the store; what webhooks and issuers say is kept in bounded maps.
 
+mod abac;
 mod anonymous;
 mod authenticate;
 mod authorization_config;
@@ -26,6 +27,7 @@ mod static_tokens;
 pub mod tokens;
 pub mod webhook;
 
+pub use abac::Abac;
 pub use anonymous::{Anonymous, ForApi, OrElse, Replaceable};
 pub use authenticate::{Authenticated, Authenticator, Credentials};
 pub use authorization_config::{AuthorizationConfiguration, AuthorizerConfiguration, WebhookConfiguration};
@@ -35,7 +37,7 @@ pub use bootstrap_tokens::BootstrapTokens;
 pub use certificates::Certificates;
 pub use forbidden::forbidden;
 pub use front_proxy::{FrontProxy, RemoteHeaders};
-pub use impersonate::{impersonated, strip_impersonation};
+pub use impersonate::{Impersonated, impersonated, impersonates, strip_impersonation};
 pub use node::NodeAuthorizer;
 pub use rbac::{Rbac, rules_of_role};
 pub use static_tokens::StaticTokens;

@@ -15,11 +15,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// What the graph is made from: group, resource.
-const SOURCES: [(&str, &str); 4] = [
+const SOURCES: [(&str, &str); 5] = [
     ("", "pods"),
     ("", "persistentvolumes"),
     ("storage.k8s.io", "volumeattachments"),
     ("resource.k8s.io", "resourceslices"),
+    ("certificates.k8s.io", "podcertificaterequests"),
 ];
 
 /// The authorizer of `system:node:<name>` users.
@@ -76,6 +77,17 @@ impl NodeAuthorizer {
         self.related(node, resource, a)
     }
 
+    /// Kubelets ask for tokens of accounts of their pods, and for the account itself to know its uid.
+    fn accounts(&self, node: &str, a: &Attributes) -> Result<(), String> {
+        if a.verb == "get" && a.subresource.is_empty() {
+            return self.related(node, "serviceaccounts", a);
+        }
+        let one = a.verb == "create" && !a.name.is_empty();
+        check(one, "can only create tokens for individual service accounts")?;
+        check(a.subresource == "token", "can only create token subresource of serviceaccount")?;
+        self.related(node, "serviceaccounts", a)
+    }
+
     fn slices(&self, node: &str, a: &Attributes) -> Result<(), String> {
         check(a.subresource.is_empty(), "cannot authorize ResourceSlice subresources")?;
         match a.verb.as_str() {
@@ -86,33 +98,51 @@ impl NodeAuthorizer {
                 selects(a, "spec.nodeName", node),
                 "can only list/watch/deletecollection resourceslices with nodeName field selector",
             ),
-            _ => Err("can only get, create, update, patch, delete, list or watch a ResourceSlice".to_owned()),
+            _ => Err("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection".to_owned()),
+        }
+    }
+
+    fn certificates(&self, node: &str, a: &Attributes) -> Result<(), String> {
+        check(a.subresource.is_empty(), "nodes may not access the subresources of PodCertificateRequests")?;
+        match a.verb.as_str() {
+            // Admission looks at whose pod it is for.
+            "create" => Ok(()),
+            "get" => self.related(node, "podcertificaterequests", a),
+            "list" | "watch" => check(
+                selects(a, "spec.nodeName", node),
+                "can only list/watch podcertificaterequests with nodeName field selector",
+            ),
+            _ => {
+                Err("only the following verbs are allowed for a PodCertificateRequest: get, list, watch, create"
+                    .to_owned())
+            }
         }
     }
 
     fn pods(&self, node: &str, a: &Attributes) -> Result<(), String> {
-        match (a.verb.as_str(), a.subresource.as_str()) {
-            ("get", "") => self.related(node, "pods", a),
-            ("list" | "watch", "") => {
-                check(selects(a, "spec.nodeName", node), "can only list/watch pods with spec.nodeName field selector")
-            }
+        match (a.subresource.as_str(), a.verb.as_str()) {
+            ("", "get") => self.related(node, "pods", a),
+            ("", "list" | "watch") if selects(a, "spec.nodeName", node) => Ok(()),
+            ("", "list" | "watch") if !a.name.is_empty() => self.related(node, "pods", a),
+            ("", "list" | "watch") => Err("can only list/watch pods with spec.nodeName field selector".to_owned()),
             // Admission looks at whose pod it is.
-            _ => check(self.role(a), ""),
+            ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
+            _ => Err(String::new()),
         }
     }
 
-    fn nodes(&self, node: &str, a: &Attributes) -> Result<(), String> {
-        let own = a.name == node || matches!(a.verb.as_str(), "list" | "watch") && selects(a, "metadata.name", node);
-        match a.verb.as_str() {
-            "get" | "list" | "watch" if a.subresource.is_empty() => {
-                check(own, &format!("node '{node}' cannot read all nodes, only its own Node object"))?;
-            }
-            "patch" | "update" => {
-                check(a.name == node, &format!("node '{node}' is not allowed to modify node '{}'", a.name))?
-            }
-            _ => {}
+    fn nodes(node: &str, a: &Attributes) -> Result<(), String> {
+        match (a.subresource.as_str(), a.verb.as_str()) {
+            ("", "get" | "list" | "watch") => match a.name.as_str() {
+                // A node reads itself before it exists as well.
+                name if name == node => Ok(()),
+                "" => Err(format!("node '{node}' cannot read all nodes, only its own Node object")),
+                name => Err(format!("node '{node}' cannot read '{name}', only its own Node object")),
+            },
+            // Admission looks at which node it is.
+            ("", "create" | "update" | "patch") | ("status", "update" | "patch") => Ok(()),
+            _ => Err(String::new()),
         }
-        check(self.role(a), "")
     }
 
     fn role(&self, a: &Attributes) -> bool {
@@ -126,7 +156,7 @@ impl NodeAuthorizer {
             ("", "secrets") => self.read(node, "secrets", a),
             ("", "configmaps") => self.read(node, "configmaps", a),
             ("", "persistentvolumeclaims") if a.subresource == "status" => {
-                check(matches!(a.verb.as_str(), "get" | "update" | "patch"), "can only get/update/patch this type")?;
+                check(matches!(a.verb.as_str(), "update" | "patch"), "can only get/update/patch this type")?;
                 self.related(node, "persistentvolumeclaims", a)
             }
             ("", "persistentvolumeclaims") => self.get(node, "persistentvolumeclaims", a),
@@ -134,15 +164,11 @@ impl NodeAuthorizer {
             ("resource.k8s.io", "resourceclaims") => self.get(node, "resourceclaims", a),
             ("resource.k8s.io", "resourceslices") => self.slices(node, a),
             ("storage.k8s.io", "volumeattachments") => self.get(node, "volumeattachments", a),
-            ("", "serviceaccounts") => {
-                let token = a.verb == "create" && a.subresource == "token";
-                let own = a.verb == "get" && a.subresource.is_empty();
-                check(token || own, "can only create tokens for individual service accounts")?;
-                self.related(node, "serviceaccounts", a)
-            }
+            ("certificates.k8s.io", "podcertificaterequests") => self.certificates(node, a),
+            ("", "serviceaccounts") => self.accounts(node, a),
             ("coordination.k8s.io", "leases") => lease(node, a),
             ("storage.k8s.io", "csinodes") => csi_node(node, a),
-            ("", "nodes") => self.nodes(node, a),
+            ("", "nodes") => Self::nodes(node, a),
             ("", "pods") => self.pods(node, a),
             _ => check(self.role(a), ""),
         }
@@ -196,5 +222,80 @@ impl Authorizer for NodeAuthorizer {
     async fn rules(&self, user: &UserInfo, _namespace: &str) -> Rules {
         // What depends on pods cannot be listed.
         Rules { rules: Vec::new(), incomplete: node_of(user).is_some() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_node_may_what_concerns_it_and_nothing_else() {
+        let node = NodeAuthorizer { graph: RwLock::default(), role: bootstrap::node_rules() };
+        let pod = json!({"metadata": {"name": "p", "namespace": "a"}, "spec": {"nodeName": "n1", "serviceAccountName": "web"}});
+        let request = json!({"metadata": {"name": "r", "namespace": "a"}, "spec": {"nodeName": "n1"}});
+        node.graph.write().put("pods", &pod);
+        node.graph.write().put("podcertificaterequests", &request);
+        let may = |who: &str, what: &str| {
+            // verb group/resource[/subresource] namespace/name [selector]
+            let parts: Vec<&str> = what.split(' ').collect();
+            let (group, resource) = parts[1].split_once('/').unwrap();
+            let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+            let (namespace, name) = parts[2].split_once('/').unwrap();
+            let a = Attributes {
+                verb: parts[0].into(),
+                group: group.into(),
+                resource: resource.into(),
+                subresource: subresource.into(),
+                namespace: namespace.into(),
+                name: name.into(),
+                field_selector: parts.get(3).unwrap_or(&"").to_string(),
+                is_resource: true,
+                ..Attributes::default()
+            };
+            node.decide(who, &a)
+        };
+        let (pcrs, mine) = ("certificates.k8s.io/podcertificaterequests", "spec.nodeName=n1");
+        let allowed = [
+            "get /pods a/p".to_owned(),
+            "watch /pods a/p metadata.name=p".to_owned(),
+            format!("list /pods / {mine}"),
+            "delete /pods a/other".to_owned(),
+            "get /nodes /n1".to_owned(),
+            "update /nodes/status /n2".to_owned(),
+            "get /serviceaccounts a/web".to_owned(),
+            "create /serviceaccounts/token a/web".to_owned(),
+            format!("create {pcrs} a/"),
+            format!("get {pcrs} a/r"),
+            format!("watch {pcrs} / {mine}"),
+            "list certificates.k8s.io/clustertrustbundles /".to_owned(),
+        ];
+        for what in &allowed {
+            assert_eq!(may("n1", what), Ok(()), "{what}");
+        }
+        let refused = [
+            ("n2", "get /pods a/p".to_owned(), "no relationship found"),
+            ("n2", "watch /pods a/p metadata.name=p".to_owned(), "no relationship found"),
+            ("n2", format!("list /pods / {mine}"), "spec.nodeName field selector"),
+            ("n1", "list /pods /".to_owned(), "spec.nodeName field selector"),
+            ("n1", "get /pods/log a/p".to_owned(), ""),
+            ("n1", "get /nodes /n2".to_owned(), "node 'n1' cannot read 'n2', only its own Node object"),
+            ("n1", "list /nodes /".to_owned(), "cannot read all nodes"),
+            ("n1", "delete /nodes /n1".to_owned(), ""),
+            ("n1", "create /serviceaccounts a/web".to_owned(), "token subresource"),
+            ("n1", "create /serviceaccounts/token a/other".to_owned(), "no relationship found"),
+            ("n1", "list /serviceaccounts a/".to_owned(), "individual service accounts"),
+            ("n2", format!("get {pcrs} a/r"), "no relationship found"),
+            ("n1", format!("list {pcrs} a/"), "nodeName field selector"),
+            ("n1", format!("update {pcrs}/status a/r"), "may not access the subresources"),
+            ("n1", "get /persistentvolumeclaims/status a/c".to_owned(), "can only get/update/patch"),
+            ("n1", "list /secrets a/".to_owned(), "No Object name found"),
+            ("n1", "list certificates.k8s.io/certificatesigningrequests/approval /".to_owned(), ""),
+        ];
+        for (who, what, why) in &refused {
+            let error = may(who, what).expect_err(what);
+            assert!(error.contains(why), "{what}: {error}");
+        }
     }
 }

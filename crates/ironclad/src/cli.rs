@@ -6,8 +6,12 @@ use crate::failure::Result;
 use crate::{down, encryption, image, server, status, up};
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+
+/// Flags with their values, by their long names.
+pub(crate) type Flags = BTreeMap<String, Vec<String>>;
 
 /// Kubernetes in one binary.
 #[derive(Parser)]
@@ -118,6 +122,12 @@ pub(crate) struct Up {
     #[command(flatten)]
     /// Handed on to the server as they were given.
     pub(crate) api: api::ApiFlags,
+    /// Start without this flag of an earlier start, or without any (`all`)
+    #[arg(long, value_name = "FLAG", value_delimiter = ',', value_parser = crate::kept::name)]
+    pub(crate) forget: Vec<String>,
+    /// What was given of the flags that last.
+    #[arg(skip)]
+    pub(crate) given: Flags,
     /// Write the kubeconfig to this file instead of merging it into the user's
     #[arg(long)]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -143,6 +153,12 @@ pub(crate) struct Server {
     pub(crate) layout: Layout,
     #[command(flatten)]
     pub(crate) api: api::ApiFlags,
+    /// Start without this flag of an earlier start, or without any (`all`)
+    #[arg(long, value_name = "FLAG", value_delimiter = ',', value_parser = crate::kept::name)]
+    pub(crate) forget: Vec<String>,
+    /// What is kept for later starts.
+    #[arg(skip)]
+    pub(crate) kept: Flags,
     /// What to log, for example `info,ironclad_kubelet=debug`
     #[arg(long, default_value = "info,kube_runtime=error", env = "IRONCLAD_LOG")]
     pub(crate) log: String,
@@ -201,6 +217,15 @@ pub(crate) enum Image {
 }
 
 impl Cli {
+    /// Notes the flags that last: of a server what is kept for later starts, of `up` what was given.
+    pub(crate) fn keep(&mut self, flags: Flags) {
+        match &mut self.command {
+            Command::Server(server) => server.kept = flags,
+            Command::Up(up) => up.given = flags,
+            _ => {}
+        }
+    }
+
     pub(crate) fn run(self) -> Result<()> {
         match self.command {
             Command::Up(args) => up::run(args),

@@ -38,6 +38,9 @@ pub(crate) struct Cluster {
     /// Directory with the manifests of static pods.
     #[serde(default)]
     pub(crate) manifests: Option<PathBuf>,
+    /// Flags of the API server and of controllers that were given, by their long names.
+    #[serde(default)]
+    pub(crate) flags: cli::Flags,
     /// The kubeconfig file that `up` wrote or merged into, so that it can be cleaned.
     pub(crate) kubeconfig: Option<PathBuf>,
     #[serde(skip)]
@@ -128,6 +131,7 @@ impl Cluster {
             mirrors: Vec::new(),
             etcd: None,
             manifests: None,
+            flags: cli::Flags::new(),
             kubeconfig: None,
             dir: which.data_dir.clone(),
         })

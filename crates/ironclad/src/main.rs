@@ -10,6 +10,7 @@ mod encryption;
 mod failure;
 mod files;
 mod image;
+mod kept;
 mod node;
 mod preflight;
 mod process;
@@ -18,7 +19,6 @@ mod status;
 mod steps;
 mod up;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -29,8 +29,7 @@ fn main() -> ExitCode {
     if let Some(("shim", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         ironclad_runtime::shim_main(rest);
     }
-    let cli = cli::Cli::parse();
-    match cli.run() {
+    match kept::read().and_then(cli::Cli::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             steps::complain(&failure);

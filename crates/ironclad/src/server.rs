@@ -16,7 +16,7 @@ use crate::cli::Server;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
 use crate::steps::{Remark, Steps};
-use crate::{preflight, process};
+use crate::{kept, preflight, process};
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,16 +69,19 @@ fn start(args: &Server, steps: &Steps) -> Result<()> {
     cluster.save()?;
     ironclad_auth::install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
-    let outcome = runtime.block_on(serve(&cluster, args, steps));
+    let outcome = runtime.block_on(serve(&mut cluster, args, steps));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     outcome
 }
 
-async fn serve(cluster: &Cluster, args: &Server, steps: &Steps) -> Result<()> {
+async fn serve(cluster: &mut Cluster, args: &Server, steps: &Steps) -> Result<()> {
     let token = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let api = api::start(cluster, &args.api, steps, &token).await?;
+    let api = api::start(cluster, &args.api, steps, &token).await.map_err(|failure| kept::explained(failure, args))?;
+    // Only now: flags with which the API server does not start are not kept.
+    cluster.flags.clone_from(&args.kept);
+    cluster.save()?;
     let mut parts = parts::start(cluster, steps, &api, &token).await?;
     steps.tell(Remark::Ready);
     tracing::info!(url = cluster.api_url(), "the cluster is ready");

@@ -17,7 +17,7 @@ pub(crate) fn run(args: Status) -> Result<()> {
     let report = json!({
         "name": cluster.name, "pid": pid, "dataDir": cluster.dir, "api": cluster.api_url(),
         "version": ironclad_api::KUBERNETES_VERSION, "ironclad": env!("CARGO_PKG_VERSION"),
-        "podCIDR": cluster.pod_cidr, "serviceCIDR": cluster.service_cidr, "memoryBytes": memory(pid), "cluster": seen,
+        "podCIDR": cluster.pod_cidr, "serviceCIDR": cluster.service_cidr, "memoryBytes": memory(pid), "flags": cluster.flags, "cluster": seen,
     });
     if args.json {
         println!("{report:#}");
@@ -83,6 +83,10 @@ fn print(report: &Value) {
     line("Data", text(&report["dataDir"]));
     line("Pod CIDR", text(&report["podCIDR"]));
     line("Service CIDR", text(&report["serviceCIDR"]));
+    for (name, values) in report["flags"].as_object().into_iter().flatten() {
+        let values: Vec<String> = values.as_array().into_iter().flatten().map(text).collect();
+        line("Flag", crate::kept::shown(name, &values));
+    }
     if let Some(bytes) = report["memoryBytes"].as_u64() {
         line("Memory", format!("{} MiB", bytes >> 20));
     }

@@ -3,7 +3,7 @@
 use crate::cli::Up;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
-use crate::{preflight, process, steps};
+use crate::{kept, preflight, process, steps};
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -15,7 +15,14 @@ pub(crate) fn run(args: Up) -> Result<()> {
     preflight::root()?;
     let mut cluster = Cluster::plan(&args.which, &args.layout)?;
     if let Some((pid, _)) = process::find(&cluster) {
+        // As it runs, not as it would run with what is given now.
+        cluster = loaded(&args)?;
         eprintln!(" ✓ Cluster {:?} is up already (pid {pid})", cluster.name);
+        let ignored = kept::ignored(&args.given, &cluster.flags);
+        if !ignored.is_empty() {
+            let flags = ignored.join(" ");
+            eprintln!(" ! It runs without {flags}: give that again after `ironclad down`");
+        }
         connect(&mut cluster, args.kubeconfig.as_deref())?;
         next_command(&cluster, args.kubeconfig.as_deref());
         return Ok(());
@@ -23,11 +30,15 @@ pub(crate) fn run(args: Up) -> Result<()> {
     eprintln!("Starting cluster {:?} ...", cluster.name);
     start(&args, &cluster)?;
     // The server chose what was left open, ports for example.
-    cluster = Cluster::load(&args.which.data_dir)?
-        .ok_or_else(|| Failure::internal("cannot find the cluster again", args.which.data_dir.display()))?;
+    cluster = loaded(&args)?;
     connect(&mut cluster, args.kubeconfig.as_deref())?;
     next_command(&cluster, args.kubeconfig.as_deref());
     Ok(())
+}
+
+fn loaded(args: &Up) -> Result<Cluster> {
+    let dir = &args.which.data_dir;
+    Cluster::load(dir)?.ok_or_else(|| Failure::internal("cannot find the cluster again", dir.display()))
 }
 
 /// Starts the server as a process of its own session and follows its steps.

@@ -109,6 +109,9 @@ fn own(resource: &'static str, object: &Value) -> Reference {
     (resource, object::namespace(object).to_owned(), object::name(object).to_owned())
 }
 
+/// What controllers need and no node does.
+const OF_CONTROLLERS: [&str; 2] = ["controllerPublishSecretRef", "controllerExpandSecretRef"];
+
 /// The secrets that mounting a volume needs; references without a namespace are in the claim's.
 fn volume_secrets(spec: &Value, namespace: &str, out: &mut HashSet<Reference>) {
     for (kind, source) in spec.as_object().into_iter().flatten().filter(|(_, v)| v.is_object()) {
@@ -118,6 +121,7 @@ fn volume_secrets(spec: &Value, namespace: &str, out: &mut HashSet<Reference>) {
                 other => other.to_owned(),
             };
             let name = match field.as_str() {
+                f if OF_CONTROLLERS.contains(&f) => continue,
                 f if f.ends_with("SecretRef") || f == "secretRef" => object::name_of(reference).to_owned(),
                 "secretName" if kind == "azureFile" => reference.as_str().unwrap_or_default().to_owned(),
                 _ => continue,
@@ -163,6 +167,7 @@ fn pod_references(pod: &Value) -> HashSet<Reference> {
     for claim in pod["status"]["resourceClaimStatuses"].as_array().into_iter().flatten() {
         add("resourceclaims", object::text(claim, &["resourceClaimName"]));
     }
+    add("resourceclaims", object::text(pod, &["status", "extendedResourceClaimStatus", "resourceClaimName"]));
     for part in ["volumes", "containers", "initContainers", "ephemeralContainers"] {
         walk(&pod["spec"][part], &mut add);
     }
@@ -211,7 +216,8 @@ mod tests {
         graph.put(
             "persistentvolumes",
             &json!({"metadata": {"name": "pv"}, "spec": {"claimRef": {"namespace": "a", "name": "data"},
-            "csi": {"nodeStageSecretRef": {"name": "stage", "namespace": "vault"}}}}),
+            "csi": {"nodeStageSecretRef": {"name": "stage", "namespace": "vault"},
+                "controllerPublishSecretRef": {"name": "attach", "namespace": "vault"}}}}),
         );
         graph.put("volumeattachments", &json!({"metadata": {"name": "va"}, "spec": {"nodeName": "n1"}}));
         let leads = |graph: &Graph, node: &str, resource: &'static str, namespace: &str, name: &str| {
@@ -236,6 +242,7 @@ mod tests {
             assert!(leads(&graph, "n1", resource, namespace, name), "{resource} {name}");
             assert!(!leads(&graph, "n2", resource, namespace, name), "{resource} {name}");
         }
+        assert!(!leads(&graph, "n1", "secrets", "vault", "attach"), "no node needs it");
         assert!(!leads(&graph, "n1", "secrets", "a", "other"));
         assert!(!leads(&graph, "n1", "secrets", "b", "env"));
         let mut mirror = pod.clone();

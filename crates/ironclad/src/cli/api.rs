@@ -13,7 +13,7 @@ use ironclad_apiserver::Load;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Who may do what, and what is kept of it.
+/// Who may do what, and what is kept of it. What is given is kept for later starts.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "API server")]
 pub(crate) struct ApiFlags {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use ironclad_api::UserInfo;
 use ironclad_auth::webhook::{AccessOptions, AccessWebhook};
 use ironclad_auth::{
-    Attributes, AuthorizationConfiguration, Authorizer, Authorizers, Decision, NodeAuthorizer, Rbac, Rules,
+    Abac, Attributes, AuthorizationConfiguration, Authorizer, Authorizers, Decision, NodeAuthorizer, Rbac, Rules,
 };
 use ironclad_remote::Remote;
 use std::path::Path;
@@ -19,6 +19,21 @@ use std::sync::Arc;
 pub(crate) struct Own {
     pub(crate) node: Arc<NodeAuthorizer>,
     pub(crate) rbac: Arc<Rbac>,
+}
+
+/// Those that need no server: the cluster's own, and policies of a file.
+fn plain(sort: &str, own: &Own, policies: Option<&Path>) -> std::result::Result<Option<Arc<dyn Authorizer>>, String> {
+    Ok(Some(match sort {
+        "Node" => own.node.clone(),
+        "RBAC" => own.rbac.clone(),
+        "AlwaysAllow" => Arc::new(Always(true)),
+        "AlwaysDeny" => Arc::new(Always(false)),
+        "ABAC" => {
+            let file = policies.ok_or("authorization-mode ABAC's authorization policy file not passed")?;
+            Arc::new(Abac::read(file)?)
+        }
+        _ => return Ok(None),
+    }))
 }
 
 /// Says the same to everybody.
@@ -56,10 +71,11 @@ impl Authorizer for Replaceable {
 
 pub(crate) fn authorizer(flags: &AuthorizationFlags, own: &Own, files: &mut Files) -> Result<Arc<dyn Authorizer>> {
     let Some(path) = &flags.authorization_config else { return Ok(Arc::new(of_flags(flags, own)?)) };
-    let first = configured(path, own).context("cannot use --authorization-config")?;
+    let policies = flags.authorization_policy_file.clone();
+    let first = configured(path, own, policies.as_deref()).context("cannot use --authorization-config")?;
     let replaceable = Arc::new(Replaceable(ArcSwap::from_pointee(first)));
     let (keep, own, file) = (replaceable.clone(), own.clone(), path.clone());
-    files.on_change(path, move || match configured(&file, &own) {
+    files.on_change(path, move || match configured(&file, &own, policies.as_deref()) {
         Ok(newer) => {
             keep.0.store(Arc::new(newer));
             tracing::info!("the new authorization configuration is used");
@@ -74,12 +90,10 @@ fn of_flags(flags: &AuthorizationFlags, own: &Own) -> Result<Authorizers> {
     let modes = if flags.authorization_mode.is_empty() { &default[..] } else { &flags.authorization_mode };
     let mut all: Vec<Arc<dyn Authorizer>> = Vec::new();
     for mode in modes {
-        all.push(match mode.as_str() {
-            "Node" => own.node.clone(),
-            "RBAC" => own.rbac.clone(),
-            "AlwaysAllow" => Arc::new(Always(true)),
-            "AlwaysDeny" => Arc::new(Always(false)),
-            _ => {
+        let policies = flags.authorization_policy_file.as_deref();
+        all.push(match plain(mode, own, policies).context("cannot use --authorization-policy-file")? {
+            Some(known) => known,
+            None => {
                 let file = flags.authorization_webhook_config_file.as_deref().ok_or_else(|| {
                     Failure::internal("cannot authorize by webhook", "--authorization-webhook-config-file is missing")
                 })?;
@@ -101,17 +115,16 @@ fn webhook(file: &Path, options: AccessOptions) -> std::result::Result<Arc<dyn A
     Ok(Arc::new(AccessWebhook::new(remote, options)?))
 }
 
-fn configured(path: &Path, own: &Own) -> std::result::Result<Authorizers, String> {
+fn configured(path: &Path, own: &Own, policies: Option<&Path>) -> std::result::Result<Authorizers, String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     let configuration = AuthorizationConfiguration::parse(&text)?;
     let mut all: Vec<Arc<dyn Authorizer>> = Vec::new();
     for one in &configuration.authorizers {
-        all.push(match (one.sort.as_str(), &one.webhook) {
-            ("Node", _) => own.node.clone(),
-            ("RBAC", _) => own.rbac.clone(),
-            ("AlwaysAllow", _) => Arc::new(Always(true)),
-            (_, Some(hook)) => webhook(&hook.kubeconfig()?, hook.options()?)?,
-            _ => Arc::new(Always(false)),
+        all.push(match (plain(&one.sort, own, policies)?, &one.webhook) {
+            (Some(known), _) => known,
+            (None, Some(hook)) => webhook(&hook.kubeconfig()?, hook.options()?)?,
+            // The configuration was checked: whatever else there is has a webhook.
+            (None, None) => Arc::new(Always(false)),
         });
     }
     Ok(Authorizers(all))

@@ -124,13 +124,16 @@ pub(crate) struct AccountFlags {
 /// Authorization.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct AuthorizationFlags {
-    /// Who decides, in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny [default: Node,RBAC]
+    /// Who decides, in order: Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny [default: Node,RBAC]
     #[arg(long, value_delimiter = ',', conflicts_with = "authorization_config",
-        value_parser = ["Node", "RBAC", "Webhook", "AlwaysAllow", "AlwaysDeny"])]
+        value_parser = ["Node", "RBAC", "ABAC", "Webhook", "AlwaysAllow", "AlwaysDeny"])]
     pub(crate) authorization_mode: Vec<String>,
     /// An AuthorizationConfiguration; followed when it changes
     #[arg(long, value_name = "FILE")]
     pub(crate) authorization_config: Option<PathBuf>,
+    /// What ABAC allows: a policy a line, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorization_policy_file: Option<PathBuf>,
     /// A kubeconfig that names the server which decides
     #[arg(long, value_name = "FILE")]
     pub(crate) authorization_webhook_config_file: Option<PathBuf>,
