@@ -18,9 +18,29 @@ const EXEMPT: [&str; 6] = [
     "mutatingadmissionpolicybindings",
 ];
 
+/// Questions about who somebody is and what he may do: without their answers nobody could do anything.
+const QUESTIONS: [(&str, &str); 6] = [
+    ("authentication.k8s.io", "selfsubjectreviews"),
+    ("authentication.k8s.io", "tokenreviews"),
+    ("authorization.k8s.io", "localsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    ("authorization.k8s.io", "subjectaccessreviews"),
+];
+
+/// Whether a resource is a question that no webhook and no policy sees.
+pub(crate) fn is_question(resource: &GroupVersionResource) -> bool {
+    QUESTIONS.contains(&(resource.group.as_str(), resource.resource.as_str()))
+}
+
+/// Whether a resource is configuration of admission.
+pub(crate) fn is_configuration(resource: &GroupVersionResource) -> bool {
+    resource.group == "admissionregistration.k8s.io" && EXEMPT.contains(&resource.resource.as_str())
+}
+
 /// Whether no webhook and no policy sees requests for a resource.
 pub(crate) fn is_exempt(resource: &GroupVersionResource) -> bool {
-    resource.group == "admissionregistration.k8s.io" && EXEMPT.contains(&resource.resource.as_str())
+    is_question(resource) || is_configuration(resource)
 }
 
 /// `RuleWithOperations`, with the names that policies can add.
@@ -136,7 +156,8 @@ impl Criteria {
             }
             let equal = others.iter().find(|v| any(&self.rules, &v.resource));
             // What is below an object can have a kind of its own, in whatever version the object is asked for.
-            let kind = |v: &Version| if request.subresource.is_empty() { v.kind.clone() } else { request.kind.clone() };
+            let own_kind = world.of_kind(&request.kind).is_some_and(|v| v.resource == request.resource);
+            let kind = |v: &Version| if own_kind { v.kind.clone() } else { request.kind.clone() };
             found = found.or_else(|| equal.map(|v| (v.resource.clone(), kind(v))));
         }
         if found.is_none() || !self.selects_object(request)? || !self.selects_namespace(request, source)? {

@@ -99,9 +99,7 @@ where
         conversions: &conversions,
     };
     if passes {
-        if info.verb == "create" || info.verb == "get" {
-            connect(inner, &request).await?;
-        }
+        connect(inner, &request).await?;
         return inner.pass_on(&request, raw).await;
     }
     info.query.check_numbers(&["limit", "timeoutSeconds", "gracePeriodSeconds"])?;
@@ -217,7 +215,14 @@ fn connect_options(request: &Request<'_>) -> Value {
                 "services" => "ServiceProxyOptions",
                 _ => "NodeProxyOptions",
             };
-            json!({"kind": kind, "apiVersion": "v1", "path": info.rest})
+            let mut options = json!({"kind": kind, "apiVersion": "v1"});
+            let slash = if info.path.ends_with('/') && !info.rest.ends_with('/') { "/" } else { "" };
+            match info.rest.as_str() {
+                "" if slash.is_empty() => {}
+                "" => options["path"] = json!("/"),
+                rest => options["path"] = json!(format!("/{rest}{slash}")),
+            }
+            options
         }
     }
 }
@@ -240,7 +245,8 @@ async fn act(
     }
     match (&*info.subresource, &*info.verb) {
         ("", "create") if kind.verbs == Verb::CREATE && &*kind.plural != "bindings" => {
-            inner.review(request, input()?).await
+            let (review, warnings) = request.check(kind, input()?)?;
+            inner.review(request, registry.admitted(request, review).await?, warnings).await
         }
         ("", "create") if &*kind.plural == "bindings" => bind(inner, request, input()?).await,
         ("", "create") if kind.custom.as_ref().is_some_and(|c| c.terminating) => {
@@ -268,11 +274,14 @@ async fn act(
         ("", _) => refused(),
         (sub, _) if kind.subresource(sub).is_none() => Err(no_such_path()),
         ("scale", "get" | "update" | "patch") => registry.scale(request, headers, bytes).await,
-        ("binding", "create") => registry.bind(request, checked(request, input()?)?).await,
+        ("binding", "create") => {
+            let binding = named(request, checked(request, input()?)?.value, "Binding")?;
+            registry.bind(request, registry.admitted(request, binding).await?).await
+        }
         ("eviction", "create") => evict(registry, request, checked(request, input()?)?).await,
         ("finalize", "update") => registry.finalize(request, input()?).await,
         ("token", "create") => {
-            let asked = admitted(registry, request, checked(request, input()?)?.value).await?;
+            let asked = registry.admitted(request, checked(request, input()?)?.value).await?;
             let token = inner.tokens.issue(&info.namespace, &info.name, &asked).await?;
             Ok(Answer::value(201, token))
         }
@@ -313,40 +322,51 @@ fn with_options(request: &Request<'_>, body: &Value) -> Info {
 
 /// The old form of a binding, which names its pod itself.
 async fn bind(inner: &Arc<Inner>, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
-    let pods = inner.kind_of("", "pods").ok_or_else(no_such_path)?;
+    let (binding, _) = request.check(request.kind, input)?;
     let mut info = request.info.clone();
-    object::name(&input.value).clone_into(&mut info.name);
+    object::name(&binding).clone_into(&mut info.name);
+    let binding = inner.registry.admitted(&Request { info: &info, ..*request }, binding).await?;
+    let pods = inner.kind_of("", "pods").ok_or_else(no_such_path)?;
     "binding".clone_into(&mut info.subresource);
     let request = Request { kind: &pods, stored: &pods, info: &info, ..*request };
-    inner.registry.bind(&request, input).await
+    inner.registry.bind(&request, binding).await
 }
 
-/// Lets admission see what is created below an object and stored by nobody; returns it as admission left it.
-async fn admitted(registry: &Registry, request: &Request<'_>, object: Value) -> Result<Value, ApiError> {
-    let operation = ironclad_admission::Operation::Create;
-    let mut admission = request.admission(operation, Some(object), None, request.options("CreateOptions"))?;
-    if let Some((group, version, kind)) =
-        request.kind.subresource(&request.info.subresource).and_then(|s| s.kind.as_ref())
-    {
-        admission.kind = GroupVersionKind::new(group, version, kind);
+/// What is sent below an object must be about that object.
+fn named(request: &Request<'_>, mut object: Value, kind: &str) -> Result<Value, ApiError> {
+    match object::name(&object) {
+        "" => drop(object::metadata_mut(&mut object).insert("name".into(), request.info.name.clone().into())),
+        name if name != request.info.name => {
+            return Err(ApiError::bad_request(format!("name in URL does not match name in {kind} object")));
+        }
+        _ => {}
     }
-    registry.admission.admit(&mut admission).await?;
-    registry.admission.validate(&mut admission).await?;
-    Ok(admission.object.take().unwrap_or_default())
+    Ok(object)
 }
 
 async fn evict(registry: &Arc<Registry>, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
     let entry = registry.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
     let pod = encode::decode(entry.value.bytes());
-    let eviction = admitted(registry, request, input.value).await?;
-    let body = &eviction["deleteOptions"];
-    let mut info = with_options(request, body);
+    let eviction = named(request, input.value, "Eviction")?;
+    let eviction = registry.admitted(request, eviction).await?;
+    let mut body = eviction["deleteOptions"].clone();
+    let mut info = with_options(request, &body);
     info.subresource = String::new();
     "delete".clone_into(&mut info.verb);
     let inner = Request { info: &info, ..*request };
     options::check(&inner, None)?;
+    let asked = DeleteOptions::parse(&inner, &body)?;
     registry.may_evict(&pod, inner.dry_run()).await?;
-    registry.delete(&inner, &DeleteOptions::parse(&inner, body)?).await?;
+    if inner.dry_run() {
+        registry.delete_admitted(&inner, &asked).await?;
+    } else {
+        let version = registry.mark_evicted(&inner, &asked).await?;
+        if !body["preconditions"]["resourceVersion"].is_null() {
+            // It was about the pod before the server itself marked it.
+            body["preconditions"]["resourceVersion"] = serde_json::json!(version);
+        }
+        registry.delete_admitted(&inner, &DeleteOptions::parse(&inner, &body)?).await?;
+    }
     Ok(Answer::value(
         201,
         serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),

@@ -1,5 +1,6 @@
 //! The generic registry: what can be done with objects of every kind, over the store and the watch caches.
 
+mod admit;
 mod conversions;
 mod convert;
 mod create;

@@ -229,6 +229,11 @@ pub fn merge(schema: &Schema<'_>, live: &Value, config: &Value) -> Value {
     merge::merge(schema.root(), live, config)
 }
 
+/// Whether the managed fields of an object can be understood; the error says why not.
+pub fn check_managers(object: &Value) -> Result<(), String> {
+    Managed::read(object).map(drop)
+}
+
 /// Notes in `new` what an ordinary write of `manager` changed from `old` (null for a new object).
 pub fn track(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manager) {
     let renewed = quick_list(old, new, !manager.subresource.is_empty())

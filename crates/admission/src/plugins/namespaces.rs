@@ -41,11 +41,7 @@ impl Plugin for Lifecycle {
             return Ok(());
         }
         let reviews = resource.group == "authorization.k8s.io";
-        if request.namespace.is_empty()
-            || request.operation != Operation::Create
-            || !request.subresource.is_empty()
-            || reviews
-        {
+        if request.namespace.is_empty() || request.operation != Operation::Create || reviews {
             return Ok(());
         }
         let namespace = match self.source.get(&namespaces, "", &request.namespace) {

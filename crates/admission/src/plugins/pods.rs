@@ -122,21 +122,20 @@ impl Plugin for Topology {
     }
 
     fn handles(&self, operation: Operation) -> bool {
-        matches!(operation, Operation::Create | Operation::Update)
+        operation == Operation::Create
     }
 
     async fn admit(&self, request: &mut Request) -> Result<()> {
-        let binding = request.resource.group.is_empty()
-            && request.resource.resource == "pods"
-            && request.subresource == "binding";
-        let created = is_new_pod(request) && request.operation == Operation::Create;
-        if !binding && !created {
+        if !request.resource.group.is_empty() || request.resource.resource != "pods" {
             return Ok(());
         }
         let Some(object) = request.object.as_mut() else { return Ok(()) };
-        // What is admitted for a binding is the pod that it changes.
-        let node = object::text(object, &["spec", "nodeName"]).to_owned();
-        let labels = if node.is_empty() { Vec::new() } else { self.labels(&node) };
+        let node = match request.subresource.as_str() {
+            "" => object::text(object, &["spec", "nodeName"]),
+            "binding" if object["target"]["kind"] == "Node" => object::text(object, &["target", "name"]),
+            _ => "",
+        };
+        let labels = if node.is_empty() { Vec::new() } else { self.labels(node) };
         for (label, value) in labels {
             let meta = metadata_mut(object).entry("labels").or_insert_with(|| json!({}));
             if let Some(all) = meta.as_object_mut() {

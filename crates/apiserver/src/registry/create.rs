@@ -1,10 +1,11 @@
 //! Creating objects.
 
+use super::admit::wipe;
 use super::{Answer, Input, Registry, Request, types};
 use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, UserInfo, names, time};
-use ironclad_kinds::validate_metadata;
+use ironclad_kinds::{Kind, validate_metadata};
 use ironclad_schema::Shape;
 use ironclad_store::Expect;
 use serde_json::{Value, json};
@@ -16,15 +17,6 @@ impl Registry {
     pub(crate) async fn create(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
         let (mut object, mut warnings) = request.check(request.kind, input)?;
         request.settle_namespace(&mut object)?;
-        // A status cannot be set when an object is made, where it has a door of its own.
-        if request.kind.subresource("status").is_some()
-            && let Some(map) = object.as_object_mut()
-        {
-            map.remove("status");
-            if let Some((bundle, Shape::Object(id))) = types(request.kind) {
-                bundle.complete(id, map, false);
-            }
-        }
         let (entry, more) = self.create_checked(request, object, false).await?;
         warnings.extend(more);
         Ok(Answer { code: 201, warnings, ..entry })
@@ -37,29 +29,10 @@ impl Registry {
         object: Value,
         applied: bool,
     ) -> Result<(Answer, Vec<String>), ApiError> {
-        let generate = object::text(&object, &["metadata", "generateName"]).to_owned();
-        let generated = object::name(&object).is_empty() && !generate.is_empty();
-        for attempt in 0.. {
-            let mut object = object.clone();
-            if generated {
-                metadata_mut(&mut object).insert("name".into(), names::generate(&generate).into());
-            }
-            match self.create_once(request, object, applied).await {
-                Err(error) if generated && error.code == 409 && attempt < ATTEMPTS => {}
-                other => return other,
-            }
-        }
-        Err(ApiError::internal("no free name was found"))
-    }
-
-    async fn create_once(
-        &self,
-        request: &Request<'_>,
-        mut object: Value,
-        applied: bool,
-    ) -> Result<(Answer, Vec<String>), ApiError> {
         let kind = request.kind;
-        fresh_metadata(&mut object, kind.generation);
+        let mut object = object;
+        wipe(&mut object);
+        metadata_mut(&mut object).remove("resourceVersion");
         kind.strategy.default(&mut object);
         if !applied {
             // What admission and the kind itself put in belongs to nobody.
@@ -68,11 +41,37 @@ impl Registry {
         if &*kind.plural == "certificatesigningrequests" {
             name_requestor(&mut object, request.user);
         }
-        let options = request.options("CreateOptions");
-        let mut admission = request.admission(Operation::Create, Some(object), None, options)?;
-        admission.name = object::name(admission.object.as_ref().unwrap_or(&Value::Null)).to_owned();
-        self.admission.admit(&mut admission).await?;
-        let mut object = admission.object.take().unwrap_or_default();
+        let mut admission = request.admission(Operation::Create, None, None, request.options("CreateOptions"))?;
+        object::name(&object).clone_into(&mut admission.name);
+        let mut warnings = Vec::new();
+        let object = self.mutate(request, &mut admission, object, &mut warnings).await?;
+        let generate = object::text(&object, &["metadata", "generateName"]);
+        let generated = object::name(&object).is_empty() && !generate.is_empty();
+        for attempt in 0.. {
+            let mut object = object.clone();
+            if generated {
+                metadata_mut(&mut object).insert("name".into(), names::generate(generate).into());
+            }
+            let mut said = warnings.clone();
+            match self.create_once(request, admission.clone(), object, &mut said).await {
+                Err(error) if generated && error.code == 409 && attempt < ATTEMPTS => {}
+                other => return other.map(|answer| (answer, said)),
+            }
+        }
+        Err(ApiError::internal("no free name was found"))
+    }
+
+    /// Checks and stores an object that mutating plugins have let in.
+    async fn create_once(
+        &self,
+        request: &Request<'_>,
+        mut admission: ironclad_admission::Request,
+        mut object: Value,
+        warnings: &mut Vec<String>,
+    ) -> Result<Answer, ApiError> {
+        let kind = request.kind;
+        without_status(kind, &mut object);
+        fresh_metadata(&mut object, kind.generation);
         kind.strategy.default(&mut object);
         kind.strategy.prepare_create(&mut object);
         let name = object::name(&object).to_owned();
@@ -81,24 +80,39 @@ impl Registry {
         if !errors.is_empty() {
             return Err(ApiError::invalid(&kind.group, &kind.kind, &name, &errors));
         }
+        if admission.name.is_empty() {
+            admission.name.clone_from(&name);
+        }
         admission.object = Some(object);
         self.admission.validate(&mut admission).await?;
         let mut object = admission.object.take().unwrap_or_default();
-        let mut warnings = std::mem::take(&mut admission.warnings);
+        warnings.append(&mut admission.warnings);
         warnings.extend(kind.strategy.warnings(&object, None));
-        let dry_run = request.dry_run();
         let mut reserved = self.addresses.reserve(kind, &mut object, None)?;
-        if dry_run {
+        if request.dry_run() {
             let exists = self.entry(&request.key(&name)).await?.is_some();
             if exists {
                 return Err(ApiError::already_exists(&kind.group_resource(), &name));
             }
-            return Ok((Answer::value(201, object), warnings));
+            return Ok(Answer::value(201, object));
         }
         let object = self.store_form(request, object).await?;
         let entry = self.put_with(request, &object, Expect::Absent, reserved.ops()).await?;
         reserved.keep();
-        Ok((Answer { code: 201, ..self.show(request, &entry).await? }, warnings))
+        Ok(Answer { code: 201, ..self.show(request, &entry).await? })
+    }
+}
+
+/// A status cannot be set when an object is made, where it has a door of its own.
+fn without_status(kind: &Kind, object: &mut Value) {
+    if kind.subresource("status").is_none() {
+        return;
+    }
+    if let Some(map) = object.as_object_mut() {
+        map.remove("status");
+        if let Some((bundle, Shape::Object(id))) = types(kind) {
+            bundle.complete(id, map, false);
+        }
     }
 }
 
@@ -120,8 +134,9 @@ fn name_requestor(object: &mut Value, user: &UserInfo) {
 
 /// What the server alone decides about a new object.
 fn fresh_metadata(object: &mut Value, generation: bool) {
+    wipe(object);
     let meta = metadata_mut(object);
-    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+    for field in ["resourceVersion", "generation"] {
         meta.remove(field);
     }
     meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());

@@ -22,6 +22,17 @@ pub(crate) struct Options {
     version: Option<String>,
 }
 
+/// How admission sees a deletion.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// By the name of the object.
+    Named,
+    /// Without a name, as one of many.
+    Collected,
+    /// Not at all: it saw what leads to it.
+    Already,
+}
+
 impl Options {
     pub(crate) fn parse(request: &Request<'_>, body: &Value) -> Result<Self, ApiError> {
         let query = request.query();
@@ -63,7 +74,8 @@ impl Options {
         options
     }
 
-    fn check(&self, request: &Request<'_>, name: &str, old: &Value) -> Result<(), ApiError> {
+    /// Whether an object is the one that is meant.
+    pub(crate) fn check(&self, request: &Request<'_>, name: &str, old: &Value) -> Result<(), ApiError> {
         let pairs =
             [("UID", &self.uid, object::uid(old)), ("ResourceVersion", &self.version, object::resource_version(old))];
         for (what, want, have) in pairs {
@@ -78,7 +90,12 @@ impl Options {
 
 impl Registry {
     pub(crate) async fn delete(&self, request: &Request<'_>, options: &Options) -> Result<Answer, ApiError> {
-        self.delete_named(request, &request.info.name, options).await
+        self.delete_named(request, &request.info.name, options, Seen::Named).await
+    }
+
+    /// Deletes an object for the server itself: admission has seen why.
+    pub(crate) async fn delete_admitted(&self, request: &Request<'_>, options: &Options) -> Result<Answer, ApiError> {
+        self.delete_named(request, &request.info.name, options, Seen::Already).await
     }
 
     /// Deletes what a selection matches, one after the other, and answers with the list.
@@ -89,7 +106,7 @@ impl Registry {
             let mut info = request.info.clone();
             info.namespace.replace_range(.., cached.namespace());
             let one = Request { info: &info, ..*request };
-            match self.delete_named(&one, cached.name(), options).await {
+            match self.delete_named(&one, cached.name(), options, Seen::Collected).await {
                 // What was listed, as stock servers answer, not what is left of it.
                 Ok(_) => items.push(request.to_requested(cached.value())),
                 // Somebody else was faster.
@@ -104,12 +121,18 @@ impl Registry {
         Ok(Answer::value(200, list))
     }
 
-    async fn delete_named(&self, request: &Request<'_>, name: &str, options: &Options) -> Result<Answer, ApiError> {
+    async fn delete_named(
+        &self,
+        request: &Request<'_>,
+        name: &str,
+        options: &Options,
+        seen: Seen,
+    ) -> Result<Answer, ApiError> {
         let key = request.key(name);
         for _ in 0..ATTEMPTS {
             let missing = || ApiError::not_found(&request.kind.group_resource(), name);
             let entry = self.entry(&key).await?.ok_or_else(missing)?;
-            match self.delete_once(request, name, options, &entry).await {
+            match self.delete_once(request, name, options, &entry, seen).await {
                 Err(error) if error.message.contains("the object has been modified") && options.version.is_none() => {}
                 other => return other,
             }
@@ -123,20 +146,16 @@ impl Registry {
         name: &str,
         options: &Options,
         entry: &Entry,
+        seen: Seen,
     ) -> Result<Answer, ApiError> {
         let old = encode::decode(entry.value.bytes());
         options.check(request, name, &old)?;
-        let seen = self.load(request, entry).await?;
-        let mut admission =
-            request.admission(Operation::Delete, None, Some(Arc::new(seen)), options.to_value(request))?;
-        name.clone_into(&mut admission.name);
-        self.admission.admit(&mut admission).await?;
-        self.admission.validate(&mut admission).await?;
+        let warnings = self.admit_delete(request, options, entry, seen).await?;
         let mut new = old.clone();
         self.mark(request, options, &mut new);
         if request.dry_run() {
             let shown = self.convert_one(request, new).await?;
-            return Ok(Answer { warnings: admission.warnings, ..Answer::value(200, shown) });
+            return Ok(Answer { warnings, ..Answer::value(200, shown) });
         }
         let answer = if self.finished(request.kind, &new) {
             let gone = self.remove(request, entry, &new).await?;
@@ -149,7 +168,28 @@ impl Registry {
             let entry = self.put(&request, &new, Expect::Modified(entry.modified)).await?;
             self.show(&request, &entry).await?
         };
-        Ok(Answer { warnings: admission.warnings, ..answer })
+        Ok(Answer { warnings, ..answer })
+    }
+
+    /// Lets admission see a deletion; returns its warnings.
+    async fn admit_delete(
+        &self,
+        request: &Request<'_>,
+        options: &Options,
+        entry: &Entry,
+        seen: Seen,
+    ) -> Result<Vec<String>, ApiError> {
+        if seen == Seen::Already {
+            return Ok(Vec::new());
+        }
+        let old = Arc::new(self.load(request, entry).await?);
+        let mut admission = request.admission(Operation::Delete, None, Some(old), options.to_value(request))?;
+        if seen == Seen::Collected {
+            admission.name.clear();
+        }
+        self.admission.admit(&mut admission).await?;
+        self.admission.validate(&mut admission).await?;
+        Ok(admission.warnings)
     }
 
     /// What clients get for an object that is gone: the object where its kind ends gracefully, else a success.

@@ -9,6 +9,11 @@ use ironclad_api::{ApiError, FieldError, GroupVersionKind, Path, object};
 use ironclad_schema::patch;
 use serde_json::{Value, json};
 
+/// The kind that the subresource speaks.
+pub(super) fn kind() -> GroupVersionKind {
+    GroupVersionKind::new("autoscaling", "v1", "Scale")
+}
+
 /// The value at a path of keys.
 fn at<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
     path.iter().try_fold(value, |v, key| v.get(key)).filter(|v| !v.is_null())
@@ -26,7 +31,7 @@ fn put_at(value: &mut Value, path: &[String], new: Value) {
 }
 
 /// The scale of a workload, or of a custom resource that says where its parts are.
-fn scale_of(request: &Request<'_>, workload: &Value) -> Result<Value, ApiError> {
+pub(super) fn scale_of(request: &Request<'_>, workload: &Value) -> Result<Value, ApiError> {
     let Some(paths) = request.kind.custom.as_ref().and_then(|c| c.scale.as_ref()) else {
         return Ok(workload_scale(workload));
     };
@@ -80,7 +85,7 @@ fn workload_scale(workload: &Value) -> Value {
 }
 
 /// The workload with the replicas of a scale.
-fn with_replicas(request: &Request<'_>, old: &Value, scale: &Value) -> Result<Value, ApiError> {
+pub(super) fn with_replicas(request: &Request<'_>, old: &Value, scale: &Value) -> Result<Value, ApiError> {
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
     if replicas < 0 {
         let path = Path::new("spec").child("replicas");
@@ -133,7 +138,7 @@ impl Registry {
         if request.info.verb == "patch" {
             options::check(request, Some(applies))?;
         }
-        let gvk = GroupVersionKind::new("autoscaling", "v1", "Scale");
+        let gvk = kind();
         let mut sent = super::input::decode(headers, bytes)?;
         if request.info.verb == "update" {
             let (value, _) = request.check_body(&gvk, sent)?;

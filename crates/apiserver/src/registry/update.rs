@@ -1,7 +1,7 @@
 //! Changing objects: one road for PUT, PATCH, status and the other subresources that change an object.
 
+use super::admit::Door;
 use super::{Answer, Input, Registry, Request, modified};
-use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, FieldError, Path};
 use ironclad_kinds::{Kind, validate_metadata, validate_metadata_update};
@@ -55,15 +55,10 @@ impl Registry {
             let entry = self.entry(&key).await?.ok_or_else(|| request.not_found())?;
             let old = self.load(request, &entry).await?;
             let changed = self.converted(request, || change(&old)).await??;
-            let insists = !object::resource_version(&changed.object).is_empty()
-                && object::resource_version(&changed.object) != object::resource_version(&old);
-            if insists {
-                return Err(modified(request, &request.info.name));
-            }
-            if &*request.info.verb == "update" && needs_version(request.kind) {
-                must_have_version(request.kind, &changed.object)?;
-            }
-            let pinned = !object::resource_version(&changed.object).is_empty() && &*request.info.verb == "update";
+            // Who names a version means it: trying again would not help.
+            let named = object::resource_version(&changed.object);
+            let other = named != object::resource_version(&old);
+            let pinned = !named.is_empty() && (other || &*request.info.verb == "update");
             match self.change_once(request, &entry, old, changed).await {
                 Err(error)
                     if error.reason == ironclad_api::Reason::Conflict
@@ -91,27 +86,21 @@ impl Registry {
                 format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object::uid(&old));
             return Err(ApiError::conflict(&kind.group_resource(), &request.info.name, why));
         }
-        keep_metadata(&mut new, &old);
-        if request.info.subresource.is_empty() {
+        keep_managers(&mut new, &old);
+        if request.info.subresource.is_empty() || &*request.info.verb == "update" {
             kind.strategy.default(&mut new);
         }
         if !applied {
             self.track(request, &old, &mut new).await;
         }
-        self.prepare(request, &mut new, &old);
         let old = Arc::new(old);
-        let options = request.options("UpdateOptions");
-        let mut admission = request.admission(Operation::Update, Some(new), Some(old.clone()), options)?;
-        self.admission.admit(&mut admission).await?;
-        let mut new = admission.object.take().unwrap_or_default();
-        if request.info.subresource.is_empty() {
-            kind.strategy.default(&mut new);
-        }
+        let mut door = Door::of(request, &old)?;
+        let mut new = self.admit(request, &mut door, new, &mut warnings).await?;
+        check_version(request, &new, &old)?;
+        keep_metadata(&mut new, &old);
+        self.prepare(request, &mut new, &old);
         self.validate(request, &new, &old)?;
-        admission.object = Some(new);
-        self.admission.validate(&mut admission).await?;
-        let mut new = admission.object.take().unwrap_or_default();
-        warnings.append(&mut admission.warnings);
+        let mut new = self.accept(request, &mut door, new, &mut warnings).await?;
         warnings.extend(kind.strategy.warnings(&new, Some(&old)));
         let dry_run = request.dry_run();
         let mut reserved = self.addresses.reserve(kind, &mut new, Some(&old))?;
@@ -281,11 +270,28 @@ fn keep_metadata(new: &mut Value, old: &Value) {
             }
         }
     }
+}
+
+/// Who says nothing of who owns which fields does not change it.
+fn keep_managers(new: &mut Value, old: &Value) {
+    let meta = metadata_mut(new);
     if !meta.contains_key("managedFields")
         && let Some(managed) = old["metadata"].get("managedFields")
     {
         meta.insert("managedFields".into(), managed.clone());
     }
+}
+
+/// A change that names a version is for that version alone, and of some kinds every change must name one.
+fn check_version(request: &Request<'_>, new: &Value, old: &Value) -> Result<(), ApiError> {
+    let named = object::resource_version(new);
+    if !named.is_empty() && named != object::resource_version(old) {
+        return Err(modified(request, &request.info.name));
+    }
+    if &*request.info.verb == "update" && needs_version(request.kind) {
+        must_have_version(request.kind, new)?;
+    }
+    Ok(())
 }
 
 /// Whether nothing but the resource version and the times of managed fields differs.

@@ -1,9 +1,11 @@
 //! Binding of pods, and the finalizers of namespaces.
 
-use crate::registry::{Answer, Input, Registry, Request};
+use crate::encode;
+use crate::registry::{Answer, DeleteOptions, Input, Registry, Request, modified};
 use ironclad_api::object::{self, metadata_mut};
-use ironclad_api::{ApiError, GroupResource, time};
-use serde_json::json;
+use ironclad_api::{ApiError, FieldError, GroupResource, Path, Reason, time};
+use ironclad_store::Expect;
+use serde_json::{Value, json};
 
 use crate::registry::Changed;
 
@@ -11,25 +13,63 @@ fn success() -> Answer {
     Answer::value(201, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
 }
 
+/// How often a pod that others change is tried again.
+const EVICTIONS: u32 = 6;
+
+/// Sets a condition of a pod to true.
+fn condition(pod: &mut Value, kind: &str, reason: &str, message: &str) {
+    let generation = pod["metadata"]["generation"].clone();
+    let conditions = object::entry(pod, "status").entry("conditions").or_insert_with(|| json!([]));
+    let Some(list) = conditions.as_array_mut() else { return };
+    let known = list.iter().find(|c| c["type"] == kind && c["status"] == "True");
+    let since = known.map_or_else(|| json!(time::now()), |c| c["lastTransitionTime"].clone());
+    let mut new = json!({"type": kind, "status": "True", "lastProbeTime": null, "lastTransitionTime": since,
+        "observedGeneration": generation});
+    for (field, text) in [("reason", reason), ("message", message)] {
+        if !text.is_empty() {
+            new[field] = json!(text);
+        }
+    }
+    match list.iter_mut().find(|c| c["type"] == kind) {
+        Some(condition) => *condition = new,
+        None => list.push(new),
+    }
+}
+
+/// What is wrong with a binding; stock answers with the bare text.
+fn check_binding(binding: &Value) -> Result<(), ApiError> {
+    let mut wrong = Vec::new();
+    let target = Path::new("target");
+    match object::text(binding, &["target", "kind"]) {
+        "" | "Node" => {}
+        kind => wrong.push(FieldError::not_supported(&target.child("kind"), &json!(kind), &["Node", "<empty>"])),
+    }
+    if object::text(binding, &["target", "name"]).is_empty() {
+        wrong.push(FieldError::required(&target.child("name"), ""));
+    }
+    let texts: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    match texts.as_slice() {
+        [] => Ok(()),
+        [one] => Err(ApiError { code: 500, ..ApiError::new(Reason::Unknown, one) }),
+        many => Err(ApiError { code: 500, ..ApiError::new(Reason::Unknown, format!("[{}]", many.join(", "))) }),
+    }
+}
+
 impl Registry {
-    /// `pods/binding`: puts a pod on a node.
-    pub(crate) async fn bind(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
-        let binding = input.value;
+    /// `pods/binding`: puts a pod on a node. The binding is one that admission let in.
+    pub(crate) async fn bind(&self, request: &Request<'_>, binding: Value) -> Result<Answer, ApiError> {
+        check_binding(&binding)?;
         let node = object::text(&binding, &["target", "name"]).to_owned();
-        if node.is_empty() {
-            return Err(ApiError::bad_request("target.name is required"));
-        }
-        let kind = object::text(&binding, &["target", "kind"]);
-        if !kind.is_empty() && kind != "Node" {
-            return Err(ApiError::bad_request(format!("invalid target kind {kind:?}: must be Node")));
-        }
         let uid = object::uid(&binding).to_owned();
         let name = request.info.name.clone();
         let pods = GroupResource::new("", "pods");
         let refused = |why: String| ApiError::conflict(&GroupResource::new("", "pods/binding"), &name, why);
         self.change(request, |old| {
             if !uid.is_empty() && uid != object::uid(old) {
-                let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object::uid(old));
+                let why = format!(
+                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                    object::uid(old)
+                );
                 return Err(ApiError::conflict(&pods, &name, why));
             }
             if !old["metadata"]["deletionTimestamp"].is_null() {
@@ -49,16 +89,35 @@ impl Registry {
             if !annotations.is_empty() {
                 object::entry_of(metadata_mut(&mut new), "annotations").extend(annotations);
             }
-            let conditions = object::entry(&mut new, "status").entry("conditions").or_insert_with(|| json!([]));
-            if let Some(list) = conditions.as_array_mut() {
-                list.retain(|c| c["type"] != "PodScheduled");
-                list.push(json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": time::now(),
-                    "observedGeneration": old["metadata"]["generation"]}));
+            // Admission may know more of the node than who binds does.
+            let labels = binding["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+            if !labels.is_empty() {
+                object::entry_of(metadata_mut(&mut new), "labels").extend(labels);
             }
+            object::entry(&mut new, "status").remove("nominatedNodeName");
+            condition(&mut new, "PodScheduled", "", "");
             Ok(Changed { object: new, warnings: Vec::new(), applied: false })
         })
         .await?;
         Ok(success())
+    }
+
+    /// Notes in the status of a pod that it is evicted; returns the version of the pod since.
+    pub(crate) async fn mark_evicted(&self, request: &Request<'_>, asked: &DeleteOptions) -> Result<String, ApiError> {
+        let name = &request.info.name;
+        let key = request.key(name);
+        for _ in 0..EVICTIONS {
+            let entry = self.entry(&key).await?.ok_or_else(|| request.not_found())?;
+            let mut pod = encode::decode(entry.value.bytes());
+            asked.check(request, name, &pod)?;
+            condition(&mut pod, "DisruptionTarget", "EvictionByEvictionAPI", "Eviction API: evicting");
+            match self.put(request, &pod, Expect::Modified(entry.modified)).await {
+                Ok(entry) => return Ok(entry.modified.to_string()),
+                Err(error) if error.reason == Reason::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(modified(request, name))
     }
 
     /// `namespaces/finalize`: what its controller has cleaned.

@@ -1,6 +1,6 @@
 //! Reviews: questions in the form of objects, answered and not stored.
 
-use crate::registry::{Answer, Input, Request};
+use crate::registry::{Answer, Request};
 use crate::server::Inner;
 use ironclad_api::{ApiError, ErrorList, FieldError, Path, UserInfo, object};
 use ironclad_auth::{Attributes, Decision};
@@ -99,8 +99,12 @@ fn check(request: &Request<'_>, review: &Value) -> Result<(), ApiError> {
 
 impl Inner {
     /// Answers a review; `None` when the kind is none.
-    pub(crate) async fn review(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
-        let (mut review, warnings) = request.check(request.kind, input)?;
+    pub(crate) async fn review(
+        &self,
+        request: &Request<'_>,
+        mut review: Value,
+        warnings: Vec<String>,
+    ) -> Result<Answer, ApiError> {
         let status = match &*request.kind.plural {
             "selfsubjectreviews" => json!({"userInfo": user_value(request.user)}),
             "tokenreviews" => self.token_review(&review["spec"]).await?,
