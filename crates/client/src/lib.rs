@@ -5,6 +5,7 @@
 
 pub mod events;
 pub mod informer;
+pub mod leader;
 pub mod queue;
 
 use http::header::USER_AGENT;

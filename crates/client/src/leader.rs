@@ -1,0 +1,197 @@
+//! Leader election: of several processes with one purpose the one that holds a Lease works (KEP-2887, client-go's rules).
+//!
+//! Invariants: work goes on only while the Lease was renewed within the renew deadline, and has ended before the Lease is
+//! given back; whose Lease is over is told by this machine's clock alone, from when the Lease was seen to change last.
+
+mod record;
+
+use crate::events::{EventType, Recorder, reference};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use record::Step;
+use std::future::Future;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// When a Lease is over, how long its holder tries to renew it, and how often everybody looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// So long others wait after they saw the Lease change.
+    pub lease: Duration,
+    /// The holder stops working when it could not renew for so long; shorter than `lease`.
+    pub renew: Duration,
+    /// Between two tries.
+    pub retry: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(15), renew: Duration::from_secs(10), retry: Duration::from_secs(2) }
+    }
+}
+
+/// How the leadership ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The token was cancelled.
+    Stopped,
+    /// The work came to its end by itself.
+    Finished,
+    /// The Lease could not be renewed, or somebody else has it.
+    Lost,
+}
+
+/// An election about one Lease.
+#[derive(Clone)]
+pub struct Election {
+    client: Client,
+    namespace: String,
+    name: String,
+    identity: String,
+    component: String,
+    times: Times,
+}
+
+impl Election {
+    /// An election about the Lease `namespace/name` for `component`; every candidate needs an identity of its own.
+    pub fn new(client: Client, namespace: &str, name: &str, component: &str, identity: &str, times: Times) -> Self {
+        Self {
+            client,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+            component: component.to_owned(),
+            times,
+        }
+    }
+
+    /// Waits until this process leads, then works until the token is cancelled or the lead is lost. The token that
+    /// `work` gets is cancelled at its end; the Lease is given back once the work has ended.
+    pub async fn lead<F, W>(&self, token: &CancellationToken, work: F) -> Ended
+    where
+        F: FnOnce(CancellationToken) -> W,
+        W: Future<Output = ()>,
+    {
+        let mut holding = Holding { election: self, seen: None };
+        tokio::select! {
+            () = token.cancelled() => return Ended::Stopped,
+            () = holding.acquire() => {}
+        }
+        tracing::info!(lease = self.name, identity = self.identity, "leads now");
+        self.tell(&holding, "became leader");
+        let working = token.child_token();
+        let mut work = std::pin::pin!(work(working.clone()));
+        let ended = tokio::select! {
+            () = &mut work => return self.end(&mut holding, if token.is_cancelled() { Ended::Stopped } else { Ended::Finished }).await,
+            () = token.cancelled() => Ended::Stopped,
+            () = holding.renew() => Ended::Lost,
+        };
+        working.cancel();
+        work.await;
+        self.end(&mut holding, ended).await
+    }
+
+    async fn end(&self, holding: &mut Holding<'_>, ended: Ended) -> Ended {
+        if ended == Ended::Lost {
+            tracing::error!(lease = self.name, identity = self.identity, "leads no longer");
+        } else {
+            holding.release().await;
+        }
+        self.tell(holding, "stopped leading");
+        ended
+    }
+
+    fn tell(&self, holding: &Holding<'_>, what: &str) {
+        if let Some((lease, _)) = &holding.seen {
+            let recorder = Recorder::new(self.client.clone(), &self.component, "");
+            let message = format!("{} {what}", self.identity);
+            recorder.event_on(reference(lease), EventType::Normal, "LeaderElection", message);
+        }
+    }
+}
+
+/// The Lease as it was seen last, and when it was seen to have changed.
+struct Holding<'a> {
+    election: &'a Election,
+    seen: Option<(Lease, Instant)>,
+}
+
+impl Holding<'_> {
+    /// Tries until the Lease is held.
+    async fn acquire(&mut self) {
+        loop {
+            match self.attempt().await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, lease = self.election.name, "cannot take the lease"),
+            }
+            // Candidates that began together do not stay together.
+            tokio::time::sleep(self.election.times.retry.mul_f64(1.0 + fastrand::f64() * 1.2)).await;
+        }
+    }
+
+    /// Renews until that fails for too long, or somebody else has the Lease.
+    async fn renew(&mut self) {
+        let times = self.election.times;
+        let mut last = Instant::now();
+        loop {
+            tokio::time::sleep(times.retry).await;
+            let left = (last + times.renew).saturating_duration_since(Instant::now());
+            match tokio::time::timeout(left, self.attempt()).await {
+                Ok(Ok(true)) => last = Instant::now(),
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => tracing::warn!(%error, lease = self.election.name, "cannot renew the lease"),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Takes or renews the Lease if that may be done now; says whether it is held.
+    async fn attempt(&mut self) -> Result<bool, kube::Error> {
+        let election = self.election;
+        let api: Api<Lease> = Api::namespaced(election.client.clone(), &election.namespace);
+        let found = api.get_opt(&election.name).await?;
+        if let Some(found) = &found {
+            let changed = self.seen.as_ref().is_none_or(|(seen, _)| seen.spec != found.spec);
+            let since = self.seen.as_ref().filter(|_| !changed).map_or_else(Instant::now, |(_, since)| *since);
+            self.seen = Some((found.clone(), since));
+        }
+        let since = self.seen.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+        let identity = &election.identity;
+        let step = record::step(found, identity, since.elapsed(), election.times.lease, Timestamp::now());
+        let done = match step {
+            Step::Wait => return Ok(false),
+            Step::Create(spec) => {
+                let mut lease = Lease { spec: Some(spec), ..Lease::default() };
+                lease.metadata.name = Some(election.name.clone());
+                api.create(&PostParams::default(), &lease).await
+            }
+            Step::Replace(lease) => api.replace(&election.name, &PostParams::default(), &lease).await,
+        };
+        match done {
+            Ok(lease) => {
+                self.seen = Some((lease, Instant::now()));
+                Ok(true)
+            }
+            // Somebody was faster; who it was shows the next time.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives the Lease back, so that nobody has to wait for its end.
+    async fn release(&mut self) {
+        let Some((lease, _)) = self.seen.clone() else { return };
+        let api: Api<Lease> = Api::namespaced(self.election.client.clone(), &self.election.namespace);
+        let given = record::given_back(lease, Timestamp::now());
+        let options = PostParams::default();
+        let replace = api.replace(&self.election.name, &options, &given);
+        match tokio::time::timeout(self.election.times.retry, replace).await {
+            Ok(Ok(lease)) => self.seen = Some((lease, Instant::now())),
+            Ok(Err(error)) => tracing::warn!(%error, lease = self.election.name, "cannot give the lease back"),
+            Err(_) => tracing::warn!(lease = self.election.name, "cannot give the lease back in time"),
+        }
+    }
+}
