@@ -79,7 +79,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (server, token) = (self.server.clone(), self.token.clone());
-        let tls = self.pki.api_tls(&serving, self.pki.ca()).unwrap();
+        let tls = ironclad_auth::pki::api_tls(&serving, self.pki.ca()).unwrap();
         tokio::spawn(async move { server.serve(listener, tls, token).await });
         let stream = TcpStream::connect(address).await.unwrap();
         let connector = TlsConnector::from(self.pki.client_tls(&client).unwrap());

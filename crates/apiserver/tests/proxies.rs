@@ -132,7 +132,7 @@ async fn world(answer: &'static str) -> World {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = pki.issue("s", &Subject::server("s", "", vec!["127.0.0.1".into()])).unwrap();
-    let tls = pki.api_tls(&serving, pki.ca()).unwrap();
+    let tls = ironclad_auth::pki::api_tls(&serving, pki.ca()).unwrap();
     let (serve, stop) = (server, token.clone());
     tokio::spawn(async move { serve.serve(listener, tls, stop).await });
     World { dir, pki, address, seen, token }

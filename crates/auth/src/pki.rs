@@ -157,10 +157,6 @@ impl Pki {
         }
     }
 
-    fn roots(&self) -> Result<Arc<RootCertStore>> {
-        roots(&self.ca.certificate)
-    }
-
     /// The authority of front proxies, which is none of the cluster's, with the certificate of the server's own.
     pub fn front_proxy(&self) -> Result<(String, Pair)> {
         let dir = self.dir.join("front-proxy");
@@ -169,40 +165,78 @@ impl Pki {
         Ok((authority.ca.certificate, client))
     }
 
-    /// TLS for the API server: clients may show any certificate whose key they have, of which the authenticators make
-    /// what they trust; `hints` are the authorities that clients are told of.
-    pub fn api_tls(&self, pair: &Pair, hints: &str) -> Result<Arc<ServerConfig>> {
-        let inner = verifier(hints)?;
-        let (chain, key) = parts(pair)?;
-        let mut config = ServerConfig::builder()
-            .with_client_cert_verifier(Arc::new(verify::AnyClient(inner)))
-            .with_single_cert(chain, key)
-            .map_err(|e| Error::Tls(e.to_string()))?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
-    }
-
     /// TLS for a server that asks clients for a certificate of the cluster, and takes clients without one too.
     pub fn server_tls(&self, pair: &Pair) -> Result<Arc<ServerConfig>> {
-        let tls = |e: &dyn std::fmt::Display| Error::Tls(e.to_string());
-        let verifier =
-            WebPkiClientVerifier::builder(self.roots()?).allow_unauthenticated().build().map_err(|e| tls(&e))?;
-        let (chain, key) = parts(pair)?;
-        let mut config = ServerConfig::builder()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, key)
-            .map_err(|e| tls(&e))?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        server_tls(pair, &self.ca.certificate)
     }
 
     /// TLS for a client with a certificate, towards servers of the cluster.
     pub fn client_tls(&self, pair: &Pair) -> Result<Arc<ClientConfig>> {
-        let roots = self.roots()?;
-        let (chain, key) = parts(pair)?;
-        let config = ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key);
-        config.map(Arc::new).map_err(|e| Error::Tls(e.to_string()))
+        client_tls(pair, Some(&self.ca.certificate))
     }
+
+    /// An authority that others keep, to sign with.
+    pub fn of_authority(ca: Pair) -> Self {
+        Self { dir: PathBuf::new(), ca }
+    }
+
+    /// A certificate of an authority that nobody else knows and that is forgotten at once.
+    pub fn alone(subject: &Subject) -> Result<Pair> {
+        Self::of_authority(authority(&subject.name)?).sign(subject)
+    }
+}
+
+/// TLS for the API server: clients may show any certificate whose key they have, of which the authenticators make
+/// what they trust; `hints` are the authorities that clients are told of.
+pub fn api_tls(pair: &Pair, hints: &str) -> Result<Arc<ServerConfig>> {
+    let inner = verifier(hints)?;
+    let (chain, key) = parts(pair)?;
+    let mut config = ServerConfig::builder()
+        .with_client_cert_verifier(Arc::new(verify::AnyClient(inner)))
+        .with_single_cert(chain, key)
+        .map_err(|e| Error::Tls(e.to_string()))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// TLS for a server that asks clients for a certificate of one of the authorities (PEM), and takes clients without one.
+pub fn server_tls(pair: &Pair, authorities: &str) -> Result<Arc<ServerConfig>> {
+    let tls = |e: &dyn std::fmt::Display| Error::Tls(e.to_string());
+    let roots = roots(authorities)?;
+    let builder = ServerConfig::builder();
+    let builder = if roots.is_empty() {
+        builder.with_no_client_auth()
+    } else {
+        let verifier = WebPkiClientVerifier::builder(roots).allow_unauthenticated().build().map_err(|e| tls(&e))?;
+        builder.with_client_cert_verifier(verifier)
+    };
+    let (chain, key) = parts(pair)?;
+    let mut config = builder.with_single_cert(chain, key).map_err(|e| tls(&e))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// TLS for a client with a certificate, towards servers that one of the authorities (PEM) knows; without authorities
+/// towards anybody.
+pub fn client_tls(pair: &Pair, authorities: Option<&str>) -> Result<Arc<ClientConfig>> {
+    let (chain, key) = parts(pair)?;
+    let config = match authorities {
+        Some(pem) => ClientConfig::builder().with_root_certificates(roots(pem)?).with_client_auth_cert(chain, key),
+        None => ironclad_remote::unverified_as(chain, key),
+    };
+    config.map(Arc::new).map_err(|e| Error::Tls(e.to_string()))
+}
+
+/// A certificate and its key from files of others.
+pub fn read_pair(certificate: &Path, key: &Path) -> Result<Pair> {
+    let read =
+        |path: &Path| std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source });
+    let pair = Pair { certificate: read(certificate)?, key: read(key)? };
+    if certificates(&pair.certificate).is_empty() {
+        return Err(Error::Parse(certificate.to_owned(), "there is no PEM block CERTIFICATE".to_owned()));
+    }
+    PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(|e| Error::Parse(key.to_owned(), e.to_string()))?;
+    Ok(pair)
 }
 
 fn roots(pem: &str) -> Result<Arc<RootCertStore>> {

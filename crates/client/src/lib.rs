@@ -75,6 +75,28 @@ pub async fn from_kubeconfig(path: &Path) -> Result<Client, Error> {
     Ok(Client::try_from(config)?)
 }
 
+/// The authorities (PEM) by which a kubeconfig's current context knows the API server; empty where it names none.
+pub fn authorities(path: &Path) -> Result<String, Error> {
+    let failed = |source| Error::Kubeconfig { path: path.display().to_string(), source };
+    let file = kube::config::Kubeconfig::read_from(path).map_err(failed)?;
+    let cluster = file.current_context.as_ref().and_then(|name| {
+        let context = file.contexts.iter().find(|c| &c.name == name)?.context.as_ref()?;
+        file.clusters.iter().find(|c| c.name == context.cluster)?.cluster.as_ref()
+    });
+    let Some(cluster) = cluster else { return Ok(String::new()) };
+    if let Some(data) = &cluster.certificate_authority_data {
+        use base64::Engine;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(data);
+        return Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned());
+    }
+    let Some(named) = &cluster.certificate_authority else { return Ok(String::new()) };
+    let whole = path.parent().unwrap_or(Path::new(".")).join(named);
+    std::fs::read_to_string(&whole).map_err(|source| {
+        let source = kube::config::KubeconfigError::ReadConfig(source, whole.clone());
+        Error::Kubeconfig { path: whole.display().to_string(), source }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,7 @@ mod quota;
 mod ranges;
 mod replicaset;
 mod resources;
+mod selection;
 mod slices;
 
 use ipnet::Ipv4Net;
@@ -31,6 +32,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
+pub use selection::Selection;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +57,8 @@ pub struct Context {
     pub pod_cidr: Ipv4Net,
     /// How much of them: the prefix length of a node's part.
     pub node_prefix: u8,
+    /// Which controllers run.
+    pub selection: Selection,
 }
 
 impl Context {
@@ -63,32 +67,46 @@ impl Context {
     }
 }
 
-/// Runs every controller until `token` is cancelled.
+/// Runs the controllers that were chosen until `token` is cancelled.
 pub async fn run(context: Context, token: CancellationToken) {
-    let mut tasks = JoinSet::new();
-    tasks.spawn(accounts::run(context.clone(), token.clone()));
-    tasks.spawn(aggregation::run(context.clone(), token.clone()));
-    tasks.spawn(bootstrap::run(context.clone(), token.clone()));
-    tasks.spawn(certificates::run(context.clone(), token.clone()));
-    tasks.spawn(deployment::run(context.clone(), token.clone()));
-    tasks.spawn(endpoints::run(context.clone(), token.clone()));
-    tasks.spawn(eviction::run(context.clone(), token.clone()));
-    let resources = resources::Resources::new(context.clone());
-    tasks.spawn(garbage::run(context.clone(), resources.clone(), token.clone()));
-    tasks.spawn(mirroring::run(context.clone(), token.clone()));
-    tasks.spawn(namespaces::run(context.clone(), resources.clone(), token.clone()));
-    tasks.spawn(resources.run(token.clone()));
-    tasks.spawn(nodes::run(context.clone(), token.clone()));
-    tasks.spawn(podgc::run(context.clone(), token.clone()));
-    tasks.spawn(policies::run(context.clone(), token.clone()));
-    tasks.spawn(protection::run(context.clone(), token.clone()));
-    tasks.spawn(quota::run(context.clone(), token.clone()));
-    tasks.spawn(ranges::run(context.clone(), token.clone()));
-    tasks.spawn(replicaset::run::<ReplicaSet>(context.clone(), token.clone()));
-    tasks.spawn(replicaset::run::<ReplicationController>(context, token));
-    while let Some(ended) = tasks.join_next().await {
+    let mut tasks = Tasks { all: JoinSet::new(), selection: context.selection.clone() };
+    let (c, t) = (|| context.clone(), || token.clone());
+    let resources = resources::Resources::new(c());
+    tasks.spawn("serviceaccount-controller", accounts::run(c(), t()));
+    tasks.spawn("clusterrole-aggregation-controller", aggregation::run(c(), t()));
+    tasks.spawn("bootstrap-signer-controller", bootstrap::run(c(), t()));
+    tasks.spawn("certificatesigningrequest-signing-controller", certificates::run(c(), t()));
+    tasks.spawn("deployment-controller", deployment::run(c(), t()));
+    tasks.spawn("endpointslice-controller", endpoints::run(c(), t()));
+    tasks.spawn("taint-eviction-controller", eviction::run(c(), t()));
+    tasks.spawn("garbage-collector-controller", garbage::run(c(), resources.clone(), t()));
+    tasks.spawn("endpointslice-mirroring-controller", mirroring::run(c(), t()));
+    tasks.spawn("namespace-controller", namespaces::run(c(), resources.clone(), t()));
+    tasks.spawn("node-lifecycle-controller", nodes::run(c(), t()));
+    tasks.spawn("pod-garbage-collector-controller", podgc::run(c(), t()));
+    tasks.spawn("validatingadmissionpolicy-status-controller", policies::run(c(), t()));
+    tasks.spawn("persistentvolume-protection-controller", protection::run(c(), t()));
+    tasks.spawn("resourcequota-controller", quota::run(c(), t()));
+    tasks.spawn("service-cidr-controller", ranges::run(c(), t()));
+    tasks.spawn("replicaset-controller", replicaset::run::<ReplicaSet>(c(), t()));
+    tasks.spawn("replicationcontroller-controller", replicaset::run::<ReplicationController>(c(), t()));
+    tasks.all.spawn(resources.run(t()));
+    while let Some(ended) = tasks.all.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a controller failed");
+        }
+    }
+}
+
+struct Tasks {
+    all: JoinSet<()>,
+    selection: Selection,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &str, controller: impl Future<Output = ()> + Send + 'static) {
+        if self.selection.has(name) {
+            self.all.spawn(controller);
         }
     }
 }

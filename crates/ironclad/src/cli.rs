@@ -1,9 +1,10 @@
 //! The command line.
 
 pub(crate) mod api;
+pub(crate) mod parts;
 
 use crate::failure::Result;
-use crate::{down, encryption, image, server, status, up};
+use crate::{down, encryption, image, parts as run, server, status, up};
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
@@ -37,6 +38,18 @@ enum Command {
     /// Bring in, list and remove images
     #[command(subcommand)]
     Image(Image),
+    /// The API server alone, in the place of kube-apiserver
+    Apiserver(Box<parts::ApiServer>),
+    /// The controllers alone, in the place of kube-controller-manager
+    ControllerManager(parts::ControllerManager),
+    /// The scheduler alone, in the place of kube-scheduler
+    Scheduler(parts::Scheduler),
+    /// The node agent with its container runtime, in the place of kubelet
+    Kubelet(parts::Kubelet),
+    /// Services on this node alone, in the place of kube-proxy
+    Proxy(parts::Proxy),
+    /// The cluster's DNS alone
+    Dns(parts::Dns),
 }
 
 /// Which cluster: several can live on one machine.
@@ -51,7 +64,7 @@ pub(crate) struct Which {
 }
 
 /// How the cluster is laid out. What is not given is kept from the last start, or chosen at the first.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Layout {
     /// The address on which the API is served [default: all]
     #[arg(long)]
@@ -234,6 +247,12 @@ impl Cli {
             Command::Status(args) => status::run(args),
             Command::Encryption(args) => encryption::run(&args),
             Command::Image(args) => image::run(args),
+            Command::Apiserver(args) => run::apiserver(*args),
+            Command::ControllerManager(args) => run::controller_manager(args),
+            Command::Scheduler(args) => run::scheduler(args),
+            Command::Kubelet(args) => run::kubelet(args),
+            Command::Proxy(args) => run::proxy(args),
+            Command::Dns(args) => run::dns(args),
         }
     }
 }

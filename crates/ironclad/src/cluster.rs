@@ -98,6 +98,13 @@ impl Cluster {
 
     /// The cluster as it is known, with what is given now, or a new one. Nothing is written.
     pub(crate) fn plan(which: &Which, layout: &Layout) -> Result<Self> {
+        let cluster = Self::plan_any(which, layout)?;
+        cluster.check()?;
+        Ok(cluster)
+    }
+
+    /// The same where nothing is known of pods' addresses.
+    pub(crate) fn plan_any(which: &Which, layout: &Layout) -> Result<Self> {
         let known = Self::load(&which.data_dir)?;
         if let Some(known) = known.as_ref().filter(|k| k.name != which.name) {
             let cause = format!("{} belongs to the cluster {:?}", which.data_dir.display(), known.name);
@@ -172,7 +179,7 @@ impl Cluster {
             let cause = format!("the cluster's pods live in {first_pods}; {} cannot replace it", self.pod_cidr);
             return Err(Failure::new(Id::BadNetwork, cause, "Leave --pod-cidr out, or use another --data-dir."));
         }
-        self.check()
+        Ok(())
     }
 
     fn apply_etcd(&mut self, flags: &cli::Etcd) -> Result<()> {
@@ -289,7 +296,7 @@ fn unusable(path: &Path, e: &std::io::Error) -> Failure {
 }
 
 /// The address that packets to the outside leave from; loopback on a machine without a default route.
-fn default_address() -> Ipv4Addr {
+pub(crate) fn default_address() -> Ipv4Addr {
     // Connecting a datagram socket sends nothing; it only asks the routing table.
     let ask = || -> std::io::Result<IpAddr> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
@@ -302,7 +309,7 @@ fn default_address() -> Ipv4Addr {
     }
 }
 
-fn host_name() -> Result<String> {
+pub(crate) fn host_name() -> Result<String> {
     let name = nix::unistd::gethostname().context("cannot read the host name")?;
     let name = name.to_string_lossy().to_lowercase();
     match ironclad_api::names::dns1123_subdomain(&name).is_empty() {

@@ -12,6 +12,7 @@ mod files;
 mod image;
 mod kept;
 mod node;
+mod parts;
 mod preflight;
 mod process;
 mod server;

@@ -3,7 +3,7 @@
 //! Order: what can be refused is checked before anything is changed; then the store, the API server, and the parts
 //! that talk to it through the one door.
 
-mod api;
+pub(crate) mod api;
 mod audit;
 mod authentication;
 mod authorization;
@@ -17,6 +17,7 @@ use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
 use crate::steps::{Remark, Steps};
 use crate::{kept, preflight, process};
+pub(crate) use api::VERSION;
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,7 +54,7 @@ fn inherited(fd: i32) -> File {
     unsafe { File::from_raw_fd(fd) }
 }
 
-fn log(filter: &str) {
+pub(crate) fn log(filter: &str) {
     let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|_| "info".into());
     // A log that is set up already stays.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
@@ -78,7 +79,8 @@ async fn serve(cluster: &mut Cluster, args: &Server, steps: &Steps) -> Result<()
     let token = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let api = api::start(cluster, &args.api, steps, &token).await.map_err(|failure| kept::explained(failure, args))?;
+    let api =
+        api::start(cluster, &args.api, None, steps, &token).await.map_err(|failure| kept::explained(failure, args))?;
     // Only now: flags with which the API server does not start are not kept.
     cluster.flags.clone_from(&args.kept);
     cluster.save()?;

@@ -62,6 +62,11 @@ impl Steps {
         Self { to: Arc::new(Mutex::new(Target::Pipe(file))) }
     }
 
+    /// Nobody is told.
+    pub(crate) fn nowhere() -> Self {
+        Self { to: Arc::new(Mutex::new(Target::Nowhere)) }
+    }
+
     /// Begins a step; the answer ends it.
     pub(crate) fn begin(&self, what: &str) -> Step {
         self.tell(Remark::Begin(what.to_owned()));

@@ -19,7 +19,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-pub use unverified::unverified;
+pub use unverified::{unverified, unverified_as};
 
 /// The largest answer that is read.
 pub const LARGEST: usize = 4 << 20;

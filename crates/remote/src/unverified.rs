@@ -53,6 +53,15 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
+/// TLS that talks to anybody and shows this certificate.
+pub fn unverified_as(
+    chain: Vec<CertificateDer<'static>>,
+    key: rustls::pki_types::PrivateKeyDer<'static>,
+) -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(Anybody::new());
+    builder.with_client_auth_cert(chain, key)
+}
+
 /// Talks to anybody.
 pub fn unverified() -> tokio_rustls::TlsConnector {
     static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {

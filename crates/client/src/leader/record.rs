@@ -28,13 +28,7 @@ fn spec(identity: &str, lease: Duration, now: Timestamp) -> LeaseSpec {
 }
 
 /// What a candidate does with the Lease that it `found` and that has been as it is for `unchanged`.
-pub(super) fn step(
-    found: Option<Lease>,
-    identity: &str,
-    unchanged: Duration,
-    lease: Duration,
-    now: Timestamp,
-) -> Step {
+pub(super) fn step(found: Option<Lease>, identity: &str, unchanged: Duration, lease: Duration, now: Timestamp) -> Step {
     let Some(mut found) = found else { return Step::Create(spec(identity, lease, now)) };
     let old = found.spec.clone().unwrap_or_default();
     let holder = old.holder_identity.as_deref().unwrap_or_default();

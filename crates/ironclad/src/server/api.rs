@@ -4,6 +4,7 @@ use super::authentication::{Authentication, Makings};
 use super::authorization::Own;
 use super::{audit, authentication, authorization, legacy, store};
 use crate::cli::api::{AdmissionFlags, ApiFlags, AuthenticationFlags};
+use crate::cli::parts::ServerCertificates;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Result};
 use crate::files::Files;
@@ -12,13 +13,14 @@ use async_trait::async_trait;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, UserInfo};
 use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, TokenIssuer};
-use ironclad_auth::pki::{Pki, Subject};
+use ironclad_auth::pki::{self, Pair, Pki, Subject};
 use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{NodeAuthorizer, Rbac, bootstrap, kubeconfig};
 use ironclad_client::Client;
 use ironclad_store::Store;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -94,38 +96,82 @@ fn published(
     cluster: &Cluster,
     flags: &AuthenticationFlags,
     pki: &Pki,
-    clients: &str,
-    proxies: &str,
+    Authorities { clients, proxies, whole }: Authorities<'_>,
 ) -> Result<Vec<Value>> {
     let info = kubeconfig::public(&cluster.api_url(), pki.ca()).context("cannot encode where the cluster is")?;
     let since = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     let map = |namespace: &str, name: &str, key: &str, value: String| json!({"metadata": {"name": name, "namespace": namespace}, "data": {key: value}});
-    Ok(vec![
+    let mut all = vec![
         authentication::published(flags, clients, proxies),
-        map("kube-public", "cluster-info", "kubeconfig", info),
         map("kube-system", "kube-apiserver-legacy-service-account-token-tracking", "since", since),
-    ])
+    ];
+    if whole {
+        all.push(map("kube-public", "cluster-info", "kubeconfig", info));
+    }
+    Ok(all)
+}
+
+/// What clients are told of.
+struct Authorities<'a> {
+    clients: &'a str,
+    proxies: &'a str,
+    /// Whether the server is part of a cluster that was made here; else who made it tells where it is.
+    whole: bool,
+}
+
+/// The server's certificates: those that were given, else its own.
+struct Certificates {
+    serving: Pair,
+    front_proxy: Pair,
+    kubelets: KubeletAccess,
+}
+
+impl Certificates {
+    fn of(cluster: &Cluster, given: Option<&ServerCertificates>, pki: &Pki) -> Result<Self> {
+        let made = |file: &str, subject: Subject| pki.issue(file, &subject).context("cannot make certificates");
+        let whole = given.is_none();
+        let given = given.cloned().unwrap_or_default();
+        let file = |certificate: Option<PathBuf>, key: Option<PathBuf>| {
+            certificate.zip(key).map(|(c, k)| pki::read_pair(&c, &k).context("cannot use a certificate")).transpose()
+        };
+        let serving = match file(given.tls_cert_file, given.tls_private_key_file)? {
+            Some(pair) => pair,
+            None => made("apiserver", Subject::server("kube-apiserver", "", server_names(cluster)))?,
+        };
+        let front_proxy = match file(given.proxy_client_cert_file, given.proxy_client_key_file)? {
+            Some(pair) => pair,
+            None => pki.front_proxy().context("cannot make certificates")?.1,
+        };
+        let client = match file(given.kubelet_client_certificate, given.kubelet_client_key)? {
+            Some(pair) => pair,
+            None => made("apiserver-kubelet-client", Subject::client("kube-apiserver-kubelet-client", ""))?,
+        };
+        let kubelets = match given.kubelet_certificate_authority {
+            Some(path) => pki::client_tls(&client, Some(&authentication::read(&path)?)),
+            None if whole => pki.client_tls(&client),
+            None => pki::client_tls(&client, None),
+        };
+        let kubelets = KubeletAccess { tls: Some(kubelets.context("cannot set up TLS")?) };
+        Ok(Self { serving, front_proxy, kubelets })
+    }
 }
 
 /// What the server is made from.
-fn config(cluster: &Cluster, flags: &ApiFlags, store: Arc<dyn Store>, pki: &Pki) -> Result<Config> {
-    let client = Subject::client("kube-apiserver-kubelet-client", "");
-    let kubelets = pki.issue("apiserver-kubelet-client", &client).context("cannot make certificates")?;
-    let (_, front_proxy) = pki.front_proxy().context("cannot make certificates")?;
-    Ok(Config {
+fn config(cluster: &Cluster, flags: &ApiFlags, store: Arc<dyn Store>, own: &Certificates) -> Config {
+    Config {
         store,
         service_cidr: cluster.service_cidr,
         node_ports: cluster.node_ports,
         advertise: (cluster.node_ip, cluster.api_port),
-        kubelets: KubeletAccess { tls: Some(pki.client_tls(&kubelets).context("cannot set up TLS")?) },
-        front_proxy: Some(front_proxy),
+        kubelets: own.kubelets.clone(),
+        front_proxy: Some(own.front_proxy.clone()),
         version: VERSION.to_owned(),
         // An etcd has its own keeper of history.
         load: match cluster.etcd {
             Some(_) => Load { compaction_interval: Duration::ZERO, ..flags.load.load() },
             None => flags.load.load(),
         },
-    })
+    }
 }
 
 /// Gives a cluster what it begins with: the bootstrap policy and what everybody may know.
@@ -137,10 +183,19 @@ async fn furnish(server: &ApiServer, published: Vec<Value>) -> Result<()> {
     futures::future::try_join_all(maps).await.map(drop).context("cannot publish what clients must know")
 }
 
-/// Starts the API server; returns when it answers.
+/// Lets the administrator in who can read the data directory.
+fn write_kubeconfig(cluster: &Cluster, pki: &Pki) -> Result<()> {
+    let subject = Subject::client("kubernetes-admin", "system:masters");
+    let admin = pki.issue("admin", &subject).context("cannot make certificates")?;
+    let file = kubeconfig::build(&cluster.name, &cluster.api_url(), pki.ca(), &admin);
+    kubeconfig::save(&cluster.admin_kubeconfig(), &file).context("cannot write the kubeconfig")
+}
+
+/// Starts the API server; returns when it answers. Alone, it is `given` certificates.
 pub(crate) async fn start(
     cluster: &Cluster,
     flags: &ApiFlags,
+    given: Option<&ServerCertificates>,
     steps: &Steps,
     token: &CancellationToken,
 ) -> Result<Api> {
@@ -150,10 +205,8 @@ pub(crate) async fn start(
     let mut files = Files::default();
     let store = store::open(cluster, &flags.encryption, &mut files, token).await?;
     let pki = Pki::open_or_create(&cluster.pki_dir(), &cluster.name).context("cannot make certificates")?;
-    let certificate = |file: &str, subject: Subject| pki.issue(file, &subject).context("cannot make certificates");
-    let serving = certificate("apiserver", Subject::server("kube-apiserver", "", server_names(cluster)))?;
-    let admin = certificate("admin", Subject::client("kubernetes-admin", "system:masters"))?;
-    let config = config(cluster, flags, store, &pki)?;
+    let own = Certificates::of(cluster, given, &pki)?;
+    let config = config(cluster, flags, store, &own);
     let prepared = ApiServer::prepare(config, token.clone()).await.context("cannot load the cluster's state")?;
     let prepared = prepared.audited(audit::auditor(&flags.audit)?);
     let reader = Arc::new(prepared.reader());
@@ -179,17 +232,19 @@ pub(crate) async fn start(
     let issuer = Arc::new(Issuer(tokens.clone()));
     let server =
         prepared.finish(authenticator, authorizer, issuer, admission).await.context("cannot prepare the cluster")?;
-    furnish(&server, published(cluster, &flags.authentication, &pki, &clients, &proxies)?).await?;
+    let told = Authorities { clients: &clients, proxies: &proxies, whole: given.is_none() };
+    furnish(&server, published(cluster, &flags.authentication, &pki, told)?).await?;
     let labels = ironclad_client::in_process(server.clone(), UserInfo::new("system:apiserver", &["system:masters"]));
     tokio::spawn(legacy::run(labels, uses));
     let address = SocketAddr::new(cluster.bind_address, cluster.api_port);
     let listener = TcpListener::bind(address).await.context("cannot listen for the API")?;
     let hints = format!("{clients}{proxies}");
-    let tls = pki.api_tls(&serving, &hints).context("cannot set up TLS")?;
+    let tls = pki::api_tls(&own.serving, &hints).context("cannot set up TLS")?;
     let served = server.clone();
     let serving = tokio::spawn(async move { served.serve(listener, tls, stop).await });
-    let file = kubeconfig::build(&cluster.name, &cluster.api_url(), pki.ca(), &admin);
-    kubeconfig::save(&cluster.admin_kubeconfig(), &file).context("cannot write the kubeconfig")?;
+    if given.is_none_or(|g| g.tls_cert_file.is_none()) {
+        write_kubeconfig(cluster, &pki)?;
+    }
     step.done("API server ready");
     Ok(Api { server, serving, life, pki: Arc::new(pki), tokens })
 }

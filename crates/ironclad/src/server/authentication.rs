@@ -38,7 +38,7 @@ pub(crate) struct Authentication {
     pub(crate) proxies: String,
 }
 
-fn read(path: &Path) -> Result<String> {
+pub(super) fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).context(&format!("cannot read {}", path.display()))
 }
 

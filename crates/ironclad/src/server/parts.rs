@@ -4,10 +4,11 @@ use super::api::{Api, VERSION};
 use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
 use crate::node;
+use crate::parts::Controllers;
 use crate::steps::Steps;
-use ironclad_auth::pki::{self, Pki, Subject};
+use ironclad_auth::pki::Subject;
 use ironclad_client::Informers;
-use ironclad_controllers::certificates::{Asked, Authority};
+use ironclad_controllers::Selection;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,43 +48,18 @@ pub(crate) async fn start(
     Ok(parts)
 }
 
-/// The cluster's authority, for the controllers.
-struct Signing(Arc<Pki>);
-
-impl Authority for Signing {
-    fn read(&self, request: &[u8]) -> std::result::Result<Asked, String> {
-        let asked = pki::requested(request).map_err(|e| e.to_string())?;
-        Ok(Asked {
-            common_name: asked.common_name,
-            organizations: asked.organizations,
-            dns_names: asked.dns_names.len(),
-            ip_addresses: asked.ip_addresses,
-            emails: asked.emails,
-            uris: asked.uris,
-        })
-    }
-
-    fn sign(&self, request: &[u8], usages: &[String], life: Duration) -> std::result::Result<String, String> {
-        self.0.sign_request(request, usages, life).map_err(|e| e.to_string())
-    }
-}
-
 fn controllers(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {
+    let from = Controllers {
+        root_ca: api.pki.ca().to_owned(),
+        tokens: Some(api.tokens.clone()),
+        authority: Some(api.pki.clone()),
+        pod_cidr: cluster.pod_cidr,
+        node_prefix: 24,
+        selection: Selection::default(),
+    };
     let client = api.client("system:kube-controller-manager", &[]);
     let informers = Informers::new(client.clone(), token.clone());
-    let tokens = api.tokens.clone();
-    let context = ironclad_controllers::Context {
-        client,
-        informers,
-        root_ca: api.pki.ca().to_owned(),
-        tokens: Arc::new(move |namespace, account, uid, secret| {
-            tokens.for_secret(namespace, account, uid, secret).ok()
-        }),
-        authority: Arc::new(Signing(api.pki.clone())),
-        pod_cidr: cluster.pod_cidr,
-        node_prefix: 24.max(cluster.pod_cidr.prefix_len()),
-    };
-    parts.spawn(ironclad_controllers::run(context, token.clone()));
+    parts.spawn(crate::parts::controllers(from, client, informers, token.clone()));
 }
 
 fn proxy(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {

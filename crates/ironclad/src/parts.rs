@@ -1,0 +1,108 @@
+//! One part alone, in the place of its stock counterpart: each talks to the API server that a kubeconfig names.
+//!
+//! Invariant: a part that needs nothing of the machine but its network needs no root either.
+
+mod api;
+mod health;
+mod manager;
+mod node;
+mod scheduler;
+
+use crate::cli::parts::{ApiServer, Connection, LeaderFlags};
+use crate::failure::{Context, Failure, Id, Result};
+use ironclad_client::leader::{Election, Ended, Times};
+use ironclad_client::{Client, Informers};
+use std::future::Future;
+use std::path::Path;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use manager::{Controllers, controllers, run as controller_manager};
+pub(crate) use node::{dns, kubelet, proxy};
+pub(crate) use scheduler::run as scheduler;
+
+pub(crate) fn apiserver(args: ApiServer) -> Result<()> {
+    begin(&args.common.log.clone(), |token| async move { api::serve(args, token).await })
+}
+
+/// Sets up what every process needs and runs `part` until it ends by itself or a signal ends it.
+fn begin<F, W>(log: &str, part: F) -> Result<()>
+where
+    F: FnOnce(CancellationToken) -> W,
+    W: Future<Output = Result<()>>,
+{
+    crate::server::log(log);
+    ironclad_auth::install_crypto();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    let outcome = runtime.block_on(async {
+        let token = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+        let mut part = std::pin::pin!(part(token.clone()));
+        tokio::select! {
+            ended = &mut part => return ended,
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        token.cancel();
+        // A second signal does not wait.
+        tokio::select! {
+            ended = part => ended,
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        }
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    if let Err(failure) = &outcome {
+        tracing::error!(id = failure.id.name(), cause = failure.cause, "ended");
+    }
+    outcome
+}
+
+async fn client(connection: &Connection) -> Result<Client> {
+    let help = "Give the file with --kubeconfig.";
+    let made = ironclad_client::from_kubeconfig(&connection.kubeconfig).await;
+    made.map_err(|e| Failure::new(Id::Kubeconfig, e.to_string(), help))
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).context(&format!("cannot read {}", path.display()))
+}
+
+/// Works while leading: at once when there is no election. Losing the lead ends the process, which whoever supervises it
+/// starts anew, as stock's do.
+async fn lead<F, W>(client: &Client, flags: &LeaderFlags, name: &str, token: &CancellationToken, work: F) -> Result<()>
+where
+    F: FnOnce(Informers, CancellationToken) -> W,
+    W: Future<Output = ()>,
+{
+    let begin = |token: CancellationToken| work(Informers::new(client.clone(), token.clone()), token);
+    if !flags.leader_elect {
+        begin(token.clone()).await;
+        return Ok(());
+    }
+    match election(client, flags, name)?.lead(token, begin).await {
+        Ended::Stopped => Ok(()),
+        Ended::Finished => Err(Failure::internal("the part ended", "see its log")),
+        Ended::Lost => Err(Failure::internal("leaderelection lost", format!("somebody else holds the Lease {name}"))),
+    }
+}
+
+fn election(client: &Client, flags: &LeaderFlags, name: &str) -> Result<Election> {
+    let (lease, renew, retry) =
+        (flags.leader_elect_lease_duration, flags.leader_elect_renew_deadline, flags.leader_elect_retry_period);
+    if lease <= renew || renew <= retry {
+        let why = "the lease duration must be longer than the renew deadline, and that longer than the retry period";
+        return Err(Failure::internal("cannot elect a leader", why));
+    }
+    let lock = flags.leader_elect_resource_name.as_deref().unwrap_or(name);
+    let namespace = &flags.leader_elect_resource_namespace;
+    Ok(Election::new(client.clone(), namespace, lock, name, &identity()?, Times { lease, renew, retry }))
+}
+
+/// Who this process is among those that want the same: the machine and something of its own.
+pub(crate) fn identity() -> Result<String> {
+    let host = nix::unistd::gethostname().context("cannot read the host name")?;
+    let bytes: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
+    Ok(format!("{}_{}", host.to_string_lossy(), uuid::Builder::from_random_bytes(bytes).into_uuid()))
+}

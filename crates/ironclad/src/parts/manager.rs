@@ -1,0 +1,143 @@
+//! The controllers: in one process with the API server, or alone in the place of kube-controller-manager.
+
+use super::{begin, client, health, lead, read};
+use crate::cli::parts::ControllerManager;
+use crate::failure::{Context, Failure, Result};
+use ipnet::Ipv4Net;
+use ironclad_api::GroupResource;
+use ironclad_api::source::Source;
+use ironclad_auth::pki::{self, Pki};
+use ironclad_auth::tokens::{Options, Tokens};
+use ironclad_client::{Client, Informers};
+use ironclad_controllers::certificates::{Asked, Authority};
+use ironclad_controllers::{SecretTokens, Selection};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const NAME: &str = "kube-controller-manager";
+const PORT: u16 = 10257;
+
+/// The cluster's authority, for the controllers.
+struct Signing(Option<Arc<Pki>>);
+
+impl Authority for Signing {
+    fn read(&self, request: &[u8]) -> std::result::Result<Asked, String> {
+        let asked = pki::requested(request).map_err(|e| e.to_string())?;
+        Ok(Asked {
+            common_name: asked.common_name,
+            organizations: asked.organizations,
+            dns_names: asked.dns_names.len(),
+            ip_addresses: asked.ip_addresses,
+            emails: asked.emails,
+            uris: asked.uris,
+        })
+    }
+
+    fn sign(&self, request: &[u8], usages: &[String], life: Duration) -> std::result::Result<String, String> {
+        let pki = self.0.as_ref().ok_or("--cluster-signing-cert-file is not given")?;
+        pki.sign_request(request, usages, life).map_err(|e| e.to_string())
+    }
+}
+
+/// What the controllers are made from.
+pub(crate) struct Controllers {
+    pub(crate) root_ca: String,
+    /// Signs tokens of Secrets.
+    pub(crate) tokens: Option<Arc<Tokens>>,
+    /// Signs certificates.
+    pub(crate) authority: Option<Arc<Pki>>,
+    pub(crate) pod_cidr: Ipv4Net,
+    pub(crate) node_prefix: u8,
+    pub(crate) selection: Selection,
+}
+
+/// Runs the controllers until `token` is cancelled.
+pub(crate) async fn controllers(from: Controllers, client: Client, informers: Informers, token: CancellationToken) {
+    let keys = from.tokens;
+    let tokens: SecretTokens = Arc::new(move |namespace, account, uid, secret| {
+        keys.as_ref().and_then(|k| k.for_secret(namespace, account, uid, secret).ok())
+    });
+    let context = ironclad_controllers::Context {
+        client,
+        informers,
+        root_ca: from.root_ca,
+        tokens,
+        authority: Arc::new(Signing(from.authority)),
+        pod_cidr: from.pod_cidr,
+        node_prefix: from.node_prefix.max(from.pod_cidr.prefix_len()),
+        selection: from.selection,
+    };
+    ironclad_controllers::run(context, token).await;
+}
+
+pub(crate) fn run(args: ControllerManager) -> Result<()> {
+    begin(&args.common.log.clone(), |token| async move { serve(args, token).await })
+}
+
+async fn serve(args: ControllerManager, token: CancellationToken) -> Result<()> {
+    let client = client(&args.connection).await?;
+    let health = health::start(&args.health, PORT, NAME, &token).await?;
+    let from = Controllers {
+        root_ca: root_ca(&args)?,
+        tokens: args.service_account_private_key_file.as_deref().map(tokens).transpose()?,
+        authority: authority(&args)?,
+        pod_cidr: args.cluster_cidr.trunc(),
+        node_prefix: args.node_cidr_mask_size,
+        selection: Selection::new(args.controllers.clone()),
+    };
+    let own = client.clone();
+    let work = |informers, token| controllers(from, own, informers, token);
+    let outcome = lead(&client, &args.leader, NAME, &token, work).await;
+    drop(health);
+    outcome
+}
+
+/// The authorities of the API server: those that are given, else those that this part itself trusts.
+fn root_ca(args: &ControllerManager) -> Result<String> {
+    if let Some(path) = &args.root_ca_file {
+        return read(path);
+    }
+    ironclad_client::authorities(&args.connection.kubeconfig).context("cannot use the kubeconfig")
+}
+
+/// Nobody: the tokens that are only signed here are checked elsewhere.
+struct Nothing;
+
+impl Source for Nothing {
+    fn get(&self, _: &GroupResource, _: &str, _: &str) -> Option<Arc<Value>> {
+        None
+    }
+
+    fn list(&self, _: &GroupResource, _: &str) -> Vec<Arc<Value>> {
+        Vec::new()
+    }
+
+    fn subscribe(&self, _: &GroupResource) -> futures::stream::BoxStream<'static, ironclad_api::source::Change> {
+        Box::pin(futures::stream::empty())
+    }
+}
+
+fn tokens(key: &Path) -> Result<Arc<Tokens>> {
+    let options = Options {
+        issuers: vec!["kubernetes/serviceaccount".to_owned()],
+        audiences: vec!["kubernetes/serviceaccount".to_owned()],
+        signing_key: read(key)?,
+        keys: Vec::new(),
+        max_expiration: None,
+        extend: true,
+        jwks_uri: None,
+        used: None,
+    };
+    Tokens::with(options, Arc::new(Nothing)).map(Arc::new).context("cannot use --service-account-private-key-file")
+}
+
+fn authority(args: &ControllerManager) -> Result<Option<Arc<Pki>>> {
+    let (Some(certificate), Some(key)) = (&args.cluster_signing_cert_file, &args.cluster_signing_key_file) else {
+        return Ok(None);
+    };
+    let pair = pki::read_pair(certificate, key).map_err(|e| Failure::internal("cannot sign certificates", e))?;
+    Ok(Some(Arc::new(Pki::of_authority(pair))))
+}
