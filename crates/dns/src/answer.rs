@@ -2,17 +2,18 @@
 //!
 //! Names follow the DNS specification for Kubernetes, details (time to live, SOA, empty answers) CoreDNS.
 
+use crate::find::Found;
 use crate::forward::Forwarder;
 use crate::server::Metrics;
 use crate::zone::{Endpoint, Port, Record as Entry, Zone};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Seconds for which answers may be kept.
-const TTL: u32 = 5;
+pub(crate) const TTL: u32 = 5;
 /// How many names of ExternalName Services are followed.
 const CHAIN: usize = 8;
 
@@ -78,26 +79,19 @@ impl Zone {
         let own = usize::from(lower.num_labels() - self.origin().num_labels());
         let labels: Vec<String> = lower.iter().take(own).map(|l| String::from_utf8_lossy(l).into_owned()).collect();
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-        Some(match labels.as_slice() {
-            [] => self.apex(name, kind),
-            ["dns-version"] if kind == RecordType::TXT => {
+        Some(match self.find(&labels) {
+            Found::Apex => self.apex(name, kind),
+            Found::Version if kind == RecordType::TXT => {
                 let text = RData::TXT(TXT::new(vec!["1.1.0".to_owned()]));
                 Answer::records(vec![Record::from_rdata(name.clone(), TTL, text)])
             }
-            ["ns", "dns"] | ["dns" | "svc" | "pod" | "dns-version"] => Answer::default(),
-            [namespace, "svc" | "pod"] if self.has_namespace(namespace) => Answer::default(),
-            [pod, namespace, "pod"] if self.has_namespace(namespace) => pod_address(name, kind, pod),
-            [service, namespace, "svc"] => self
-                .service(namespace, service)
-                .map_or_else(Answer::nothing, |entry| self.named(name, kind, &entry, service, namespace, None)),
-            [first, rest @ .., service, namespace, "svc"] if rest.len() <= 1 => {
-                let Some(entry) = self.service(namespace, service) else { return Some(Answer::nothing()) };
-                match rest {
-                    [protocol] => self.named(name, kind, &entry, service, namespace, Some((first, protocol))),
-                    _ => endpoint(name, kind, &entry, first),
-                }
+            Found::Version | Found::Empty => Answer::default(),
+            Found::Nothing => Answer::nothing(),
+            Found::Pod(ip) => Answer::records(addresses(name, kind, std::iter::once(ip))),
+            Found::Service { record, namespace, service, port } => {
+                self.named(name, kind, &record, service, namespace, port)
             }
-            _ => Answer::nothing(),
+            Found::Endpoint { record, host } => endpoint(name, kind, &record, host),
         })
     }
 
@@ -197,13 +191,6 @@ fn endpoint(name: &Name, kind: RecordType, entry: &Entry, host: &str) -> Answer 
     if found.is_empty() { Answer::nothing() } else { Answer::records(addresses(name, kind, found.into_iter())) }
 }
 
-/// `10-244-0-2.default.pod`: the address is in the name.
-fn pod_address(name: &Name, kind: RecordType, label: &str) -> Answer {
-    let v4 = label.replace('-', ".").parse::<Ipv4Addr>().map(IpAddr::V4);
-    let ip = v4.or_else(|_| label.replace('-', ":").parse::<Ipv6Addr>().map(IpAddr::V6));
-    ip.map_or_else(|_| Answer::nothing(), |ip| Answer::records(addresses(name, kind, std::iter::once(ip))))
-}
-
 /// Answers whole messages.
 pub struct Resolver {
     zone: Arc<Zone>,
@@ -217,9 +204,14 @@ impl Resolver {
         Self { zone, forwarder: Forwarder::new(servers), metrics: Arc::default() }
     }
 
+    /// The names of the cluster.
+    pub(crate) fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
     /// What was counted.
-    pub fn metrics(&self) -> Arc<Metrics> {
-        Arc::clone(&self.metrics)
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Answers a message when that needs nobody else.

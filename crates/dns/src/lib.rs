@@ -1,13 +1,16 @@
 //! Cluster DNS: names of Services, their endpoints and pods; everything else goes to the node's resolvers.
 //!
-//! Invariants: a question is answered from memory, without a lock and without asking anybody; a change of one Service
+//! Invariants: a question is answered from memory, without a lock and without asking anybody, the common ones
+//! (`quick.rs`) without an allocation; a change of one Service
 //! copies one small shard of the names; what was learnt stays when the API server is away.
 
 mod answer;
 mod feed;
+mod find;
 mod forward;
 mod http;
 mod publish;
+mod quick;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -22,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use answer::{Answer, Resolver};
 pub use feed::record;
 pub use forward::upstreams;
-pub use server::Metrics;
+pub use server::{Listeners, Metrics};
 pub use zone::{Endpoint, Port, Record, Zone};
 
 /// What goes wrong.
@@ -81,7 +84,7 @@ pub async fn run(informers: Informers, config: Config, token: CancellationToken)
         node_name: config.node_name.clone(),
     };
     let ready = feed::follow(&informers, &zone);
-    let metrics = resolver.metrics();
+    let metrics = Arc::clone(resolver.metrics());
     let publishing = publish::run(informers, place, token.clone());
     let serving = listeners.serve(Arc::clone(&resolver), token.clone());
     let telling = async {

@@ -169,6 +169,71 @@ async fn a_change_is_seen_and_rubbish_is_survived() {
 }
 
 #[test]
+fn the_quick_way_says_what_the_long_one_says() {
+    let resolver = Resolver::new(zone(), vec![]);
+    let names = [
+        "web.default",
+        "WEB.default",
+        "db.default",
+        "db-0.db.default",
+        "many.default",
+        "out.default",
+        "none.default",
+        "web.nowhere",
+        "default",
+        "_http._tcp.web.default",
+        "a.b.c.d.e.f.web.default",
+    ];
+    let mut quick = 0;
+    for (name, zone) in
+        names.iter().flat_map(|n| ["svc.cluster.local.", "pod.Cluster.Local.", "svc.example.com."].map(|z| (n, z)))
+    {
+        for (kind, payload) in
+            [(RecordType::A, 0), (RecordType::A, 1232), (RecordType::AAAA, 4096), (RecordType::TXT, 0)]
+        {
+            let bytes = question(&format!("{name}.{zone}"), kind, payload);
+            let mut reply = Vec::new();
+            let Some(done) = crate::quick::answer(resolver.zone(), &bytes, &mut reply) else { continue };
+            let said = Message::from_vec(&reply).unwrap();
+            let long = resolver.at_once(&Message::from_vec(&bytes).unwrap()).unwrap();
+            assert_eq!(done.no_such_name, long.metadata.response_code == ResponseCode::NXDomain);
+            let sorted = |mut message: Message| {
+                message.answers.sort_by_key(|r| r.data.to_string());
+                message
+            };
+            assert_eq!(
+                sorted(said),
+                sorted(Message::from_vec(&long.to_vec().unwrap()).unwrap()),
+                "{name}.{zone} {kind}"
+            );
+            quick += 1;
+        }
+    }
+    assert!(quick > 30, "{quick}");
+}
+
+#[test]
+fn rubbish_is_left_to_others() {
+    let zone = zone();
+    let whole = question("web.default.svc.cluster.local.", RecordType::A, 1232);
+    let mut reply = Vec::new();
+    assert!(crate::quick::answer(&zone, &whole, &mut reply).is_some());
+    for length in 0..whole.len() {
+        assert!(crate::quick::answer(&zone, &whole[..length], &mut reply).is_none(), "{length}");
+    }
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << bit;
+            // Whatever it is, it is answered with a message or left.
+            if crate::quick::answer(&zone, &bytes, &mut reply).is_some() {
+                assert!(Message::from_vec(&reply).is_ok(), "{at} {bit}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_server_can_be_spawned() {
     fn spawnable<F: Future + Send + 'static>(_: fn(ironclad_client::Informers, crate::Config, CancellationToken) -> F) {
     }

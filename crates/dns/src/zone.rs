@@ -7,12 +7,15 @@ use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
 use ironclad_client::ObjectKey;
 use parking_lot::Mutex;
+use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 const SHARDS: usize = 512;
+/// The most bytes that a name can have.
+const LONGEST: usize = 255;
 
 /// A port with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,11 +79,14 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
         Self { shards, hasher: std::hash::RandomState::new() }
     }
 
-    fn shard(&self, key: &K) -> &ArcSwap<HashMap<K, V>> {
+    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &ArcSwap<HashMap<K, V>> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
 
-    fn get(&self, key: &K) -> Option<V> {
+    fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
         self.shard(key).load().get(key).cloned()
     }
 
@@ -96,9 +102,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
 /// All names of the cluster.
 pub struct Zone {
     origin: Name,
-    services: Sharded<ObjectKey, Arc<Record>>,
+    services: Sharded<Box<[u8]>, Arc<Record>>,
     reverse: Sharded<IpAddr, Vec<Owner>>,
     namespaces: ArcSwap<HashSet<String>>,
+    wire: Vec<u8>,
     writer: Mutex<()>,
 }
 
@@ -107,8 +114,12 @@ impl Zone {
     pub fn new(domain: &str) -> Result<Self, Error> {
         let parsed = Name::from_ascii(format!("{}.", domain.trim_end_matches('.')));
         let origin = parsed.map_err(|source| Error::Domain { domain: domain.to_owned(), source })?;
+        let origin = origin.to_lowercase();
+        let failed = |source| Error::Domain { domain: domain.to_owned(), source };
+        let wire = hickory_proto::serialize::binary::BinEncodable::to_bytes(&origin).map_err(failed)?;
         Ok(Self {
-            origin: origin.to_lowercase(),
+            origin,
+            wire,
             services: Sharded::new(),
             reverse: Sharded::new(),
             namespaces: ArcSwap::default(),
@@ -121,9 +132,20 @@ impl Zone {
         &self.origin
     }
 
+    /// The cluster's domain as it stands in messages.
+    pub(crate) fn wire(&self) -> &[u8] {
+        &self.wire
+    }
+
     /// What a Service's name stands for.
     pub fn service(&self, namespace: &str, name: &str) -> Option<Arc<Record>> {
-        self.services.get(&ObjectKey::new(namespace, name))
+        let mut key = [0; LONGEST];
+        let length = name.len() + 1 + namespace.len();
+        let key = key.get_mut(..length)?;
+        key[..name.len()].copy_from_slice(name.as_bytes());
+        key[name.len()] = b'.';
+        key[name.len() + 1..].copy_from_slice(namespace.as_bytes());
+        self.services.get(&*key)
     }
 
     /// Whether a namespace exists.
@@ -139,7 +161,7 @@ impl Zone {
     /// Says what a Service's name stands for now.
     pub fn set(&self, key: &ObjectKey, record: Option<Record>) {
         let _writer = self.writer.lock();
-        let old = self.services.get(key);
+        let old = self.service(&key.namespace, &key.name);
         if old.as_deref() == record.as_ref() {
             return;
         }
@@ -156,12 +178,13 @@ impl Zone {
         for (address, host) in record.iter().flat_map(Record::reverse) {
             self.reverse.change(&address, |map| map.entry(address).or_default().push((key.clone(), host)));
         }
-        self.services.change(key, |map| match record {
+        let name = format!("{}.{}", key.name, key.namespace).into_bytes().into_boxed_slice();
+        self.services.change(&name, |map| match record {
             Some(record) => {
-                map.insert(key.clone(), Arc::new(record));
+                map.insert(name.clone(), Arc::new(record));
             }
             None => {
-                map.remove(key);
+                map.remove(&name);
             }
         });
     }

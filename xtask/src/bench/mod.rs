@@ -4,6 +4,7 @@ mod api;
 mod cluster;
 mod container;
 mod crds;
+mod dns;
 mod pods;
 mod process;
 mod services;
@@ -32,6 +33,11 @@ pub(crate) enum Bench {
     },
     /// Many CustomResourceDefinitions: time and memory of each, discovery and OpenAPI.
     Crds(crds::Args),
+    /// Cluster DNS: questions per second that two processors answer.
+    Dns(dns::Args),
+    /// The server of `dns`, in a process of its own.
+    #[command(hide = true)]
+    DnsServer,
     /// Pods: create to running for one and for many at once, memory of each.
     Pods(pods::Args),
     /// The service proxy's table: a bulk load, and changes of single endpoints and Services among many.
@@ -66,6 +72,8 @@ pub(crate) fn run(what: &Bench) -> Result<(), Box<dyn std::error::Error>> {
         Bench::Cluster(args) => cluster::run(args, &tokio),
         Bench::Crds(args) => tokio.block_on(crds::run(args)).map_err(|e| e as Box<dyn std::error::Error>),
         Bench::Container { count } => tokio.block_on(container::run(*count)),
+        Bench::Dns(args) => dns::run(args).map_err(|e| e as Box<dyn std::error::Error>),
+        Bench::DnsServer => dns::serve().map_err(|e| e as Box<dyn std::error::Error>),
         Bench::Pods(args) => pods::run(args, &tokio),
         Bench::Services { count, changes } => services::run(*count, *changes),
         Bench::Store { objects: Some(objects), dir, .. } => tokio.block_on(store::many(dir.as_deref(), *objects)),
