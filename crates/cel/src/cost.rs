@@ -7,6 +7,8 @@ use crate::value::Val;
 pub(crate) const TRAVERSAL: f64 = 0.1;
 /// Cost of one character of a regular expression.
 pub(crate) const REGEX: f64 = 0.25;
+/// Cost of making a list.
+pub(crate) const LIST: u64 = 10;
 /// Cost of an authorization check.
 pub(crate) const CHECK: u64 = 350_000;
 
@@ -24,6 +26,10 @@ pub(crate) fn call_cost(function: &str, args: &[Val<'_>], result: Option<&Val<'_
     match function {
         "check" => CHECK,
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => args.first().map_or(0, traversal),
+        "slice" | "lists.range" | "reverse" => made(1.0, result.and_then(Val::size).unwrap_or(1) as u64),
+        "flatten" => made(if let Some(Val::Int(depth)) = args.get(1) { *depth as f64 } else { 1.0 }, first),
+        "distinct" | "sort" => compared(&args[0]),
+        "@sortByAssociatedKeys" => compared(&args[1]),
         "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" => times(first, TRAVERSAL),
         "replace" | "split" => times(first, 2.0 * TRAVERSAL),
         "join" => times(result.and_then(Val::size).unwrap_or(1) as u64, 2.0 * TRAVERSAL),
@@ -52,6 +58,18 @@ pub(crate) fn call_cost(function: &str, args: &[Val<'_>], result: Option<&Val<'_
         "contains" => times(first, TRAVERSAL) * times(second, TRAVERSAL),
         _ => 1,
     }
+}
+
+/// What it costs to make a list.
+fn made(factor: f64, size: u64) -> u64 {
+    ((size as f64 * factor) as u64).saturating_add(1 + LIST)
+}
+
+/// What it costs to hold the items of a list against one another.
+fn compared(list: &Val<'_>) -> u64 {
+    let size = list.size().unwrap_or(1) as u64;
+    let texts = matches!(list.item(0), Some(Val::Text(_) | Val::Bytes(_)));
+    made(if texts { 2.0 + TRAVERSAL } else { 2.0 }, size.saturating_mul(size))
 }
 
 /// The cost of going through a value with all that is in it.

@@ -15,7 +15,7 @@ pub(crate) mod regex;
 mod semver;
 mod strings;
 pub(crate) mod time;
-mod url;
+pub(crate) mod url;
 
 use crate::error::Error;
 use crate::value::Val;

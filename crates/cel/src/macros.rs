@@ -1,4 +1,4 @@
-//! The macros: `has`, the comprehensions over one and two variables, `optMap` and `optFlatMap`.
+//! The macros: `has`, the comprehensions over one and two variables, `optMap`, `optFlatMap` and `sortBy`.
 //!
 //! Each becomes what cel-go makes of it, because costs are counted on the expansion.
 
@@ -26,7 +26,7 @@ pub(crate) fn global(p: &mut Parser, at: usize, name: &str, mut args: Vec<Expr>)
 pub(crate) fn member(p: &mut Parser, at: usize, target: Expr, name: &str, args: Vec<Expr>) -> Expanded {
     match (name, args.len()) {
         ("all" | "exists" | "exists_one" | "existsOne" | "filter", 2)
-        | ("map" | "optMap" | "optFlatMap", 2)
+        | ("map" | "optMap" | "optFlatMap" | "sortBy", 2)
         | ("map", 3)
         | ("all" | "exists" | "existsOne" | "exists_one", 3)
         | ("transformList" | "transformMap" | "transformMapEntry", 3 | 4) => expand(p, at, target, name, args),
@@ -51,6 +51,10 @@ fn expand(p: &mut Parser, at: usize, target: Expr, name: &str, args: Vec<Expr>) 
     let iter2 = if two { Some(variable(p, &arg())?) } else { None };
     if iter2.as_ref() == Some(&iter) {
         return p.fail(first.at, format!("duplicate variable name: {iter}"));
+    }
+    if name == "sortBy" {
+        let rest = std::iter::once(first).chain(args).collect();
+        return sort_by(p, at, target, rest);
     }
     let (next, after) = (arg(), args.next());
     if name.starts_with("opt") {
@@ -142,6 +146,22 @@ fn bound(p: &mut Parser, at: usize, name: String, value: Expr, result: Expr) -> 
     let step = p.ident(at, &name);
     let fold = Fold { range, iter: "#unused".into(), iter2: None, accu: name, init: value, condition, step, result };
     p.node(at, Kind::Fold(Box::new(fold)))
+}
+
+/// `target.sortBy(v, e)` binds the target and sorts it by what the expression makes of its items.
+fn sort_by(p: &mut Parser, at: usize, target: Expr, args: Vec<Expr>) -> Expanded {
+    const INPUT: &str = "@__sortBy_input__";
+    let sortable =
+        matches!(target.kind, Kind::List { .. } | Kind::Select { .. } | Kind::Ident(_) | Kind::Fold(_) | Kind::Call(_));
+    if !sortable {
+        let why = "sortBy can only be applied to a list, identifier, comprehension, call or select expression";
+        return p.fail(target.at, why);
+    }
+    let input = p.ident(at, INPUT);
+    let keys = expand(p, at, input, "map", args)?;
+    let input = p.ident(at, INPUT);
+    let sorted = p.call(at, "@sortByAssociatedKeys", Some(input), vec![keys]);
+    Ok(bound(p, at, INPUT.to_owned(), target, sorted))
 }
 
 /// `target.optMap(v, e)` is `target.hasValue() ? optional.of(e) : optional.none()` with `v` bound to `target.value()`.

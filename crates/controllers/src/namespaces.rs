@@ -5,17 +5,22 @@ mod conditions;
 use crate::Context;
 use crate::resources::Resources;
 use conditions::Findings;
+use futures::StreamExt;
 use ironclad_client::{Change, WorkQueue};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
+};
+use parking_lot::Mutex;
 use serde_json::json;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How soon a namespace is looked at again of which something could not be deleted.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How soon one is looked at again whose content is going, in case of what is not followed, such as Events.
+/// How soon one is looked at again of which something is left in a kind that cannot be watched.
 const LATER: Duration = Duration::from_secs(15);
 
 pub(crate) async fn run(context: Context, resources: Arc<Resources>, token: CancellationToken) {
@@ -43,12 +48,14 @@ pub(crate) async fn run(context: Context, resources: Arc<Resources>, token: Canc
         }
     });
     namespaces.synced().await;
+    let vigils = Arc::new(Vigils { queue: queue.clone(), kept: Mutex::default(), token: token.clone() });
     let work = move |name: String| {
         let (context, namespaces, resources) = (context.clone(), namespaces.clone(), resources.clone());
+        let vigils = vigils.clone();
         async move {
             match namespaces.get("", &name) {
                 Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => {
-                    empty(&context, &resources, &namespace).await
+                    empty(&context, &resources, &vigils, &namespace).await
                 }
                 _ => Ok(None),
             }
@@ -57,10 +64,51 @@ pub(crate) async fn run(context: Context, resources: Arc<Resources>, token: Canc
     queue.run("namespace", 4, token, work).await;
 }
 
+/// Watches over what is left of kinds that nobody follows, such as Events.
+struct Vigils {
+    queue: Arc<WorkQueue<String>>,
+    /// Namespaces with the kinds that are watched in them.
+    kept: Mutex<HashSet<(String, String)>>,
+    token: CancellationToken,
+}
+
+impl Vigils {
+    /// Wakes a namespace when the next object of a kind goes from it.
+    fn keep(self: &Arc<Self>, context: &Context, namespace: &str, resource: &ApiResource, version: String) {
+        let key = (namespace.to_owned(), format!("{}.{}", resource.plural, resource.group));
+        if !self.kept.lock().insert(key.clone()) {
+            return;
+        }
+        let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, resource);
+        let this = self.clone();
+        tokio::spawn(async move {
+            let gone = async {
+                let Ok(events) = api.watch_metadata(&WatchParams::default(), &version).await else {
+                    return tokio::time::sleep(AGAIN).await;
+                };
+                let mut events = std::pin::pin!(events);
+                // A watch that ends is as good a reason to look again.
+                while let Some(Ok(event)) = events.next().await {
+                    if matches!(event, WatchEvent::Deleted(_)) {
+                        break;
+                    }
+                }
+            };
+            tokio::select! {
+                () = gone => {}
+                () = this.token.cancelled() => return,
+            }
+            this.kept.lock().remove(&key);
+            this.queue.add(key.0);
+        });
+    }
+}
+
 /// Deletes what is in a namespace; once nothing is left, takes the finalizer off.
 async fn empty(
     context: &Context,
     resources: &Resources,
+    vigils: &Arc<Vigils>,
     namespace: &Namespace,
 ) -> Result<Option<Duration>, kube::Error> {
     let name = namespace.metadata.name.clone().unwrap_or_default();
@@ -74,10 +122,16 @@ async fn empty(
     if served.is_empty() {
         return Ok(Some(AGAIN));
     }
+    let mut unseen = false;
     for resource in served {
-        if let Err(error) = sweep(context, &name, &resource.api, &mut findings).await {
+        match sweep(context, &name, &resource.api, &mut findings).await {
             // One kind that cannot be emptied does not keep the others.
-            findings.failures.push(error.to_string());
+            Err(error) => findings.failures.push(error.to_string()),
+            Ok(Some(version)) if !resource.is_followed() => match resource.watchable {
+                true => vigils.keep(context, &name, &resource.api, version),
+                false => unseen = true,
+            },
+            Ok(_) => {}
         }
     }
     report(context, namespace, &findings).await?;
@@ -86,27 +140,28 @@ async fn empty(
     }
     if !findings.is_empty() {
         // The last object that goes wakes it.
-        return Ok(Some(LATER));
+        return Ok(unseen.then_some(LATER));
     }
     finalize(context, namespace, finalizers).await.map(|()| None)
 }
 
-/// Deletes the objects of one kind and notes what is left of them.
+/// Deletes the objects of one kind and notes what is left of them; the version of that, if there is any.
 async fn sweep(
     context: &Context,
     namespace: &str,
     resource: &ApiResource,
     findings: &mut Findings,
-) -> Result<(), kube::Error> {
+) -> Result<Option<String>, kube::Error> {
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, resource);
     if api.list_metadata(&ListParams::default().limit(1)).await?.items.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     api.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
-    let left = api.list_metadata(&ListParams::default()).await?.items;
+    let list = api.list_metadata(&ListParams::default()).await?;
+    let left = list.items;
     let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
     findings.note(&format!("{}{group}", resource.plural), left.iter().map(|o| &o.metadata));
-    Ok(())
+    Ok(list.metadata.resource_version.filter(|_| !left.is_empty()))
 }
 
 async fn report(context: &Context, namespace: &Namespace, findings: &Findings) -> Result<(), kube::Error> {

@@ -1,9 +1,8 @@
 //! Formats of texts, as the stock validator knows them.
 
 use crate::schema::Type;
-use base64::Engine;
 use regex::Regex;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
 
 const KNOWN: &[&str] = &[
@@ -54,16 +53,6 @@ pub fn recognized(ty: &str, format: &str) -> bool {
     }
 }
 
-/// A format as messages name it.
-pub(crate) fn shown(format: &str) -> &str {
-    match format {
-        "datetime" => "date-time",
-        "k8sshortname" => "k8s-short-name",
-        "k8slongname" => "k8s-long-name",
-        other => other,
-    }
-}
-
 fn regex(pattern: &'static str) -> Regex {
     Regex::new(pattern).expect("a pattern of this file")
 }
@@ -75,8 +64,8 @@ macro_rules! patterns {
 patterns! {
     BSON: "^[0-9a-fA-F]{24}$";
     EMAIL: r#"^(?:[^<>@\s]+|"[^"]+")@[^<>@\s]+$|^[^<>]*<[^<>@\s]+@[^<>@\s]+>$"#;
-    HOST: r"^([a-zA-Z0-9\p{L}]([a-zA-Z0-9\p{L}-]{0,61}[a-zA-Z0-9\p{L}])?\.)*[a-zA-Z0-9\p{L}]([a-zA-Z0-9\p{L}-]{0,61}[a-zA-Z0-9\p{L}])?\.?$";
-    MAC: "^([0-9a-fA-F]{2}[:-]){5}([0-9a-fA-F]{2})$|^([0-9a-fA-F]{2}[:-]){7}([0-9a-fA-F]{2})$|^([0-9a-fA-F]{4}\\.){2}[0-9a-fA-F]{4}$";
+    HOST: r"^([a-zA-Z0-9\p{S}\p{L}]((-?[a-zA-Z0-9\p{S}\p{L}]{0,62})?)|([a-zA-Z0-9\p{S}\p{L}](([a-zA-Z0-9\-\p{S}\p{L}]{0,61}[a-zA-Z0-9\p{S}\p{L}])?)(\.)){1,}([a-zA-Z\p{L}]){2,63})$";
+    BASE64: r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$";
     UUID: "(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$";
     UUID3: "(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?3[0-9a-f]{3}-?[0-9a-f]{4}-?[0-9a-f]{12}$";
     UUID4: "(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}$";
@@ -85,9 +74,9 @@ patterns! {
     SSN: r"^\d{3}[- ]?\d{2}[- ]?\d{4}$";
     HEX: "^#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$";
     RGB: r"^rgb\(\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*\)$";
-    DURATION: r"^[-+]?((\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|μs|ms|s|m|h|d|w|nanos?|nanoseconds?|micros?|microseconds?|millis?|milliseconds?|secs?|seconds?|mins?|minutes?|hrs?|hours?|days?|wks?|weeks?)\s*)+$|^0$";
-    DATETIME: r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:?[0-9]{2})$";
-    URI: r"^(?:[a-zA-Z][a-zA-Z0-9+.-]*:[^\s]+|/[^\s]*)$";
+    DURATION: r"^[-+]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)$";
+    SPANS: r"([0-9]+)\s*([A-Za-zµ]+)";
+    TIME: r"^([0-9]{2}):([0-9]{2}):([0-9]{2})(.[0-9]+)?(z|([+-][0-9]{2}:[0-9]{2}))$";
     SHORT: "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
     LONG: r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 }
@@ -96,13 +85,13 @@ patterns! {
 pub fn valid(format: &str, text: &str) -> bool {
     match format {
         "bsonobjectid" => BSON.is_match(text),
-        "uri" => URI.is_match(text),
+        "uri" => ironclad_cel::is_url(text),
         "email" => EMAIL.is_match(text),
-        "hostname" => text.len() <= 255 && HOST.is_match(text),
-        "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
+        "hostname" => text.len() <= 255 && HOST.is_match(text) && text.split('.').all(|part| part.len() <= 63),
+        "ipv4" => text.contains('.') && address(text).is_some(),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "cidr" => cidr(text),
-        "mac" => MAC.is_match(text),
+        "mac" => mac(text),
         "uuid" => UUID.is_match(text),
         "uuid3" => UUID3.is_match(text),
         "uuid4" => UUID4.is_match(text),
@@ -110,34 +99,95 @@ pub fn valid(format: &str, text: &str) -> bool {
         "isbn" => isbn10(text) || isbn13(text),
         "isbn10" => isbn10(text),
         "isbn13" => isbn13(text),
-        "creditcard" => CARD.is_match(&text.chars().filter(char::is_ascii_digit).collect::<String>()),
-        "ssn" => SSN.is_match(text),
+        "creditcard" => card(text),
+        "ssn" => text.len() == 11 && SSN.is_match(text),
         "hexcolor" => HEX.is_match(text),
         "rgbcolor" => RGB.is_match(text),
-        "byte" => base64::engine::general_purpose::STANDARD.decode(text).is_ok(),
-        "date" => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
-        "datetime" => DATETIME.is_match(text) && text.get(..10).is_some_and(|d| d.parse::<jiff::civil::Date>().is_ok()),
-        "duration" => DURATION.is_match(text),
+        "byte" => BASE64.is_match(text),
+        "date" => date(text),
+        "datetime" => date_time(&text.to_lowercase()),
+        "duration" => DURATION.is_match(text) || span(text),
         "k8sshortname" => SHORT.is_match(text),
         "k8slongname" => text.len() <= 253 && LONG.is_match(text),
         _ => true,
     }
 }
 
+/// An address, of which the parts may begin with zeros.
+fn address(text: &str) -> Option<IpAddr> {
+    let (head, last) = text.rfind(':').map_or(("", text), |at| text.split_at(at + 1));
+    let plain = |part: &str| match part.trim_start_matches('0') {
+        "" if !part.is_empty() => "0".to_owned(),
+        rest => rest.to_owned(),
+    };
+    let text = match last.contains('.') {
+        true => format!("{head}{}", last.split('.').map(plain).collect::<Vec<_>>().join(".")),
+        false => text.to_owned(),
+    };
+    text.parse().ok()
+}
+
 fn cidr(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else { return false };
-    let Ok(length) = length.parse::<u8>() else { return false };
-    address.parse::<Ipv4Addr>().is_ok() && length <= 32 || address.parse::<Ipv6Addr>().is_ok() && length <= 128
+    let Some((start, length)) = text.split_once('/') else { return false };
+    let number = length.bytes().all(|b| b.is_ascii_digit()).then(|| length.parse::<u32>().ok()).flatten();
+    let (Some(address), Some(length)) = (address(start), number) else { return false };
+    // What looks like IPv4 is one, whatever stands before it.
+    length <= if matches!(address, IpAddr::V4(_)) { 32 } else { 128 }
+}
+
+/// Six, eight or twenty bytes, divided by colons or dashes, or by points after every second.
+fn mac(text: &str) -> bool {
+    let hex = |part: &str, length: usize| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let parts = |by: char, length: usize, count: &[usize]| {
+        let parts: Vec<&str> = text.split(by).collect();
+        count.contains(&parts.len()) && parts.iter().all(|p| hex(p, length))
+    };
+    parts(':', 2, &[6, 8, 20]) || parts('-', 2, &[6, 8, 20]) || parts('.', 4, &[3, 4, 10])
+}
+
+fn card(text: &str) -> bool {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    // Every second digit from the right counts twice, with the digits of that added up.
+    let twice = |d: u32| if d >= 5 { 2 * d - 9 } else { 2 * d };
+    let values = digits.chars().rev().filter_map(|c| c.to_digit(10)).enumerate();
+    let sum: u32 = values.map(|(i, d)| if i % 2 == 1 { twice(d) } else { d }).sum();
+    CARD.is_match(&digits) && sum.is_multiple_of(10)
+}
+
+fn date(text: &str) -> bool {
+    text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok()
+}
+
+fn date_time(text: &str) -> bool {
+    let mut parts = text.split('t');
+    let (Some(day), Some(time)) = (parts.next(), parts.next()) else { return false };
+    let Some(found) = TIME.captures(time) else { return false };
+    date(day) && &found[1] <= "23" && &found[2] <= "59" && &found[3] <= "59"
+}
+
+/// Numbers with units as Scala writes them, somewhere in a text.
+fn span(text: &str) -> bool {
+    const EXACT: [&str; 11] = ["ns", "us", "µs", "ms", "s", "m", "h", "hr", "d", "w", "wk"];
+    const BEGINS: [&str; 8] = ["nano", "micro", "milli", "sec", "min", "hour", "day", "week"];
+    let mut known = false;
+    for found in SPANS.captures_iter(text) {
+        if found[1].parse::<i64>().is_err() {
+            return false;
+        }
+        let unit = found[2].to_lowercase();
+        known |= EXACT.contains(&unit.as_str()) || BEGINS.iter().any(|b| unit.starts_with(b));
+    }
+    known
 }
 
 fn digits(text: &str) -> Vec<char> {
-    text.chars().filter(|c| !matches!(c, '-' | ' ')).collect()
+    text.chars().filter(|c| *c != '-' && !matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{c}')).collect()
 }
 
 fn isbn10(text: &str) -> bool {
     let digits = digits(text);
     let value = |(i, c): (usize, &char)| match c {
-        'X' | 'x' if i == 9 => Some(10),
+        'X' if i == 9 => Some(10),
         c => c.to_digit(10),
     };
     let values: Option<Vec<u32>> = digits.iter().enumerate().map(value).collect();
@@ -160,6 +210,24 @@ mod tests {
             ("uri", "https://a.example/x", "not a uri"),
             ("email", "a@example.com", "a.example.com"),
             ("hostname", "a.example.com", "-a.example"),
+            ("uri", "/a/path", "http://[::1"),
+            ("uri", "mailto:a@example.com", ""),
+            ("hostname", "a", "a..b"),
+            ("hostname", "a.london", "a.1"),
+            ("ipv4", "010.0.0.1", "10.0.0.256"),
+            ("ipv4", "::ffff:10.0.0.1", "::1"),
+            ("cidr", "10.0.00.0/08", "::/129"),
+            ("mac", "0011.2233.4455", "00:11-22:33:44:55"),
+            ("creditcard", "4242-4242-4242-4242", "4242424242424241"),
+            ("ssn", "123-45-6789", "123456789"),
+            ("byte", "aGkh", ""),
+            ("date-time", "2014-12-15t19:30:20+01:00", "2014-12-15T24:30:20Z"),
+            ("duration", "2 weeks", "2 parsecs"),
+            ("duration", "-1.5h", "1.5"),
+            ("isbn10", "0-8044-2957-X", "0-8044-2957-x"),
+            ("bsonobjectid", "507f1f77bcf86cd799439011", "507f"),
+            ("rgbcolor", "rgb(1,2,3)", "rgb(1,2,300)"),
+            ("k8s-long-name", "a.b-c", "a..b"),
             ("ipv4", "10.0.0.1", "10.0.0"),
             ("ipv6", "::1", "10.0.0.1"),
             ("cidr", "10.0.0.0/8", "10.0.0.0/33"),

@@ -84,6 +84,12 @@ impl Walk<'_> {
         FieldError::invalid_str(&path, "", format!("{name:?} {why}"))
     }
 
+    /// An error about the range of a number's format, which stock puts at no field either.
+    fn out_of_range(&self, why: &str) -> FieldError {
+        let path = if self.base.is_empty() { Path::new("<nil>") } else { Path::new(self.base) };
+        FieldError::invalid_str(&path, "", why)
+    }
+
     fn value(&self, name: &str, schema: &Schema, value: &Value, old: Option<&Value>) -> Found {
         let mut found = Found { errors: Vec::new(), matches: 1 };
         let checks = schema.checks();
@@ -97,7 +103,9 @@ impl Walk<'_> {
             match value {
                 Value::String(text) => self.text(name, schema, checks, text, &mut found),
                 Value::Number(number) => {
-                    let errors = number::check(checks, number, |why| self.invalid(name, value, why));
+                    let out_of_range = |why: String| self.out_of_range(&format!("{why} in {name}"));
+                    let errors =
+                        number::check(schema.ty, checks, number, out_of_range, |why| self.invalid(name, value, why));
                     found.errors.extend(errors);
                 }
                 Value::Array(items) => self.list(name, schema, items, old, &mut found),
@@ -223,8 +231,8 @@ impl Walk<'_> {
             found.errors.push(self.invalid(name, &value, format!("should match '{}'", checks.pattern)));
         }
         let format = formats::supported(schema.ty, &checks.format);
-        if let Some(format) = format.filter(|f| !formats::valid(f, text)) {
-            let detail = format!("{name} in body must be of type {}: {text:?}", formats::shown(format));
+        if format.is_some_and(|f| !formats::valid(f, text)) {
+            let detail = format!("{name} in body must be of type {}: {text:?}", checks.format);
             found.errors.push(FieldError::type_invalid(&self.at(name), &value, detail));
         }
     }

@@ -1,7 +1,9 @@
 //! What the status of a definition should be, from what it asks for and what others of its group have.
 
 use ironclad_api::object::{self, text};
+use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_kinds::custom::{condition, has_usable_bundle, is_true, set_condition};
+use ironclad_structural::check;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ pub(super) fn settled(definition: &Value, others: &[Arc<Value>]) -> Value {
     let mut new = definition.clone();
     names(&mut new, others);
     approval(&mut new);
+    structure(&mut new);
     establish(&mut new);
     new
 }
@@ -128,6 +131,44 @@ fn approval(definition: &mut Value) {
     }
 }
 
+/// Says what keeps schemas that older servers let in from being structural.
+fn structure(definition: &mut Value) {
+    let kind = "NonStructuralSchema";
+    let spec = Path::new("spec");
+    let mut wrong = ErrorList::new();
+    if definition["spec"]["preserveUnknownFields"] == true {
+        wrong.push(FieldError::invalid(&spec.child("preserveUnknownFields"), &json!(true), "must be false"));
+    }
+    for (at, version) in definition["spec"]["versions"].as_array().into_iter().flatten().enumerate() {
+        let schema = &version["schema"]["openAPIV3Schema"];
+        if schema.is_object() {
+            let path = spec.child("versions").index(at).child("schema").child("openAPIV3Schema");
+            wrong.extend(check::structural(&path, schema));
+        }
+    }
+    let mut messages: Vec<String> = Vec::new();
+    for message in wrong.iter().map(ToString::to_string) {
+        if !messages.contains(&message) {
+            messages.push(message);
+        }
+    }
+    let message = match messages.as_slice() {
+        [] => {
+            if let Some(list) = definition["status"].get_mut("conditions").and_then(Value::as_array_mut) {
+                list.retain(|c| text(c, &["type"]) != kind);
+            }
+            return;
+        }
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    };
+    let same =
+        condition(definition, kind).is_some_and(|c| text(c, &["status"]) == "True" && text(c, &["message"]) == message);
+    if !same {
+        set_condition(definition, kind, "True", "Violations", &message);
+    }
+}
+
 fn establish(definition: &mut Value) {
     if !is_true(definition, "NamesAccepted") || is_true(definition, "Established") {
         return;
@@ -176,6 +217,21 @@ mod tests {
         assert_eq!(settled(&refused, &[other]), refused);
         let free = settled(&refused, &[]);
         assert_eq!(shown(&free), ["NamesAccepted=True NoConflicts", "Established=True InitialNamesAccepted"]);
+    }
+
+    #[test]
+    fn a_schema_that_is_not_structural_is_told() {
+        let mut d = definition(&json!({"plural": "as", "singular": "a", "kind": "A", "listKind": "AList"}));
+        d["spec"]["preserveUnknownFields"] = json!(true);
+        d["spec"]["versions"] = json!([{"name": "v1", "schema": {"openAPIV3Schema": {"properties": {"a": {}}}}}]);
+        let done = settled(&d, &[]);
+        assert!(shown(&done).contains(&"NonStructuralSchema=True Violations".to_owned()));
+        let message = text(condition(&done, "NonStructuralSchema").unwrap(), &["message"]).to_owned();
+        assert!(message.starts_with("[spec.preserveUnknownFields: Invalid value: true: must be false, spec.versions[0].schema.openAPIV3Schema."), "{message}");
+        let mut mended = done;
+        mended["spec"]["preserveUnknownFields"] = json!(false);
+        mended["spec"]["versions"] = json!([{"name": "v1", "schema": {"openAPIV3Schema": {"type": "object"}}}]);
+        assert_eq!(condition(&settled(&mended, &[]), "NonStructuralSchema"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Cost, Entries, Estimator, Size};
 use crate::ast::{Call, Expr};
-use crate::cost::{CHECK, REGEX, TRAVERSAL};
+use crate::cost::{CHECK, LIST, REGEX, TRAVERSAL};
 use crate::decls::Overload;
 use crate::types::Type;
 
@@ -76,8 +76,35 @@ impl Estimator<'_> {
                 let factor = if call.function == "sets.equivalent" { 2.0 } else { 1.0 };
                 (product.by(factor).add(Cost::fixed(1)), None)
             }
+            "slice" | "lists.range" | "reverse" | "flatten" | "distinct" | "sort" | "@sortByAssociatedKeys" => {
+                self.list_call(call, overload)
+            }
             _ => (Cost::fixed(1), None),
         }
+    }
+
+    /// The functions that make lists of lists.
+    fn list_call(&mut self, call: &Call, overload: &Overload) -> Estimate {
+        let literal = |at: usize, otherwise: u64| match call.args.get(at).map(|a| &a.kind) {
+            Some(crate::ast::Kind::Int(n)) => u64::try_from(*n).unwrap_or(otherwise),
+            _ => otherwise,
+        };
+        let target = call.target.as_ref().map_or(Size::UNKNOWN, |a| self.size_or_unknown(a));
+        let texts = |ty: &Type| matches!(ty, Type::List(item) if matches!(**item, Type::String | Type::Bytes));
+        let compared = |texts: bool| if texts { 2.0 + TRAVERSAL } else { 2.0 };
+        let (factor, size) = match call.function.as_str() {
+            "slice" => (1.0, Size::fixed(literal(1, target.max).wrapping_sub(literal(0, 0)))),
+            "lists.range" => (1.0, Size::fixed(literal(0, u64::MAX))),
+            "flatten" if !call.args.is_empty() => (literal(0, u64::MAX) as f64, target),
+            "distinct" => (2.0, target.times(target)),
+            "sort" => (compared(texts(&overload.args[0])), target.times(target)),
+            "@sortByAssociatedKeys" => {
+                let keys = call.args.first().map_or(Size::UNKNOWN, |a| self.size_or_unknown(a));
+                (compared(texts(&overload.args[1])), keys.times(keys))
+            }
+            _ => (1.0, target),
+        };
+        (size.by(factor).add(Cost::fixed(1 + LIST)), Some(size))
     }
 
     fn comparison(&mut self, call: &Call) -> Cost {

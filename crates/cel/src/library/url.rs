@@ -84,6 +84,11 @@ impl fmt::Display for Address {
     }
 }
 
+/// Whether a text is an absolute URL or the path of one.
+pub fn is_url(text: &str) -> bool {
+    Address::parse(text).is_ok()
+}
+
 pub(super) fn find(name: &str) -> Option<Func> {
     Some(match name {
         "url" => |a| {

@@ -1,6 +1,6 @@
-//! Ranges and multiples of numbers.
+//! Ranges, multiples and formats of numbers.
 
-use crate::schema::Checks;
+use crate::schema::{Checks, Type};
 use ironclad_api::{ErrorList, FieldError};
 use serde_json::Number;
 
@@ -9,43 +9,107 @@ pub(super) fn is_whole(n: &Number) -> bool {
     n.as_i64().is_some() || n.as_u64().is_some() || n.as_f64().is_some_and(|f| f.fract() == 0.0)
 }
 
-/// What is wrong with a number; `error` makes an error of a message.
-pub(super) fn check(checks: &Checks, n: &Number, error: impl Fn(String) -> FieldError) -> ErrorList {
+/// What a number, or a limit of it, is to be converted to without loss.
+#[derive(Clone, Copy)]
+enum Range {
+    Any,
+    Int32,
+    Int64,
+    Float,
+}
+
+impl Range {
+    fn of(ty: Option<Type>, format: &str) -> Self {
+        match (ty, format) {
+            (Some(Type::Integer), "int32") => Self::Int32,
+            (Some(Type::Integer), _) => Self::Int64,
+            (Some(Type::Number), "float") => Self::Float,
+            _ => Self::Any,
+        }
+    }
+
+    fn has(self, value: f64, integer: Option<i64>) -> bool {
+        let whole = |low: f64, high: f64| value.fract() == 0.0 && (low..high).contains(&value);
+        match (self, integer) {
+            (Self::Any, _) | (Self::Int64, Some(_)) => true,
+            (Self::Int32, Some(i)) => i32::try_from(i).is_ok(),
+            (Self::Int32, None) => whole(-2_147_483_648.0, 2_147_483_648.0),
+            (Self::Int64, None) => whole(-9_223_372_036_854_775_808.0, 9_223_372_036_854_775_808.0),
+            (Self::Float, _) => value.abs() <= f64::from(f32::MAX),
+        }
+    }
+}
+
+/// What is wrong with a number. `out_of_range` makes an error of what does not fit into the type, `error` of all else.
+pub(super) fn check(
+    ty: Option<Type>,
+    checks: &Checks,
+    n: &Number,
+    out_of_range: impl Fn(String) -> FieldError,
+    error: impl Fn(String) -> FieldError,
+) -> ErrorList {
     let mut errors = ErrorList::new();
     let value = n.as_f64().unwrap_or_default();
     let integer = if n.is_f64() { None } else { n.as_i64() };
-    // An integer is compared with the limit as an integer.
-    let limit = |l: f64| if integer.is_some() { l.trunc() } else { l };
+    let known = matches!(
+        (ty, checks.format.as_str()),
+        (Some(Type::Integer), "int32" | "int64") | (Some(Type::Number), "float" | "double")
+    );
+    let format = if known { checks.format.as_str() } else { "" };
+    let range = Range::of(ty, format);
+    let fits = |what: &str, value: f64, integer: Option<i64>, errors: &mut ErrorList| {
+        let good = range.has(value, integer);
+        if !good {
+            let ty = ty.map_or("", Type::name);
+            let how = if format.is_empty() { "(default format)".to_owned() } else { format!("with format {format}") };
+            errors.push(out_of_range(format!("{what} value must be of type {ty} {how}")));
+        }
+        good
+    };
+    fits("Checked", value, integer, &mut errors);
     if let Some(factor) = checks.multiple_of {
-        match integer {
-            _ if limit(factor) <= 0.0 => {
-                errors.push(error(format!("factor MultipleOf must be positive: {}", limit(factor))));
-            }
-            Some(i) if i % (factor as i64) != 0 => {
-                errors.push(error(format!("should be a multiple of {}", limit(factor))))
-            }
-            None => {
-                let times = if factor < 1.0 { 1.0 / factor * value } else { value / factor };
-                if (times - times.round()).abs() > 1e-9 * times.abs().max(1.0) {
-                    errors.push(error(format!("should be a multiple of {factor}")));
-                }
-            }
-            Some(_) => {}
-        }
+        let good = fits("MultipleOf", factor, None, &mut errors);
+        multiple(value, integer.filter(|_| good), factor, &mut errors, &error);
     }
-    if let Some(max) = checks.maximum.map(limit) {
-        match checks.exclusive_maximum {
-            true if value >= max => errors.push(error(format!("should be less than {max}"))),
-            false if value > max => errors.push(error(format!("should be less than or equal to {max}"))),
-            _ => {}
-        }
-    }
-    if let Some(min) = checks.minimum.map(limit) {
+    // A limit that fits is compared with an integer as an integer.
+    if let Some(min) = checks.minimum {
+        let good = fits("Minimum boundary", min, None, &mut errors);
+        let min = if integer.is_some() && good { min.trunc() } else { min };
         match checks.exclusive_minimum {
             true if value <= min => errors.push(error(format!("should be greater than {min}"))),
             false if value < min => errors.push(error(format!("should be greater than or equal to {min}"))),
             _ => {}
         }
     }
+    if let Some(max) = checks.maximum {
+        let good = fits("Maximum boundary", max, None, &mut errors);
+        let max = if integer.is_some() && good { max.trunc() } else { max };
+        match checks.exclusive_maximum {
+            true if value >= max => errors.push(error(format!("should be less than {max}"))),
+            false if value > max => errors.push(error(format!("should be less than or equal to {max}"))),
+            _ => {}
+        }
+    }
     errors
+}
+
+fn multiple(
+    value: f64,
+    integer: Option<i64>,
+    factor: f64,
+    errors: &mut ErrorList,
+    error: &impl Fn(String) -> FieldError,
+) {
+    let limit = if integer.is_some() { factor.trunc() } else { factor };
+    match integer {
+        _ if limit <= 0.0 => errors.push(error(format!("factor MultipleOf must be positive: {limit}"))),
+        Some(i) if i % (factor as i64) != 0 => errors.push(error(format!("should be a multiple of {limit}"))),
+        None => {
+            let times = if factor < 1.0 { 1.0 / factor * value } else { value / factor };
+            if (times - times.round()).abs() > 1e-9 * times.abs().max(1.0) {
+                errors.push(error(format!("should be a multiple of {factor}")));
+            }
+        }
+        Some(_) => {}
+    }
 }

@@ -99,6 +99,10 @@ fn schema(version: &Value, at: &Path, before: Before<'_>) -> ErrorList {
     }
     let old = before.version(text(version, &["name"]));
     let unchanged = old.is_some_and(|o| o["schema"]["openAPIV3Schema"] == *raw);
+    if unchanged && before.old.is_some_and(|o| flag(o, &["spec", "preserveUnknownFields"])) {
+        // What older servers let in may stay as it is.
+        return ErrorList::new();
+    }
     let status = has(version, &["subresources", "status"]);
     definition::validate(&at.child("openAPIV3Schema"), raw, status, unchanged)
 }
