@@ -26,35 +26,6 @@ fn mistakes_have_the_stock_wording() {
             json!(1.5),
             r#"spec.x: Invalid value: "number": spec.x in body must be of type integer: "number"; <nil>: Invalid value: "": Checked value must be of type integer (default format) in spec.x"#,
         ),
-        (
-            json!({"type": "integer", "format": "int32"}),
-            json!(2_147_483_648_u64),
-            r#"<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.x"#,
-        ),
-        (json!({"type": "integer", "format": "int32"}), json!(-2_147_483_648_i64), ""),
-        (json!({"type": "integer", "format": "int32"}), json!(7.0), ""),
-        (
-            json!({"type": "integer", "format": "int64"}),
-            json!(1e20),
-            r#"<nil>: Invalid value: "": Checked value must be of type integer with format int64 in spec.x"#,
-        ),
-        (
-            json!({"type": "number", "format": "float"}),
-            json!(1e39),
-            r#"<nil>: Invalid value: "": Checked value must be of type number with format float in spec.x"#,
-        ),
-        (json!({"type": "number", "format": "double"}), json!(1e300), ""),
-        (json!({"type": "number", "format": "int32"}), json!(3e9), ""),
-        (
-            json!({"type": "integer", "maximum": 1.5}),
-            json!(1),
-            r#"<nil>: Invalid value: "": Maximum boundary value must be of type integer (default format) in spec.x"#,
-        ),
-        (
-            json!({"type": "string", "format": "date-time"}),
-            json!("soon"),
-            r#"spec.x: Invalid value: "soon": spec.x in body must be of type date-time: "soon""#,
-        ),
         (json!({"type": "integer"}), json!(2.0), ""),
         (json!({"type": "number"}), json!(2), ""),
         (
@@ -159,4 +130,44 @@ fn what_was_wrong_before_may_stay() {
     assert_eq!(errors(schema.clone(), &new, Some(&old)), ["map[0].v: Too long: may not be more than 1 bytes"]);
     new["atomic"] = json!(["long", "x"]);
     assert_eq!(errors(schema, &new, Some(&old)).len(), 2);
+}
+
+#[test]
+fn numbers_keep_to_their_formats() {
+    let of = |schema: Value| json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"x": schema}}}});
+    let table = [
+        (
+            json!({"type": "integer", "format": "int32"}),
+            json!(2_147_483_648_u64),
+            r#"<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.x"#,
+        ),
+        (json!({"type": "integer", "format": "int32"}), json!(-2_147_483_648_i64), ""),
+        (json!({"type": "integer", "format": "int32"}), json!(7.0), ""),
+        (
+            json!({"type": "integer", "format": "int64"}),
+            json!(1e20),
+            r#"<nil>: Invalid value: "": Checked value must be of type integer with format int64 in spec.x"#,
+        ),
+        (
+            json!({"type": "number", "format": "float"}),
+            json!(1e39),
+            r#"<nil>: Invalid value: "": Checked value must be of type number with format float in spec.x"#,
+        ),
+        (json!({"type": "number", "format": "double"}), json!(1e300), ""),
+        (json!({"type": "number", "format": "int32"}), json!(3e9), ""),
+        (
+            json!({"type": "integer", "maximum": 1.5}),
+            json!(1),
+            r#"<nil>: Invalid value: "": Maximum boundary value must be of type integer (default format) in spec.x"#,
+        ),
+        (
+            json!({"type": "string", "format": "date-time"}),
+            json!("soon"),
+            r#"spec.x: Invalid value: "soon": spec.x in body must be of type date-time: "soon""#,
+        ),
+    ];
+    for (schema, value, want) in table {
+        let found = errors(of(schema.clone()), &json!({"spec": {"x": value}}), None);
+        assert_eq!(found.join("; "), want, "{schema}");
+    }
 }
