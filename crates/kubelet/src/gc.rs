@@ -38,6 +38,7 @@ pub(crate) async fn run(shared: Shared, token: CancellationToken) {
 /// Removes images where that is needed, or `all` that nobody uses; whether any went.
 pub(crate) async fn free(shared: &Shared, all: bool) -> bool {
     let runtime = &shared.config.runtime;
+    let listed = jiff::Timestamp::now();
     let (Ok(images), Ok(containers)) = (runtime.list_images().await, runtime.list_containers(None).await) else {
         return false;
     };
@@ -49,6 +50,7 @@ pub(crate) async fn free(shared: &Shared, all: bool) -> bool {
             std::iter::once(c.config.image).chain(mounted)
         })
         .collect();
+    shared.pulls.prune(&images, listed);
     shared.uses.look(&images, &used, Instant::now());
     let disk = stats::disk(&shared.config.root_dir);
     let Some(wanted) = (if all { Some(u64::MAX) } else { too_much(disk.capacity, disk.available) }) else {

@@ -5,24 +5,65 @@ use base64::Engine;
 use ironclad_cri::AuthConfig;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What fits the image, the most particular entry first.
-pub(crate) async fn credentials(secrets: &HashMap<String, Arc<Entry<Secret>>>, image: &str) -> Vec<AuthConfig> {
-    let mut found: Vec<(usize, AuthConfig)> = Vec::new();
-    for (name, entry) in secrets {
+/// A credential with the Secret that it is from.
+#[derive(Clone, Debug)]
+pub(crate) struct Credential {
+    pub(crate) auth: AuthConfig,
+    pub(crate) origin: Origin,
+    /// Tells equal credentials of different Secrets.
+    pub(crate) hash: String,
+}
+
+/// A Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+}
+
+/// What fits the image among the pull secrets of a pod, the most particular entry first.
+pub(crate) async fn credentials(
+    names: &[String],
+    secrets: &HashMap<String, Arc<Entry<Secret>>>,
+    image: &str,
+) -> Vec<Credential> {
+    let mut found: Vec<(usize, Credential)> = Vec::new();
+    for (name, entry) in names.iter().filter_map(|name| secrets.get_key_value(name)) {
         // Without an answer, and without the Secret, the image may still be public.
         let Ok(Some(secret)) = entry.get().await else { continue };
+        let of = |text: &Option<String>| text.clone().unwrap_or_default();
+        let meta = &secret.metadata;
+        let origin = Origin { namespace: of(&meta.namespace), name: of(&meta.name), uid: of(&meta.uid) };
         match entries(&secret) {
-            Ok(entries) => found.extend(
-                entries.into_iter().filter(|(place, _)| fits(place, image)).map(|(place, auth)| (place.len(), auth)),
-            ),
+            Ok(entries) => {
+                let fitting = entries.into_iter().filter(|(place, _)| fits(place, image));
+                found.extend(fitting.map(|(place, auth)| {
+                    let hash = hash(&auth);
+                    (place.len(), Credential { auth, origin: origin.clone(), hash })
+                }));
+            }
             Err(why) => tracing::warn!(secret = name, why, "a pull secret cannot be read"),
         }
     }
     found.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
     found.into_iter().map(|(_, auth)| auth).collect()
+}
+
+fn hash(auth: &AuthConfig) -> String {
+    let parts = [&auth.username, &auth.password, &auth.identity_token, &auth.registry_token];
+    hex::encode(Sha256::digest(serde_json::json!(parts).to_string()))
+}
+
+/// An image's name without tag and digest.
+pub(crate) fn repository(image: &str) -> Option<String> {
+    let (host, path) = whole(image);
+    let host = if host == "index.docker.io" { "docker.io" } else { &host };
+    (!path.is_empty()).then(|| format!("{host}/{path}"))
 }
 
 fn entries(secret: &Secret) -> Result<Vec<(String, AuthConfig)>, String> {
@@ -90,6 +131,17 @@ fn fits(place: &str, image: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn repositories_have_neither_tag_nor_digest() {
+        for (image, want) in [
+            ("nginx", "docker.io/library/nginx"),
+            ("docker.io/library/nginx:1", "docker.io/library/nginx"),
+            ("127.0.0.1:5000/a/b:1@sha256:0", "127.0.0.1:5000/a/b"),
+        ] {
+            assert_eq!(repository(image).as_deref(), Some(want), "{image}");
+        }
+    }
 
     #[test]
     fn entries_fit_by_host_port_and_path() {

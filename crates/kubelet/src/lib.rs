@@ -19,6 +19,7 @@ mod node;
 mod objects;
 mod pod;
 mod probe;
+mod pulls;
 mod server;
 mod statics;
 mod stats;

@@ -4,6 +4,7 @@ use crate::admit::Admitted;
 use crate::checkpoint;
 use crate::objects::Objects;
 use crate::pod::{MIRROR, is_static};
+use crate::pulls::Pulls;
 use crate::statics::{self, Mirrors};
 use crate::worker::{Shared, Table, Worker};
 use crate::{Config, container, evict, gc, node, server};
@@ -58,9 +59,11 @@ pub async fn run(config: Config, ready: Arc<Notify>, token: CancellationToken) {
         table: Arc::new(Table::default()),
         mirrors: Arc::new(Mirrors::new(&config)),
         uses: Arc::default(),
+        pulls: Arc::new(Pulls::new(&config.root_dir)),
         node_changed: Arc::default(),
         config: config.clone(),
     };
+    shared.pulls.recover(&*config.runtime).await;
     node::measure(&shared);
     let mut tasks = JoinSet::new();
     tasks.spawn(server::serve(shared.clone(), token.clone()));

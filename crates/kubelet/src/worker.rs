@@ -21,6 +21,7 @@ use crate::gc::Uses;
 use crate::objects::Objects;
 use crate::pod::Plan;
 use crate::probe::{Counts, Kind, Probes, Surroundings};
+use crate::pulls::Pulls;
 use crate::statics::Mirrors;
 use crate::volumes::Volumes;
 use ironclad_client::Informer;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) table: Arc<Table>,
     pub(crate) mirrors: Arc<Mirrors>,
     pub(crate) uses: Arc<Uses>,
+    pub(crate) pulls: Arc<Pulls>,
     /// Told when the node's status has news.
     pub(crate) node_changed: Arc<Notify>,
 }

@@ -1,7 +1,7 @@
 //! What a node does with a pod beyond running it: security, volumes that change, sidecars, ephemeral containers, resize,
 //! limits, refusals, logs. Each behaviour is one of the upstream node tests' (`test/e2e/common/{node,storage}`).
 
-use ironclad_testkit::Namespace;
+use ironclad_testkit::{Credentials, Namespace, Registry};
 use serde_json::{Value, json};
 
 /// Applies a pod whose containers run shell scripts; each container's other fields are merged in.
@@ -230,6 +230,44 @@ pub(crate) fn images_are_refused_by_name(ns: &Namespace<'_>) {
         apply(ns, name, &[("true", json!({"image": image, "imagePullPolicy": policy}))], json!({}));
         path(ns, name, reason, |t| t == wanted);
     }
+}
+
+pub(crate) fn an_image_is_for_those_who_could_pull_it(ns: &Namespace<'_>) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let images = ironclad_testkit::Images::build_blocking().expect("images");
+    let credentials = Credentials { username: "me".to_owned(), password: "secret".to_owned() };
+    let registry = runtime.block_on(Registry::serve_private(&images, &credentials)).expect("a registry");
+    let image = registry.image("busybox:1.36");
+    for (name, password) in [("good", "secret"), ("copy", "secret"), ("bad", "wrong")] {
+        let server = format!("--docker-server={}", registry.host());
+        let password = format!("--docker-password={password}");
+        ns.ok(&["create", "secret", "docker-registry", name, &server, "--docker-username=me", &password]);
+    }
+    let pod = |name: &str, policy: &str, secret: &[&str]| {
+        let secrets: Vec<Value> = secret.iter().map(|name| json!({"name": name})).collect();
+        let more = json!({"image": image, "imagePullPolicy": policy});
+        apply(ns, name, &[("sleep 1000", more)], json!({"imagePullSecrets": secrets}));
+    };
+    let waits = |name: &str, wanted: &str| {
+        path(ns, name, "{.status.containerStatuses[0].state.waiting.reason}", |t| t == wanted);
+    };
+    pod("first", "IfNotPresent", &["good"]);
+    ns.wait("pod/first", "condition=Ready");
+    // It is on the node now. Who has nothing, or something wrong, is not told so.
+    pod("none", "Never", &[]);
+    waits("none", "ErrImageNeverPull");
+    pod("wrong", "IfNotPresent", &["bad"]);
+    waits("wrong", "ImagePullBackOff");
+    pod("open", "IfNotPresent", &[]);
+    waits("open", "ImagePullBackOff");
+    for (name, secrets) in [("same", vec!["good"]), ("equal", vec!["bad", "copy"])] {
+        pod(name, "Never", &secrets);
+        ns.wait(&format!("pod/{name}"), "condition=Ready");
+    }
+    let events = ns.ok(&["get", "events"]);
+    assert!(events.contains("already present on machine and can be accessed by the pod"), "{events}");
+    assert!(events.contains("is not present with pull policy of Never"), "{events}");
 }
 
 pub(crate) fn logs_show_what_is_asked_for(ns: &Namespace<'_>) {

@@ -2,7 +2,7 @@
 
 use super::job::{Ctx, Trouble};
 use crate::backoff::{go, now};
-use crate::keyring;
+use crate::keyring::{self, Credential};
 use crate::objects::Entry;
 use ironclad_client::events::EventType;
 use ironclad_cri::{Error, Image, PullRequest};
@@ -23,6 +23,7 @@ pub(super) struct Wanted<'a> {
     pub(super) container: &'a str,
     pub(super) image: &'a str,
     pub(super) policy: Option<&'a str>,
+    /// The Secrets that the pod refers to.
     pub(super) secrets: &'a HashMap<String, Arc<Entry<Secret>>>,
     /// Why the container waited before: reason and message.
     pub(super) before: Option<&'a (String, String)>,
@@ -57,24 +58,55 @@ pub(super) async fn ensure(ctx: &Ctx, wanted: Wanted<'_>) -> Result<Image, Troub
             return Err(trouble("ImageInspectError", text, LONG));
         }
     };
-    match (there, wanted.policy()) {
-        (Some(image), "IfNotPresent" | "Never") => {
-            let text = format!("Container image {quoted} already present on machine and can be accessed by the pod");
-            event(EventType::Normal, "Pulled", text);
-            Ok(image)
-        }
-        (None, "Never") => {
-            let text = format!("Container image {quoted} is not present with pull policy of Never");
-            event(EventType::Warning, "ErrImageNeverPull", text.clone());
-            event(EventType::Warning, "Failed", "Error: ErrImageNeverPull".to_owned());
-            Err(trouble("ErrImageNeverPull", text, LONG))
-        }
-        _ => pull(ctx, &wanted, &quoted).await,
+    let names: Vec<String> = ctx.plan.spec.image_pull_secrets.iter().flatten().map(|r| r.name.clone()).collect();
+    let credentials = keyring::credentials(&names, wanted.secrets, wanted.image).await;
+    if let Some(image) = there.filter(|_| wanted.policy() != "Always")
+        && ctx.shared.pulls.may_use(wanted.image, &image, &credentials)
+    {
+        let text = format!("Container image {quoted} already present on machine and can be accessed by the pod");
+        event(EventType::Normal, "Pulled", text);
+        return Ok(image);
     }
+    if wanted.policy() == "Never" {
+        // The same words for one that is there and not for this pod: that it is there is not told.
+        let text = format!("Container image {quoted} is not present with pull policy of Never");
+        event(EventType::Warning, "ErrImageNeverPull", text.clone());
+        event(EventType::Warning, "Failed", "Error: ErrImageNeverPull".to_owned());
+        return Err(trouble("ErrImageNeverPull", text, LONG));
+    }
+    pull(ctx, &wanted, &quoted, &credentials).await
 }
 
-async fn pull(ctx: &Ctx, wanted: &Wanted<'_>, quoted: &str) -> Result<Image, Trouble> {
-    let runtime = &ctx.shared.config.runtime;
+/// Pulls with the first credentials that do, or with none where there are none.
+async fn fetch(ctx: &Ctx, image: &str, credentials: &[Credential]) -> Result<Image, Error> {
+    let (runtime, pulls) = (&ctx.shared.config.runtime, &ctx.shared.pulls);
+    let begun = pulls.begin(image).map_err(|e| Error::Internal(format!("failed to record image pull intent: {e}")))?;
+    let tries: Vec<Option<&Credential>> =
+        if credentials.is_empty() { vec![None] } else { credentials.iter().map(Some).collect() };
+    let mut errors = Vec::new();
+    for credential in tries {
+        let auth = credential.map(|c| c.auth.clone()).into_iter().collect();
+        let request = PullRequest { image: image.to_owned(), auth, ..PullRequest::default() };
+        let pulled = runtime.pull_image(request, None).await;
+        match pulled {
+            Ok(id) => {
+                let gone = || Error::NotFound(format!("image {image:?} went away"));
+                let found = runtime.image_status(&id).await?.ok_or_else(gone)?;
+                begun.succeeded(&found, credential);
+                return Ok(found);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    let last = errors.pop().unwrap_or_else(|| Error::Internal("nothing was tried".to_owned()));
+    if errors.is_empty() {
+        return Err(last);
+    }
+    let all: Vec<String> = errors.iter().chain([&last]).map(ToString::to_string).collect();
+    Err(Error::Internal(format!("[{}]", all.join(", "))))
+}
+
+async fn pull(ctx: &Ctx, wanted: &Wanted<'_>, quoted: &str, credentials: &[Credential]) -> Result<Image, Trouble> {
     let event = |kind, reason: &str, text: String| ctx.event(Some(wanted.container), kind, reason, text);
     let key = wanted.image;
     if let Some(trouble) = held_back(ctx, wanted) {
@@ -82,18 +114,12 @@ async fn pull(ctx: &Ctx, wanted: &Wanted<'_>, quoted: &str) -> Result<Image, Tro
     }
     event(EventType::Normal, "Pulling", format!("Pulling image {quoted}"));
     let began = Instant::now();
-    let auth = keyring::credentials(wanted.secrets, wanted.image).await;
-    let request = PullRequest { image: wanted.image.to_owned(), auth, ..PullRequest::default() };
-    let pulled = tokio::select! {
-        pulled = runtime.pull_image(request, None) => pulled,
+    let found = tokio::select! {
+        found = fetch(ctx, key, credentials) => found,
         () = ctx.cancel.cancelled() => return Err(trouble("ContainerCreating", String::new(), LONG)),
     };
-    let found = match pulled {
-        Ok(id) => runtime.image_status(&id).await,
-        Err(error) => Err(error),
-    };
     match found {
-        Ok(Some(image)) => {
+        Ok(image) => {
             ctx.pulls.lock().forget(key);
             ctx.shared.node_changed.notify_one();
             let took = go(began.elapsed());
@@ -107,7 +133,6 @@ async fn pull(ctx: &Ctx, wanted: &Wanted<'_>, quoted: &str) -> Result<Image, Tro
             );
             Ok(image)
         }
-        Ok(None) => Err(trouble("ErrImagePull", format!("image {quoted} went away"), LONG)),
         Err(error) => {
             event(EventType::Warning, "Failed", format!("Failed to pull image {quoted}: {error}"));
             let (reason, message) = match &error {
