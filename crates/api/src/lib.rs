@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod expiring;
+pub mod features;
 pub mod field;
 pub mod labels;
 pub mod names;

@@ -41,7 +41,10 @@ where
     }
     let table = inner.catalog.now();
     let kind = table.find(&info.group, &info.version, &info.resource);
-    let deprecated = kind.and_then(|k| k.custom.as_ref()).and_then(|c| c.warning.clone());
+    let deprecated = kind.and_then(|k| match &k.custom {
+        Some(custom) => custom.warning.clone(),
+        None => k.deprecation.as_ref().map(ToString::to_string),
+    });
     let mut response = resource(inner, info, user, request).await?;
     if let Some(warning) = deprecated {
         respond::warn(&mut response, &warning);

@@ -14,6 +14,7 @@ mod compress;
 mod custom;
 mod discovery;
 mod door;
+mod enablement;
 mod encode;
 mod flow;
 mod handler;
@@ -39,6 +40,7 @@ mod world;
 mod yaml;
 
 pub use audited::Auditor;
+pub use enablement::RuntimeConfig;
 pub use limits::Load;
 pub use reader::Reader;
 pub use server::{ApiServer, Config, KubeletAccess, Prepared, TokenIssuer};

@@ -5,6 +5,7 @@ use crate::audited::Auditor;
 use crate::cache::Caches;
 use crate::catalog::Catalog;
 use crate::custom::{self, Webhooks};
+use crate::enablement::RuntimeConfig;
 use crate::flow::{self, Fairness};
 use crate::limits::{Limits, Load};
 use crate::metrics::{Metrics, TimedChain, TimedStore};
@@ -18,11 +19,12 @@ use bytes::Bytes;
 use http::{Request, Response};
 use ipnet::Ipv4Net;
 use ironclad_admission::Chain;
+use ironclad_api::features::FeatureGates;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, UserInfo};
 use ironclad_auth::pki::Pair;
 use ironclad_auth::{Authenticator, Authorizer};
-use ironclad_kinds::{Kind, Served};
+use ironclad_kinds::Kind;
 use ironclad_store::Store;
 use rustls_pki_types::CertificateDer;
 use serde_json::Value;
@@ -77,6 +79,10 @@ pub struct Config {
     pub version: String,
     /// What is let in, and how long it may take.
     pub load: Load,
+    /// Which built-in versions are served besides or instead of those that are by themselves.
+    pub runtime: RuntimeConfig,
+    /// Which features are on.
+    pub gates: FeatureGates,
 }
 
 /// Who decides: set once the server can be read from, since deciding needs reading.
@@ -108,6 +114,7 @@ pub(crate) struct Inner {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) tokens: Arc<dyn TokenIssuer>,
     pub(crate) kubelets: KubeletAccess,
+    pub(crate) gates: FeatureGates,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: Limits,
     pub(crate) load: Load,
@@ -237,6 +244,7 @@ impl Prepared {
             authorizer: deciders.authorizer,
             tokens: deciders.tokens,
             kubelets: self.config.kubelets,
+            gates: self.config.gates,
             limits: Limits::new(&load, metrics.clone()),
             fairness: Fairness::new(
                 load.max_requests_inflight + load.max_mutating_requests_inflight,
@@ -283,8 +291,7 @@ pub struct ApiServer {
 impl ApiServer {
     /// Loads the caches and begins to follow the store.
     pub async fn prepare(config: Config, token: CancellationToken) -> Result<Prepared, ApiError> {
-        let kinds: Vec<Arc<Kind>> =
-            ironclad_kinds::all().iter().filter(|k| k.served == Served::Default).cloned().collect();
+        let kinds = config.runtime.select(ironclad_kinds::all(), &config.gates).map_err(ApiError::internal)?;
         let caches = Caches::start(config.store.clone(), &kinds, token.clone()).await.map_err(ApiError::internal)?;
         Ok(Prepared { config, caches, catalog: Arc::new(Catalog::new(&kinds)), token, auditor: None })
     }

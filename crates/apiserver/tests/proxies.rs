@@ -113,6 +113,8 @@ async fn world(answer: &'static str) -> World {
         front_proxy: None,
         version: "v1.37.0".to_owned(),
         load: Load::default(),
+        runtime: Default::default(),
+        gates: Default::default(),
     };
     let token = CancellationToken::new();
     let prepared = ApiServer::prepare(config, token.clone()).await.unwrap();

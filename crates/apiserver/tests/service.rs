@@ -58,6 +58,8 @@ async fn server() -> (ApiServer, TempDir) {
         front_proxy: None,
         version: "v1.37.0".to_owned(),
         load: Load::default(),
+        runtime: Default::default(),
+        gates: Default::default(),
     };
     let prepared = ApiServer::prepare(config, CancellationToken::new()).await.unwrap();
     let any = Arc::new(Anybody);

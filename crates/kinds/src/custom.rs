@@ -206,6 +206,8 @@ impl Making<'_> {
             create_on_update: false,
             generation: true,
             list_kind: owned(text(accepted, &["listKind"])),
+            gate: "",
+            deprecation: None,
             strategy: Arc::new(strategy::CustomStrategy::new(custom.clone(), Columns::of(version))),
             custom: Some(custom),
         }

@@ -2,11 +2,13 @@
 
 mod claim;
 mod names;
+mod old;
 mod slice;
 
 use crate::common::checks::immutable;
 use crate::common::conditions;
 use crate::metadata;
+use crate::older::Older;
 use crate::print;
 use crate::read::{each, fill_zero, has, items, text};
 use crate::rules::Rules;
@@ -14,9 +16,20 @@ use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, Path};
 use serde_json::{Value, json};
 
+/// The version in which requests and devices have another shape.
+const OLD: &str = "v1beta1";
+/// Claims of v1beta1.
+pub(crate) const OLD_CLAIM: Older<Rules> = Older { rules: &CLAIM, up: old::claim_up, down: old::claim_down };
+/// Templates of v1beta1.
+pub(crate) const OLD_TEMPLATE: Older<Rules> =
+    Older { rules: &TEMPLATE, up: old::template_up, down: old::template_down };
+/// Slices of v1beta1.
+pub(crate) const OLD_SLICE: Older<Rules> = Older { rules: &SLICE, up: old::slice_up, down: old::slice_down };
+
 pub(crate) const CLASS: Rules = Rules::new().checks(claim::device_class);
 
 pub(crate) const CLAIM: Rules = Rules::new()
+    .converts(|o, version| if version == OLD { old::claim_down(o) } else { o })
     .defaults(|o| requests(o, &["spec", "devices", "requests"]))
     .checks(|o| {
         let mut errors = ErrorList::new();
@@ -31,6 +44,7 @@ pub(crate) const CLAIM: Rules = Rules::new()
     );
 
 pub(crate) const TEMPLATE: Rules = Rules::new()
+    .converts(|o, version| if version == OLD { old::template_down(o) } else { o })
     .defaults(|o| requests(o, &["spec", "spec", "devices", "requests"]))
     .checks(|o| {
         let at = Path::new("spec");
@@ -42,22 +56,26 @@ pub(crate) const TEMPLATE: Rules = Rules::new()
     })
     .checks_update(fixed);
 
-pub(crate) const SLICE: Rules = Rules::new().checks(slice::validate).checks_update(slice::update).prints(
-    const {
-        &[
-            Column::object_name(),
-            Column::text("Node", "The node that has the devices."),
-            Column::text("Driver", "The driver of the devices."),
-            Column::text("Pool", "The pool that the slice is part of."),
-            Column::age(),
-        ]
-    },
-    |o| {
-        let of = |path: &[&str]| json!(text(o, path));
-        let spec = [&["spec", "nodeName"] as &[&str], &["spec", "driver"], &["spec", "pool", "name"]].map(of);
-        [print::name(o)].into_iter().chain(spec).chain([table::age(o)]).collect()
-    },
-);
+pub(crate) const SLICE: Rules = Rules::new()
+    .converts(|o, version| if version == OLD { old::slice_down(o) } else { o })
+    .checks(slice::validate)
+    .checks_update(slice::update)
+    .prints(
+        const {
+            &[
+                Column::object_name(),
+                Column::text("Node", "The node that has the devices."),
+                Column::text("Driver", "The driver of the devices."),
+                Column::text("Pool", "The pool that the slice is part of."),
+                Column::age(),
+            ]
+        },
+        |o| {
+            let of = |path: &[&str]| json!(text(o, path));
+            let spec = [&["spec", "nodeName"] as &[&str], &["spec", "driver"], &["spec", "pool", "name"]].map(of);
+            [print::name(o)].into_iter().chain(spec).chain([table::age(o)]).collect()
+        },
+    );
 
 pub(crate) const TAINT: Rules = Rules::new()
     .checks(|o| {

@@ -16,6 +16,7 @@ mod device;
 mod extension;
 mod metadata;
 mod network;
+mod older;
 mod optional;
 mod print;
 mod quota;

@@ -116,6 +116,10 @@ pub struct Kind {
     pub generation: bool,
     /// How the kind's list is called, for example `PodList`.
     pub list_kind: Text,
+    /// The feature gate without which it is not served; empty for none.
+    pub gate: &'static str,
+    /// What clients of the version are warned of.
+    pub deprecation: Option<Text>,
     /// What is particular to the kind.
     pub strategy: Arc<dyn Strategy>,
     /// For custom resources: what their definition says besides.

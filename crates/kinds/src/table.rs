@@ -37,6 +37,9 @@ struct Row {
     prefix: &'static str,
     storage: &'static str,
     served: Served,
+    gate: &'static str,
+    /// The minor versions of Kubernetes since which it is deprecated and in which it goes, and whether v1 replaces it.
+    deprecated: Option<(u8, u8, bool)>,
     create_on_update: bool,
     generation: bool,
     strategy: fn() -> Arc<dyn Strategy>,
@@ -67,6 +70,8 @@ const fn ns(group: &'static str, version: &'static str, kind: &'static str, plur
         prefix: "",
         storage: version,
         served: Served::Default,
+        gate: "",
+        deprecated: None,
         create_on_update: false,
         generation: false,
         strategy: || Arc::new(Plain),
@@ -111,8 +116,29 @@ impl Row {
         self.storage = version;
         self
     }
+    /// The row of the same kind in another version.
+    const fn of(mut self, version: &'static str, storage: &'static str) -> Self {
+        self.version = version;
+        self.storage = storage;
+        self
+    }
     const fn opt_in(mut self) -> Self {
         self.served = Served::OptIn;
+        self
+    }
+    /// Served only with a feature gate.
+    const fn gated(mut self, gate: &'static str) -> Self {
+        self.gate = gate;
+        self
+    }
+    /// Deprecated since one minor version of Kubernetes, and gone in another.
+    const fn until(mut self, since: u8, gone: u8) -> Self {
+        self.deprecated = Some((since, gone, false));
+        self
+    }
+    /// The same, with v1 in its place.
+    const fn replaced(mut self, since: u8, gone: u8) -> Self {
+        self.deprecated = Some((since, gone, true));
         self
     }
     const fn upsert(mut self) -> Self {
@@ -142,6 +168,7 @@ const GROUPS: &[&[Row]] = &[
     security::CERTIFICATES,
     network::NETWORKING,
     workloads::POLICY,
+    workloads::LIFECYCLE,
     security::ROLES,
     storage::CLASSES,
     extension::POLICIES,
@@ -161,6 +188,12 @@ pub fn all() -> &'static [Arc<Kind>] {
     static KINDS: LazyLock<Vec<Arc<Kind>>> =
         LazyLock::new(|| GROUPS.iter().copied().flatten().map(|r| Arc::new(build(r))).collect());
     &KINDS
+}
+
+fn deprecation(row: &Row, (since, gone, replaced): (u8, u8, bool)) -> String {
+    let Row { group, version, kind, .. } = row;
+    let instead = if replaced { format!("; use {group}/v1 {kind}") } else { String::new() };
+    format!("{group}/{version} {kind} is deprecated in v1.{since}+, unavailable in v1.{gone}+{instead}")
 }
 
 fn build(row: &Row) -> Kind {
@@ -191,6 +224,8 @@ fn build(row: &Row) -> Kind {
         create_on_update: row.create_on_update,
         generation: row.generation,
         list_kind: format!("{}List", row.kind).into(),
+        gate: row.gate,
+        deprecation: row.deprecated.map(|d| deprecation(row, d).into()),
         strategy: (row.strategy)(),
         custom: None,
     }

@@ -14,11 +14,12 @@ const TABLE: &[Row] = &[
     ("certificates.k8s.io", 17_300, &[("v1", 15), ("v1beta1", 9), ("v1alpha1", 1)]),
     ("networking.k8s.io", 17_200, &[("v1", 15), ("v1beta1", 9), ("v1alpha1", 1)]),
     ("policy", 17_100, &[("v1", 15), ("v1beta1", 9)]),
+    ("lifecycle.k8s.io", 17_050, &[("v1alpha1", 1)]),
     ("rbac.authorization.k8s.io", 17_000, &[("v1", 15)]),
     ("storage.k8s.io", 16_800, &[("v1", 15), ("v1beta1", 9), ("v1alpha1", 1)]),
     ("admissionregistration.k8s.io", 16_700, &[("v1", 15), ("v1beta1", 12), ("v1alpha1", 9)]),
     ("apiextensions.k8s.io", 16_700, &[("v1", 15)]),
-    ("scheduling.k8s.io", 16_600, &[("v1", 15), ("v1alpha2", 9), ("v1alpha1", 1)]),
+    ("scheduling.k8s.io", 16_600, &[("v1", 15), ("v1beta1", 12), ("v1alpha3", 9), ("v1alpha1", 1)]),
     ("coordination.k8s.io", 16_500, &[("v1", 15), ("v1beta1", 13), ("v1alpha2", 12)]),
     ("node.k8s.io", 16_300, &[("v1", 15), ("v1beta1", 9), ("v1alpha1", 1)]),
     ("discovery.k8s.io", 16_200, &[("v1", 15), ("v1beta1", 12)]),
@@ -60,7 +61,7 @@ mod tests {
     #[test]
     fn every_built_in_version_has_a_priority_and_groups_stand_in_its_order() {
         let mut last = i64::MAX;
-        for kind in ironclad_kinds::all().iter().filter(|k| k.served == ironclad_kinds::Served::Default) {
+        for kind in ironclad_kinds::all() {
             if kind.group != OWN.0 {
                 assert!(of(&kind.group, &kind.version).is_some(), "{}/{}", kind.group, kind.version);
             }

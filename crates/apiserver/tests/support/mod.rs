@@ -146,6 +146,8 @@ fn config(store: Arc<dyn Store>, load: Load) -> Config {
         front_proxy: None,
         version: "v1.37.0".to_owned(),
         load,
+        runtime: Default::default(),
+        gates: Default::default(),
     }
 }
 

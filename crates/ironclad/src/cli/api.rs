@@ -9,7 +9,8 @@ pub(crate) use audit::{AuditFlags, Mode};
 pub(crate) use identity::{AuthenticationFlags, AuthorizationFlags, OidcFlags};
 
 use clap::{Args, builder::ArgAction};
-use ironclad_apiserver::Load;
+use ironclad_api::features::FeatureGates;
+use ironclad_apiserver::{Load, RuntimeConfig};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(crate) struct ApiFlags {
     pub(crate) audit: AuditFlags,
     #[command(flatten)]
     pub(crate) load: LoadFlags,
+    #[command(flatten)]
+    pub(crate) served: ServedFlags,
 }
 
 /// What the server lets in, and how long it may take.
@@ -79,6 +82,24 @@ impl LoadFlags {
             ..default
         }
     }
+}
+
+/// Which versions are served, and which features are on.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ServedFlags {
+    /// Versions to serve or not: api/all, api/ga, api/beta, api/alpha, group/version or group/version/resource, each
+    /// with =true or =false
+    #[arg(long, value_name = "KEY=BOOL,...", value_parser = runtime_config)]
+    pub(crate) runtime_config: Option<RuntimeConfig>,
+    /// Features to switch on or off
+    #[arg(long, value_name = "KEY=BOOL,...", value_parser = FeatureGates::parse)]
+    pub(crate) feature_gates: Option<FeatureGates>,
+}
+
+/// Reads it, and refuses what no server could serve.
+fn runtime_config(text: &str) -> Result<RuntimeConfig, String> {
+    let config = RuntimeConfig::parse(text);
+    config.select(ironclad_kinds::all(), &FeatureGates::default()).map(|_| config)
 }
 
 fn chance(text: &str) -> Result<f64, String> {

@@ -171,6 +171,8 @@ fn config(cluster: &Cluster, flags: &ApiFlags, store: Arc<dyn Store>, own: &Cert
             Some(_) => Load { compaction_interval: Duration::ZERO, ..flags.load.load() },
             None => flags.load.load(),
         },
+        runtime: flags.served.runtime_config.clone().unwrap_or_default(),
+        gates: flags.served.feature_gates.clone().unwrap_or_default(),
     }
 }
 

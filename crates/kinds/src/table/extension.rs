@@ -3,6 +3,7 @@
 use super::{EXTENSIONS, Row, cl};
 use crate::extension::{admission, api_service, crd, flow};
 use crate::optional;
+use ironclad_api::features;
 use std::sync::Arc;
 
 const ADMISSION: &str = "admissionregistration.k8s.io";
@@ -13,6 +14,16 @@ pub(super) const AGGREGATION: &[Row] = &[cl("apiregistration.k8s.io", "v1", "API
     .categories(EXTENSIONS)
     .status()
     .at("apiregistration.k8s.io/apiservices")];
+
+const MUTATING_POLICY: Row = cl(ADMISSION, "v1", "MutatingAdmissionPolicy", "mutatingadmissionpolicies")
+    .gated(features::MUTATING_ADMISSION_POLICY)
+    .with(|| Arc::new(admission::MUTATING_POLICY))
+    .categories(EXTENSIONS)
+    .counted();
+const MUTATING_BINDING: Row = cl(ADMISSION, "v1", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings")
+    .gated(features::MUTATING_ADMISSION_POLICY)
+    .with(|| Arc::new(admission::MUTATING_BINDING))
+    .categories(EXTENSIONS);
 
 pub(super) const POLICIES: &[Row] = &[
     cl(ADMISSION, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations")
@@ -31,13 +42,12 @@ pub(super) const POLICIES: &[Row] = &[
         .with(|| Arc::new(admission::VALIDATING))
         .categories(EXTENSIONS)
         .counted(),
-    cl(ADMISSION, "v1", "MutatingAdmissionPolicy", "mutatingadmissionpolicies")
-        .with(|| Arc::new(admission::MUTATING_POLICY))
-        .categories(EXTENSIONS)
-        .counted(),
-    cl(ADMISSION, "v1", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings")
-        .with(|| Arc::new(admission::MUTATING_BINDING))
-        .categories(EXTENSIONS),
+    MUTATING_POLICY,
+    MUTATING_BINDING,
+    MUTATING_POLICY.of("v1beta1", "v1").opt_in().replaced(37, 40),
+    MUTATING_BINDING.of("v1beta1", "v1").opt_in().replaced(37, 40),
+    MUTATING_POLICY.of("v1alpha1", "v1").opt_in().until(35, 38),
+    MUTATING_BINDING.of("v1alpha1", "v1").opt_in().until(35, 38),
 ];
 
 pub(super) const CUSTOM: &[Row] =

@@ -3,6 +3,7 @@
 use super::{Row, STATUS, Sub, cl, ns};
 use crate::row::Verb;
 use crate::{csr, optional, rbac};
+use ironclad_api::features;
 use std::sync::Arc;
 
 const AUTHN: &str = "authentication.k8s.io";
@@ -24,20 +25,27 @@ pub(super) const AUTHORIZATION: &[Row] = &[
     cl(AUTHZ, "v1", "SubjectAccessReview", "subjectaccessreviews").verbs(Verb::CREATE),
 ];
 
+const BUNDLE: Row = cl(CERTS, "v1", "ClusterTrustBundle", "clustertrustbundles")
+    .fields(&["spec.signerName"])
+    .gated(features::CLUSTER_TRUST_BUNDLE)
+    .with(|| Arc::new(optional::TRUST_BUNDLE));
+const POD_CERTIFICATE: Row = ns(CERTS, "v1", "PodCertificateRequest", "podcertificaterequests")
+    .status()
+    .stored_as("v1beta1")
+    .gated(features::POD_CERTIFICATE_REQUEST)
+    .with(|| Arc::new(optional::POD_CERTIFICATE));
+
 pub(super) const CERTIFICATES: &[Row] = &[
     cl(CERTS, "v1", "CertificateSigningRequest", "certificatesigningrequests")
         .with(|| Arc::new(csr::STRATEGY))
         .short(&["csr"])
         .subs(CSR_SUBS)
         .fields(&["spec.signerName"]),
-    cl(CERTS, "v1", "ClusterTrustBundle", "clustertrustbundles")
-        .fields(&["spec.signerName"])
-        .opt_in()
-        .with(|| Arc::new(optional::TRUST_BUNDLE)),
-    ns(CERTS, "v1", "PodCertificateRequest", "podcertificaterequests")
-        .status()
-        .opt_in()
-        .with(|| Arc::new(optional::POD_CERTIFICATE)),
+    BUNDLE,
+    POD_CERTIFICATE,
+    BUNDLE.of("v1beta1", "v1").opt_in().replaced(37, 40),
+    // What only this version says of keys is kept, as stock keeps it in the release in which v1 appears.
+    POD_CERTIFICATE.of("v1beta1", "v1beta1").opt_in().replaced(37, 40),
 ];
 
 pub(super) const ROLES: &[Row] = &[

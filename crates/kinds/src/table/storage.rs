@@ -2,6 +2,7 @@
 
 use super::{Row, cl, ns};
 use crate::{optional, storage};
+use ironclad_api::features;
 use std::sync::Arc;
 
 pub(super) const STORAGE: &str = "storage.k8s.io";
@@ -17,8 +18,9 @@ pub(super) const CLASSES: &[Row] = &[
         .short(&["vac"]),
 ];
 
-pub(super) const MIGRATION: &[Row] =
-    &[cl("storagemigration.k8s.io", "v1", "StorageVersionMigration", "storageversionmigrations")
-        .status()
-        .opt_in()
-        .with(|| Arc::new(optional::MIGRATION))];
+const ONE_MIGRATION: Row = cl("storagemigration.k8s.io", "v1", "StorageVersionMigration", "storageversionmigrations")
+    .status()
+    .gated(features::STORAGE_VERSION_MIGRATOR)
+    .with(|| Arc::new(optional::MIGRATION));
+
+pub(super) const MIGRATION: &[Row] = &[ONE_MIGRATION, ONE_MIGRATION.of("v1beta1", "v1").opt_in().replaced(37, 40)];

@@ -2,6 +2,7 @@
 
 use super::{ALL, Row, SCALE, STATUS, ns};
 use crate::{apps, autoscaler, batch, revision};
+use ironclad_api::features;
 use std::sync::Arc;
 
 pub(super) const APPS: &[Row] = &[
@@ -67,3 +68,11 @@ pub(super) const POLICY: &[Row] = &[ns("policy", "v1", "PodDisruptionBudget", "p
     .status()
     .counted()
     .with(|| Arc::new(batch::budget::STRATEGY))];
+
+pub(super) const LIFECYCLE: &[Row] = &[
+    ns("lifecycle.k8s.io", "v1alpha1", "EvictionRequest", "evictionrequests")
+        .status()
+        .opt_in()
+        .gated(features::EVICTION_REQUEST_API),
+    ns("lifecycle.k8s.io", "v1alpha1", "Eviction", "evictions").status().opt_in().gated(features::EVICTION_REQUEST_API),
+];

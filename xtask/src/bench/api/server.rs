@@ -45,6 +45,8 @@ pub(crate) async fn start(dir: &Path, pki: &Pki, token: &CancellationToken) -> R
         front_proxy: None,
         version: "v1.37.0".to_owned(),
         load: Load::default(),
+        runtime: Default::default(),
+        gates: Default::default(),
     };
     let prepared = ApiServer::prepare(config, token.clone()).await?;
     let reader = Arc::new(prepared.reader());
