@@ -13,17 +13,20 @@ pub(crate) enum Media {
     Json,
     Yaml,
     Protobuf,
+    /// Only with its feature gate.
+    Cbor,
 }
 
 impl Media {
     /// In the order in which they are offered.
-    const ALL: [Self; 3] = [Self::Json, Self::Yaml, Self::Protobuf];
+    const ALL: [Self; 4] = [Self::Json, Self::Yaml, Self::Protobuf, Self::Cbor];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml",
             Self::Protobuf => "application/vnd.kubernetes.protobuf",
+            Self::Cbor => "application/cbor",
         }
     }
 }
@@ -61,6 +64,8 @@ pub(crate) struct Offer {
     pub(crate) table: bool,
     /// Whether the answer is a stream of events.
     pub(crate) watch: bool,
+    /// Whether the feature gate of CBOR is on.
+    pub(crate) cbor: bool,
 }
 
 impl Accepted {
@@ -80,8 +85,8 @@ impl Accepted {
     }
 
     /// The form of an error for a client whose request was not understood so far.
-    pub(crate) fn of_error(headers: &HeaderMap, query: &Query) -> Self {
-        let offer = Offer { protobuf: true, table: true, watch: false };
+    pub(crate) fn of_error(headers: &HeaderMap, query: &Query, cbor: bool) -> Self {
+        let offer = Offer { protobuf: true, table: true, watch: false, cbor };
         match Self::of(headers, query, offer) {
             // An error is a `Status` whatever was asked for.
             Ok(accepted) => Self { view: View::Object, ..accepted },
@@ -125,6 +130,7 @@ fn not_acceptable(offer: Offer) -> ApiError {
         Media::Json => true,
         Media::Yaml => !offer.watch,
         Media::Protobuf => offer.protobuf,
+        Media::Cbor => offer.cbor,
     });
     let names: Vec<&str> = offered.map(Media::name).collect();
     let message = format!("only the following media types are accepted: {}", names.join(", "));
@@ -191,7 +197,7 @@ impl Clause<'_> {
                 _ => {}
             }
         }
-        if offer.watch && media == Media::Yaml {
+        if offer.watch && media == Media::Yaml || !offer.cbor && media == Media::Cbor {
             return None;
         }
         let beta = version == "v1beta1";
@@ -231,7 +237,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    const OBJECTS: Offer = Offer { protobuf: true, table: true, watch: false };
+    const OBJECTS: Offer = Offer { protobuf: true, table: true, watch: false, cbor: false };
 
     fn of(accept: &str, offer: Offer) -> Option<(View, Media)> {
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_str(accept).unwrap())]);
@@ -268,7 +274,7 @@ mod tests {
 
     #[test]
     fn custom_resources_have_protobuf_only_of_their_metadata() {
-        let offer = Offer { protobuf: false, table: true, watch: false };
+        let offer = Offer { protobuf: false, ..OBJECTS };
         let both = "application/vnd.kubernetes.protobuf,application/json;q=0.1";
         assert_eq!(of(both, offer), Some((View::Object, Media::Json)));
         assert_eq!(of("application/vnd.kubernetes.protobuf", offer), None);
@@ -277,14 +283,26 @@ mod tests {
     }
 
     #[test]
+    fn cbor_is_there_only_with_its_gate() {
+        let on = Offer { cbor: true, ..OBJECTS };
+        assert_eq!(of("application/cbor", OBJECTS), None);
+        assert_eq!(of("application/cbor", on), Some((View::Object, Media::Cbor)));
+        assert_eq!(of("application/cbor;as=Table;v=v1;g=meta.k8s.io", on), Some((View::Table, Media::Cbor)));
+        assert_eq!(of("application/cbor,application/json;q=0.9", OBJECTS), Some((View::Object, Media::Json)));
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/html"))]);
+        let error = Accepted::of(&headers, &Query::default(), on).unwrap_err();
+        assert!(error.message.ends_with("application/vnd.kubernetes.protobuf, application/cbor"), "{error}");
+    }
+
+    #[test]
     fn reviews_are_no_tables() {
-        let offer = Offer { protobuf: true, table: false, watch: false };
+        let offer = Offer { table: false, ..OBJECTS };
         assert_eq!(of("application/json;as=Table;v=v1;g=meta.k8s.io", offer), None);
     }
 
     #[test]
     fn watches_have_no_yaml() {
-        let offer = Offer { protobuf: true, table: true, watch: true };
+        let offer = Offer { watch: true, ..OBJECTS };
         assert_eq!(of("application/yaml", offer), None);
         let stream = "application/vnd.kubernetes.protobuf;stream=watch";
         assert_eq!(of(stream, offer), Some((View::Object, Media::Protobuf)));

@@ -15,7 +15,7 @@ use crate::{Body, body, compress, handler};
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderName, HeaderValue, Response};
-use ironclad_api::{ApiError, UserInfo};
+use ironclad_api::{ApiError, UserInfo, features};
 use ironclad_audit::Current;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -31,7 +31,10 @@ where
     B::Error: Into<tower::BoxError>,
 {
     let info = Info::of(&request);
-    let (gzip, errors) = (accept::gzip(request.headers()), Accepted::of_error(request.headers(), &info.query));
+    let (gzip, errors) = (
+        accept::gzip(request.headers()),
+        Accepted::of_error(request.headers(), &info.query, inner.gates.enabled(features::CBOR)),
+    );
     let began = Instant::now();
     let inside = request.extensions().get::<Connection>().is_none();
     if !inside && inner.is_draining() {
@@ -55,7 +58,8 @@ where
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("audit-id", id);
     }
-    if gzip && !info.is_long() && info.subresource != "proxy" {
+    if gzip && inner.gates.enabled(features::API_RESPONSE_COMPRESSION) && !info.is_long() && info.subresource != "proxy"
+    {
         response = compress::compress(response);
     }
     if closing {

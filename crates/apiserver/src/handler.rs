@@ -1,6 +1,7 @@
 //! One request that was let in, from its head to its answer.
 
 use crate::accept::{Accepted, Media, Offer, View};
+use crate::binary;
 use crate::registry::{Answer, Answered, DeleteOptions, Input, Registry, Request, options};
 use crate::request::Info;
 use crate::respond;
@@ -9,7 +10,7 @@ use crate::special::socket;
 use crate::{Body, body, discovery, encode, nonresource, openapi, registry, table};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
-use ironclad_api::{ApiError, GroupVersionKind, Reason, UserInfo, names, object};
+use ironclad_api::{ApiError, GroupVersionKind, Reason, UserInfo, features, names, object};
 use ironclad_kinds::{Kind, Verb};
 use ironclad_schema::{bundle, proto};
 use serde_json::{Value, json};
@@ -87,6 +88,7 @@ where
         protobuf: proto::message(bundle(), &kind.gvk()).is_some(),
         table: kind.verbs != Verb::CREATE,
         watch: info.verb == "watch",
+        cbor: inner.gates.enabled(features::CBOR),
     };
     // What somebody else answers is theirs to negotiate.
     let accept = if passes { Accepted::JSON } else { Accepted::of(&headers, &info.query, offer)? };
@@ -119,10 +121,13 @@ where
         match &*info.verb {
             "list" if kind.allows(Verb::List) => return registry.list(&request).await,
             "watch" if kind.allows(Verb::Watch) => {
+                if info.query.has("sendInitialEvents") && !inner.gates.enabled(features::WATCH_LIST) {
+                    return Err(registry::no_initial_events());
+                }
                 let socket = socket::key(&headers).map(|key| (key, hyper::upgrade::on(&mut raw)));
                 let events = registry.watch(&request).await?;
                 let framing = match accept.media {
-                    Media::Protobuf => socket::Framing::Lengths,
+                    Media::Protobuf | Media::Cbor => socket::Framing::Lengths,
                     Media::Json | Media::Yaml => socket::Framing::Lines,
                 };
                 return Ok(match socket {
@@ -134,8 +139,10 @@ where
         }
     }
     let bytes = body::read(raw.into_body()).await?;
+    let (headers, bytes) = if offer.cbor { binary::incoming(&headers, bytes)? } else { (headers.clone(), bytes) };
     ironclad_audit::note(|current| current.request(|| registry::decode(&headers, &bytes).ok().map(|i| i.value)));
-    let answer = act(inner, registry, &request, &headers, &bytes).await?;
+    let answer = act(inner, registry, &request, &headers, &bytes).await;
+    let answer = if offer.cbor { answer.map_err(binary::told)? } else { answer? };
     ironclad_audit::note(|current| {
         if current.level() == ironclad_audit::Level::RequestResponse {
             let object = match &answer.object {

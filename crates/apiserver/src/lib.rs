@@ -7,6 +7,7 @@ mod accept;
 mod aggregate;
 mod audited;
 mod authn;
+mod binary;
 mod body;
 mod cache;
 mod catalog;

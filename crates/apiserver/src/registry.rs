@@ -38,6 +38,7 @@ pub(crate) use delete::Options as DeleteOptions;
 pub(crate) use input::{Input, decode};
 pub(crate) use list::{partial_object, same_version};
 pub(crate) use update::Changed;
+pub(crate) use versions::no_initial_events;
 
 /// How long Events are kept.
 const EVENT_TTL: Duration = Duration::from_hours(1);

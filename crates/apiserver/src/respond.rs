@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use ironclad_api::{ApiError, Reason, object};
-use ironclad_schema::{bundle, proto};
+use ironclad_schema::{bundle, cbor, proto};
 use serde_json::Value;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -52,6 +52,10 @@ pub(crate) fn encoded(code: StatusCode, accepted: Accepted, object: &Value) -> R
         Media::Json if accepted.pretty => bytes(code, pretty::indent(&encode::ordered(object))),
         Media::Json => self::object(code, encode::ordered(object).into()),
         Media::Yaml => yaml(code, object),
+        Media::Cbor => match cbor::encode(bundle(), object) {
+            Ok(bytes) => kind(code, HeaderValue::from_static(Media::Cbor.name()), bytes),
+            Err(why) => error(&ApiError::internal(why), Accepted::JSON),
+        },
         Media::Protobuf => match proto::encode(bundle(), object) {
             Some(Ok(bytes)) => kind(code, HeaderValue::from_static(Media::Protobuf.name()), bytes),
             Some(Err(why)) => error(&ApiError::internal(why), Accepted::JSON),
@@ -75,6 +79,7 @@ pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 pub(crate) fn stream(media: Media, body: Body) -> Response<Body> {
     let kind = match media {
         Media::Protobuf => HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch"),
+        Media::Cbor => HeaderValue::from_static("application/cbor-seq"),
         other => HeaderValue::from_static(other.name()),
     };
     response(StatusCode::OK, kind, body)

@@ -31,13 +31,19 @@ pub fn accept(data: &[u8]) {
         }
     }
     let query = Query::default();
-    for bits in 0..8 {
-        let offer = Offer { protobuf: bits & 1 > 0, table: bits & 2 > 0, watch: bits & 4 > 0 };
+    for bits in 0..16 {
+        let offer = Offer { protobuf: bits & 1 > 0, table: bits & 2 > 0, watch: bits & 4 > 0, cbor: bits & 8 > 0 };
         if let Ok(chosen) = Accepted::of(&headers, &query, offer) {
-            assert!(offer.protobuf || chosen.media != crate::accept::Media::Protobuf, "{chosen:?}");
+            assert!(offer.cbor || chosen.media != crate::accept::Media::Cbor, "{chosen:?}");
+            assert!(
+                offer.protobuf
+                    || chosen.media != crate::accept::Media::Protobuf
+                    || chosen.view == crate::accept::View::Partial,
+                "{chosen:?}"
+            );
         }
     }
-    Accepted::of_error(&headers, &query);
+    Accepted::of_error(&headers, &query, true);
 }
 
 /// A content type, a line break, and a body.

@@ -5,7 +5,7 @@ mod support;
 use ironclad_kinds::{Kind, Served, Verb};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use support::{JSON, ask, quiet, send};
+use support::{JSON, ask, quiet, send, switched};
 
 const MERGE: &str = "application/merge-patch+json";
 const PATCH: &str = "application/json-patch+json";
@@ -14,6 +14,8 @@ const APPLY: &str = "application/apply-patch+yaml";
 
 /// A small request for a certificate.
 const REQUEST: &str = include_str!("support/request.b64");
+/// An authority's certificate.
+const TRUST: &str = include_str!("support/authority.pem");
 
 fn pod_spec(restart: &str) -> Value {
     json!({"restartPolicy": restart, "containers": [{"name": "c", "image": "i:1"}]})
@@ -40,7 +42,13 @@ fn matching() -> Value {
 /// What makes a valid object of a kind, besides its name.
 fn body(kind: &Kind) -> Option<Value> {
     let role_ref = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "r"});
-    let device = json!({"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c.example.com"}}]}});
+    let device = match &*kind.version {
+        "v1beta1" => json!({"devices": {"requests": [{"name": "r", "deviceClassName": "c.example.com"}]}}),
+        _ => json!({"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c.example.com"}}]}}),
+    };
+    if let Some(body) = newer(kind) {
+        return Some(body);
+    }
     Some(match (&*kind.group, &*kind.kind) {
         ("", "ConfigMap" | "Endpoints" | "LimitRange" | "Namespace" | "Node" | "Secret" | "ServiceAccount") => {
             json!({})
@@ -110,7 +118,7 @@ fn body(kind: &Kind) -> Option<Value> {
             json!({"spec": {"policyName": "p", "validationActions": ["Deny"]}})
         }
         ("admissionregistration.k8s.io", _) => json!({"spec": {"policyName": "p"}}),
-        ("scheduling.k8s.io", _) => json!({"value": 10}),
+        ("scheduling.k8s.io", "PriorityClass") => json!({"value": 10}),
         ("coordination.k8s.io", _) => json!({"spec": {"holderIdentity": "a", "leaseDurationSeconds": 10}}),
         ("node.k8s.io", _) => json!({"handler": "h"}),
         ("discovery.k8s.io", _) => json!({"addressType": "IPv4", "endpoints": [], "ports": []}),
@@ -125,6 +133,30 @@ fn body(kind: &Kind) -> Option<Value> {
         ("resource.k8s.io", "ResourceClaimTemplate") => json!({"spec": {"spec": device}}),
         ("resource.k8s.io", "ResourceSlice") => json!({"spec": {"driver": "d.example.com", "nodeName": "n",
             "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1}, "devices": []}}),
+        _ => return None,
+    })
+}
+
+/// [`body`] for kinds that came last.
+fn newer(kind: &Kind) -> Option<Value> {
+    Some(match (&*kind.group, &*kind.kind) {
+        ("scheduling.k8s.io", "Workload") => {
+            json!({"spec": {"podGroupTemplates": [{"name": "g", "schedulingPolicy": {"basic": {}}}]}})
+        }
+        ("scheduling.k8s.io", "PodGroup" | "CompositePodGroup") => json!({"spec": {}}),
+        ("lifecycle.k8s.io" | "internal.apiserver.k8s.io", _) => json!({"spec": {}}),
+        ("storagemigration.k8s.io", _) => json!({"spec": {"resource": {"group": "apps", "resource": "deployments"}}}),
+        ("certificates.k8s.io", "ClusterTrustBundle") => json!({"spec": {"trustBundle": TRUST}}),
+        ("certificates.k8s.io", "PodCertificateRequest") => {
+            json!({"spec": {"signerName": "example.com/s", "podName": "p", "podUID": "u",
+            "serviceAccountName": "s", "serviceAccountUID": "u", "nodeName": "n", "nodeUID": "u",
+            "stubPKCS10Request": REQUEST.trim()}})
+        }
+        ("coordination.k8s.io", "LeaseCandidate") => json!({"spec": {"leaseName": "l", "binaryVersion": "1.37.0",
+            "emulationVersion": "1.37.0", "strategy": "OldestEmulationVersion"}}),
+        ("resource.k8s.io", "DeviceTaintRule") => json!({"spec": {"deviceSelector": {"driver": "d.example.com"},
+            "taint": {"key": "k", "effect": "NoSchedule"}}}),
+        ("resource.k8s.io", "ResourcePoolStatusRequest") => json!({"spec": {"driver": "d.example.com"}}),
         _ => return None,
     })
 }
@@ -299,8 +331,18 @@ impl Walk<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_goes_through_every_operation() {
     let (server, _reader, _dir) = quiet().await;
+    assert!(walk(&server, Served::Default).await > 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_that_is_switched_on_goes_through_every_operation() {
+    let (server, _dir) = switched("api/all=true", "AllAlpha=true,AllBeta=true").await;
+    assert!(walk(&server, Served::OptIn).await > 20);
+}
+
+async fn walk(server: &ironclad_apiserver::ApiServer, served: Served) -> usize {
     let mut walked = 0;
-    for kind in ironclad_kinds::all().iter().filter(|k: &&Arc<Kind>| k.served == Served::Default) {
+    for kind in ironclad_kinds::all().iter().filter(|k: &&Arc<Kind>| k.served == served) {
         if !kind.allows(Verb::Create) || !kind.allows(Verb::Get) || &*kind.kind == "CustomResourceDefinition" {
             continue;
         }
@@ -309,7 +351,7 @@ async fn every_kind_goes_through_every_operation() {
             if kind.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}/{}", kind.group, kind.version) };
         let place = if kind.namespaced { "/namespaces/default" } else { "" };
         let list = format!("{root}{place}/{}", kind.plural);
-        let walk = Walk { server: &server, kind, one: format!("{list}/{}", name_of(kind, "a")), list };
+        let walk = Walk { server, kind, one: format!("{list}/{}", name_of(kind, "a")), list };
         let made = walk.create().await;
         walk.read(&made).await;
         walk.watch(made["metadata"]["resourceVersion"].as_str().unwrap()).await;
@@ -321,5 +363,5 @@ async fn every_kind_goes_through_every_operation() {
         walk.delete().await;
         walked += 1;
     }
-    assert!(walked > 50, "{walked}");
+    walked
 }

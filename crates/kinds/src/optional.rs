@@ -81,6 +81,15 @@ pub(crate) const TRUST_BUNDLE: Rules = Rules::new()
     });
 
 pub(crate) const POD_CERTIFICATE: Rules = Rules::new()
+    .converts(|mut o, version| {
+        if version == "v1"
+            && let Some(spec) = o.get_mut("spec").and_then(Value::as_object_mut)
+        {
+            spec.remove("pkixPublicKey");
+            spec.remove("proofOfPossession");
+        }
+        o
+    })
     .checks_update(|new, old| {
         let mut errors = ErrorList::new();
         immutable(new, old, &Path::root(), &["spec"], &mut errors);

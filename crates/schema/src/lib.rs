@@ -5,6 +5,7 @@
 
 pub mod apply;
 mod bundle;
+pub mod cbor;
 pub mod check;
 mod facts;
 pub mod json;

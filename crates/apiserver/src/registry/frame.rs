@@ -9,8 +9,8 @@ use crate::table;
 use bytes::{BufMut, Bytes, BytesMut};
 use ironclad_api::{ApiError, GroupVersionKind};
 use ironclad_kinds::Kind;
-use ironclad_schema::bundle;
 use ironclad_schema::proto::{self, MessageId};
+use ironclad_schema::{bundle, cbor};
 use ironclad_store::Revision;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -125,6 +125,10 @@ impl Format {
     }
 
     fn value(&self, event: &str, object: &Value) -> Bytes {
+        if self.accepted.media == Media::Cbor {
+            let failed = |why: String| cbor::event(bundle(), "ERROR", &ApiError::internal(why).to_status());
+            return cbor::event(bundle(), event, object).or_else(failed).unwrap_or_default().into();
+        }
         if self.accepted.media == Media::Protobuf
             && let Some(encoded) = proto::encode(bundle(), object)
         {

@@ -88,6 +88,12 @@ pub(super) enum Begin {
     Behind(Revision),
 }
 
+/// Refuses a watch that is to begin with what is there where the feature is off.
+pub(crate) fn no_initial_events() -> ApiError {
+    let why = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+    ApiError::invalid("meta.k8s.io", "ListOptions", "", &[forbidden(INITIAL, why)])
+}
+
 /// Reads a query as that of a list and of a watch.
 pub(crate) fn check(query: &Query) {
     drop(of_list(query));

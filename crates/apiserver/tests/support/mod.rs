@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use ironclad_admission::{Chain, Parts, default_chain};
+use ironclad_api::features::FeatureGates;
 use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Auditor, Body, Config, KubeletAccess, Load, Reader, TokenIssuer};
+use ironclad_apiserver::{ApiServer, Auditor, Body, Config, KubeletAccess, Load, Reader, RuntimeConfig, TokenIssuer};
 use ironclad_auth::pki::Pair;
 use ironclad_auth::{Attributes, Authenticated, Authenticator, Authorizer, Credentials, Decision, Rules};
 use ironclad_store::{LogStore, Options, Store};
@@ -134,6 +135,18 @@ pub(crate) async fn quiet_over(store: Arc<dyn Store>) -> (ApiServer, Reader) {
 pub(crate) async fn at(address: &str, store: Arc<dyn Store>, token: CancellationToken) -> ApiServer {
     let config = Config { advertise: (address.parse().unwrap(), 6443), ..config(store, Load::default()) };
     made(config, token).await.0
+}
+
+/// A server over a new directory with these versions and features.
+pub(crate) async fn switched(runtime: &str, gates: &str) -> (ApiServer, TempDir) {
+    let dir = TempDir::new().unwrap();
+    let store = Arc::new(LogStore::open(dir.path(), Options::default()).unwrap());
+    let config = Config {
+        runtime: RuntimeConfig::parse(runtime),
+        gates: FeatureGates::parse(gates).unwrap(),
+        ..config(store, Load::default())
+    };
+    (made(config, CancellationToken::new()).await.0, dir)
 }
 
 fn config(store: Arc<dyn Store>, load: Load) -> Config {
