@@ -98,8 +98,13 @@ impl Auditor {
     pub(crate) async fn refused(&self, info: &Info, parts: &Parts, id: &str) {
         let nobody = UserInfo::default();
         if let Some(current) = self.begin(info, parts, &nobody, id).await {
-            let shown = if parts.headers.contains_key(http::header::AUTHORIZATION) { "bearer" } else { "" };
-            let message = format!("Authentication failed, attempted: {shown}");
+            let message = match attempted(info, parts).as_slice() {
+                [] => "Authentication failed, no credentials provided".to_owned(),
+                ways => format!("Authentication failed, attempted: {}", ways.join(", ")),
+            };
+            for (key, value) in info.annotations.list() {
+                current.annotate(&key, &value);
+            }
             current.response(
                 401,
                 Some(json!({"kind": "Status", "status": "Failure", "message": message, "reason": "Unauthorized"})),
@@ -107,6 +112,20 @@ impl Auditor {
             current.tell(Stage::ResponseStarted).await;
         }
     }
+}
+
+/// The sorts of credentials that a request brings along.
+fn attempted(info: &Info, parts: &Parts) -> Vec<&'static str> {
+    let header = parts.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let scheme = header.trim().split_once(' ').map(|(scheme, _)| scheme.to_lowercase()).unwrap_or_default();
+    let certificate = parts.extensions.get::<Connection>().is_some_and(|c| !c.certificates.is_empty());
+    let ways = [
+        (scheme == "basic", "basic"),
+        (scheme == "bearer", "bearer"),
+        (!info.query.get("access_token").trim().is_empty(), "access_token"),
+        (certificate, "x509"),
+    ];
+    ways.into_iter().filter(|(is, _)| *is).map(|(_, way)| way).collect()
 }
 
 /// Notes how a request failed.

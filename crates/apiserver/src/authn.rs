@@ -7,14 +7,28 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use ironclad_api::selector::FieldSelector;
 use ironclad_api::{ApiError, UserInfo};
-use ironclad_auth::{Attributes, Credentials, Decision, Impersonated, forbidden, impersonates, strip_impersonation};
+use ironclad_auth::{
+    Attributes, Credentials, Decision, Impersonated, forbidden, impersonates, remarks, strip_impersonation,
+};
 
 impl Inner {
-    /// Whose credential a request brings along.
-    pub(crate) async fn authenticated(&self, request: &Parts) -> Result<UserInfo, ApiError> {
+    /// Whose credential a request brings along, and what the client is to be warned of.
+    pub(crate) async fn authenticated(
+        &self,
+        info: &Info,
+        request: &Parts,
+    ) -> (Result<UserInfo, ApiError>, Vec<String>) {
         if let Some(user) = user_in_process(request) {
-            return Ok(user.clone());
+            return (Ok(user.clone()), Vec::new());
         }
+        let (found, remarks) = remarks::scope(self.checked(request)).await;
+        for (key, value) in remarks.annotations {
+            info.annotations.add(key, value);
+        }
+        (found, remarks.warnings)
+    }
+
+    async fn checked(&self, request: &Parts) -> Result<UserInfo, ApiError> {
         let connection = request.extensions.get::<Connection>().cloned().unwrap_or_default();
         let (headers, uri) = (&request.headers, &request.uri);
         let credentials = Credentials { certificates: &connection.certificates, headers, uri };

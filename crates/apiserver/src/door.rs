@@ -136,7 +136,8 @@ where
     B::Error: Into<tower::BoxError>,
 {
     let (parts, body) = request.into_parts();
-    let real = match inner.authenticated(&parts).await {
+    let (found, warnings) = inner.authenticated(info, &parts).await;
+    let real = match found {
         Ok(user) => user,
         Err(error) => {
             if let Some(auditor) = &inner.auditor {
@@ -153,7 +154,11 @@ where
         slot.get_or_init(|| current.clone());
     }
     let request = http::Request::from_parts(parts, body);
-    ironclad_audit::scope(current.clone(), admitted(inner, info, real, request, errors, current)).await
+    let answer = ironclad_audit::scope(current.clone(), admitted(inner, info, real, request, errors, current)).await;
+    answer.map(|mut response| {
+        warnings.iter().for_each(|warning| respond::warn(&mut response, warning));
+        response
+    })
 }
 
 /// Serves a request whose sender is known.

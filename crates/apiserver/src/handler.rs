@@ -8,6 +8,8 @@ use crate::respond;
 use crate::server::Inner;
 use crate::special::socket;
 use crate::{Body, body, discovery, encode, nonresource, openapi, registry, table};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use ironclad_api::{ApiError, GroupVersionKind, Reason, UserInfo, features, names, object};
@@ -293,6 +295,9 @@ async fn act(
         ("token", "create") => {
             let asked = registry.admitted(request, checked(request, input()?)?.value).await?;
             let token = inner.tokens.issue(&info.namespace, &info.name, &asked).await?;
+            if let Some(id) = token_id(object::text(&token, &["status", "token"])) {
+                info.annotations.add("authentication.kubernetes.io/issued-credential-id", format!("JTI={id}"));
+            }
             Ok(Answer::value(201, token))
         }
         (_, "get") => registry.get(request).await,
@@ -300,6 +305,13 @@ async fn act(
         (_, "patch") => registry.patch(request, headers, bytes).await,
         _ => refused(),
     }
+}
+
+/// The id that a token made here has.
+fn token_id(token: &str) -> Option<String> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: Value = serde_json::from_slice(&payload).ok()?;
+    claims["jti"].as_str().map(str::to_owned)
 }
 
 /// `DeleteOptions`, or nothing.

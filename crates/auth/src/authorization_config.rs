@@ -74,6 +74,8 @@ pub struct MatchCondition {
     pub expression: String,
 }
 
+const MOST_CONDITIONS: usize = 64;
+
 /// Authorizers of which there may be one only.
 const SINGLE: [&str; 5] = ["Node", "RBAC", "ABAC", "AlwaysAllow", "AlwaysDeny"];
 
@@ -134,9 +136,12 @@ impl WebhookConfiguration {
     /// How the webhook is asked.
     pub fn options(&self) -> Result<AccessOptions, String> {
         let default = AccessOptions::default();
+        if self.timeout.is_none() {
+            return Err("timeout: Required value".to_owned());
+        }
         let patience = duration(self.timeout.as_ref(), Duration::from_secs(3), "timeout")?;
         if patience > Duration::from_secs(30) {
-            return Err("timeout: Invalid value: must be <= 30s".to_owned());
+            return Err("timeout: Invalid value: must be > 0s and <= 30s".to_owned());
         }
         let version = match self.subject_access_review_version.as_str() {
             version @ ("v1" | "v1beta1") => version.to_owned(),
@@ -177,8 +182,27 @@ impl WebhookConfiguration {
             ),
             patience,
             failure,
-            conditions: self.match_conditions.iter().map(|c| c.expression.clone()).collect(),
+            conditions: self.conditions()?,
         })
+    }
+
+    fn conditions(&self) -> Result<Vec<String>, String> {
+        if self.match_conditions.len() > MOST_CONDITIONS {
+            let count = self.match_conditions.len();
+            return Err(format!("matchConditions: Too many: {count}: must have at most {MOST_CONDITIONS} items"));
+        }
+        let mut out: Vec<String> = Vec::new();
+        for (at, condition) in self.match_conditions.iter().enumerate() {
+            let expression = &condition.expression;
+            if expression.trim().is_empty() {
+                return Err(format!("matchConditions[{at}].expression: Required value"));
+            }
+            if out.contains(expression) {
+                return Err(format!("matchConditions[{at}].expression: Duplicate value: {expression:?}"));
+            }
+            out.push(expression.clone());
+        }
+        Ok(out)
     }
 
     /// The file that says where the webhook is.
@@ -219,9 +243,12 @@ mod tests {
             ("[{type: RBAC, name: a}, {type: RBAC, name: b}]".to_owned(), "Duplicate value: \"RBAC\""),
             ("[{type: RBAC, name: a}, {type: Node, name: a}]".to_owned(), "Duplicate value: \"a\""),
             ("[{type: Webhook, name: a}]".to_owned(), "required when type=Webhook"),
-            (format!("[{{type: Webhook, name: a, webhook: {{timeout: 60s, {hook}}}}}]"), "must be <= 30s"),
+            (format!("[{{type: Webhook, name: a, webhook: {{{hook}}}}}]"), "webhook.timeout: Required value"),
+            (format!("[{{type: Webhook, name: a, webhook: {{timeout: 60s, {hook}}}}}]"), "must be > 0s and <= 30s"),
             (
-                format!("[{{type: Webhook, name: a, webhook: {{matchConditions: [{{expression: 'true'}}], {hook}}}}}]"),
+                format!(
+                    "[{{type: Webhook, name: a, webhook: {{timeout: 3s, matchConditions: [{{expression: 'true'}}], {hook}}}}}]"
+                ),
                 "required if match conditions",
             ),
         ];

@@ -23,6 +23,7 @@ mod node;
 pub mod oidc;
 pub mod pki;
 mod rbac;
+pub mod remarks;
 mod static_tokens;
 pub mod tokens;
 pub mod webhook;

@@ -5,6 +5,7 @@
 //! every few seconds; a claim that is missing or of a wrong type never becomes a part of a user.
 
 mod config;
+mod distributed;
 mod issuer;
 mod mapping;
 
@@ -17,6 +18,7 @@ use crate::{Authenticated, Authenticator, Credentials};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use distributed::Distributed;
 use ironclad_api::ApiError;
 use issuer::Keys;
 use jsonwebtoken::{Algorithm, Validation};
@@ -29,13 +31,19 @@ const LEEWAY: u64 = 10;
 /// Every way of signing that counts where the configuration does not choose.
 pub const ALGORITHMS: &[&str] = &["RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "PS384", "PS512"];
 
+/// What is checked of every token, the user's own and those that hold claims of theirs.
+struct Check {
+    audiences: Vec<String>,
+    algorithms: Vec<Algorithm>,
+}
+
 /// The authenticator of one issuer.
 pub struct Oidc {
     issuer: String,
-    audiences: Vec<String>,
-    algorithms: Vec<Algorithm>,
+    check: Check,
     keys: Keys,
     mapping: Mapping,
+    distributed: Option<Distributed>,
 }
 
 impl Oidc {
@@ -43,16 +51,35 @@ impl Oidc {
     pub fn new(jwt: &Jwt, algorithms: &[&str]) -> Result<Self, String> {
         let parse =
             |name: &&str| name.parse::<Algorithm>().map_err(|_| format!("the signing algorithm {name:?} is not known"));
+        if let Some(selector) = &jwt.issuer.egress_selector_type {
+            return Err(format!("oidc: egress lookup required with egress selector type {selector:?}"));
+        }
+        // Groups alone may stand elsewhere, and only where a claim is named for them.
+        let groups = Some(jwt.claim_mappings.groups.claim.as_str()).filter(|c| !c.is_empty());
         Ok(Self {
             issuer: jwt.issuer.url.clone(),
-            audiences: jwt.issuer.audiences.clone(),
-            algorithms: algorithms.iter().map(parse).collect::<Result<_, _>>()?,
+            check: Check {
+                audiences: jwt.issuer.audiences.clone(),
+                algorithms: algorithms.iter().map(parse).collect::<Result<_, _>>()?,
+            },
             keys: Keys::new(&jwt.issuer)?,
             mapping: Mapping::new(jwt)?,
+            distributed: groups.map(|claim| Distributed::new(claim, &jwt.issuer)).transpose()?,
         })
     }
 
     async fn claims(&self, token: &str) -> Result<Value, String> {
+        let mut claims = self.check.claims(&self.keys, token).await?;
+        if let Some(distributed) = &self.distributed {
+            distributed.expand(&mut claims, &self.check).await?;
+        }
+        Ok(claims)
+    }
+}
+
+impl Check {
+    /// The claims of a token that one of the keys has signed, for one of the audiences and for now.
+    async fn claims(&self, keys: &Keys, token: &str) -> Result<Value, String> {
         let header = jsonwebtoken::decode_header(token).map_err(|e| format!("malformed jwt: {e}"))?;
         if !self.algorithms.contains(&header.alg) {
             return Err(format!("id token signed with unsupported algorithm, got {:?}", header.alg));
@@ -62,7 +89,7 @@ impl Oidc {
         validation.validate_nbf = true;
         validation.leeway = LEEWAY;
         let mut why = "failed to verify id token signature".to_owned();
-        for key in self.keys.find(header.kid.as_deref()).await? {
+        for key in keys.find(header.kid.as_deref()).await? {
             match jsonwebtoken::decode::<Value>(token, &key, &validation) {
                 Ok(decoded) => return self.audience(decoded.claims),
                 Err(error) => {
@@ -91,9 +118,14 @@ impl Oidc {
 
 /// Who a token says has made it, before anything is known of its truth.
 fn untrusted_issuer(token: &str) -> Option<String> {
-    let payload = token.split('.').nth(1)?;
+    let parts: Vec<&str> = token.split('.').collect();
+    let [_, payload, _] = parts.as_slice() else { return None };
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-    claims["iss"].as_str().map(str::to_owned)
+    claims["iss"].as_str().map(|issuer| match issuer {
+        // One issuer left out the scheme before it was asked for.
+        "accounts.google.com" => "https://accounts.google.com".to_owned(),
+        other => other.to_owned(),
+    })
 }
 
 #[async_trait]

@@ -262,6 +262,11 @@ fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem.as_bytes()).flatten().collect()
 }
 
+/// Whether a text holds at least one certificate that can be read.
+pub(crate) fn holds_certificate(pem: &str) -> bool {
+    certificates(pem).iter().any(|der| x509_parser::parse_x509_certificate(der).is_ok())
+}
+
 fn name(common: &str, organization: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     if !organization.is_empty() {

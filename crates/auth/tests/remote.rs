@@ -69,7 +69,8 @@ async fn world(answers: Arc<dyn Answers>) -> World {
                     count.fetch_add(1, Ordering::SeqCst);
                     let path = head.split(' ').nth(1).unwrap_or_default();
                     let (status, value) = answers.answer(path, &serde_json::from_str(body).unwrap_or_default());
-                    let value = value.to_string();
+                    // A text is a token, which stands alone in a body.
+                    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                     let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{value}", value.len());
                     stream.write_all(answer.as_bytes()).await.unwrap();
                     got.clear();
@@ -150,6 +151,82 @@ async fn tokens_of_a_provider_count_by_the_keys_that_it_publishes() {
     let foreign = token(&key, "k1", &claims("iss", json!("https://elsewhere")));
     assert_eq!(oidc.review(&foreign, &[]).await.unwrap(), None, "tokens of others are not looked at");
     assert_eq!(world.asked.load(Ordering::SeqCst), 2, "keys were fetched once, whatever tokens named");
+}
+
+/// What leads to the groups of a token that holds none itself.
+fn leading_to(endpoint: &str) -> Value {
+    json!({"endpoint": endpoint, "access_token": "open"})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_may_stand_in_a_token_of_another_server() {
+    let key = Arc::new(rcgen::KeyPair::generate().unwrap());
+    let issuer = Arc::new(Mutex::new(String::new()));
+    let now = jiff::Timestamp::now().as_second();
+    let (published, told, signing) = (jwk(&key, "k1"), issuer.clone(), key.clone());
+    let answers = move |path: &str, _: &Value| {
+        let issuer = told.lock().clone();
+        let groups = |field: &str, value: Value| {
+            let mut claims = json!({"iss": issuer, "aud": "cluster", "exp": now + 600, "groups": ["devs", "ops"]});
+            claims[field] = value;
+            (200, Value::String(token(&signing, "k1", &claims)))
+        };
+        match path {
+            "/.well-known/openid-configuration" => {
+                (200, json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")}))
+            }
+            "/keys" => (200, json!({"keys": [published]})),
+            "/groups" => groups("nonce", Value::Null),
+            "/elsewhere" => groups("aud", json!("elsewhere")),
+            "/late" => groups("exp", json!(now - 600)),
+            "/bare" => groups("groups", json!(7)),
+            "/foreign" => groups("iss", json!("http://127.0.0.1:1")),
+            _ => (404, Value::Null),
+        }
+    };
+    let world = world(Arc::new(answers)).await;
+    *issuer.lock() = world.url();
+    let configuration = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": [{
+            "issuer": {"url": world.url(), "audiences": ["cluster"], "certificateAuthority": world.pki.ca()},
+            "claimMappings": {"username": {"claim": "sub", "prefix": ""}, "groups": {"claim": "groups", "prefix": "p:"}}}],
+    });
+    let configuration = AuthenticationConfiguration::parse(&configuration.to_string()).unwrap();
+    let oidc = Oidc::new(&configuration.jwt[0], ALGORITHMS).unwrap();
+    let with = |more: Value| {
+        let mut claims = json!({"iss": world.url(), "aud": "cluster", "sub": "jane", "exp": now + 600});
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        token(&key, "k1", &claims)
+    };
+    let leading = |path: &str| {
+        let sources = json!({"src1": leading_to(&format!("{}{path}", world.url()))});
+        with(json!({"_claim_names": {"groups": "src1"}, "_claim_sources": sources}))
+    };
+    let found = oidc.review(&leading("/groups"), &[]).await.unwrap().unwrap().user;
+    assert_eq!(found.groups, ["p:devs", "p:ops", "system:authenticated"]);
+    let own = with(
+        json!({"groups": ["mine"], "_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": leading_to("https://127.0.0.1:1")}}),
+    );
+    assert_eq!(oidc.review(&own, &[]).await.unwrap().unwrap().user.groups[0], "p:mine", "its own claim counts");
+    let refused = [
+        (leading("/elsewhere"), "expected audience"),
+        (leading("/late"), "expired"),
+        (leading("/bare"), "neither a string nor a list"),
+        (leading("/foreign"), "not reached over https"),
+        (leading("/none"), "while getting distributed claim \"groups\""),
+        (with(json!({"_claim_names": {"groups": "src1"}})), "no claim sources"),
+        (with(json!({"_claim_names": {"groups": "src1"}, "_claim_sources": {}})), "missing in _claims_sources"),
+        (
+            with(
+                json!({"_claim_names": {"groups": "s"}, "_claim_sources": {"s": leading_to("http://169.254.169.254/")}}),
+            ),
+            "not reached over https",
+        ),
+    ];
+    for (token, why) in refused {
+        let error = oidc.review(&token, &[]).await.expect_err(why);
+        assert!(error.code == 401 && error.message.contains(why), "{why}: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

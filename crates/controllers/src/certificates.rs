@@ -28,8 +28,6 @@ pub trait Authority: Send + Sync {
     fn sign(&self, request: &[u8], usages: &[String], life: Duration) -> Result<String, String>;
 }
 
-/// The longest life of a certificate that is signed (`--cluster-signing-duration`).
-const LONGEST: Duration = Duration::from_hours(365 * 24);
 const SHORTEST: Duration = Duration::from_mins(10);
 
 pub(crate) async fn run(context: Context, token: CancellationToken) {
@@ -125,8 +123,7 @@ async fn fail(api: &Requests, request: &CertificateSigningRequest, reason: &str,
 }
 
 async fn sign(context: &Context, api: &Requests, request: &CertificateSigningRequest) -> Result<(), kube::Error> {
-    let wanted = request.spec.expiration_seconds.map_or(LONGEST, |s| Duration::from_secs(s.max(0) as u64));
-    let life = wanted.clamp(SHORTEST, LONGEST);
+    let life = life(request.spec.expiration_seconds, context.signing_duration);
     let usages = request.spec.usages.clone().unwrap_or_default();
     match context.authority.sign(&request.spec.request.0, &usages, life) {
         Ok(certificate) => {
@@ -138,6 +135,13 @@ async fn sign(context: &Context, api: &Requests, request: &CertificateSigningReq
     }
 }
 
+/// How long a certificate lives: as long as was asked for, but not longer than the cluster allows.
+fn life(asked: Option<i32>, longest: Duration) -> Duration {
+    let Some(asked) = asked else { return longest };
+    let asked = Duration::from_secs(asked.max(0) as u64);
+    if asked > longest { longest } else { asked.max(SHORTEST) }
+}
+
 async fn put(api: &Requests, request: &CertificateSigningRequest, sub: &str, body: &Value) -> Result<(), kube::Error> {
     let name = request.metadata.name.as_deref().unwrap_or_default();
     api.replace_subresource::<Value>(sub, name, &PostParams::default(), body).await.map(drop)
@@ -146,6 +150,21 @@ async fn put(api: &Requests, request: &CertificateSigningRequest, sub: &str, bod
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_lives_no_longer_than_the_cluster_allows() {
+        let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
+        for (asked, longest, lives) in [
+            (None, hour, hour),
+            (Some(7200), hour, hour),
+            (Some(1800), hour, Duration::from_secs(1800)),
+            (Some(1), hour, SHORTEST),
+            (None, minute, minute),
+            (Some(1), minute, SHORTEST),
+        ] {
+            assert_eq!(life(asked, longest), lives, "{asked:?} of {longest:?}");
+        }
+    }
 
     #[test]
     fn a_condition_is_added_behind_the_others() {

@@ -12,6 +12,7 @@ mod deployment;
 mod endpoints;
 mod eviction;
 mod garbage;
+mod legacy_tokens;
 mod mirroring;
 mod namespaces;
 mod nodes;
@@ -34,6 +35,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::Resource;
 pub use selection::Selection;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +59,10 @@ pub struct Context {
     pub pod_cidr: Ipv4Net,
     /// How much of them: the prefix length of a node's part.
     pub node_prefix: u8,
+    /// The longest life of certificates that are signed.
+    pub signing_duration: Duration,
+    /// How long unused tokens of Secrets stay that the cluster once made by itself.
+    pub token_clean_up_period: Duration,
     /// Which controllers run.
     pub selection: Selection,
 }
@@ -80,6 +86,7 @@ pub async fn run(context: Context, token: CancellationToken) {
     tasks.spawn("endpointslice-controller", endpoints::run(c(), t()));
     tasks.spawn("taint-eviction-controller", eviction::run(c(), t()));
     tasks.spawn("garbage-collector-controller", garbage::run(c(), resources.clone(), t()));
+    tasks.spawn("legacy-serviceaccount-token-cleaner-controller", legacy_tokens::run(c(), t()));
     tasks.spawn("endpointslice-mirroring-controller", mirroring::run(c(), t()));
     tasks.spawn("namespace-controller", namespaces::run(c(), resources.clone(), t()));
     tasks.spawn("node-lifecycle-controller", nodes::run(c(), t()));

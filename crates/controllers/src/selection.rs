@@ -20,6 +20,7 @@ const NAMES: &[&[(&str, &str)]] = &[
     &[("endpointslice-controller", "endpointslice"), ("endpoints-controller", "endpoint")],
     &[("taint-eviction-controller", "")],
     &[("garbage-collector-controller", "garbagecollector")],
+    &[("legacy-serviceaccount-token-cleaner-controller", "legacy-service-account-token-cleaner")],
     &[("endpointslice-mirroring-controller", "endpointslicemirroring")],
     &[("namespace-controller", "namespace")],
     &[("node-lifecycle-controller", "nodelifecycle"), ("node-ipam-controller", "nodeipam")],

@@ -135,6 +135,8 @@ pub(crate) struct Up {
     #[command(flatten)]
     /// Handed on to the server as they were given.
     pub(crate) api: api::ApiFlags,
+    #[command(flatten)]
+    pub(crate) controllers: api::ControllerFlags,
     /// Start without this flag of an earlier start, or without any (`all`)
     #[arg(long, value_name = "FLAG", value_delimiter = ',', value_parser = crate::kept::name)]
     pub(crate) forget: Vec<String>,
@@ -166,6 +168,8 @@ pub(crate) struct Server {
     pub(crate) layout: Layout,
     #[command(flatten)]
     pub(crate) api: api::ApiFlags,
+    #[command(flatten)]
+    pub(crate) controllers: api::ControllerFlags,
     /// Start without this flag of an earlier start, or without any (`all`)
     #[arg(long, value_name = "FLAG", value_delimiter = ',', value_parser = crate::kept::name)]
     pub(crate) forget: Vec<String>,

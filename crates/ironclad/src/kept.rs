@@ -3,7 +3,7 @@
 //!
 //! Invariant: what is given now always wins, over kept values of the same flag and over kept flags that exclude it.
 
-use crate::cli::api::ApiFlags;
+use crate::cli::api::{ApiFlags, ControllerFlags};
 use crate::cli::{Cli, Flags, Server};
 use crate::cluster::Cluster;
 use crate::failure::{Failure, Id, Result};
@@ -53,7 +53,7 @@ fn of(matches: &ArgMatches) -> Result<Cli> {
 
 /// The flags that last.
 fn lasting() -> Command {
-    ApiFlags::augment_args(Command::new("lasting"))
+    ControllerFlags::augment_args(ApiFlags::augment_args(Command::new("lasting")))
 }
 
 /// Checks the name of a flag that lasts.

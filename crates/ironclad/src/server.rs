@@ -84,7 +84,7 @@ async fn serve(cluster: &mut Cluster, args: &Server, steps: &Steps) -> Result<()
     // Only now: flags with which the API server does not start are not kept.
     cluster.flags.clone_from(&args.kept);
     cluster.save()?;
-    let mut parts = parts::start(cluster, steps, &api, &token).await?;
+    let mut parts = parts::start(cluster, &args.controllers, steps, &api, &token).await?;
     steps.tell(Remark::Ready);
     tracing::info!(url = cluster.api_url(), "the cluster is ready");
     let outcome = tokio::select! {

@@ -129,24 +129,43 @@ impl Remote {
 
     /// Posts JSON to the target's own URL.
     pub async fn post(&self, body: impl Into<Bytes>, patience: Duration) -> Result<Answer> {
-        self.call(Method::POST, self.url.clone(), body.into(), patience).await
+        self.call(Method::POST, self.url.clone(), body.into(), self.authorization.clone(), patience).await
     }
 
     /// Gets another URL of the same server's making.
     pub async fn get(&self, url: &str, patience: Duration) -> Result<Answer> {
         let uri = url.parse().map_err(|e| Error::Configuration(format!("cannot use {url:?}: {e}")))?;
-        self.call(Method::GET, uri, Bytes::new(), patience).await
+        self.call(Method::GET, uri, Bytes::new(), self.authorization.clone(), patience).await
     }
 
-    async fn call(&self, method: Method, uri: Uri, body: Bytes, patience: Duration) -> Result<Answer> {
+    /// Gets an URL with a bearer token of its own in place of the target's credential.
+    pub async fn get_as(&self, url: &str, token: Option<&str>, patience: Duration) -> Result<Answer> {
+        let bad = |e: &dyn std::fmt::Display| Error::Configuration(format!("cannot use {url:?}: {e}"));
+        let uri = url.parse().map_err(|e| bad(&e))?;
+        let header = token.map(|t| HeaderValue::from_str(&format!("Bearer {t}"))).transpose().map_err(|e| bad(&e))?;
+        let header = header.map(|mut value| {
+            value.set_sensitive(true);
+            value
+        });
+        self.call(Method::GET, uri, Bytes::new(), header, patience).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        uri: Uri,
+        body: Bytes,
+        authorization: Option<HeaderValue>,
+        patience: Duration,
+    ) -> Result<Answer> {
         let told = uri.to_string().split('?').next().unwrap_or_default().to_owned();
         let failed = |why: String| Error::Call { method: method.to_string(), url: told.clone(), why };
         let mut request = Request::builder().method(method.clone()).uri(uri).header(ACCEPT, "application/json");
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        if let Some(value) = &self.authorization {
-            request = request.header(AUTHORIZATION, value.clone());
+        if let Some(value) = authorization {
+            request = request.header(AUTHORIZATION, value);
         }
         let request = request.body(Full::new(body)).map_err(|e| failed(e.to_string()))?;
         let whole = async {

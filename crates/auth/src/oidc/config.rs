@@ -146,11 +146,14 @@ impl AuthenticationConfiguration {
         if self.jwt.len() > MOST_ISSUERS {
             return Err(format!("jwt: Too many: {}: must have at most {MOST_ISSUERS} items", self.jwt.len()));
         }
-        let mut urls = HashSet::new();
+        let (mut urls, mut discovery) = (HashSet::new(), HashSet::new());
         for (at, jwt) in self.jwt.iter().enumerate() {
             jwt.check().map_err(|why| format!("jwt[{at}].{why}"))?;
             if !urls.insert(&jwt.issuer.url) {
                 return Err(format!("jwt[{at}].issuer.url: Duplicate value: {:?}", jwt.issuer.url));
+            }
+            if let Some(url) = jwt.issuer.discovery_url.as_ref().filter(|url| !discovery.insert(*url)) {
+                return Err(format!("jwt[{at}].issuer.discoveryURL: Duplicate value: {url:?}"));
             }
         }
         match &self.anonymous {
@@ -166,46 +169,92 @@ impl AuthenticationConfiguration {
 impl Jwt {
     /// What stock checks before it starts.
     pub fn check(&self) -> Result<(), String> {
-        let issuer = &self.issuer;
-        for url in std::iter::once(&issuer.url).chain(&issuer.discovery_url) {
-            check_url(url)?;
-        }
-        if issuer.discovery_url.as_ref() == Some(&issuer.url) {
-            return Err("issuer.discoveryURL: Invalid value: discoveryURL must be different from URL".to_owned());
-        }
-        if issuer.audiences.is_empty() || issuer.audiences.iter().any(String::is_empty) {
-            return Err("issuer.audiences: Required value: at least one jwt[0].issuer.audiences is required".to_owned());
-        }
-        let any = issuer.audience_match_policy == "MatchAny";
-        if issuer.audiences.len() > 1 && !any {
-            return Err("issuer.audienceMatchPolicy: Invalid value: must be MatchAny for multiple audiences".to_owned());
-        }
-        if issuer.egress_selector_type.is_some() {
-            return Err("issuer.egressSelectorType: Invalid value: there is no egress selector here".to_owned());
+        self.issuer.check().map_err(|why| format!("issuer.{why}"))?;
+        for (at, rule) in self.claim_validation_rules.iter().enumerate() {
+            rule.check(&self.claim_validation_rules[..at]).map_err(|why| format!("claimValidationRules[{at}]{why}"))?;
         }
         self.claim_mappings.check()?;
-        let mut claims = HashSet::new();
-        for rule in &self.claim_validation_rules {
-            match (rule.claim.is_empty(), rule.expression.is_empty()) {
-                (true, true) => {
-                    return Err("claimValidationRules: Required value: claim or expression is required".to_owned());
-                }
-                (false, false) => {
-                    return Err(
-                        "claimValidationRules: Invalid value: claim and expression can't both be set".to_owned()
-                    );
-                }
-                (false, true) if !rule.message.is_empty() => {
-                    return Err("claimValidationRules.message: Invalid value: message can't be set when claim is set"
-                        .to_owned());
-                }
-                _ => {}
+        for (at, rule) in self.user_validation_rules.iter().enumerate() {
+            let wrong = |why: String| Err(format!("userValidationRules[{at}].expression: {why}"));
+            if rule.expression.is_empty() {
+                return wrong("Required value".to_owned());
             }
-            if !rule.claim.is_empty() && !claims.insert(&rule.claim) {
-                return Err(format!("claimValidationRules.claim: Duplicate value: {:?}", rule.claim));
+            if self.user_validation_rules[..at].iter().any(|r| r.expression == rule.expression) {
+                return wrong(format!("Duplicate value: {:?}", rule.expression));
             }
         }
         Ok(())
+    }
+}
+
+impl Issuer {
+    fn check(&self) -> Result<(), String> {
+        if self.url.is_empty() {
+            return Err("url: Required value".to_owned());
+        }
+        check_url("url", &self.url)?;
+        if let Some(url) = self.discovery_url.as_ref().filter(|url| !url.is_empty()) {
+            if self.url.trim_end_matches('/') == url.trim_end_matches('/') {
+                return Err(format!("discoveryURL: Invalid value: {url:?}: discoveryURL must be different from URL"));
+            }
+            check_url("discoveryURL", url)?;
+        }
+        if self.audiences.is_empty() {
+            return Err("audiences: Required value: at least one issuer.audiences is required".to_owned());
+        }
+        for (at, audience) in self.audiences.iter().enumerate() {
+            if audience.is_empty() {
+                return Err(format!("audiences[{at}]: Required value"));
+            }
+            if self.audiences[..at].contains(audience) {
+                return Err(format!("audiences[{at}]: Duplicate value: {audience:?}"));
+            }
+        }
+        let (policy, one) = (self.audience_match_policy.as_str(), self.audiences.len() == 1);
+        if policy != "MatchAny" && !(one && policy.is_empty()) {
+            let why = match one {
+                true => "audienceMatchPolicy must be empty or MatchAny for single audience",
+                false => "audienceMatchPolicy must be MatchAny for multiple audiences",
+            };
+            return Err(format!("audienceMatchPolicy: Invalid value: {policy:?}: {why}"));
+        }
+        if let Some(pem) = self.certificate_authority.as_ref().filter(|pem| !pem.is_empty())
+            && !crate::pki::holds_certificate(pem)
+        {
+            let why = "data does not contain any valid RSA or ECDSA certificates";
+            return Err(format!("certificateAuthority: Invalid value: \"<omitted>\": {why}"));
+        }
+        match self.egress_selector_type.as_deref().unwrap_or_default() {
+            "" | "controlplane" | "cluster" => Ok(()),
+            other => Err(format!(
+                "egressSelectorType: Invalid value: {other:?}: egress selector must be either controlplane or cluster"
+            )),
+        }
+    }
+}
+
+impl ClaimValidationRule {
+    /// What is wrong with a rule behind these others.
+    fn check(&self, before: &[Self]) -> Result<(), String> {
+        let (claim, expression) = (&self.claim, &self.expression);
+        match (claim.is_empty(), expression.is_empty()) {
+            (true, true) => Err(": Required value: claim or expression is required".to_owned()),
+            (false, false) => Err(format!(": Invalid value: {claim:?}: claim and expression can't both be set")),
+            (false, true) if !self.message.is_empty() => {
+                Err(format!(".message: Invalid value: {:?}: may not be specified when claim is set", self.message))
+            }
+            (false, true) if before.iter().any(|r| r.claim == *claim) => {
+                Err(format!(".claim: Duplicate value: {claim:?}"))
+            }
+            (true, false) if !self.required_value.is_empty() => Err(format!(
+                ".requiredValue: Invalid value: {:?}: may not be specified when expression is set",
+                self.required_value
+            )),
+            (true, false) if before.iter().any(|r| r.expression == *expression) => {
+                Err(format!(".expression: Duplicate value: {expression:?}"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -223,8 +272,10 @@ impl ClaimMappings {
                 return Err("claimMappings.username.prefix: Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing".to_owned());
             }
             (true, false) if name.prefix.is_some() => {
-                return Err("claimMappings.username.prefix: Invalid value: prefix can't be set when expression is set"
-                    .to_owned());
+                return Err(
+                    "claimMappings.username.prefix: Invalid value: may not be specified when expression is set"
+                        .to_owned(),
+                );
             }
             _ => {}
         }
@@ -232,41 +283,51 @@ impl ClaimMappings {
         if !groups.claim.is_empty() && !groups.expression.is_empty() {
             return both("groups");
         }
+        if !groups.expression.is_empty() && groups.prefix.is_some() {
+            let why = "may not be specified when expression is set";
+            return Err(format!("claimMappings.groups.prefix: Invalid value: {why}"));
+        }
         if !groups.claim.is_empty() && groups.prefix.is_none() {
             return Err("claimMappings.groups.prefix: Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing".to_owned());
         }
         if !self.uid.claim.is_empty() && !self.uid.expression.is_empty() {
             return both("uid");
         }
-        let mut keys = HashSet::new();
-        for extra in &self.extra {
-            let (domain, path) = extra.key.split_once('/').unwrap_or_default();
-            if domain.is_empty() || path.is_empty() || extra.key != extra.key.to_lowercase() {
-                return Err(format!(
-                    "claimMappings.extra.key: Invalid value: {:?}: must be a domain-prefixed path (such as \"acme.io/foo\") in lower case",
-                    extra.key
-                ));
-            }
-            if domain == "kubernetes.io"
-                || domain.ends_with(".kubernetes.io")
-                || domain == "k8s.io"
-                || domain.ends_with(".k8s.io")
-            {
-                return Err(format!(
-                    "claimMappings.extra.key: Invalid value: {:?}: kubernetes.io, k8s.io and their subdomains are reserved",
-                    extra.key
-                ));
-            }
-            if !keys.insert(&extra.key) {
-                return Err(format!("claimMappings.extra.key: Duplicate value: {:?}", extra.key));
-            }
+        for (at, extra) in self.extra.iter().enumerate() {
+            extra.check(&self.extra[..at]).map_err(|why| format!("claimMappings.extra[{at}].{why}"))?;
         }
         Ok(())
     }
 }
 
-fn check_url(url: &str) -> Result<(), String> {
-    let bad = |why: &str| Err(format!("issuer.url: Invalid value: {url:?}: {why}"));
+impl Extra {
+    /// What is wrong with a key behind these others.
+    fn check(&self, before: &[Self]) -> Result<(), String> {
+        let key = &self.key;
+        let wrong = |why: &str| Err(format!("key: Invalid value: {key:?}: {why}"));
+        let (domain, path) = key.split_once('/').unwrap_or_default();
+        if path.is_empty() || !ironclad_api::names::dns1123_subdomain(&domain.to_lowercase()).is_empty() {
+            return wrong("must be a domain-prefixed path (such as \"acme.io/foo\")");
+        }
+        if *key != key.to_lowercase() {
+            return wrong("must be lowercase");
+        }
+        let below = |other: &str| domain == other || domain.ends_with(&format!(".{other}"));
+        if below("kubernetes.io") || below("k8s.io") {
+            return wrong("k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use");
+        }
+        if before.iter().any(|e| e.key == *key) {
+            return Err(format!("key: Duplicate value: {key:?}"));
+        }
+        if self.value_expression.is_empty() {
+            return Err("valueExpression: Required value".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn check_url(field: &str, url: &str) -> Result<(), String> {
+    let bad = |why: &str| Err(format!("{field}: Invalid value: {url:?}: {why}"));
     let Ok(parsed) = url.parse::<http::Uri>() else { return bad("URL cannot be parsed") };
     if parsed.scheme_str() != Some("https") {
         return bad("URL scheme must be https");
@@ -281,4 +342,79 @@ fn check_url(url: &str) -> Result<(), String> {
         return bad("URL must not contain a fragment");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_are_named() {
+        let with = |issuer: &str, rest: &str| {
+            AuthenticationConfiguration::parse(&format!(
+                "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n- issuer: {issuer}\n  claimMappings: {{username: {{claim: sub, prefix: ''}}}}\n  {rest}"
+            ))
+        };
+        let good = "{url: 'https://a', audiences: [me]}";
+        assert!(with(good, "").is_ok());
+        let table = [
+            (
+                "{url: 'http://a', audiences: [me]}",
+                "",
+                "jwt[0].issuer.url: Invalid value: \"http://a\": URL scheme must be https",
+            ),
+            ("{url: 'https://u:p@a', audiences: [me]}", "", "username or password"),
+            ("{url: 'https://a', audiences: []}", "", "issuer.audiences: Required value"),
+            (
+                "{url: 'https://a', audiences: [me, me], audienceMatchPolicy: MatchAny}",
+                "",
+                "audiences[1]: Duplicate value",
+            ),
+            (
+                "{url: 'https://a', audiences: [me, you]}",
+                "",
+                "audienceMatchPolicy must be MatchAny for multiple audiences",
+            ),
+            ("{url: 'https://a', audiences: [me], audienceMatchPolicy: All}", "", "must be empty or MatchAny"),
+            (
+                "{url: 'https://a', discoveryURL: 'https://a/', audiences: [me]}",
+                "",
+                "discoveryURL must be different from URL",
+            ),
+            (
+                "{url: 'https://a', audiences: [me], certificateAuthority: nothing}",
+                "",
+                "certificateAuthority: Invalid value: \"<omitted>\"",
+            ),
+            (
+                "{url: 'https://a', audiences: [me], egressSelectorType: etcd}",
+                "",
+                "must be either controlplane or cluster",
+            ),
+            (good, "claimValidationRules: [{claim: a, message: b}]", "may not be specified when claim is set"),
+            (
+                good,
+                "claimValidationRules: [{expression: 'true', requiredValue: b}]",
+                "claimValidationRules[0].requiredValue",
+            ),
+            (
+                good,
+                "claimValidationRules: [{expression: 'true'}, {expression: 'true'}]",
+                "claimValidationRules[1].expression: Duplicate value",
+            ),
+            (good, "userValidationRules: [{expression: ''}]", "userValidationRules[0].expression: Required value"),
+        ];
+        for (issuer, rest, why) in table {
+            let error = with(issuer, rest).expect_err(why);
+            assert!(error.contains(why), "{issuer} {rest}: {error}");
+        }
+        let extra = |key: &str| {
+            let extra = Extra { key: key.to_owned(), value_expression: "claims.a".to_owned() };
+            extra.check(&[]).err().unwrap_or_default()
+        };
+        assert_eq!(extra("acme.io/foo"), "");
+        assert!(extra("foo").contains("domain-prefixed"));
+        assert!(extra("acme.io/Foo").contains("lowercase"));
+        assert!(extra("x.kubernetes.io/foo").contains("reserved"));
+    }
 }

@@ -2,10 +2,12 @@
 
 mod admission;
 mod audit;
+mod controllers;
 mod identity;
 
 pub(crate) use admission::AdmissionFlags;
 pub(crate) use audit::{AuditFlags, Mode};
+pub(crate) use controllers::ControllerFlags;
 pub(crate) use identity::{AuthenticationFlags, AuthorizationFlags, OidcFlags};
 
 use clap::{Args, builder::ArgAction};

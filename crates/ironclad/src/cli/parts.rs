@@ -108,6 +108,8 @@ pub(crate) struct ControllerManager {
     /// The key of that authority
     #[arg(long, value_name = "FILE", requires = "cluster_signing_cert_file")]
     pub(crate) cluster_signing_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) lasting: super::api::ControllerFlags,
     #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     allocate_node_cidrs: Option<bool>,
     #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]

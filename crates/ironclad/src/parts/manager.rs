@@ -1,6 +1,7 @@
 //! The controllers: in one process with the API server, or alone in the place of kube-controller-manager.
 
 use super::{begin, client, health, lead, read};
+use crate::cli::api::ControllerFlags;
 use crate::cli::parts::ControllerManager;
 use crate::failure::{Context, Failure, Result};
 use ipnet::Ipv4Net;
@@ -51,6 +52,7 @@ pub(crate) struct Controllers {
     pub(crate) authority: Option<Arc<Pki>>,
     pub(crate) pod_cidr: Ipv4Net,
     pub(crate) node_prefix: u8,
+    pub(crate) flags: ControllerFlags,
     pub(crate) selection: Selection,
 }
 
@@ -68,6 +70,8 @@ pub(crate) async fn controllers(from: Controllers, client: Client, informers: In
         authority: Arc::new(Signing(from.authority)),
         pod_cidr: from.pod_cidr,
         node_prefix: from.node_prefix.max(from.pod_cidr.prefix_len()),
+        signing_duration: from.flags.cluster_signing_duration,
+        token_clean_up_period: from.flags.legacy_service_account_token_clean_up_period,
         selection: from.selection,
     };
     ironclad_controllers::run(context, token).await;
@@ -86,6 +90,7 @@ async fn serve(args: ControllerManager, token: CancellationToken) -> Result<()> 
         authority: authority(&args)?,
         pod_cidr: args.cluster_cidr.trunc(),
         node_prefix: args.node_cidr_mask_size,
+        flags: args.lasting.clone(),
         selection: Selection::new(args.controllers.clone()),
     };
     let own = client.clone();

@@ -1,6 +1,7 @@
 //! Everything that talks to the API server: controllers, scheduler, kubelet, Services, DNS.
 
 use super::api::{Api, VERSION};
+use crate::cli::api::ControllerFlags;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
 use crate::node;
@@ -22,13 +23,14 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Starts every part; returns when the node is ready.
 pub(crate) async fn start(
     cluster: &Cluster,
+    flags: &ControllerFlags,
     steps: &Steps,
     api: &Api,
     token: &CancellationToken,
 ) -> Result<JoinSet<()>> {
     let mut parts = JoinSet::new();
     let step = steps.begin("Starting controllers and scheduler");
-    controllers(cluster, api, token, &mut parts);
+    controllers(cluster, flags, api, token, &mut parts);
     let client = api.client("system:kube-scheduler", &[]);
     let informers = Informers::new(client.clone(), token.clone());
     let config = ironclad_scheduler::Config { client, informers, name: "default-scheduler".to_owned() };
@@ -48,13 +50,20 @@ pub(crate) async fn start(
     Ok(parts)
 }
 
-fn controllers(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {
+fn controllers(
+    cluster: &Cluster,
+    flags: &ControllerFlags,
+    api: &Api,
+    token: &CancellationToken,
+    parts: &mut JoinSet<()>,
+) {
     let from = Controllers {
         root_ca: api.pki.ca().to_owned(),
         tokens: Some(api.tokens.clone()),
         authority: Some(api.pki.clone()),
         pod_cidr: cluster.pod_cidr,
         node_prefix: 24,
+        flags: flags.clone(),
         selection: Selection::default(),
     };
     let client = api.client("system:kube-controller-manager", &[]);
