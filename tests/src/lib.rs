@@ -54,7 +54,17 @@ pub fn play(scenarios: &[Scenario]) {
         }
     });
     let failed = failed.into_inner().unwrap_or_else(|e| e.into_inner());
+    let refused = refused(&cluster);
+    assert!(refused.is_empty(), "parts of the cluster may not do what they need: {refused:#?}");
     assert!(failed.is_empty(), "{} of {} scenarios failed: {failed:?}", failed.len(), chosen.len());
+}
+
+/// What the cluster's own parts were refused for want of a permission, as their log says.
+pub fn refused(cluster: &Cluster) -> Vec<String> {
+    let log = std::fs::read_to_string(cluster.data_dir().join("ironclad.log")).unwrap_or_default();
+    let own = |line: &&str| line.contains("is forbidden: User") && line.contains("\\\"system:");
+    let plain = |line: &&str| line.contains("is forbidden: User \"system:");
+    log.lines().filter(|line| own(line) || plain(line)).map(str::to_owned).collect()
 }
 
 fn stage(cluster: &Cluster, name: &str, act: fn(&Namespace<'_>)) -> bool {

@@ -154,8 +154,23 @@ const ROLES: &[(&str, &[&str])] = &[
             "get,list,patch,update,watch|resource.k8s.io|resourceclaims,resourceclaims/status",
         ],
     ),
-    // Controllers run in one process under one name: the sum of what each of them needs.
-    ("system:kube-controller-manager", &["*|*|*", "get|/*"]),
+    // What all controllers share; each has a role of its own besides.
+    (
+        "system:kube-controller-manager",
+        &[
+            "create,patch,update|,events.k8s.io|events",
+            "create|coordination.k8s.io|leases",
+            "get,update|coordination.k8s.io|leases|kube-controller-manager",
+            "create||secrets,serviceaccounts",
+            "delete||secrets",
+            "get||configmaps,namespaces,secrets,serviceaccounts",
+            "update||secrets,serviceaccounts",
+            "create|authentication.k8s.io|tokenreviews",
+            "create|authorization.k8s.io|subjectaccessreviews",
+            "list,watch|*|*",
+            "create||serviceaccounts/token",
+        ],
+    ),
     ("system:node-bootstrapper", &["create,get,list,watch|certificates.k8s.io|certificatesigningrequests"]),
     (
         "system:persistent-volume-provisioner",
@@ -256,6 +271,7 @@ const BINDINGS: &[(&str, &str, &[&str])] = &[
         "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
         &["Group:system:nodes"],
     ),
+    ("system:ironclad-controllers", "system:ironclad-controllers", &["User:system:kube-controller-manager"]),
     ("system:ironclad-kubelet-client", "system:kubelet-api-admin", &["User:kube-apiserver-kubelet-client"]),
 ];
 
@@ -353,7 +369,7 @@ pub fn objects() -> Vec<(&'static str, &'static str, Value)> {
         let rules: Vec<Value> = rules.iter().map(|r| rule_value(&parse(r))).collect();
         out.push((RBAC, "clusterroles", json!({"metadata": metadata(name, &[]), "rules": rules})));
     }
-    for role in user_roles() {
+    for role in user_roles().into_iter().chain([whole_manager()]) {
         out.push((RBAC, "clusterroles", role));
     }
     let subject = |s: &&str| {
@@ -389,22 +405,26 @@ pub fn objects() -> Vec<(&'static str, &'static str, Value)> {
     out
 }
 
-/// The roles of stock's controllers with their bindings.
+/// The roles of stock's controllers with their bindings, and what ours need besides.
 fn controller_objects() -> Vec<(&'static str, &'static str, Value)> {
     const RBAC: &str = "rbac.authorization.k8s.io";
     let mut out = Vec::new();
     let subject = |name: &str| json!([{"kind": "ServiceAccount", "namespace": "kube-system", "name": name}]);
     let values = |rules: &mut dyn Iterator<Item = &&str>| rules.map(|r| rule_value(&parse(r))).collect::<Vec<_>>();
-    for (short, rules) in controllers::CONTROLLERS {
-        let name = format!("system:controller:{short}");
-        let rules = values(&mut rules.iter().chain([&controllers::EVENTS]));
+    let stock = controllers::CONTROLLERS.iter().map(|(short, rules)| ("system:controller:", short, rules, true));
+    let ours = controllers::PATCHES.iter().map(|(short, rules)| ("system:ironclad:controller:", short, rules, false));
+    for (prefix, short, rules, events) in stock.chain(ours) {
+        let name = format!("{prefix}{short}");
+        let rules = values(&mut rules.iter().chain(events.then_some(&controllers::EVENTS)));
         let role = json!({"apiGroup": RBAC, "kind": "ClusterRole", "name": name});
         out.push((RBAC, "clusterroles", json!({"metadata": metadata(&name, &[]), "rules": rules})));
         let binding = json!({"metadata": metadata(&name, &[]), "roleRef": role, "subjects": subject(short)});
         out.push((RBAC, "clusterrolebindings", binding));
     }
-    for (namespace, short, rules) in controllers::NAMESPACED {
-        let name = format!("system:controller:{short}");
+    let stock = controllers::NAMESPACED.iter().map(|one| ("system:controller:", one));
+    let ours = controllers::NAMESPACED_PATCHES.iter().map(|one| ("system:ironclad:controller:", one));
+    for (prefix, (namespace, short, rules)) in stock.chain(ours) {
+        let name = format!("{prefix}{short}");
         let mut metadata = metadata(&name, &[]);
         metadata["namespace"] = json!(namespace);
         let role = json!({"apiGroup": RBAC, "kind": "Role", "name": name});
@@ -412,6 +432,17 @@ fn controller_objects() -> Vec<(&'static str, &'static str, Value)> {
         out.push((RBAC, "rolebindings", json!({"metadata": metadata, "roleRef": role, "subjects": subject(short)})));
     }
     out
+}
+
+/// What a controller manager needs that does the work of all controllers under its own name.
+fn whole_manager() -> Value {
+    let all = controllers::CONTROLLERS.iter().chain(controllers::PATCHES);
+    let mut rules: Vec<&str> = all.flat_map(|(_, rules)| rules.iter().copied()).collect();
+    rules.extend(controllers::MANAGER);
+    let mut seen = std::collections::HashSet::new();
+    rules.retain(|rule| seen.insert(*rule));
+    let rules: Vec<Value> = rules.into_iter().map(|r| rule_value(&parse(r))).collect();
+    json!({"metadata": metadata("system:ironclad-controllers", &[]), "rules": rules})
 }
 
 /// The roles for people, each the sum of what is labelled for it: `view`, `edit`, `admin`, and what they begin with.

@@ -62,7 +62,10 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
     accounts.synced().await;
     maps.synced().await;
     secrets.synced().await;
+    // Tokens are made by the controller manager itself, who holds their key.
+    let (of_accounts, of_authority) = (context.of("service-account-controller"), context.of("root-ca-cert-publisher"));
     let work = move |key: Key| {
+        let (of_accounts, of_authority) = (of_accounts.clone(), of_authority.clone());
         let (context, namespaces, accounts, maps, secrets) =
             (context.clone(), namespaces.clone(), accounts.clone(), maps.clone(), secrets.clone());
         async move {
@@ -73,11 +76,11 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
                         return Ok(None);
                     }
                     if accounts.get(&name, "default").is_none() {
-                        account(&context, &name).await?;
+                        account(&of_accounts, &name).await?;
                     }
                     let current = maps.get(&name, ROOT_CA).and_then(|m| m.data.as_ref()?.get("ca.crt").cloned());
                     if current.as_deref() != Some(&context.root_ca) {
-                        root_ca(&context, &name).await?;
+                        root_ca(&of_authority, &name).await?;
                     }
                 }
                 Key::Secret(namespace, name) => {

@@ -47,16 +47,17 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
     });
     secrets.synced().await;
     maps.synced().await;
+    let (cleaner, signer) = (context.of("token-cleaner"), context.of("bootstrap-signer"));
     let work = move |key: Key| {
-        let (context, secrets, maps) = (context.clone(), secrets.clone(), maps.clone());
+        let (cleaner, signer, secrets, maps) = (cleaner.clone(), signer.clone(), secrets.clone(), maps.clone());
         async move {
             match key {
                 Key::Token(name) => match secrets.get("kube-system", &name) {
-                    Some(secret) => clean(&context, &secret).await,
+                    Some(secret) => clean(&cleaner, &secret).await,
                     None => Ok(None),
                 },
                 Key::Info => match maps.get("kube-public", "cluster-info") {
-                    Some(map) => sign(&context, &map, &secrets.by_index("bootstrap", "yes")).await,
+                    Some(map) => sign(&signer, &map, &secrets.by_index("bootstrap", "yes")).await,
                     None => Ok(None),
                 },
             }

@@ -78,11 +78,19 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
     old.synced().await;
     nodes.synced().await;
     let caches = Arc::new(Caches { services, pods, slices, old, nodes });
+    let as_who =
+        Arc::new(Identities { slices: context.of("endpointslice-controller"), old: context.of("endpoint-controller") });
     let work = move |key: ObjectKey| {
-        let (context, caches) = (context.clone(), caches.clone());
-        async move { sync(&context, &caches, &key).await.map(|()| None) }
+        let (as_who, caches) = (as_who.clone(), caches.clone());
+        async move { sync(&as_who, &caches, &key).await.map(|()| None) }
     };
     queue.run("endpoints", 5, token, work).await;
+}
+
+/// As whom slices and their old form are written.
+struct Identities {
+    slices: Context,
+    old: Context,
 }
 
 /// What is known of the cluster.
@@ -98,12 +106,12 @@ fn is_mine(slice: &EndpointSlice) -> bool {
     slice.metadata.labels.as_ref().and_then(|l| l.get(MANAGED)).is_some_and(|m| m == MANAGER)
 }
 
-async fn sync(context: &Context, caches: &Caches, key: &ObjectKey) -> Result<(), kube::Error> {
+async fn sync(as_who: &Identities, caches: &Caches, key: &ObjectKey) -> Result<(), kube::Error> {
     let mut existing = caches.slices.by_index("service", &key.to_string());
     existing.retain(|s| is_mine(s));
     let old = caches.old.get_key(key);
     let Some(service) = caches.services.get_key(key) else {
-        return remove_all(context, &existing, old.as_deref()).await;
+        return remove_all(as_who, &existing, old.as_deref()).await;
     };
     let Some(selector) = selector(&service) else { return Ok(()) };
     let mut chosen = caches.pods.list_namespace(&key.namespace);
@@ -113,8 +121,9 @@ async fn sync(context: &Context, caches: &Caches, key: &ObjectKey) -> Result<(),
     for endpoint in wanted.values_mut().flatten() {
         endpoint.zone = endpoint.node_name.as_deref().and_then(zone);
     }
-    endpoints(context, &service, &wanted, old.as_deref()).await?;
+    endpoints(&as_who.old, &service, &wanted, old.as_deref()).await?;
     let plan = plan(wanted, &existing);
+    let context = &as_who.slices;
     let api: Api<EndpointSlice> = Api::namespaced(context.client.clone(), &key.namespace);
     existing.retain(|s| !plan.delete.iter().any(|d| d.metadata.uid == s.metadata.uid));
     relabel(&api, &service, &existing).await?;
@@ -134,18 +143,18 @@ async fn sync(context: &Context, caches: &Caches, key: &ObjectKey) -> Result<(),
 
 /// Removes what a Service that is gone has left.
 async fn remove_all(
-    context: &Context,
+    as_who: &Identities,
     slices: &[Arc<EndpointSlice>],
     old: Option<&Endpoints>,
 ) -> Result<(), kube::Error> {
     for slice in slices {
-        remove(context, slice).await?;
+        remove(&as_who.slices, slice).await?;
     }
     // Those that were made by hand were the Service's as well; a lock of a leader election is nobody's.
     let lock = |o: &&Endpoints| o.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(LEADER));
     let Some(old) = old.filter(|o| !lock(o)) else { return Ok(()) };
     let meta = &old.metadata;
-    let api: Api<Endpoints> = Api::namespaced(context.client.clone(), meta.namespace.as_deref().unwrap_or_default());
+    let api: Api<Endpoints> = Api::namespaced(as_who.old.client.clone(), meta.namespace.as_deref().unwrap_or_default());
     let preconditions = Preconditions { uid: meta.uid.clone(), resource_version: None };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
     match api.delete(meta.name.as_deref().unwrap_or_default(), &params).await {

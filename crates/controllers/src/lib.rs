@@ -42,11 +42,16 @@ use tokio_util::sync::CancellationToken;
 /// Makes the token of a Secret of type `kubernetes.io/service-account-token`: namespace, account, its uid, secret.
 pub type SecretTokens = Arc<dyn Fn(&str, &str, &str, &str) -> Option<String> + Send + Sync>;
 
+/// The API server as a controller of this name: the service account of kube-system that is called so.
+pub type Identities = Arc<dyn Fn(&str) -> Client + Send + Sync>;
+
 /// What controllers need.
 #[derive(Clone)]
 pub struct Context {
-    /// The API server, as `system:kube-controller-manager`.
+    /// The API server, as `system:kube-controller-manager` or, for one of them, as that controller.
     pub client: Client,
+    /// What makes of this a context of one controller.
+    pub identities: Identities,
     /// Shared informers.
     pub informers: Informers,
     /// The cluster's certificate authority, as PEM, for `kube-root-ca.crt`.
@@ -68,6 +73,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// The same, as the controller of this name: it may do what its own role allows and no more.
+    fn of(&self, controller: &str) -> Self {
+        Self { client: (self.identities)(controller), ..self.clone() }
+    }
+
     fn recorder(&self, component: &str) -> Recorder {
         Recorder::new(self.client.clone(), component, "")
     }
@@ -79,24 +89,45 @@ pub async fn run(context: Context, token: CancellationToken) {
     let (c, t) = (|| context.clone(), || token.clone());
     let resources = resources::Resources::new(c());
     tasks.spawn("serviceaccount-controller", accounts::run(c(), t()));
-    tasks.spawn("clusterrole-aggregation-controller", aggregation::run(c(), t()));
+    tasks.spawn(
+        "clusterrole-aggregation-controller",
+        aggregation::run(context.of("clusterrole-aggregation-controller"), t()),
+    );
     tasks.spawn("bootstrap-signer-controller", bootstrap::run(c(), t()));
-    tasks.spawn("certificatesigningrequest-signing-controller", certificates::run(c(), t()));
-    tasks.spawn("deployment-controller", deployment::run(c(), t()));
+    tasks.spawn(
+        "certificatesigningrequest-signing-controller",
+        certificates::run(context.of("certificate-controller"), t()),
+    );
+    tasks.spawn("deployment-controller", deployment::run(context.of("deployment-controller"), t()));
     tasks.spawn("endpointslice-controller", endpoints::run(c(), t()));
-    tasks.spawn("taint-eviction-controller", eviction::run(c(), t()));
-    tasks.spawn("garbage-collector-controller", garbage::run(c(), resources.clone(), t()));
-    tasks.spawn("legacy-serviceaccount-token-cleaner-controller", legacy_tokens::run(c(), t()));
-    tasks.spawn("endpointslice-mirroring-controller", mirroring::run(c(), t()));
-    tasks.spawn("namespace-controller", namespaces::run(c(), resources.clone(), t()));
-    tasks.spawn("node-lifecycle-controller", nodes::run(c(), t()));
-    tasks.spawn("pod-garbage-collector-controller", podgc::run(c(), t()));
-    tasks.spawn("validatingadmissionpolicy-status-controller", policies::run(c(), t()));
+    tasks.spawn("taint-eviction-controller", eviction::run(context.of("taint-eviction-controller"), t()));
+    tasks.spawn(
+        "garbage-collector-controller",
+        garbage::run(context.of("generic-garbage-collector"), resources.clone(), t()),
+    );
+    tasks.spawn(
+        "legacy-serviceaccount-token-cleaner-controller",
+        legacy_tokens::run(context.of("legacy-service-account-token-cleaner"), t()),
+    );
+    tasks.spawn(
+        "endpointslice-mirroring-controller",
+        mirroring::run(context.of("endpointslicemirroring-controller"), t()),
+    );
+    tasks.spawn("namespace-controller", namespaces::run(context.of("namespace-controller"), resources.clone(), t()));
+    tasks.spawn("node-lifecycle-controller", nodes::run(context.of("node-controller"), t()));
+    tasks.spawn("pod-garbage-collector-controller", podgc::run(context.of("pod-garbage-collector"), t()));
+    tasks.spawn(
+        "validatingadmissionpolicy-status-controller",
+        policies::run(context.of("validatingadmissionpolicy-status-controller"), t()),
+    );
     tasks.spawn("persistentvolume-protection-controller", protection::run(c(), t()));
-    tasks.spawn("resourcequota-controller", quota::run(c(), t()));
-    tasks.spawn("service-cidr-controller", ranges::run(c(), t()));
-    tasks.spawn("replicaset-controller", replicaset::run::<ReplicaSet>(c(), t()));
-    tasks.spawn("replicationcontroller-controller", replicaset::run::<ReplicationController>(c(), t()));
+    tasks.spawn("resourcequota-controller", quota::run(context.of("resourcequota-controller"), t()));
+    tasks.spawn("service-cidr-controller", ranges::run(context.of("service-cidrs-controller"), t()));
+    tasks.spawn("replicaset-controller", replicaset::run::<ReplicaSet>(context.of("replicaset-controller"), t()));
+    tasks.spawn(
+        "replicationcontroller-controller",
+        replicaset::run::<ReplicationController>(context.of("replication-controller"), t()),
+    );
     tasks.all.spawn(resources.run(t()));
     while let Some(ended) = tasks.all.join_next().await {
         if let Err(error) = ended {

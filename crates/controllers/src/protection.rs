@@ -56,21 +56,23 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
         let deleting = |c: &ObjectKey| known.get_key(c).is_some_and(|c| c.metadata.deletion_timestamp.is_some());
         freed.filter(deleting).for_each(|c| add.add(Key::Claim(c)));
     });
-    let client = context.client.clone();
+    let of_claims = context.of("pvc-protection-controller").client;
+    let of_volumes = context.of("pv-protection-controller").client;
     let work = move |key: Key| {
-        let (client, pods, claims, volumes) = (client.clone(), pods.clone(), claims.clone(), volumes.clone());
+        let (of_claims, of_volumes) = (of_claims.clone(), of_volumes.clone());
+        let (pods, claims, volumes) = (pods.clone(), claims.clone(), volumes.clone());
         async move {
             match key {
                 Key::Claim(key) => {
                     let Some(claim) = claims.get_key(&key) else { return Ok(None) };
                     let free = pods.by_index(BY_CLAIM, &key.to_string()).is_empty();
-                    let api: Api<PersistentVolumeClaim> = Api::namespaced(client, &key.namespace);
+                    let api: Api<PersistentVolumeClaim> = Api::namespaced(of_claims, &key.namespace);
                     change(&api, &claim.metadata, CLAIM, free).await
                 }
                 Key::Volume(name) => {
                     let Some(volume) = volumes.get("", &name) else { return Ok(None) };
                     let phase = volume.status.as_ref().and_then(|s| s.phase.as_deref());
-                    let api: Api<PersistentVolume> = Api::all(client);
+                    let api: Api<PersistentVolume> = Api::all(of_volumes);
                     change(&api, &volume.metadata, VOLUME, phase != Some("Bound")).await
                 }
             }

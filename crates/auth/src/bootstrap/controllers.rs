@@ -235,6 +235,14 @@ pub(super) const CONTROLLERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "kube-apiserver-serving-clustertrustbundle-publisher",
+        &[
+            "attest|certificates.k8s.io|signers|kubernetes.io/kube-apiserver-serving",
+            "create,delete,list,update,watch|certificates.k8s.io|clustertrustbundles",
+        ],
+    ),
+    ("podcertificaterequestcleaner", &["delete,list,watch|certificates.k8s.io|podcertificaterequests"]),
+    (
         "certificate-controller",
         &[
             "delete,get,list,watch|certificates.k8s.io|certificatesigningrequests",
@@ -253,3 +261,25 @@ pub(super) const NAMESPACED: &[(&str, &str, &[&str])] = &[
     ("kube-system", "token-cleaner", &["delete,get,list,watch||secrets", "create,patch,update|,events.k8s.io|events"]),
     ("kube-public", "bootstrap-signer", &["get,list,watch||configmaps", "update||configmaps|cluster-info", EVENTS]),
 ];
+
+/// What our controllers patch where stock's update: no more than that in another way. Name and rules, bound to the
+/// service account of that name beside its stock role.
+pub(super) const PATCHES: &[(&str, &[&str])] = &[
+    ("deployment-controller", &["patch|apps|deployments,deployments/status"]),
+    ("endpoint-controller", &["patch||endpoints"]),
+    ("endpointslice-controller", &["patch|discovery.k8s.io|endpointslices"]),
+    ("endpointslicemirroring-controller", &["patch|discovery.k8s.io|endpointslices"]),
+    ("namespace-controller", &["patch||namespaces/status"]),
+    ("pv-protection-controller", &["patch||persistentvolumes"]),
+    ("pvc-protection-controller", &["patch||persistentvolumeclaims"]),
+    ("replicaset-controller", &["patch|apps|replicasets/status"]),
+    ("replication-controller", &["patch||replicationcontrollers/status"]),
+    ("root-ca-cert-publisher", &["patch||configmaps|kube-root-ca.crt"]),
+];
+
+/// What the controller manager itself patches where stock's updates: tokens into their Secrets, signatures of tokens.
+pub(super) const MANAGER: &[&str] = &["patch||secrets", "patch||configmaps|cluster-info"];
+
+/// The same in a namespace: namespace, name, rules.
+pub(super) const NAMESPACED_PATCHES: &[(&str, &str, &[&str])] =
+    &[("kube-public", "bootstrap-signer", &["patch||configmaps|cluster-info"])];

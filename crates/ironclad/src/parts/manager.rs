@@ -11,7 +11,7 @@ use ironclad_auth::pki::{self, Pki};
 use ironclad_auth::tokens::{Options, Tokens};
 use ironclad_client::{Client, Informers};
 use ironclad_controllers::certificates::{Asked, Authority};
-use ironclad_controllers::{SecretTokens, Selection};
+use ironclad_controllers::{Identities, SecretTokens, Selection};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,6 +45,8 @@ impl Authority for Signing {
 
 /// What the controllers are made from.
 pub(crate) struct Controllers {
+    /// As whom each of them acts.
+    pub(crate) identities: Identities,
     pub(crate) root_ca: String,
     /// Signs tokens of Secrets.
     pub(crate) tokens: Option<Arc<Tokens>>,
@@ -64,6 +66,7 @@ pub(crate) async fn controllers(from: Controllers, client: Client, informers: In
     });
     let context = ironclad_controllers::Context {
         client,
+        identities: from.identities,
         informers,
         root_ca: from.root_ca,
         tokens,
@@ -84,7 +87,10 @@ pub(crate) fn run(args: ControllerManager) -> Result<()> {
 async fn serve(args: ControllerManager, token: CancellationToken) -> Result<()> {
     let client = client(&args.connection).await?;
     let health = health::start(&args.health, PORT, NAME, &token).await?;
+    let all = client.clone();
     let from = Controllers {
+        // Whoever the kubeconfig names does the work of all of them.
+        identities: Arc::new(move |_| all.clone()),
         root_ca: root_ca(&args)?,
         tokens: args.service_account_private_key_file.as_deref().map(tokens).transpose()?,
         authority: authority(&args)?,

@@ -51,6 +51,16 @@ impl Api {
         self.life.cancel();
     }
 
+    /// What makes clients in process that act as service accounts of kube-system, for controllers.
+    pub(crate) fn identities(&self) -> impl Fn(&str) -> Client + Send + Sync + use<> {
+        let server = self.server.clone();
+        move |name| {
+            let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
+            let user = UserInfo::new(&format!("system:serviceaccount:kube-system:{name}"), &groups);
+            ironclad_client::in_process(server.clone(), user)
+        }
+    }
+
     /// A client in process with the identity of a component.
     pub(crate) fn client(&self, user: &str, groups: &[&str]) -> Client {
         ironclad_client::in_process(self.server.clone(), UserInfo::new(user, groups))

@@ -58,6 +58,7 @@ fn controllers(
     parts: &mut JoinSet<()>,
 ) {
     let from = Controllers {
+        identities: Arc::new(api.identities()),
         root_ca: api.pki.ca().to_owned(),
         tokens: Some(api.tokens.clone()),
         authority: Some(api.pki.clone()),
