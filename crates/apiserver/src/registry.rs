@@ -23,7 +23,7 @@ use crate::encode;
 use crate::limits::Load;
 use crate::metrics::TimedChain;
 use crate::request::{Info, Query};
-use crate::special::allocate::Addresses;
+use crate::special::allocate::{Addresses, Reservation};
 use ironclad_admission::Operation;
 use ironclad_api::{ApiError, FieldError, Path, Reason, UserInfo, object};
 use ironclad_kinds::Kind;
@@ -207,17 +207,44 @@ impl Registry {
 
     /// Stores an object under its key; the answer is what was stored.
     pub(crate) async fn put(&self, request: &Request<'_>, object: &Value, expect: Expect) -> Result<Entry, ApiError> {
-        self.put_with(request, object, expect, Vec::new()).await
+        self.put_with(request, object, expect, Vec::new()).await.map_err(|refused| match refused {
+            Refused::Lost(_, error) | Refused::Because(error) => error,
+        })
+    }
+
+    /// Stores an object together with what was reserved for it. Addresses that somebody else was faster to take are
+    /// replaced by others, where any will do.
+    pub(crate) async fn put_reserved(
+        &self,
+        request: &Request<'_>,
+        mut object: Value,
+        expect: Expect,
+        mut reserved: Reservation,
+    ) -> Result<Entry, ApiError> {
+        loop {
+            let with = reserved.ops(&object);
+            let (lost, error) = match self.put_with(request, &object, expect, with).await {
+                Ok(entry) => {
+                    reserved.keep().await;
+                    return Ok(entry);
+                }
+                Err(Refused::Lost(lost, error)) => (lost, error),
+                Err(Refused::Because(error)) => return Err(error),
+            };
+            if !reserved.other(lost, &mut object) {
+                return Err(error);
+            }
+        }
     }
 
     /// Stores an object together with what else must hold for it.
-    pub(crate) async fn put_with(
+    async fn put_with(
         &self,
         request: &Request<'_>,
         object: &Value,
         expect: Expect,
         with: Vec<Op>,
-    ) -> Result<Entry, ApiError> {
+    ) -> Result<Entry, Refused> {
         let name = object::name(object);
         let ttl = (&*request.kind.plural == "events").then_some(EVENT_TTL);
         let key = request.key(name);
@@ -226,24 +253,35 @@ impl Registry {
         ops.extend(with);
         let committed = self.store.commit(ops).await;
         let resource = request.kind.group_resource();
-        match committed {
+        let why = match committed {
             Ok(done) => {
-                done.entries.into_iter().next().flatten().ok_or_else(|| ApiError::internal("nothing was stored"))
+                let entry = done.entries.into_iter().next().flatten();
+                return entry.ok_or_else(|| Refused::Because(ApiError::internal("nothing was stored")));
             }
             Err(Error::Conflict { key: other, .. }) if other != key => {
                 // Of what is stored with an object only addresses can be somebody else's.
-                let ip = self.addresses.lost(&other).map(|ip| ip.to_string()).unwrap_or_default();
+                let Some(ip) = Addresses::lost(&other) else {
+                    return Err(Refused::Because(ApiError::internal(format!("{other} is not as expected"))));
+                };
                 let why = format!("failed to allocate IP {ip}: provided IP is already allocated");
                 let at = Path::new("spec").child("clusterIPs");
-                let error = FieldError::invalid(&at, &json!([ip]), why);
-                Err(ApiError::invalid("", "Service", name, &[error]))
+                let error = FieldError::invalid(&at, &json!([ip.to_string()]), why);
+                return Err(Refused::Lost(ip, ApiError::invalid("", "Service", name, &[error])));
             }
-            Err(Error::Conflict { .. }) if expect == Expect::Absent => Err(ApiError::already_exists(&resource, name)),
-            Err(Error::Conflict { current: None, .. }) => Err(ApiError::not_found(&resource, name)),
-            Err(Error::Conflict { .. }) => Err(modified(request, name)),
-            Err(error) => Err(store_error(&error)),
-        }
+            Err(Error::Conflict { .. }) if expect == Expect::Absent => ApiError::already_exists(&resource, name),
+            Err(Error::Conflict { current: None, .. }) => ApiError::not_found(&resource, name),
+            Err(Error::Conflict { .. }) => modified(request, name),
+            Err(error) => store_error(&error),
+        };
+        Err(Refused::Because(why))
     }
+}
+
+/// Why a write was not stored.
+enum Refused {
+    /// Somebody else has the address.
+    Lost(std::net::Ipv4Addr, ApiError),
+    Because(ApiError),
 }
 
 /// 409: somebody else was faster.

@@ -11,7 +11,7 @@ use crate::limits::{Limits, Load};
 use crate::metrics::{Metrics, TimedChain, TimedStore};
 use crate::reader::Reader;
 use crate::registry::{Registry, store_error};
-use crate::special::allocate::Addresses;
+use crate::special::allocate::{Addresses, follow};
 use crate::world::StoreLedger;
 use crate::{Body, door, listener};
 use async_trait::async_trait;
@@ -222,12 +222,10 @@ impl Prepared {
         tokens: Arc<dyn TokenIssuer>,
         admission: Chain,
     ) -> Result<ApiServer, ApiError> {
-        let caches = Some(self.caches.clone());
-        let addresses = Addresses::new(self.config.service_cidr, self.config.node_ports, caches);
+        let (cidr, ports) = (self.config.service_cidr, self.config.node_ports);
+        let addresses = Addresses::new(cidr, ports, self.config.store.clone(), self.caches.clone());
         let services = self.reader().list(&GroupResource::new("", "services"), "");
-        for service in &services {
-            addresses.load(service);
-        }
+        addresses.load(&services).await?;
         let (load, metrics) = (self.config.load.clone(), Arc::new(Metrics::default()));
         let reader = self.reader();
         let store: Arc<dyn Store> = Arc::new(TimedStore::new(self.config.store, metrics.clone()));
@@ -266,6 +264,9 @@ impl Prepared {
         let server = ApiServer { inner: Arc::new(inner) };
         if server.inner.registry.store.is_shared() {
             drop(tokio::spawn(server.inner.clone().keep_address(advertise, port, self.token.clone())));
+        }
+        if server.inner.registry.addresses.are_shared() {
+            drop(tokio::spawn(follow::run(server.inner.clone(), reader.clone(), self.token.clone())));
         }
         aggregate::start(&server.inner, &reader, &self.token).await;
         let definitions =

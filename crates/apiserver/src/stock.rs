@@ -2,6 +2,7 @@
 //! of APIs and custom resources as JSON; never with a resource version. Both forms are read everywhere.
 
 use crate::encode;
+use crate::special::allocate::ports;
 use crate::special::endpoints::LEASES;
 use bytes::Bytes;
 use ironclad_kinds::Kind;
@@ -49,6 +50,9 @@ impl StockCodec {
 impl Codec for StockCodec {
     fn encode(&self, key: &str, value: &Template) -> Result<Vec<u8>, String> {
         let json = without_revision(value)?;
+        if key == ports::KEY {
+            return proto::encode(bundle(), &encode::decode(&json)).unwrap_or(Ok(json));
+        }
         match self.kind(key) {
             Some(kind) if !JSON_GROUPS.contains(&&*kind.group) => {
                 let object = encode::decode(&json);
@@ -67,6 +71,9 @@ impl Codec for StockCodec {
     }
 
     fn decode(&self, key: &str, stored: &[u8]) -> Result<Option<Template>, String> {
+        if key == ports::KEY && proto::is_envelope(stored) {
+            return proto::decode(bundle(), stored).map(|object| Some(encode::template(&object)));
+        }
         let kind = self.kind(key);
         if proto::is_envelope(stored) {
             // Some keys hold what is no object of the API, such as the addresses that a stock server has given out.
@@ -184,6 +191,23 @@ mod tests {
             &json!({"kind": "APIService", "apiVersion": "apiregistration.k8s.io/v1", "metadata": {"name": "v1.apps"}, "spec": {}}),
         );
         assert!(stored.starts_with(b"{"));
+    }
+
+    #[test]
+    fn the_map_of_ports_has_the_form_of_stock_servers() {
+        let object = json!({
+            "kind": "RangeAllocation", "apiVersion": "v1", "metadata": {},
+            "range": "30000-32767", "data": "CAAAAAAA",
+        });
+        let (stored, back) = both(ports::KEY, &object);
+        assert!(stored.starts_with(b"k8s\0\n\x15\n\x02v1\x12\x0fRangeAllocation\x12"));
+        assert_eq!((&back["range"], &back["data"]), (&object["range"], &object["data"]));
+        // As a stock server of version 1.20 wrote it.
+        let stock = b"k8s\0\n\x15\n\x02v1\x12\x0fRangeAllocation\x12)\n\x12\n\0\x12\0\x1a\0\"\0*\x002\x008\0B\0z\0\
+            \x12\x0b30000-32767\x1a\x06\x08\0\0\0\0\0\x1a\0\"\0";
+        let read = StockCodec::default().decode(ports::KEY, stock);
+        let read = encode::decode(read.unwrap().unwrap().render(Revision(7)).bytes());
+        assert_eq!((&read["range"], &read["data"]), (&object["range"], &object["data"]));
     }
 
     #[test]

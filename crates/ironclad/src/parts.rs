@@ -9,6 +9,7 @@ mod node;
 mod scheduler;
 
 use crate::cli::parts::{ApiServer, Connection, LeaderFlags};
+use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
 use ironclad_client::leader::{Election, Ended, Times};
 use ironclad_client::{Client, Informers};
@@ -100,8 +101,35 @@ fn election(client: &Client, flags: &LeaderFlags, name: &str) -> Result<Election
     Ok(Election::new(client.clone(), namespace, lock, name, &identity()?, Times { lease, renew, retry }))
 }
 
+/// Whether a part of a whole cluster works at once, or when its turn comes among servers on one etcd.
+pub(crate) struct Turns {
+    client: Client,
+    election: Option<Election>,
+}
+
+impl Turns {
+    /// The turns of the part that stock calls `name`. The data directory is one process's, so that its next process goes
+    /// on without waiting.
+    pub(crate) fn of(cluster: &Cluster, client: &Client, name: &str) -> Self {
+        let identity = format!("{}_{}", cluster.node_name, cluster.name);
+        let election = |_| Election::new(client.clone(), "kube-system", name, name, &identity, Times::default());
+        Self { client: client.clone(), election: cluster.etcd.as_ref().map(election) }
+    }
+
+    /// Works until `token` is cancelled.
+    pub(crate) async fn run<F, W>(self, token: CancellationToken, work: F)
+    where
+        F: Fn(Informers, CancellationToken) -> W,
+        W: Future<Output = ()>,
+    {
+        let begin = |token: CancellationToken| work(Informers::new(self.client.clone(), token.clone()), token);
+        let Some(election) = &self.election else { return begin(token).await };
+        while election.lead(&token, begin).await == Ended::Lost {}
+    }
+}
+
 /// Who this process is among those that want the same: the machine and something of its own.
-pub(crate) fn identity() -> Result<String> {
+fn identity() -> Result<String> {
     let host = nix::unistd::gethostname().context("cannot read the host name")?;
     let bytes: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
     Ok(format!("{}_{}", host.to_string_lossy(), uuid::Builder::from_random_bytes(bytes).into_uuid()))

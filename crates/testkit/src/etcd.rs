@@ -1,4 +1,5 @@
 //! A real etcd (Debian's `etcd-server`) for tests: members in temporary directories, on free ports of loopback.
+//! The variable `ETCD` names another program than the one on PATH, to try another version.
 
 use crate::{Error, Result};
 use std::net::TcpListener;
@@ -88,7 +89,7 @@ impl Etcd {
     /// Starts it again with the same data and ports.
     pub fn run(&mut self) -> Result<()> {
         let (client, peer) = (self.url(), self.peer_url());
-        let mut command = Command::new("etcd");
+        let mut command = Command::new(std::env::var_os("ETCD").unwrap_or_else(|| "etcd".into()));
         command
             .args(["--name", &self.name, "--logger", "zap", "--log-level", "error", "--auto-compaction-retention", "0"])
             .arg("--data-dir")

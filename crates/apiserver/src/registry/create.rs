@@ -88,7 +88,7 @@ impl Registry {
         let mut object = admission.object.take().unwrap_or_default();
         warnings.append(&mut admission.warnings);
         warnings.extend(kind.strategy.warnings(&object, None));
-        let mut reserved = self.addresses.reserve(kind, &mut object, None)?;
+        let reserved = self.addresses.reserve(kind, &mut object, None, request.dry_run()).await?;
         if request.dry_run() {
             let exists = self.entry(&request.key(&name)).await?.is_some();
             if exists {
@@ -97,8 +97,7 @@ impl Registry {
             return Ok(Answer::value(201, object));
         }
         let object = self.store_form(request, object).await?;
-        let entry = self.put_with(request, &object, Expect::Absent, reserved.ops()).await?;
-        reserved.keep();
+        let entry = self.put_reserved(request, object, Expect::Absent, reserved).await?;
         Ok(Answer { code: 201, ..self.show(request, &entry).await? })
     }
 }

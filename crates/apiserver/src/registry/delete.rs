@@ -268,7 +268,7 @@ impl Registry {
         ops.extend(self.addresses.leaving(request.kind, last));
         match self.store.commit(ops).await {
             Ok(done) => {
-                self.addresses.release(request.kind, last);
+                self.addresses.release(request.kind, last).await;
                 done.entries.into_iter().next().flatten().ok_or_else(|| request.not_found())
             }
             Err(Error::Conflict { current: None, .. }) => {

@@ -103,7 +103,7 @@ impl Registry {
         let mut new = self.accept(request, &mut door, new, &mut warnings).await?;
         warnings.extend(kind.strategy.warnings(&new, Some(&old)));
         let dry_run = request.dry_run();
-        let mut reserved = self.addresses.reserve(kind, &mut new, Some(&old))?;
+        let reserved = self.addresses.reserve(kind, &mut new, Some(&old), dry_run).await?;
         if same(&new, &old) {
             return Ok(Answer { warnings, ..self.show(request, entry).await? });
         }
@@ -119,11 +119,10 @@ impl Registry {
         let new = self.store_form(request, new).await?;
         if self.finished(kind, &new) {
             let entry = self.remove(request, entry, &new).await?;
-            reserved.keep();
+            reserved.keep().await;
             return Ok(Answer { warnings, ..self.show(request, &entry).await? });
         }
-        let entry = self.put_with(request, &new, Expect::Modified(entry.modified), reserved.ops()).await?;
-        reserved.keep();
+        let entry = self.put_reserved(request, new, Expect::Modified(entry.modified), reserved).await?;
         Ok(Answer { warnings, ..self.show(request, &entry).await? })
     }
 

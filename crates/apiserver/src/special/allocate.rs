@@ -1,17 +1,22 @@
-//! Addresses and node ports of Services: given out under one lock, rebuilt from the Services themselves at start.
+//! Addresses and node ports of Services: which ones a write gets, and what it lets go of.
 //!
-//! Invariant: an address or port is never in two Services; a reservation that is not kept is given back. Between servers
-//! on one store the objects of addresses decide, which are committed together with the Service.
+//! Invariant: an address or port is never in two Services, whichever server gave it; a reservation that is not kept is
+//! given back. The objects of addresses decide between servers, which are committed together with the Service; of ports
+//! a map does (`ports.rs`).
 
 mod families;
+pub(crate) mod follow;
 pub(crate) mod objects;
+pub(crate) mod ports;
+mod range;
 
 use crate::cache::Caches;
 use ipnet::Ipv4Net;
 use ironclad_api::{ApiError, ErrorList, FieldError, Path, object};
 use ironclad_kinds::Kind;
-use ironclad_store::Op;
+use ironclad_store::{Op, Store};
 use parking_lot::Mutex;
+use ports::{Ports, Want};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -19,63 +24,83 @@ use std::sync::Arc;
 
 #[derive(Clone)]
 pub(crate) struct Addresses {
-    taken: Arc<Mutex<Taken>>,
+    /// Addresses of writes that are under way.
+    taken: Arc<Mutex<BTreeSet<Ipv4Addr>>>,
+    ports: Arc<Ports>,
     cidr: Ipv4Net,
-    ports: (u16, u16),
-    caches: Option<Arc<Caches>>,
-}
-
-#[derive(Default)]
-struct Taken {
-    ips: BTreeSet<Ipv4Addr>,
-    ports: BTreeSet<u16>,
+    caches: Arc<Caches>,
 }
 
 /// What was taken for one write; given back unless it is kept.
 #[must_use]
 pub(crate) struct Reservation {
-    taken: Arc<Mutex<Taken>>,
-    ips: Vec<Ipv4Addr>,
+    addresses: Addresses,
+    ip: Option<Ipv4Addr>,
+    /// Whether nobody asked for just that address.
+    any: bool,
     ports: Vec<u16>,
     /// What the write lets go of.
     freed_ips: Vec<Ipv4Addr>,
     freed_ports: Vec<u16>,
-    /// What is to be stored together with the Service.
-    ops: Vec<Op>,
-    kept: bool,
 }
 
 impl Reservation {
+    fn new(addresses: &Addresses) -> Self {
+        let addresses = addresses.clone();
+        Self { addresses, ip: None, any: false, ports: Vec::new(), freed_ips: Vec::new(), freed_ports: Vec::new() }
+    }
+
     /// What is to be stored together with the Service.
-    pub(crate) fn ops(&mut self) -> Vec<Op> {
-        std::mem::take(&mut self.ops)
+    pub(crate) fn ops(&self, service: &Value) -> Vec<Op> {
+        let freed = self.freed_ips.iter().map(|ip| objects::free(&self.addresses.caches, *ip));
+        self.ip.iter().map(|ip| objects::take(*ip, service)).chain(freed).collect()
+    }
+
+    /// Another address in the place of one that turned out to be somebody else's; false if just that one was asked for.
+    pub(crate) fn other(&mut self, lost: Ipv4Addr, service: &mut Value) -> bool {
+        if !self.any || self.ip != Some(lost) {
+            return false;
+        }
+        // The lost one stays noted until the next one is found.
+        let Some(next) = self.addresses.free_ip() else { return false };
+        self.addresses.taken.lock().remove(&lost);
+        self.ip = Some(next);
+        set_ip(service, &next.to_string());
+        true
     }
 
     /// The write was stored.
-    pub(crate) fn keep(mut self) {
-        self.kept = true;
-        let mut taken = self.taken.lock();
-        for ip in &self.freed_ips {
-            taken.ips.remove(ip);
-        }
-        for port in &self.freed_ports {
-            taken.ports.remove(port);
-        }
+    pub(crate) async fn keep(mut self) {
+        self.ports.clear();
+        let freed = std::mem::take(&mut self.freed_ports);
+        give_back(&self.addresses.ports, &freed).await;
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if !self.kept {
-            let mut taken = self.taken.lock();
-            for ip in &self.ips {
-                taken.ips.remove(ip);
-            }
-            for port in &self.ports {
-                taken.ports.remove(port);
-            }
+        // What is stored has its object from now on; what is not is free.
+        if let Some(ip) = &self.ip {
+            self.addresses.taken.lock().remove(ip);
+        }
+        if !self.ports.is_empty() {
+            let (ports, lost) = (self.addresses.ports.clone(), std::mem::take(&mut self.ports));
+            drop(tokio::spawn(async move { give_back(&ports, &lost).await }));
         }
     }
+}
+
+/// What cannot be given back now is, once it has been idle for long enough.
+async fn give_back(ports: &Ports, freed: &[u16]) {
+    if let Err(error) = ports.free(freed).await {
+        tracing::warn!(%error, ?freed, "cannot give node ports back");
+    }
+}
+
+fn set_ip(service: &mut Value, address: &str) {
+    let spec = object::entry(service, "spec");
+    spec.insert("clusterIP".into(), json!(address));
+    spec.insert("clusterIPs".into(), json!([address]));
 }
 
 fn is_service(kind: &Kind) -> bool {
@@ -84,6 +109,11 @@ fn is_service(kind: &Kind) -> bool {
 
 fn kind_of(service: &Value) -> &str {
     object::text(service, &["spec", "type"])
+}
+
+/// Whether a Service of its type has ports on nodes.
+fn has_ports(service: &Value) -> bool {
+    matches!(kind_of(service), "NodePort" | "LoadBalancer")
 }
 
 fn ip_of(service: &Value) -> Option<Ipv4Addr> {
@@ -103,61 +133,43 @@ fn ports_of(service: &Value) -> BTreeSet<u16> {
 }
 
 impl Addresses {
-    pub(crate) fn new(cidr: Ipv4Net, ports: (u16, u16), caches: Option<Arc<Caches>>) -> Self {
-        Self { taken: Arc::default(), cidr, ports, caches }
+    pub(crate) fn new(cidr: Ipv4Net, ports: (u16, u16), store: Arc<dyn Store>, caches: Arc<Caches>) -> Self {
+        Self { taken: Arc::default(), ports: Arc::new(Ports::new(ports, store)), cidr, caches }
     }
 
-    /// Takes what an existing Service has.
-    pub(crate) fn load(&self, service: &Value) {
-        let mut taken = self.taken.lock();
-        taken.ips.extend(ip_of(service));
-        taken.ports.extend(ports_of(service));
+    /// Notes the ports that existing Services have.
+    pub(crate) async fn load(&self, services: &[impl std::ops::Deref<Target = Value>]) -> Result<(), ApiError> {
+        self.ports.note(&services.iter().flat_map(|s| ports_of(s)).collect()).await
     }
 
-    /// Frees what a Service had that is gone.
-    pub(crate) fn release(&self, kind: &Kind, service: &Value) {
+    /// Frees the ports of a Service that is gone.
+    pub(crate) async fn release(&self, kind: &Kind, service: &Value) {
         if is_service(kind) {
-            let mut taken = self.taken.lock();
-            if let Some(ip) = &ip_of(service) {
-                taken.ips.remove(ip);
-            }
-            for port in &ports_of(service) {
-                taken.ports.remove(port);
-            }
+            give_back(&self.ports, &ports_of(service).into_iter().collect::<Vec<_>>()).await;
         }
     }
 
     /// What is to be removed together with an object.
     pub(crate) fn leaving(&self, kind: &Kind, object: &Value) -> Vec<Op> {
-        let (Some(caches), Some(ip)) = (&self.caches, ip_of(object).filter(|_| is_service(kind))) else {
-            return Vec::new();
-        };
-        objects::free(caches, ip).into_iter().collect()
+        let ip = ip_of(object).filter(|_| is_service(kind));
+        ip.map(|ip| objects::free(&self.caches, ip)).into_iter().collect()
     }
 
-    /// Notes that somebody else holds the address whose object lies under a key; gives that address.
-    pub(crate) fn lost(&self, key: &str) -> Option<Ipv4Addr> {
+    /// The address whose object lies under a key.
+    pub(crate) fn lost(key: &str) -> Option<Ipv4Addr> {
         objects::address_of(key)
     }
 
     /// Gives a Service the addresses and ports that it lacks.
-    pub(crate) fn reserve(
+    pub(crate) async fn reserve(
         &self,
         kind: &Kind,
         service: &mut Value,
         old: Option<&Value>,
+        dry_run: bool,
     ) -> Result<Reservation, ApiError> {
-        let mut reservation = Reservation {
-            taken: self.taken.clone(),
-            ips: Vec::new(),
-            ports: Vec::new(),
-            freed_ips: Vec::new(),
-            freed_ports: Vec::new(),
-            ops: Vec::new(),
-            kept: false,
-        };
+        let mut reservation = Reservation::new(self);
         if !is_service(kind) {
-            reservation.kept = true;
             return Ok(reservation);
         }
         let invalid =
@@ -168,17 +180,26 @@ impl Addresses {
                 return invalid(errors, service);
             }
         }
-        let given = self
-            .ip(service, old, &mut reservation)
-            .and_then(|()| self.node_ports(service, old, &mut reservation))
-            .and_then(|()| self.health_port(service, old, &mut reservation));
-        if let Err(error) = given {
+        if let Err(error) = self.ip(service, old, &mut reservation) {
             return invalid(vec![error], service);
         }
-        if let Some(caches) = &self.caches {
-            reservation.ops = reservation.ips.iter().map(|ip| objects::take(*ip, service)).collect();
-            reservation.ops.extend(reservation.freed_ips.iter().filter_map(|ip| objects::free(caches, *ip)));
+        let wants = wanted_ports(service, old);
+        match self.ports.give(&wants.iter().map(|(_, w)| w.clone()).collect::<Vec<_>>(), dry_run).await? {
+            Ok(given) => {
+                for ((place, _), port) in wants.iter().zip(&given) {
+                    place.set(service, *port);
+                }
+                if !dry_run {
+                    reservation.ports = given;
+                }
+            }
+            Err(error) => return invalid(vec![error], service),
         }
+        let has = match has_ports(service) {
+            true => ports_of(service),
+            false => health_of(service).into_iter().collect(),
+        };
+        reservation.freed_ports = old.map(ports_of).unwrap_or_default().difference(&has).copied().collect();
         Ok(reservation)
     }
 
@@ -195,26 +216,26 @@ impl Addresses {
             "None".to_owned()
         } else if let Ok(wanted) = given.parse::<Ipv4Addr>() {
             if had != Some(wanted) {
-                self.take(wanted, &path, reservation)?;
+                self.take(wanted, &path)?;
+                reservation.ip = Some(wanted);
                 reservation.freed_ips.extend(had);
             }
             given
         } else if let Some(had) = had {
             had.to_string()
         } else {
-            self.free_ip(reservation)
-                .ok_or_else(|| FieldError::internal(&path.index(0), "failed to allocate a serviceIP: range is full"))?
-                .to_string()
+            let full = "failed to allocate a serviceIP: range is full";
+            let found = self.free_ip().ok_or_else(|| FieldError::internal(&path.index(0), full))?;
+            (reservation.ip, reservation.any) = (Some(found), true);
+            found.to_string()
         };
-        let spec = object::entry(service, "spec");
-        spec.insert("clusterIP".into(), json!(address));
-        spec.insert("clusterIPs".into(), json!([address]));
+        set_ip(service, &address);
         Ok(())
     }
 
     fn ranges(&self) -> Vec<Ipv4Net> {
         let mut all = vec![self.cidr];
-        for range in self.caches.iter().flat_map(|c| objects::ranges(c)) {
+        for range in objects::ranges(&self.caches) {
             if !all.contains(&range) {
                 all.push(range);
             }
@@ -222,7 +243,7 @@ impl Addresses {
         all
     }
 
-    fn take(&self, ip: Ipv4Addr, path: &Path, reservation: &mut Reservation) -> Result<(), FieldError> {
+    fn take(&self, ip: Ipv4Addr, path: &Path) -> Result<(), FieldError> {
         let fail = |why: String| {
             Err(FieldError::invalid(path, &json!([ip.to_string()]), format!("failed to allocate IP {ip}: {why}")))
         };
@@ -236,20 +257,18 @@ impl Addresses {
                 known.join(",")
             ));
         }
-        let known = self.caches.as_ref().is_some_and(|c| objects::is_taken(c, ip));
-        if known || !self.taken.lock().ips.insert(ip) {
+        if objects::is_taken(&self.caches, ip) || !self.taken.lock().insert(ip) {
             return fail("provided IP is already allocated".to_owned());
         }
-        reservation.ips.push(ip);
         Ok(())
     }
 
     /// A free address, not from the low ones of a range, which are kept for those who ask for one by number (KEP-3070).
-    fn free_ip(&self, reservation: &mut Reservation) -> Option<Ipv4Addr> {
-        self.ranges().into_iter().find_map(|range| self.free_in(range, reservation))
+    fn free_ip(&self) -> Option<Ipv4Addr> {
+        self.ranges().into_iter().find_map(|range| self.free_in(range))
     }
 
-    fn free_in(&self, range: Ipv4Net, reservation: &mut Reservation) -> Option<Ipv4Addr> {
+    fn free_in(&self, range: Ipv4Net) -> Option<Ipv4Addr> {
         let first = u32::from(range.network()) + 1;
         let last = u32::from(range.broadcast()).checked_sub(1)?;
         let count = last.checked_sub(first)? + 1;
@@ -257,140 +276,98 @@ impl Addresses {
         let upper = count - low;
         let start = fastrand::u32(..upper);
         let high_part = (0..upper).map(|i| first + low + (start + i) % upper);
-        let is_free = |taken: &Taken, ip: &Ipv4Addr| {
-            !taken.ips.contains(ip) && !self.caches.as_ref().is_some_and(|c| objects::is_taken(c, *ip))
-        };
+        let is_free =
+            |taken: &BTreeSet<Ipv4Addr>, ip: &Ipv4Addr| !taken.contains(ip) && !objects::is_taken(&self.caches, *ip);
         let mut taken = self.taken.lock();
         let found = high_part.chain(first..first + low).map(Ipv4Addr::from).find(|ip| is_free(&taken, ip))?;
-        taken.ips.insert(found);
-        reservation.ips.push(found);
+        taken.insert(found);
         Some(found)
     }
+}
 
-    fn node_ports(
-        &self,
-        service: &mut Value,
-        old: Option<&Value>,
-        reservation: &mut Reservation,
-    ) -> Result<(), FieldError> {
-        let own_ports = |o: &Value| {
-            let mut all = ports_of(o);
-            health_of(o).map(|p| all.remove(&p));
-            all
-        };
-        let had = old.map(own_ports).unwrap_or_default();
-        let kind = kind_of(service).to_owned();
-        let has_ports = matches!(kind.as_str(), "NodePort" | "LoadBalancer");
-        let wants = kind == "NodePort" || (has_ports && service["spec"]["allocateLoadBalancerNodePorts"] != false);
-        let count = if has_ports { service["spec"]["ports"].as_array().map_or(0, Vec::len) } else { 0 };
-        let mut keep = BTreeSet::new();
-        for index in 0..count {
-            let path = Path::new("spec").child("ports").index(index).child("nodePort");
-            let port = &mut service["spec"]["ports"][index];
-            match port["nodePort"].as_u64().filter(|p| *p > 0).map(|p| p as u16) {
-                Some(number) if had.contains(&number) || keep.contains(&number) => {
-                    keep.insert(number);
-                }
-                Some(number) => {
-                    self.take_port(number, &path, reservation)?;
-                    keep.insert(number);
-                }
-                None if wants => {
-                    let number = self
-                        .free_port(reservation)
-                        .ok_or_else(|| FieldError::internal(&path, "failed to allocate a nodePort: range is full"))?;
-                    port["nodePort"] = json!(number);
-                    keep.insert(number);
-                }
-                None => {}
-            }
+/// The field of a Service that a port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Port(usize),
+    Health,
+}
+
+impl Place {
+    fn set(self, service: &mut Value, port: u16) {
+        match self {
+            Self::Port(index) => service["spec"]["ports"][index]["nodePort"] = json!(port),
+            Self::Health => service["spec"]["healthCheckNodePort"] = json!(port),
         }
-        reservation.freed_ports.extend(had.difference(&keep));
-        Ok(())
     }
+}
 
-    /// The port at which a load balancer asks a node whether it has pods of the Service.
-    fn health_port(
-        &self,
-        service: &mut Value,
-        old: Option<&Value>,
-        reservation: &mut Reservation,
-    ) -> Result<(), FieldError> {
-        let needs = kind_of(service) == "LoadBalancer" && service["spec"]["externalTrafficPolicy"] == "Local";
+/// The ports that a Service needs and does not have.
+fn wanted_ports(service: &Value, old: Option<&Value>) -> Vec<(Place, Want)> {
+    let own_ports = |o: &Value| {
+        let mut all = ports_of(o);
+        health_of(o).map(|p| all.remove(&p));
+        all
+    };
+    let mut known = old.map(own_ports).unwrap_or_default();
+    let kind = kind_of(service);
+    let wants = kind == "NodePort" || service["spec"]["allocateLoadBalancerNodePorts"] != false;
+    let ports = service["spec"]["ports"].as_array().filter(|_| has_ports(service));
+    let mut all = Vec::new();
+    for (index, port) in ports.into_iter().flatten().enumerate() {
+        let path = Path::new("spec").child("ports").index(index).child("nodePort");
+        let number = port["nodePort"].as_u64().filter(|p| *p > 0).map(|p| p as u16);
+        // Ports of several protocols may share a number.
+        if number.map_or(wants, |n| known.insert(n)) {
+            all.push((Place::Port(index), Want { number, path, what: "nodePort" }));
+        }
+    }
+    // The port at which a load balancer asks a node whether it has pods of the Service.
+    let (health, had) = (health_of(service), old.and_then(health_of));
+    if kind == "LoadBalancer"
+        && service["spec"]["externalTrafficPolicy"] == "Local"
+        && health.is_none_or(|h| Some(h) != had)
+    {
         let path = Path::new("spec").child("healthCheckNodePort");
-        let had = old.and_then(health_of);
-        match health_of(service) {
-            Some(number) if needs && Some(number) != had => self.take_port(number, &path, reservation)?,
-            None if needs => {
-                let number = self.free_port(reservation).ok_or_else(|| {
-                    FieldError::internal(&path, "failed to allocate a HealthCheck NodePort: range is full")
-                })?;
-                service["spec"]["healthCheckNodePort"] = json!(number);
-            }
-            _ => {}
-        }
-        reservation.freed_ports.extend(had.filter(|p| health_of(service) != Some(*p)));
-        Ok(())
+        all.push((Place::Health, Want { number: health, path, what: "HealthCheck NodePort" }));
     }
-
-    fn take_port(&self, port: u16, path: &Path, reservation: &mut Reservation) -> Result<(), FieldError> {
-        let (first, last) = self.ports;
-        if !(first..=last).contains(&port) {
-            let why = format!("provided port is not in the valid range. The range of valid ports is {first}-{last}");
-            return Err(FieldError::invalid(path, &json!(port), why));
-        }
-        if !self.taken.lock().ports.insert(port) {
-            return Err(FieldError::invalid(path, &json!(port), "provided port is already allocated"));
-        }
-        reservation.ports.push(port);
-        Ok(())
-    }
-
-    fn free_port(&self, reservation: &mut Reservation) -> Option<u16> {
-        let (first, last) = (u32::from(self.ports.0), u32::from(self.ports.1));
-        let count = last - first + 1;
-        let start = fastrand::u32(..count);
-        let mut taken = self.taken.lock();
-        let found = (0..count).map(|i| (first + (start + i) % count) as u16).find(|p| !taken.ports.contains(p))?;
-        taken.ports.insert(found);
-        reservation.ports.push(found);
-        Some(found)
-    }
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn services() -> Arc<Kind> {
-        ironclad_kinds::all().iter().find(|k| is_service(k)).unwrap().clone()
-    }
-
-    fn service(spec: Value) -> Value {
-        json!({"metadata": {"name": "a"}, "spec": spec})
-    }
-
     #[test]
-    fn addresses_and_ports_are_given_once_and_given_back() {
-        let (kind, addresses) = (services(), Addresses::new("10.0.0.0/28".parse().unwrap(), (30000, 30001), None));
-        let mut first = service(json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81}]}));
-        addresses.reserve(&kind, &mut first, None).unwrap().keep();
-        let mut second =
-            service(json!({"type": "ClusterIP", "clusterIP": first["spec"]["clusterIP"], "ports": [{"port": 80}]}));
-        let error = addresses.reserve(&kind, &mut second, None).err().unwrap();
-        assert!(error.message.contains("provided IP is already allocated"), "{error}");
-        let mut third = service(json!({"type": "NodePort", "ports": [{"port": 80}]}));
-        assert!(addresses.reserve(&kind, &mut third, None).is_err(), "all ports are taken");
-        addresses.release(&kind, &first);
-        let mut fourth = service(json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30001}]}));
-        addresses.reserve(&kind, &mut fourth, None).unwrap().keep();
-    }
-
-    #[test]
-    fn a_write_that_fails_gives_back_what_it_took() {
-        let (kind, addresses) = (services(), Addresses::new("10.0.0.0/28".parse().unwrap(), (30000, 30000), None));
-        let mut wanted = service(json!({"type": "NodePort", "ports": [{"port": 80}]}));
-        drop(addresses.reserve(&kind, &mut wanted.clone(), None).unwrap());
-        assert!(addresses.reserve(&kind, &mut wanted, None).is_ok());
+    fn a_service_wants_the_ports_that_it_lacks() {
+        let one = json!({"port": 80});
+        let fixed = json!({"port": 80, "nodePort": 30001});
+        let udp = json!({"port": 80, "nodePort": 30001, "protocol": "UDP"});
+        let table = [
+            (json!({"type": "ClusterIP", "ports": [one]}), json!({}), vec![]),
+            (json!({"type": "NodePort", "ports": [one, one]}), json!({}), vec![None, None]),
+            (json!({"type": "NodePort", "ports": [fixed, udp]}), json!({}), vec![Some(30001)]),
+            (json!({"type": "NodePort", "ports": [fixed]}), json!({"ports": [fixed]}), vec![]),
+            (json!({"type": "NodePort", "ports": [fixed]}), json!({"healthCheckNodePort": 30001}), vec![Some(30001)]),
+            (
+                json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [one]}),
+                json!({}),
+                vec![],
+            ),
+            (
+                json!({"type": "LoadBalancer", "ports": [one], "externalTrafficPolicy": "Local"}),
+                json!({}),
+                vec![None, None],
+            ),
+            (
+                json!({"type": "LoadBalancer", "ports": [], "externalTrafficPolicy": "Local", "healthCheckNodePort": 30002}),
+                json!({"healthCheckNodePort": 30002}),
+                vec![],
+            ),
+        ];
+        for (spec, old, want) in table {
+            let (service, old) = (json!({"spec": spec}), json!({"spec": old}));
+            let wants = wanted_ports(&service, Some(&old));
+            assert_eq!(wants.iter().map(|(_, w)| w.number).collect::<Vec<_>>(), want, "{service}");
+        }
     }
 }

@@ -64,8 +64,7 @@ impl Inner {
             },
             "status": {"loadBalancer": {}},
         });
-        self.ensure("", "services", service.clone()).await?;
-        self.registry.addresses.load(&service);
+        self.ensure("", "services", service).await?;
         self.publish_address(advertise, port).await
     }
 

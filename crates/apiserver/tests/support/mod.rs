@@ -164,6 +164,28 @@ fn config(store: Arc<dyn Store>, load: Load) -> Config {
     }
 }
 
+/// A server over a store with few addresses and ports of Services.
+pub(crate) async fn narrow(
+    store: Arc<dyn Store>,
+    service_cidr: ipnet::Ipv4Net,
+    node_ports: (u16, u16),
+    token: CancellationToken,
+) -> ApiServer {
+    made(Config { service_cidr, node_ports, ..config(store, Load::default()) }, token).await.0
+}
+
+/// What something comes to; it is tried until it does.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(mut attempt: impl FnMut() -> F) -> T {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        if let Some(done) = attempt().await {
+            return done;
+        }
+        assert!(std::time::Instant::now() < end, "it did not come to pass in time");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 /// A server over a new directory that keeps what an auditor says.
 pub(crate) async fn audited(auditor: Auditor) -> (ApiServer, TempDir) {
     let dir = TempDir::new().unwrap();

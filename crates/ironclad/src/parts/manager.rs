@@ -44,6 +44,7 @@ impl Authority for Signing {
 }
 
 /// What the controllers are made from.
+#[derive(Clone)]
 pub(crate) struct Controllers {
     /// As whom each of them acts.
     pub(crate) identities: Identities,

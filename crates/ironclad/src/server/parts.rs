@@ -5,7 +5,7 @@ use crate::cli::api::ControllerFlags;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
 use crate::node;
-use crate::parts::Controllers;
+use crate::parts::{Controllers, Turns};
 use crate::steps::Steps;
 use ironclad_auth::pki::Subject;
 use ironclad_client::Informers;
@@ -31,10 +31,7 @@ pub(crate) async fn start(
     let mut parts = JoinSet::new();
     let step = steps.begin("Starting controllers and scheduler");
     controllers(cluster, flags, api, token, &mut parts);
-    let client = api.client("system:kube-scheduler", &[]);
-    let informers = Informers::new(client.clone(), token.clone());
-    let config = ironclad_scheduler::Config { client, informers, name: "default-scheduler".to_owned() };
-    parts.spawn(ironclad_scheduler::run(config, token.clone()));
+    scheduler(cluster, api, token, &mut parts);
     step.done("Controllers and scheduler ready");
     let step = steps.begin("Starting the node");
     let ready = kubelet(cluster, api, token, &mut parts).await?;
@@ -68,8 +65,19 @@ fn controllers(
         selection: Selection::default(),
     };
     let client = api.client("system:kube-controller-manager", &[]);
-    let informers = Informers::new(client.clone(), token.clone());
-    parts.spawn(crate::parts::controllers(from, client, informers, token.clone()));
+    let turns = Turns::of(cluster, &client, "kube-controller-manager");
+    let work = move |informers, token| crate::parts::controllers(from.clone(), client.clone(), informers, token);
+    parts.spawn(turns.run(token.clone(), work));
+}
+
+fn scheduler(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {
+    let client = api.client("system:kube-scheduler", &[]);
+    let turns = Turns::of(cluster, &client, "kube-scheduler");
+    let work = move |informers, token| {
+        let (client, name) = (client.clone(), "default-scheduler".to_owned());
+        ironclad_scheduler::run(ironclad_scheduler::Config { client, informers, name }, token)
+    };
+    parts.spawn(turns.run(token.clone(), work));
 }
 
 fn proxy(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {

@@ -65,11 +65,23 @@ pub(super) fn take(ip: Ipv4Addr, service: &Value) -> Op {
 }
 
 /// What removes the object of an address, if there is one.
-pub(super) fn free(caches: &Caches, ip: Ipv4Addr) -> Option<Op> {
+pub(super) fn free(caches: &Caches, ip: Ipv4Addr) -> Op {
+    let key = format!("{IPS}{ip}");
+    // One that was made a moment ago may not be seen yet.
+    let found = kind("ipaddresses").and_then(|k| caches.of(k)).and_then(|c| c.get(&key));
+    let change = Change::Delete { last: found.map(|f| encode::template(&f.value())) };
+    Op { key: key.into(), expect: Expect::Any, change }
+}
+
+/// What removes the object of an address that still says to be this Service's.
+pub(super) fn orphan(caches: &Caches, ip: Ipv4Addr, service: &Value) -> Option<Op> {
     let key = format!("{IPS}{ip}");
     let found = kind("ipaddresses").and_then(|k| caches.of(k)).and_then(|c| c.get(&key))?;
-    let change = Change::Delete { last: Some(encode::template(&found.value())) };
-    Some(Op { key: key.into(), expect: Expect::Any, change })
+    let value = found.value();
+    let parent = &value["spec"]["parentRef"];
+    let own = parent["namespace"] == object::namespace(service) && parent["name"] == object::name(service);
+    let change = Change::Delete { last: Some(encode::template(&value)) };
+    own.then(|| Op { key: key.into(), expect: Expect::Modified(found.revision), change })
 }
 
 /// The address whose object lies under a key.
