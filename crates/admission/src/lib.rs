@@ -3,6 +3,7 @@
 //! Invariant: a plugin sees every write through the API, our own components' included, and reads other objects only
 //! through [`ironclad_api::source::Source`].
 
+mod config;
 mod expressions;
 mod follow;
 mod matching;
@@ -13,7 +14,7 @@ mod webhooks;
 mod world;
 
 pub use plugins::quota::Ledger;
-pub use plugins::{Parts, chain, default_chain};
+pub use plugins::{Choice, Parts, chain, default_chain};
 pub use reinvocation::Reinvocation;
 pub use webhooks::Caller;
 pub use world::{Nowhere, Version, World};

@@ -10,13 +10,14 @@ mod params;
 mod validating;
 mod variables;
 
-use crate::Request;
 use crate::expressions::Judges;
 use crate::follow::Followed;
+use crate::{Request, config};
 use arc_swap::ArcSwapOption;
 use compiled::{Binding, Policy};
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, GroupResource, Reason};
+use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -65,6 +66,20 @@ impl Policies {
         let of = |p: &Arc<Policy>| grouped.1.get(&p.name).map(|b| (p.clone(), b.clone()));
         Ok(policies.iter().filter_map(of).collect())
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct File {
+    #[serde(default)]
+    static_manifests_dir: String,
+}
+
+/// Reads the configuration of a plug-in, which can name nothing but manifests.
+fn configured(config: Option<&serde_json::Value>, kind: &str) -> std::result::Result<(), String> {
+    let Some(config) = config else { return Ok(()) };
+    let file: File = config::typed(config, &["apiserver.config.k8s.io/v1"], kind)?;
+    config::no_manifests(&file.static_manifests_dir)
 }
 
 /// A refusal as the client sees it.

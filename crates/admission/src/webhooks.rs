@@ -7,6 +7,7 @@ mod call;
 mod config;
 mod patch;
 mod review;
+mod settings;
 
 use crate::expressions::{Inputs, Judges, Matched};
 use crate::follow::Followed;
@@ -41,10 +42,15 @@ enum Failure {
     Call(String),
 }
 
-fn follow(judges: &Judges, resource: &str) -> Configurations {
-    let mut callers = Callers::new(judges.source.clone());
+fn follow(
+    judges: &Judges,
+    resource: &str,
+    config: Option<&serde_json::Value>,
+) -> std::result::Result<Configurations, String> {
+    let credentials = settings::Settings::read(config)?.credentials;
+    let mut callers = Callers::new(judges.source.clone(), credentials);
     let resource = GroupResource::new("admissionregistration.k8s.io", resource);
-    Followed::new(&*judges.source, &resource, move |configuration| config::read(configuration, &mut callers))
+    Ok(Followed::new(&*judges.source, &resource, move |configuration| config::read(configuration, &mut callers)))
 }
 
 /// Whether a webhook is to be asked about a request.
@@ -123,9 +129,9 @@ pub(crate) struct Mutating {
 }
 
 impl Mutating {
-    pub(crate) fn new(judges: Judges) -> Self {
-        let configurations = follow(&judges, "mutatingwebhookconfigurations");
-        Self { judges, configurations }
+    pub(crate) fn new(judges: Judges, config: Option<&serde_json::Value>) -> std::result::Result<Self, String> {
+        let configurations = follow(&judges, "mutatingwebhookconfigurations", config)?;
+        Ok(Self { judges, configurations })
     }
 
     /// Asks one webhook and does what it says.
@@ -215,9 +221,9 @@ pub(crate) struct Validating {
 }
 
 impl Validating {
-    pub(crate) fn new(judges: Judges) -> Self {
-        let configurations = follow(&judges, "validatingwebhookconfigurations");
-        Self { judges, configurations }
+    pub(crate) fn new(judges: Judges, config: Option<&serde_json::Value>) -> std::result::Result<Self, String> {
+        let configurations = follow(&judges, "validatingwebhookconfigurations", config)?;
+        Ok(Self { judges, configurations })
     }
 }
 

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// Amounts by the names that stand in `spec.hard`.
 pub type Amounts = BTreeMap<String, Quantity>;
 
+/// As many devices as a claim can be given.
+const MOST_DEVICES: i64 = 32;
+
 /// Kinds that count under their plain name as well as under `count/`.
 const PLAIN: [&str; 7] =
     ["pods", "services", "secrets", "configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas"];
@@ -29,6 +32,9 @@ pub fn amounts(value: &Value) -> Amounts {
 pub fn usage(resource: &GroupResource, object: &Value) -> Amounts {
     let one = Quantity::units(1);
     let mut out = Amounts::from([(format!("count/{resource}"), one)]);
+    if resource.group == "resource.k8s.io" && resource.resource == "resourceclaims" {
+        add(&mut out, devices(object));
+    }
     if !resource.group.is_empty() {
         return out;
     }
@@ -62,13 +68,42 @@ fn compute(pod: &Value) -> Amounts {
         if native(&name) || name.starts_with("hugepages-") {
             out.insert(name.clone(), amount);
         }
-        // Names without a domain that are none of these are nobody's resources.
-        if native(&name) || name.starts_with("hugepages-") || name.contains('/') {
+        // Names without a domain that are none of these are nobody's resources, and Kubernetes' own are not counted.
+        if native(&name) || name.starts_with("hugepages-") || is_extended(&name) {
             out.insert(format!("requests.{name}"), amount);
         }
     }
     for (name, amount) in pod_resources::limits(&spec).into_iter().filter(|(name, _)| native(name)) {
         out.insert(format!("limits.{name}"), amount);
+    }
+    out
+}
+
+/// Whether a resource is one of somebody else's, or a class of devices by another name.
+fn is_extended(name: &str) -> bool {
+    let foreign = name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.");
+    foreign || name.starts_with("deviceclass.resource.kubernetes.io/")
+}
+
+/// The most devices of each class that a claim can be given.
+fn devices(claim: &Value) -> Amounts {
+    let mut out = Amounts::new();
+    for request in claim["spec"]["devices"]["requests"].as_array().into_iter().flatten() {
+        let mut most = Amounts::new();
+        // Of alternatives only one is chosen: each class counts by what it could be asked for at most.
+        let alternatives = request["firstAvailable"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let alone = std::slice::from_ref(&request["exactly"]).iter().filter(|e| e.is_object());
+        for one in alternatives.iter().chain(alone) {
+            let count = match object::text(one, &["allocationMode"]) {
+                "ExactCount" => one["count"].as_i64().unwrap_or(0),
+                "All" => MOST_DEVICES,
+                _ => continue,
+            };
+            let name = format!("{}.deviceclass.resource.k8s.io/devices", object::text(one, &["deviceClassName"]));
+            let count = Quantity::units(count);
+            most.entry(name).and_modify(|m| *m = (*m).max(count)).or_insert(count);
+        }
+        add(&mut out, most);
     }
     out
 }
@@ -88,28 +123,133 @@ fn service(service: &Value) -> Amounts {
 }
 
 fn claim(claim: &Value) -> Amounts {
-    let size = object::text(claim, &["spec", "resources", "requests", "storage"]).parse().unwrap_or(Quantity::ZERO);
-    let mut out = Amounts::from([("requests.storage".to_owned(), size)]);
-    let class = object::text(claim, &["spec", "storageClassName"]);
+    let whole = |path: &[&str]| -> Option<Quantity> {
+        let size: Quantity = object::text(claim, path).parse().ok()?;
+        // Storage is counted in whole bytes.
+        Some(Quantity::units(size.value()).max(size))
+    };
+    let asked = whole(&["spec", "resources", "requests", "storage"]);
+    // What is being given already counts as long as it is more.
+    let given = whole(&["status", "allocatedResources", "storage"]);
+    let size = asked.map(|asked| given.map_or(asked, |given| asked.max(given)));
+    let mut out = Amounts::new();
+    out.extend(size.map(|size| ("requests.storage".to_owned(), size)));
+    let class = match object::text(claim, &["metadata", "annotations", "volume.beta.kubernetes.io/storage-class"]) {
+        "" => object::text(claim, &["spec", "storageClassName"]),
+        annotated => annotated,
+    };
     if !class.is_empty() {
-        out.insert(format!("{class}.storageclass.storage.k8s.io/requests.storage"), size);
+        out.extend(size.map(|size| (format!("{class}.storageclass.storage.k8s.io/requests.storage"), size)));
         out.insert(format!("{class}.storageclass.storage.k8s.io/persistentvolumeclaims"), Quantity::units(1));
     }
     out
 }
 
-/// Whether a quota's scopes take in an object. Quotas with scopes count pods only.
+/// Kinds that no quota ever counts: what is not stored, and events.
+const UNCOUNTED: [(&str, &str); 9] = [
+    ("", "bindings"),
+    ("", "componentstatuses"),
+    ("", "events"),
+    ("authentication.k8s.io", "selfsubjectreviews"),
+    ("authentication.k8s.io", "tokenreviews"),
+    ("authorization.k8s.io", "localsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    ("authorization.k8s.io", "subjectaccessreviews"),
+];
+
+/// Whether what is written through a door of a resource can use more of a quota: `status` counts for claims of storage
+/// only, `resize` for pods only.
+pub fn is_counted(resource: &GroupResource, subresource: &str, creates: bool) -> bool {
+    let (group, name) = (resource.group.as_str(), resource.resource.as_str());
+    if UNCOUNTED.contains(&(group, name)) {
+        return false;
+    }
+    match (group, name, subresource) {
+        ("", "pods", "resize") | ("", "persistentvolumeclaims", "status") => !creates,
+        ("", "services" | "persistentvolumeclaims", "") | ("resource.k8s.io", "resourceclaims", "") => true,
+        (_, _, "") => creates,
+        _ => false,
+    }
+}
+
+/// What a quota or a configuration selects objects by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// For example `PriorityClass`.
+    pub name: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    pub operator: String,
+    /// Of `In` and `NotIn`.
+    pub values: Vec<String>,
+}
+
+impl Scope {
+    /// From `ScopedResourceSelectorRequirement`.
+    pub fn read(value: &Value) -> Self {
+        let values = value["values"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        Self {
+            name: object::text(value, &["scopeName"]).to_owned(),
+            operator: object::text(value, &["operator"]).to_owned(),
+            values: values.map(str::to_owned).collect(),
+        }
+    }
+
+    /// Whether an object of a kind is in the scope. Kinds that have no scopes are in none.
+    pub fn holds(&self, resource: &GroupResource, object: &Value) -> bool {
+        let values: Vec<&str> = self.values.iter().map(String::as_str).collect();
+        match (resource.group.as_str(), resource.resource.as_str()) {
+            ("", "pods") => scope(object, &self.name, &self.operator, &values),
+            ("", "persistentvolumeclaims") if self.name == "VolumeAttributesClass" => {
+                let classes = attributes_classes(object);
+                match classes.as_slice() {
+                    [] => selected(None, &self.operator, &values),
+                    some => some.iter().any(|class| selected(Some(class), &self.operator, &values)),
+                }
+            }
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{{{} {} [{}]}}", self.name, self.operator, self.values.join(" "))
+    }
+}
+
+/// The scopes of a quota, from both of its fields.
+pub fn scopes(quota: &Value) -> Vec<Scope> {
+    let simple = quota["spec"]["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let simple = simple.map(|s| Scope { name: s.to_owned(), operator: "Exists".to_owned(), values: Vec::new() });
+    let selected = quota["spec"]["scopeSelector"]["matchExpressions"].as_array().into_iter().flatten();
+    simple.chain(selected.map(Scope::read)).collect()
+}
+
+/// Whether a quota's scopes take in an object.
 pub fn in_scope(quota: &Value, resource: &GroupResource, object: &Value) -> bool {
-    let scopes = quota["spec"]["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let simple: Vec<(&str, &str, Vec<&str>)> = scopes.map(|s| (s, "Exists", Vec::new())).collect();
-    let expressions = quota["spec"]["scopeSelector"]["matchExpressions"].as_array().into_iter().flatten();
-    let selected = expressions.map(|e| {
-        let values = e["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        (object::text(e, &["scopeName"]), object::text(e, &["operator"]), values)
-    });
-    let all: Vec<_> = simple.into_iter().chain(selected).collect();
-    let pods = resource.group.is_empty() && resource.resource == "pods";
-    all.is_empty() || pods && all.iter().all(|(name, operator, values)| scope(object, name, operator, values))
+    scopes(quota).iter().all(|scope| scope.holds(resource, object))
+}
+
+/// Whether the value of a key is what an operator asks for.
+fn selected(value: Option<&str>, operator: &str, values: &[&str]) -> bool {
+    match operator {
+        "In" => value.is_some_and(|v| values.contains(&v)),
+        "NotIn" => value.is_none_or(|v| !values.contains(&v)),
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        _ => false,
+    }
+}
+
+/// The classes of attributes that a claim asks for, has, or is being given.
+fn attributes_classes(claim: &Value) -> Vec<&str> {
+    let paths: [&[&str]; 3] = [
+        &["spec", "volumeAttributesClassName"],
+        &["status", "currentVolumeAttributesClassName"],
+        &["status", "modifyVolumeStatus", "targetVolumeAttributesClassName"],
+    ];
+    paths.iter().map(|path| object::text(claim, path)).filter(|name| !name.is_empty()).collect()
 }
 
 fn scope(pod: &Value, name: &str, operator: &str, values: &[&str]) -> bool {
@@ -121,19 +261,20 @@ fn scope(pod: &Value, name: &str, operator: &str, values: &[&str]) -> bool {
         "NotBestEffort" => !best_effort(pod),
         "PriorityClass" => {
             let class = object::text(pod, &["spec", "priorityClassName"]);
-            match operator {
-                "In" => values.contains(&class),
-                "NotIn" => !values.contains(&class),
-                "DoesNotExist" => class.is_empty(),
-                _ => !class.is_empty(),
-            }
+            selected(Some(class).filter(|c| !c.is_empty()), operator, values)
         }
         "CrossNamespacePodAffinity" => reaches_out(&pod["spec"]["affinity"]),
         _ => false,
     }
 }
 
-fn best_effort(pod: &Value) -> bool {
+/// Whether no container of a pod asks for anything.
+pub fn best_effort(pod: &Value) -> bool {
+    // What was decided once stays.
+    let class = object::text(pod, &["status", "qosClass"]);
+    if !class.is_empty() {
+        return class == "BestEffort";
+    }
     let named = |c: &Value| {
         ["requests", "limits"].iter().any(|f| {
             let list = amounts(&c["resources"][*f]);
@@ -141,7 +282,8 @@ fn best_effort(pod: &Value) -> bool {
         })
     };
     let all = ["containers", "initContainers"].into_iter();
-    !all.flat_map(|g| pod["spec"][g].as_array().into_iter().flatten()).any(named)
+    let mut all = all.flat_map(|g| pod["spec"][g].as_array().into_iter().flatten());
+    !named(&pod["spec"]) && !all.any(named)
 }
 
 fn reaches_out(value: &Value) -> bool {
@@ -155,9 +297,19 @@ fn reaches_out(value: &Value) -> bool {
     }
 }
 
+/// Whether a pod says what it needs as a whole, so that its containers need not.
+fn whole_pod(pod: &Value) -> bool {
+    let known = |name: &String| ["cpu", "memory"].contains(&name.as_str()) || name.starts_with("hugepages-");
+    let names = |field: &str| pod["spec"]["resources"][field].as_object().into_iter().flatten().map(|(name, _)| name);
+    names("requests").chain(names("limits")).any(known)
+}
+
 /// What containers must say because a quota limits it: `cpu for: a,b`; empty when all is said.
 pub fn unsaid(hard: &Amounts, pod: &Value) -> String {
     let mut lacking: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    if whole_pod(pod) {
+        return String::new();
+    }
     for name in hard.keys() {
         let (field, resource) = match name.as_str() {
             "cpu" | "memory" => ("requests", name.as_str()),
@@ -166,9 +318,6 @@ pub fn unsaid(hard: &Amounts, pod: &Value) -> String {
             }
             _ => continue,
         };
-        if !pod["spec"]["resources"][field][resource].is_null() {
-            continue;
-        }
         let containers = ["containers", "initContainers"].into_iter().filter_map(|g| pod["spec"][g].as_array());
         for container in containers.flatten() {
             if container["resources"][field].get(resource).is_none() {

@@ -5,11 +5,11 @@ use crate::reader::Reader;
 use crate::{encode, registry};
 use async_trait::async_trait;
 use ironclad_admission::{Ledger, Version, World};
-use ironclad_api::{ApiError, GroupResource, GroupVersionKind, GroupVersionResource, object};
+use ironclad_api::{ApiError, GroupResource, GroupVersionKind, GroupVersionResource, object, time};
 use ironclad_kinds::{Kind, Served};
 use ironclad_schema::{apply, bundle, check};
 use ironclad_store::{Change, Error, Expect, Op, Revision, Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 fn version(kind: &Kind) -> Version {
@@ -107,6 +107,27 @@ impl Ledger for StoreLedger {
             self.reader.current().await?;
         }
         Ok(found)
+    }
+
+    async fn provide(&self, namespace: &str) -> Result<(), ApiError> {
+        let table = self.reader.table();
+        let kind = table.stored("", "namespaces").ok_or_else(|| ApiError::internal("namespaces are not served"))?;
+        let mut object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+            "name": namespace, "uid": uuid::Uuid::new_v4().to_string(), "creationTimestamp": time::now()}});
+        kind.strategy.default(&mut object);
+        kind.strategy.prepare_create(&mut object);
+        let mut errors = ironclad_kinds::validate_metadata(kind, &object);
+        errors.extend(kind.strategy.validate(&object));
+        if !errors.is_empty() {
+            return Err(ApiError::invalid("", "Namespace", namespace, &errors));
+        }
+        let change = Change::Put { value: encode::template(&object), ttl: None };
+        let key = format!("{}{namespace}", kind.prefix).into();
+        match self.store.commit(vec![Op { key, expect: Expect::Absent, change }]).await {
+            // Who looks next looks into the caches.
+            Ok(_) | Err(Error::Conflict { .. }) => self.reader.current().await,
+            Err(error) => Err(registry::store_error(&error)),
+        }
     }
 
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<Value>, ApiError> {

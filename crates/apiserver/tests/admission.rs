@@ -147,7 +147,6 @@ async fn kubelets_get_tokens_only_for_pods_of_theirs() {
     let response = tower::Service::call(&mut server.clone(), request).await.unwrap();
     assert_eq!(response.status(), 403);
     let text = support::bytes(response).await;
-    assert!(
-        String::from_utf8_lossy(&text).contains("node requested token bound to a pod scheduled on a different node")
-    );
+    // The reference does not say which API it is about.
+    assert!(String::from_utf8_lossy(&text).contains("node requested token not bound to a pod"));
 }

@@ -59,12 +59,99 @@ struct User {
     password: Option<String>,
 }
 
+/// How a server knows who calls: what a user of a kubeconfig has.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// Certificate and key (PEM).
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    /// Sent as `Authorization: Bearer`.
+    pub token: Option<String>,
+    /// Sent as `Authorization: Basic`.
+    pub basic: Option<(String, String)>,
+}
+
+/// Credentials for servers by their names, as webhooks of admission are given them: a kubeconfig whose users are
+/// called after servers.
+#[derive(Clone, Default)]
+pub struct CredentialsByServer {
+    users: Vec<(String, Credentials)>,
+}
+
+impl CredentialsByServer {
+    /// From a kubeconfig.
+    pub fn read(path: &Path) -> Result<Self> {
+        let (file, base) = (file(path)?, path.parent().unwrap_or(Path::new(".")));
+        let own = file.contexts.iter().find(|c| c.name == file.current_context).map(|c| c.context.user.clone());
+        let mut users = Vec::new();
+        for named in file.users {
+            let credentials = named.user.credentials(base, path)?;
+            if own.as_deref() == Some(&*named.name) {
+                users.push((String::new(), credentials.clone()));
+            }
+            users.push((named.name, credentials));
+        }
+        Ok(Self { users })
+    }
+
+    /// What a server at a host and a port is shown: by its name, by `*.` and the end of its name, both also without
+    /// the port where that is 443, by `*`, or as the current context says.
+    pub fn of(&self, host: &str, port: u16) -> Credentials {
+        let whole = format!("{host}:{port}");
+        let mut names = vec![whole.clone()];
+        names.extend(ends(&whole));
+        if port == 443 {
+            names.push(host.to_owned());
+            names.extend(ends(host));
+        }
+        names.extend(["*".to_owned(), String::new()]);
+        let find = |name: &String| self.users.iter().find(|(n, _)| n == name).map(|(_, c)| c.clone());
+        names.iter().find_map(find).unwrap_or_default()
+    }
+}
+
+/// `*.` and each end of a name.
+fn ends(name: &str) -> impl Iterator<Item = String> {
+    name.match_indices('.').map(|(i, _)| format!("*{}", &name[i..]))
+}
+
+impl User {
+    fn credentials(self, base: &Path, path: &Path) -> Result<Credentials> {
+        let certificate = data(&self.certificate_data, &self.certificate, base, path)?;
+        let token = match (self.token, &self.token_file) {
+            (Some(token), _) => Some(token),
+            (None, Some(file)) => Some(String::from_utf8_lossy(&read(&base.join(file))?).trim().to_owned()),
+            (None, None) => None,
+        };
+        Ok(Credentials {
+            identity: certificate.zip(data(&self.key_data, &self.key, base, path)?),
+            token,
+            basic: self.username.zip(self.password),
+        })
+    }
+}
+
+fn bad(path: &Path, why: impl std::fmt::Display) -> Error {
+    Error::Configuration(format!("cannot use the kubeconfig {}: {why}", path.display()))
+}
+
+/// What stands in a field, or in the file that another field names.
+fn data(data: &Option<String>, file: &Option<String>, base: &Path, path: &Path) -> Result<Option<Vec<u8>>> {
+    match (data, file) {
+        (Some(data), _) => STANDARD.decode(data.trim()).map(Some).map_err(|e| bad(path, e)),
+        (None, Some(file)) => read(&base.join(file)).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn file(path: &Path) -> Result<File> {
+    let text = read(path)?;
+    serde_saphyr::from_str(&String::from_utf8_lossy(&text)).map_err(|e| bad(path, e))
+}
+
 /// What the current context of a kubeconfig means.
 pub(crate) fn target(path: &Path) -> Result<Target> {
-    let text = read(path)?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let bad = |why: String| Error::Configuration(format!("cannot use the kubeconfig {}: {why}", path.display()));
-    let file: File = serde_saphyr::from_str(&text).map_err(|e| bad(e.to_string()))?;
+    let file = file(path)?;
+    let bad = |why: String| bad(path, why);
     let names = match file.contexts.iter().find(|c| c.name == file.current_context) {
         Some(context) => &context.context,
         None => return Err(bad(format!("context {:?} does not exist", file.current_context))),
@@ -73,24 +160,14 @@ pub(crate) fn target(path: &Path) -> Result<Target> {
     let cluster = cluster.ok_or_else(|| bad(format!("cluster {:?} does not exist", names.cluster)))?;
     let user = file.users.into_iter().find(|u| u.name == names.user).map(|u| u.user).unwrap_or_default();
     let base = path.parent().unwrap_or(Path::new("."));
-    let data = |data: &Option<String>, file: &Option<String>| -> Result<Option<Vec<u8>>> {
-        match (data, file) {
-            (Some(data), _) => STANDARD.decode(data.trim()).map(Some).map_err(|e| bad(e.to_string())),
-            (None, Some(file)) => read(&base.join(file)).map(Some),
-            (None, None) => Ok(None),
-        }
-    };
-    let certificate = data(&user.certificate_data, &user.certificate)?;
-    let token = match &user.token_file {
-        Some(file) => Some(String::from_utf8_lossy(&read(&base.join(file))?).trim().to_owned()),
-        None => user.token,
-    };
+    let Credentials { identity, token, basic } = user.credentials(base, path)?;
     Ok(Target {
         url: cluster.server,
-        authorities: data(&cluster.certificate_authority_data, &cluster.certificate_authority)?.unwrap_or_default(),
-        identity: certificate.zip(data(&user.key_data, &user.key)?),
+        authorities: data(&cluster.certificate_authority_data, &cluster.certificate_authority, base, path)?
+            .unwrap_or_default(),
+        identity,
         token,
-        basic: user.username.zip(user.password),
+        basic,
         server_name: cluster.tls_server_name,
         insecure: cluster.insecure_skip_tls_verify,
     })
@@ -98,4 +175,34 @@ pub(crate) fn target(path: &Path) -> Result<Target> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_found_by_the_name_of_the_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubeconfig");
+        let user = |name: &str| format!("- name: {name:?}\n  user: {{token: {name:?}}}\n");
+        let names = ["hook.default.svc", "*.example.com", "other.svc:8443", "*"];
+        let text = format!("users:\n{}", names.map(user).concat());
+        std::fs::write(&path, &text).unwrap();
+        let all = CredentialsByServer::read(&path).unwrap();
+        let table = [
+            ("hook.default.svc", 443, "hook.default.svc"),
+            ("hook.default.svc", 8443, "*"),
+            ("a.b.example.com", 443, "*.example.com"),
+            ("other.svc", 8443, "other.svc:8443"),
+            ("x", 1, "*"),
+        ];
+        for (host, port, want) in table {
+            assert_eq!(all.of(host, port).token.as_deref(), Some(want), "{host}:{port}");
+        }
+        std::fs::write(&path, "current-context: c\ncontexts: [{name: c, context: {user: u}}]\nusers: [{name: u, user: {username: a, password: b}}]\n").unwrap();
+        let own = CredentialsByServer::read(&path).unwrap().of("anything", 443);
+        assert_eq!(own.basic, Some(("a".to_owned(), "b".to_owned())));
+        assert!(CredentialsByServer::default().of("anything", 443).token.is_none());
+    }
 }

@@ -17,6 +17,7 @@ use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+pub use kubeconfig::{Credentials, CredentialsByServer};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use unverified::{unverified, unverified_as};

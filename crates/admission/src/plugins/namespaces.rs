@@ -1,4 +1,5 @@
 //! NamespaceLifecycle: nothing is made in a namespace that is missing or going away, and some are never deleted.
+//! NamespaceExists looks at other writes as well, NamespaceAutoProvision makes what is missing.
 
 use super::quota::Ledger;
 use crate::{Operation, Plugin, Request};
@@ -63,5 +64,79 @@ impl Plugin for Lifecycle {
             ));
         }
         Ok(())
+    }
+}
+
+/// Whether a namespace is there; the store is asked where the caches know nothing.
+async fn exists(source: &dyn Source, ledger: &dyn Ledger, name: &str) -> Result<bool> {
+    let namespaces = GroupResource::new("", "namespaces");
+    Ok(source.get(&namespaces, "", name).is_some() || ledger.find(&namespaces, "", name).await?.is_some())
+}
+
+/// Whether a request is about something in a namespace.
+fn inside(request: &Request) -> bool {
+    !request.namespace.is_empty() && request.kind.kind != "Namespace"
+}
+
+/// Refuses every write to a namespace that is missing.
+pub(super) struct Exists {
+    source: Arc<dyn Source>,
+    ledger: Arc<dyn Ledger>,
+}
+
+impl Exists {
+    pub(super) fn new(source: Arc<dyn Source>, ledger: Arc<dyn Ledger>) -> Self {
+        Self { source, ledger }
+    }
+}
+
+#[async_trait]
+impl Plugin for Exists {
+    fn name(&self) -> &'static str {
+        "NamespaceExists"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Create | Operation::Update | Operation::Delete)
+    }
+
+    async fn validate(&self, request: &mut Request) -> Result<()> {
+        if !inside(request) || exists(&*self.source, &*self.ledger, &request.namespace).await? {
+            return Ok(());
+        }
+        Err(ApiError::not_found(&GroupResource::new("", "namespaces"), &request.namespace))
+    }
+}
+
+/// Makes the namespace of a new object.
+pub(super) struct AutoProvision {
+    source: Arc<dyn Source>,
+    ledger: Arc<dyn Ledger>,
+}
+
+impl AutoProvision {
+    pub(super) fn new(source: Arc<dyn Source>, ledger: Arc<dyn Ledger>) -> Self {
+        Self { source, ledger }
+    }
+}
+
+#[async_trait]
+impl Plugin for AutoProvision {
+    fn name(&self) -> &'static str {
+        "NamespaceAutoProvision"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Create
+    }
+
+    async fn admit(&self, request: &mut Request) -> Result<()> {
+        if !inside(request) || request.dry_run {
+            return Ok(());
+        }
+        match exists(&*self.source, &*self.ledger, &request.namespace).await? {
+            true => Ok(()),
+            false => self.ledger.provide(&request.namespace).await,
+        }
     }
 }

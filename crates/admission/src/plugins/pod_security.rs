@@ -2,6 +2,7 @@
 
 mod checks;
 mod labels;
+mod settings;
 
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
@@ -10,7 +11,8 @@ use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
 use labels::{Level, Policy, Standard};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use settings::Settings;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 const PREFIX: &str = "pod-security.kubernetes.io/";
@@ -32,11 +34,27 @@ const TEMPLATES: [(&str, &str, &str); 8] = [
 
 pub(super) struct PodSecurity {
     source: Arc<dyn Source>,
+    settings: Settings,
 }
 
 impl PodSecurity {
-    pub(super) fn new(source: Arc<dyn Source>) -> Self {
-        Self { source }
+    pub(super) fn new(source: Arc<dyn Source>, config: Option<&Value>) -> std::result::Result<Self, String> {
+        Ok(Self { source, settings: Settings::read(config)? })
+    }
+
+    /// Why a request is not judged, if it is not.
+    fn exempts(&self, namespace: &str, user: &str) -> Option<&'static str> {
+        let exemptions = &self.settings.exemptions;
+        let has = |list: &[String], name: &str| list.iter().any(|l| l == name);
+        if has(&exemptions.namespaces, namespace) {
+            return Some("namespace");
+        }
+        has(&exemptions.usernames, user).then_some("user")
+    }
+
+    fn exempts_class(&self, spec: &Value) -> bool {
+        let class = object::text(spec, &["runtimeClassName"]);
+        !class.is_empty() && self.settings.exemptions.runtime_classes.iter().any(|c| c == class)
     }
 }
 
@@ -80,17 +98,26 @@ fn matters(old: &Value, new: &Value) -> bool {
 impl PodSecurity {
     fn namespace(&self, request: &mut Request) -> Result<()> {
         let Some(new) = request.object.as_ref().filter(|_| request.subresource.is_empty()) else { return Ok(()) };
-        let (policy, errors) = Policy::read(new);
-        let old = request.old.as_deref().map(Policy::read);
+        let defaults = &self.settings.defaults;
+        let (policy, errors) = Policy::read(new, defaults);
+        let exempt = self.exempts(&request.name, "").is_some();
+        let ignored = (exempt && !policy.is_privileged() && policy != *defaults).then(|| policy.asked(new));
+        let old = request.old.as_deref().map(|old| Policy::read(old, defaults));
         let known = old.as_ref().is_some_and(|(_, before)| *before == errors);
         if !errors.is_empty() && !known {
             return Err(ApiError::invalid("", "Namespace", &request.name, &errors));
         }
-        if let Some((before, _)) = old {
+        let name = request.name.clone();
+        let warning = ignored.map(|asked| {
+            format!("namespace {name:?} is exempt from Pod Security, and the policy ({asked}) will be ignored")
+        });
+        if old.is_none() {
+            request.warnings.extend(warning);
+        } else if let Some((before, _)) = old {
             let (was, is) = (&before.enforce, &policy.enforce);
             let looser = was.version == is.version && is.level <= was.level;
             if was != is && is.level != Level::Privileged && !looser {
-                let warnings = self.existing(&request.name, is);
+                let warnings = if exempt { warning.into_iter().collect() } else { self.existing(&name, is) };
                 request.warnings.extend(warnings);
             }
         }
@@ -99,7 +126,7 @@ impl PodSecurity {
 
     /// What the pods that a namespace has say to a new level.
     fn existing(&self, namespace: &str, standard: &Standard) -> Vec<String> {
-        let pods = self.source.list(&GroupResource::new("", "pods"), namespace);
+        let pods = self.prioritized(namespace);
         let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for pod in pods.iter().take(MAX_PODS) {
             let found = findings(standard, &pod["metadata"], &pod["spec"]);
@@ -136,6 +163,21 @@ impl PodSecurity {
         warnings
     }
 
+    /// The pods of a namespace that are judged, those first that no other pod of the same owner stands for.
+    fn prioritized(&self, namespace: &str) -> Vec<Arc<Value>> {
+        let pods = self.source.list(&GroupResource::new("", "pods"), namespace);
+        let mut owners = HashSet::new();
+        let mut first_of_owner = |pod: &Arc<Value>| {
+            let owners_of = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+            let owner = owners_of.into_iter().find(|o| o["controller"] == true);
+            owner.is_none_or(|o| owners.insert(object::text(o, &["uid"]).to_owned()))
+        };
+        let judged = pods.into_iter().filter(|pod| !self.exempts_class(&pod["spec"]));
+        let (mut first, others): (Vec<_>, Vec<_>) = judged.partition(|pod| first_of_owner(pod));
+        first.extend(others);
+        first
+    }
+
     /// Judges a pod, or the template of what makes pods.
     fn pod(&self, request: &mut Request, template: Option<&str>) -> Result<()> {
         let Some(object) = &request.object else { return Ok(()) };
@@ -144,10 +186,16 @@ impl PodSecurity {
         if template.is_none() && request.old.as_deref().is_some_and(|old| !matters(old, object)) {
             return Ok(());
         }
+        let class = || self.exempts_class(spec).then_some("runtimeClass");
+        let exempt = self.exempts(&request.namespace, &request.user.name);
         let Some(namespace) = self.source.get(&GroupResource::new("", "namespaces"), "", &request.namespace) else {
             return Ok(());
         };
-        let (policy, errors) = Policy::read(&namespace);
+        if let Some(why) = exempt.or_else(class) {
+            request.annotations.add(format!("{PREFIX}exempt"), why);
+            return Ok(());
+        }
+        let (policy, errors) = Policy::read(&namespace, &self.settings.defaults);
         let note = |key: &str, value: String| request.annotations.add(format!("{PREFIX}{key}"), value);
         if !errors.is_empty() {
             let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! Priority, DefaultTolerationSeconds and PodTopologyLabels.
+//! Priority and PodTopologyLabels.
 
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
@@ -140,43 +140,6 @@ impl Plugin for Topology {
             let meta = metadata_mut(object).entry("labels").or_insert_with(|| json!({}));
             if let Some(all) = meta.as_object_mut() {
                 all.entry(label).or_insert(value);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Lets pods stay for five minutes on a node that is not ready or unreachable.
-pub(super) struct DefaultTolerations;
-
-const SECONDS: i64 = 300;
-
-#[async_trait]
-impl Plugin for DefaultTolerations {
-    fn name(&self) -> &'static str {
-        "DefaultTolerationSeconds"
-    }
-
-    fn handles(&self, operation: Operation) -> bool {
-        matches!(operation, Operation::Create | Operation::Update)
-    }
-
-    async fn admit(&self, request: &mut Request) -> Result<()> {
-        if !is_new_pod(request) {
-            return Ok(());
-        }
-        let Some(pod) = request.object.as_mut() else { return Ok(()) };
-        let list = entry(pod, "spec").entry("tolerations").or_insert_with(|| json!([]));
-        let Some(list) = list.as_array_mut() else { return Ok(()) };
-        for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-            let covers = |t: &Value| {
-                let (k, effect) = (object::text(t, &["key"]), object::text(t, &["effect"]));
-                (k == key || k.is_empty()) && (effect == "NoExecute" || effect.is_empty())
-            };
-            if !list.iter().any(covers) {
-                list.push(
-                    json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}),
-                );
             }
         }
         Ok(())

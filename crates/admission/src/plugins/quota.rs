@@ -4,11 +4,13 @@
 //! so that requests at the same time, also at several servers, cannot exceed a quota together. What was charged for
 //! an object that was not stored after all, or is gone, the controller of quotas gives back.
 
+mod limited;
+
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::quantity::Quantity;
-use ironclad_api::quota::{Amounts, add, amounts, growth, in_scope, show, to_value, unsaid, usage};
+use ironclad_api::quota::{Amounts, add, amounts, growth, in_scope, is_counted, show, to_value, unsaid, usage};
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
 use parking_lot::Mutex;
@@ -21,14 +23,15 @@ use std::sync::Arc;
 const ATTEMPTS: u32 = 8;
 /// Namespaces are charged one request after the other; this many at a time.
 const STRIPES: usize = 64;
-/// Kinds whose changes can use more than before.
-const GROWING: [&str; 3] = ["pods", "services", "persistentvolumeclaims"];
 
 /// The store itself, beside the caches: where quotas are charged, and where what no cache has yet is looked up.
 #[async_trait]
 pub trait Ledger: Send + Sync {
     /// An object as it is stored now.
     async fn find(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<Option<Value>>;
+
+    /// Makes a namespace, unless there is one of that name.
+    async fn provide(&self, namespace: &str) -> Result<()>;
 
     /// A quota as it is stored now.
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<Value>>;
@@ -40,6 +43,7 @@ pub trait Ledger: Send + Sync {
 pub(super) struct ResourceQuota {
     source: Arc<dyn Source>,
     ledger: Arc<dyn Ledger>,
+    limited: Vec<limited::Limited>,
     stripes: [tokio::sync::Mutex<()>; STRIPES],
     /// Quotas as they were last written or read here, which can be newer than what the source shows.
     latest: Mutex<HashMap<(String, String), Arc<Value>>>,
@@ -56,9 +60,13 @@ fn version(object: &Value) -> u64 {
 }
 
 impl ResourceQuota {
-    pub(super) fn new(source: Arc<dyn Source>, ledger: Arc<dyn Ledger>) -> Self {
+    pub(super) fn new(
+        source: Arc<dyn Source>,
+        ledger: Arc<dyn Ledger>,
+        config: Option<&Value>,
+    ) -> std::result::Result<Self, String> {
         let stripes = std::array::from_fn(|_| tokio::sync::Mutex::new(()));
-        Self { source, ledger, stripes, latest: Mutex::default() }
+        Ok(Self { source, ledger, limited: limited::read(config)?, stripes, latest: Mutex::default() })
     }
 
     /// The quotas of a namespace, each as new as it is known here.
@@ -87,20 +95,19 @@ impl ResourceQuota {
     }
 
     /// What is used already: the status says so, or where nobody counted yet the objects themselves.
-    fn used(&self, quota: &Value, hard: &Amounts, request: &Request) -> Amounts {
+    fn used(&self, quota: &Value, hard: &Amounts, request: &Request, resource: &GroupResource) -> Amounts {
         let mut used = amounts(&quota["status"]["used"]);
         if hard.keys().all(|k| used.contains_key(k)) {
             return used;
         }
-        let resource = request.resource.group_resource();
         let mut counted = Amounts::new();
-        for object in self.source.list(&resource, &request.namespace) {
-            if in_scope(quota, &resource, &object) && object::name(&object) != request.name {
-                add(&mut counted, usage(&resource, &object));
+        for object in self.source.list(resource, &request.namespace) {
+            if in_scope(quota, resource, &object) && object::name(&object) != request.name {
+                add(&mut counted, usage(resource, &object));
             }
         }
-        if let Some(old) = request.old.as_deref().filter(|o| in_scope(quota, &resource, o)) {
-            add(&mut counted, usage(&resource, old));
+        if let Some(old) = request.old.as_deref().filter(|o| in_scope(quota, resource, o)) {
+            add(&mut counted, usage(resource, old));
         }
         for name in hard.keys() {
             let count = counted.get(name).copied().unwrap_or(Quantity::ZERO);
@@ -110,31 +117,23 @@ impl ResourceQuota {
     }
 
     /// A quota with a request charged to it; nothing where the request costs it nothing.
-    fn charge(&self, quota: &Value, request: &Request, new: &Value) -> std::result::Result<Option<Value>, String> {
-        let (resource, name) = (request.resource.group_resource(), object::name(quota));
-        if !in_scope(quota, &resource, new) {
-            return Ok(None);
-        }
+    fn charge(&self, quota: &Value, request: &Request, cost: &Cost<'_>) -> std::result::Result<Option<Value>, String> {
+        let (resource, name) = (&cost.resource, object::name(quota));
         let hard = amounts(&quota["spec"]["hard"]);
-        let pods = resource == GroupResource::new("", "pods");
-        if pods && request.operation == Operation::Create {
-            let unsaid = unsaid(&hard, new);
-            if !unsaid.is_empty() {
-                return Err(format!("failed quota: {name}: must specify {unsaid}"));
-            }
-        }
-        let old = request.old.as_deref().filter(|o| in_scope(quota, &resource, o));
-        let before = old.map(|o| usage(&resource, o)).unwrap_or_default();
-        let mut delta = growth(&before, &usage(&resource, new));
-        delta.retain(|k, _| hard.contains_key(k));
+        let before = cost.before(quota);
+        let mut delta = before.map_or_else(|| cost.usage.clone(), |before| growth(&before, &cost.usage));
+        delta.retain(|k, amount| hard.contains_key(k) && !amount.is_zero());
         if delta.is_empty() {
             return Ok(None);
         }
         // Only what this kind counts for is looked at, and perhaps counted.
         let concerned: Amounts =
             hard.iter().filter(|(k, _)| delta.contains_key(*k)).map(|(k, q)| (k.clone(), *q)).collect();
-        let used = self.used(quota, &concerned, request);
-        check(name, &concerned, &used, &delta)?;
+        let used = self.used(quota, &concerned, request, resource);
+        // What has happened already is only counted.
+        if request.subresource != "status" {
+            check(name, &concerned, &used, &delta)?;
+        }
         let mut total = used;
         add(&mut total, delta);
         let mut charged = quota.clone();
@@ -145,20 +144,46 @@ impl ResourceQuota {
         Ok(Some(charged))
     }
 
+    /// What all these quotas are charged for a request.
+    fn charge_all<'q>(
+        &self,
+        quotas: impl Iterator<Item = &'q Arc<Value>>,
+        request: &Request,
+        cost: &Cost<'_>,
+    ) -> std::result::Result<Vec<Value>, Refusal> {
+        let mut charged = Vec::new();
+        for quota in quotas.filter(|q| cost.concerns(q)) {
+            if cost.creates_pod {
+                let unsaid = unsaid(&amounts(&quota["spec"]["hard"]), cost.new);
+                if !unsaid.is_empty() {
+                    let why = format!("failed quota: {}: must specify {unsaid}", object::name(quota));
+                    return Err(Refusal::Exceeded(why));
+                }
+            }
+            charged.extend(self.charge(quota, request, cost).map_err(Refusal::Exceeded)?);
+        }
+        Ok(charged)
+    }
+
     async fn grant(&self, request: &Request, new: &Value) -> std::result::Result<(), Refusal> {
         let namespace = &request.namespace;
-        if self.quotas(namespace).is_empty() {
+        let known = self.quotas(namespace);
+        if known.is_empty() && self.limited.is_empty() {
             return Ok(());
         }
+        let cost = Cost::of(request, new);
+        if let Some(why) = cost.negative() {
+            return Err(Refusal::Exceeded(why));
+        }
+        limited::check(&self.limited, &known, &cost)?;
         let mut hasher = DefaultHasher::new();
         namespace.hash(&mut hasher);
         let _turn = self.stripes[hasher.finish() as usize % STRIPES].lock().await;
         let mut done: Vec<String> = Vec::new();
         for _ in 0..ATTEMPTS {
-            let mut charged = Vec::new();
-            for quota in self.quotas(namespace).iter().filter(|q| !done.iter().any(|d| d == object::name(q))) {
-                charged.extend(self.charge(quota, request, new).map_err(Refusal::Exceeded)?);
-            }
+            let quotas = self.quotas(namespace);
+            let open = quotas.iter().filter(|q| !done.iter().any(|d| d == object::name(q)));
+            let charged = self.charge_all(open, request, &cost)?;
             if request.dry_run {
                 return Ok(());
             }
@@ -179,6 +204,53 @@ impl ResourceQuota {
         }
         let quotas = GroupResource::new("", "resourcequotas");
         Err(Refusal::Failed(ApiError::conflict(&quotas, "", "the quota is being changed by others; please try again")))
+    }
+}
+
+/// What a request costs.
+struct Cost<'a> {
+    resource: GroupResource,
+    new: &'a Value,
+    /// The stored object, where there is one.
+    old: Option<&'a Value>,
+    usage: Amounts,
+    creates_pod: bool,
+}
+
+impl<'a> Cost<'a> {
+    fn of(request: &'a Request, new: &'a Value) -> Self {
+        let resource = request.resource.group_resource();
+        let usage = usage(&resource, new);
+        let creates_pod = resource == GroupResource::new("", "pods") && request.operation == Operation::Create;
+        let old = request.old.as_deref();
+        Self { resource, new, old, usage, creates_pod }
+    }
+
+    /// Whether a quota counts anything of this kind, and this object.
+    fn concerns(&self, quota: &Value) -> bool {
+        in_scope(quota, &self.resource, self.new)
+    }
+
+    /// What a quota counts for the object already.
+    fn before(&self, quota: &Value) -> Option<Amounts> {
+        let old = self.old.filter(|old| in_scope(quota, &self.resource, old))?;
+        Some(usage(&self.resource, old))
+    }
+
+    /// What the object needs more than before, whichever quota counts it.
+    fn growth(&self) -> Amounts {
+        let mut more = match self.old {
+            Some(old) => growth(&usage(&self.resource, old), &self.usage),
+            None => self.usage.clone(),
+        };
+        more.retain(|_, amount| !amount.is_zero());
+        more
+    }
+
+    fn negative(&self) -> Option<String> {
+        let names: Vec<&str> =
+            self.usage.iter().filter(|(_, amount)| amount.is_negative()).map(|(name, _)| name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("quota usage is negative for resource(s): {}", names.join(",")))
     }
 }
 
@@ -210,9 +282,8 @@ impl Plugin for ResourceQuota {
 
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let resource = request.resource.group_resource();
-        let own = request.subresource.is_empty() || (request.subresource == "resize" && resource.resource == "pods");
-        let grows = resource.group.is_empty() && GROWING.contains(&resource.resource.as_str());
-        if request.namespace.is_empty() || !own || (request.operation == Operation::Update && !grows) {
+        let creates = request.operation == Operation::Create;
+        if request.namespace.is_empty() || !is_counted(&resource, &request.subresource, creates) {
             return Ok(());
         }
         // Namespaces come with their own name as the namespace.

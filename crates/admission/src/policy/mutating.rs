@@ -2,7 +2,7 @@
 
 use super::compiled::{Binding, Mutation, Policy};
 use super::validating::Seen;
-use super::{Policies, params, refusal, variables};
+use super::{Policies, configured, params, refusal, variables};
 use crate::expressions::{Inputs, Judges, Matched, evaluate};
 use crate::matching::is_exempt;
 use crate::{Operation, Plugin, Request};
@@ -19,9 +19,10 @@ pub(crate) struct Mutating {
 }
 
 impl Mutating {
-    pub(crate) fn new(judges: Judges) -> Self {
+    pub(crate) fn new(judges: Judges, config: Option<&Value>) -> std::result::Result<Self, String> {
+        configured(config, "MutatingAdmissionPolicyConfiguration")?;
         let policies = Policies::new(&judges, "mutatingadmissionpolicies", "mutatingadmissionpolicybindings");
-        Self { judges, policies }
+        Ok(Self { judges, policies })
     }
 
     /// What a failure means for the request: nothing, if the policy says so.

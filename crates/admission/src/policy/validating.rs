@@ -1,7 +1,7 @@
 //! ValidatingAdmissionPolicy: refuses, warns about or notes what a policy's expressions do not hold for.
 
 use super::compiled::{Binding, Policy, Validation};
-use super::{Policies, params, refusal, variables};
+use super::{Policies, configured, params, refusal, variables};
 use crate::expressions::{Inputs, Judges, Matched, evaluate};
 use crate::matching::is_exempt;
 use crate::{Operation, Plugin, Request};
@@ -45,9 +45,10 @@ struct Outcome {
 }
 
 impl Validating {
-    pub(crate) fn new(judges: Judges) -> Self {
+    pub(crate) fn new(judges: Judges, config: Option<&Value>) -> std::result::Result<Self, String> {
+        configured(config, "ValidatingAdmissionPolicyConfiguration")?;
         let policies = Policies::new(&judges, "validatingadmissionpolicies", "validatingadmissionpolicybindings");
-        Self { judges, policies }
+        Ok(Self { judges, policies })
     }
 
     async fn policy(&self, policy: &Policy, bindings: &[Arc<Binding>], request: &Request, out: &mut Outcome) {

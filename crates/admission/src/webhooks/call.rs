@@ -3,15 +3,17 @@
 //! Invariant: a call goes where the configuration says and nowhere else: redirects are not followed, proxies not asked.
 
 use bytes::Bytes;
-use http::{Method, Request, Uri};
+use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ironclad_api::source::Source;
 use ironclad_api::{GroupResource, object};
+use ironclad_remote::{Credentials, CredentialsByServer};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use std::future::Future;
 use std::pin::Pin;
@@ -34,6 +36,7 @@ const SHOWN: usize = 512;
 pub struct Caller {
     client: Client<Connector, Full<Bytes>>,
     url: String,
+    authorization: Option<HeaderValue>,
 }
 
 /// Where a webhook is.
@@ -59,13 +62,21 @@ struct Stream(TokioIo<TlsStream<TcpStream>>);
 impl Caller {
     /// From `clientConfig`.
     pub fn new(config: &Value, source: Arc<dyn Source>) -> Result<Self, String> {
+        Self::with(config, source, &CredentialsByServer::default())
+    }
+
+    /// From `clientConfig`; the server is shown what it is to be shown.
+    pub(crate) fn with(config: &Value, source: Arc<dyn Source>, known: &CredentialsByServer) -> Result<Self, String> {
         let (place, host, path) = if config["url"].is_string() { url_place(config)? } else { service_place(config) };
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let server = ServerName::try_from(bare).map_err(|e| format!("invalid host {host:?}: {e}"))?;
-        let tls = TlsConnector::from(Arc::new(tls(config["caBundle"].as_str().unwrap_or_default())?));
         let port = match &place {
             Place::Url(_, port) | Place::Service(_, _, port) => *port,
         };
+        let Credentials { identity, token, basic } = known.of(&bare, port);
+        let server = ServerName::try_from(bare).map_err(|e| format!("invalid host {host:?}: {e}"))?;
+        let tls = tls(config["caBundle"].as_str().unwrap_or_default(), identity)?;
+        let tls = TlsConnector::from(Arc::new(tls));
+        let authorization = authorization(token, basic)?;
         // A URL keeps its form in messages; a Service always names its port.
         let shown = match config["url"].as_str() {
             Some(url) => url.to_owned(),
@@ -73,7 +84,7 @@ impl Caller {
         };
         let connector = Connector { place, server, tls, source };
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector);
-        Ok(Self { client, url: shown })
+        Ok(Self { client, url: shown, authorization })
     }
 
     /// Posts a review and reads the answer.
@@ -82,9 +93,11 @@ impl Caller {
         let url = format!("{}{separator}timeout={}s", self.url, timeout.as_secs());
         let failed = |why: String| format!("Post {url:?}: {why}");
         let uri: Uri = url.parse().map_err(|e| failed(format!("{e}")))?;
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(uri)
+        let mut request = Request::builder().method(Method::POST).uri(uri);
+        if let Some(value) = &self.authorization {
+            request = request.header("authorization", value.clone());
+        }
+        let request = request
             .header("content-type", "application/json")
             .header("accept", "application/json, */*")
             .header("user-agent", "kube-apiserver-admission")
@@ -150,7 +163,21 @@ fn service_place(config: &Value) -> (Place, String, String) {
     (Place::Service(namespace.into(), name.into(), port), format!("{name}.{namespace}.svc"), path)
 }
 
-fn tls(bundle: &str) -> Result<ClientConfig, String> {
+/// What the `Authorization` header says.
+fn authorization(token: Option<String>, basic: Option<(String, String)>) -> Result<Option<HeaderValue>, String> {
+    use base64::Engine;
+    let encode = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
+    let text = match (token, basic) {
+        (Some(token), _) => format!("Bearer {token}"),
+        (None, Some((user, password))) => format!("Basic {}", encode(format!("{user}:{password}"))),
+        (None, None) => return Ok(None),
+    };
+    let mut value = HeaderValue::from_str(&text).map_err(|e| format!("the credentials cannot be sent: {e}"))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+fn tls(bundle: &str, identity: Option<(Vec<u8>, Vec<u8>)>) -> Result<ClientConfig, String> {
     use base64::Engine;
     let mut roots = RootCertStore::empty();
     if bundle.is_empty() {
@@ -173,7 +200,12 @@ fn tls(bundle: &str) -> Result<ClientConfig, String> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("cannot set up TLS: {e}"))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    let config = config.with_root_certificates(roots);
+    let Some((certificate, key)) = identity else { return Ok(config.with_no_client_auth()) };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate).collect();
+    let chain = chain.map_err(|e| format!("the client's certificate cannot be read: {e}"))?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| format!("the client's key cannot be read: {e}"))?;
+    config.with_client_auth_cert(chain, key).map_err(|e| e.to_string())
 }
 
 impl Connector {

@@ -6,6 +6,7 @@ use crate::matching::Criteria;
 use ironclad_api::object;
 use ironclad_api::source::Source;
 use ironclad_cel::admission::Scope;
+use ironclad_remote::CredentialsByServer;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,12 +37,13 @@ pub(crate) struct Webhook {
 /// Clients by their configuration, kept as long as some webhook uses them.
 pub(crate) struct Callers {
     source: Arc<dyn Source>,
+    credentials: CredentialsByServer,
     known: HashMap<String, Caller>,
 }
 
 impl Callers {
-    pub(crate) fn new(source: Arc<dyn Source>) -> Self {
-        Self { source, known: HashMap::new() }
+    pub(crate) fn new(source: Arc<dyn Source>, credentials: CredentialsByServer) -> Self {
+        Self { source, credentials, known: HashMap::new() }
     }
 
     fn of(&mut self, config: &Value) -> Result<Caller, String> {
@@ -54,7 +56,7 @@ impl Callers {
         if self.known.len() >= MANY {
             self.known.clear();
         }
-        let caller = Caller::new(config, self.source.clone())?;
+        let caller = Caller::with(config, self.source.clone(), &self.credentials)?;
         self.known.insert(key, caller.clone());
         Ok(caller)
     }

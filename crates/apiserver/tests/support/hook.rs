@@ -26,6 +26,8 @@ pub(crate) struct Hook {
     pub(crate) bundle: String,
     /// The reviews that it got.
     pub(crate) seen: Arc<Mutex<Vec<Value>>>,
+    /// The `Authorization` headers that came with them.
+    pub(crate) shown: Arc<Mutex<Vec<String>>>,
     task: AbortHandle,
 }
 
@@ -76,14 +78,19 @@ impl Hook {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let shown: Arc<Mutex<Vec<String>>> = Arc::default();
+        let credentials = shown.clone();
         let (acceptor, answer, noted) = (TlsAcceptor::from(Arc::new(tls)), Arc::new(answer), seen.clone());
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, answer, noted) = (acceptor.clone(), answer.clone(), noted.clone());
+                let credentials = credentials.clone();
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let service = service_fn(move |request: Request<Incoming>| {
                         let (answer, noted) = (answer.clone(), noted.clone());
+                        let given = request.headers().get("authorization").and_then(|v| v.to_str().ok());
+                        credentials.lock().push(given.unwrap_or_default().to_owned());
                         async move {
                             let body = request.into_body().collect().await.unwrap().to_bytes();
                             let review: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -104,7 +111,7 @@ impl Hook {
             }
         });
         let bundle = base64::engine::general_purpose::STANDARD.encode(authority.pem());
-        Self { port, bundle, seen, task: task.abort_handle() }
+        Self { port, bundle, seen, shown, task: task.abort_handle() }
     }
 
     pub(crate) fn url(&self) -> String {

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use ironclad_admission::{Chain, Parts, default_chain};
+use ironclad_admission::{Chain, Choice, Parts, chain};
 use ironclad_api::features::FeatureGates;
 use ironclad_api::{ApiError, UserInfo};
 use ironclad_apiserver::{ApiServer, Auditor, Body, Config, KubeletAccess, Load, Reader, RuntimeConfig, TokenIssuer};
@@ -83,6 +83,15 @@ pub(crate) async fn admitting() -> (ApiServer, Reader, TempDir) {
 
 /// The same, whose authorizer lets admission do nothing with one resource.
 pub(crate) async fn admitting_but(resource: &'static str) -> (ApiServer, Reader, TempDir) {
+    chosen(resource, &Choice::default()).await
+}
+
+/// The same with plugins of one's own choice.
+pub(crate) async fn choosing(choice: &Choice) -> (ApiServer, Reader, TempDir) {
+    chosen("", choice).await
+}
+
+async fn chosen(resource: &'static str, choice: &Choice) -> (ApiServer, Reader, TempDir) {
     let dir = TempDir::new().unwrap();
     let store = Arc::new(LogStore::open(dir.path(), Options::default()).unwrap());
     let prepared = ApiServer::prepare(config(store, Load::default()), CancellationToken::new()).await.unwrap();
@@ -90,7 +99,8 @@ pub(crate) async fn admitting_but(resource: &'static str) -> (ApiServer, Reader,
     let world = Arc::new(reader.clone());
     let ledger = Arc::new(prepared.ledger());
     let parts = Parts { source: world.clone(), authorizer: Arc::new(But(resource)), world, ledger };
-    let server = prepared.finish(any.clone(), any.clone(), any, default_chain(&parts)).await.unwrap();
+    let chain = chain(&parts, choice).unwrap();
+    let server = prepared.finish(any.clone(), any.clone(), any, chain).await.unwrap();
     (server, reader, dir)
 }
 

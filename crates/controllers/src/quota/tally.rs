@@ -28,6 +28,9 @@ pub(super) fn needed(hard: &Amounts) -> BTreeSet<GroupResource> {
             {
                 core("persistentvolumeclaims")
             }
+            devices if devices.ends_with(".deviceclass.resource.k8s.io/devices") => {
+                GroupResource::new("resource.k8s.io", "resourceclaims")
+            }
             _ => core("pods"),
         })
         .collect()

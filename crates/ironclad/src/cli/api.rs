@@ -5,7 +5,7 @@ mod audit;
 mod controllers;
 mod identity;
 
-pub(crate) use admission::AdmissionFlags;
+use admission::AdmissionFlags;
 pub(crate) use audit::{AuditFlags, Mode};
 pub(crate) use controllers::ControllerFlags;
 pub(crate) use identity::{AuthenticationFlags, AuthorizationFlags, OidcFlags};

@@ -3,7 +3,7 @@
 use super::authentication::{Authentication, Makings};
 use super::authorization::Own;
 use super::{audit, authentication, authorization, legacy, store};
-use crate::cli::api::{AdmissionFlags, ApiFlags, AuthenticationFlags};
+use crate::cli::api::{ApiFlags, AuthenticationFlags};
 use crate::cli::parts::ServerCertificates;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Result};
@@ -239,8 +239,8 @@ pub(crate) async fn start(
         world: reader.clone(),
         ledger: Arc::new(prepared.ledger()),
     };
-    let AdmissionFlags { enable_admission_plugins: on, disable_admission_plugins: off } = &flags.admission;
-    let admission = ironclad_admission::chain(&parts, on, off).context("cannot set up admission")?;
+    let choice = flags.admission.choice();
+    let admission = ironclad_admission::chain(&parts, &choice).context("cannot set up admission")?;
     let issuer = Arc::new(Issuer(tokens.clone()));
     let server =
         prepared.finish(authenticator, authorizer, issuer, admission).await.context("cannot prepare the cluster")?;

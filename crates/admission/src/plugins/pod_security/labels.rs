@@ -39,8 +39,14 @@ impl fmt::Display for Standard {
     }
 }
 
+impl Default for Standard {
+    fn default() -> Self {
+        Self { level: Level::Privileged, version: "latest".to_owned() }
+    }
+}
+
 /// What a namespace asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Policy {
     pub(super) enforce: Standard,
     pub(super) audit: Standard,
@@ -48,60 +54,94 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// From a namespace's labels, with what is wrong with them. What cannot be read is enforced as the strictest level,
-    /// and neither warned about nor noted.
-    pub(super) fn read(namespace: &Value) -> (Self, ErrorList) {
+    /// From a namespace's labels, with what is wrong with them; `defaults` say what the labels do not. What cannot be
+    /// read is enforced as the strictest level, and neither warned about nor noted.
+    pub(super) fn read(namespace: &Value, defaults: &Self) -> (Self, ErrorList) {
         let mut errors = ErrorList::new();
         let label = |key: &str| namespace["metadata"]["labels"][format!("{PREFIX}{key}")].as_str();
-        let mut standard = |mode: &str, otherwise: Level| {
-            let level = label(mode).map(|text| level(text, mode, &mut errors));
-            let version = label(&format!("{mode}-version")).map(|text| version(text, mode, &mut errors));
-            let read = Standard {
-                level: level.map_or(Level::Privileged, |l| l.unwrap_or(otherwise)),
-                version: version.clone().unwrap_or_else(|| "latest".to_owned()),
-            };
-            (read, level.is_some_and(|l| l.is_some()), level.is_some(), version.is_some())
-        };
-        let (enforce, enforced, ..) = standard("enforce", Level::Restricted);
-        let (audit, ..) = standard("audit", Level::Privileged);
-        let (mut warn, _, has_level, has_version) = standard("warn", Level::Privileged);
+        let mut policy = defaults.clone();
+        let modes = [
+            ("enforce", &mut policy.enforce, Level::Restricted),
+            ("audit", &mut policy.audit, Level::Privileged),
+            ("warn", &mut policy.warn, Level::Privileged),
+        ];
+        let mut enforced = false;
+        for (mode, standard, otherwise) in modes {
+            if let Some(text) = label(mode) {
+                let read = level(text);
+                enforced |= mode == "enforce" && read.is_some();
+                if read.is_none() {
+                    errors.push(FieldError::invalid_str(&at(mode), text, LEVELS));
+                }
+                standard.level = read.unwrap_or(otherwise);
+            }
+            let mode = format!("{mode}-version");
+            if let Some(text) = label(&mode) {
+                if !is_version(text) {
+                    errors.push(FieldError::invalid_str(&at(&mode), text, VERSIONS));
+                }
+                standard.version = if is_version(text) { text.to_owned() } else { "latest".to_owned() };
+            }
+        }
         // Who is refused is warned as well, where nothing else is said.
-        if enforced && !has_level {
-            warn.level = enforce.level;
+        if enforced && label("warn").is_none() && policy.enforce.level > policy.warn.level {
+            policy.warn.level = policy.enforce.level;
+            if label("warn-version").is_none() {
+                policy.warn.version.clone_from(&policy.enforce.version);
+            }
         }
-        if enforced && !has_version {
-            warn.version.clone_from(&enforce.version);
-        }
-        (Self { enforce, audit, warn }, errors)
+        (policy, errors)
+    }
+
+    /// What the labels of a namespace ask for, as far as it is more than nothing: `enforce=baseline:latest, ...`.
+    pub(super) fn asked(&self, namespace: &Value) -> String {
+        let label = |key: &str| namespace["metadata"]["labels"][format!("{PREFIX}{key}")].is_string();
+        let modes = [("enforce", &self.enforce), ("audit", &self.audit), ("warn", &self.warn)];
+        let said = |mode: &str| label(mode) || label(&format!("{mode}-version"));
+        let more = modes.into_iter().filter(|(mode, s)| s.level != Level::Privileged && said(mode));
+        more.map(|(mode, standard)| format!("{mode}={standard}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether nothing is asked for at all.
+    pub(super) fn is_privileged(&self) -> bool {
+        [&self.enforce, &self.audit, &self.warn].iter().all(|s| s.level == Level::Privileged)
     }
 }
+
+const LEVELS: &str = "must be one of privileged, baseline, restricted";
+const VERSIONS: &str = "must be \"latest\" or \"v1.x\"";
 
 fn at(label: &str) -> Path {
     Path::new("metadata").child("labels").key(&format!("{PREFIX}{label}"))
 }
 
-fn level(text: &str, mode: &str, errors: &mut ErrorList) -> Option<Level> {
+fn level(text: &str) -> Option<Level> {
     match text {
         "privileged" => Some(Level::Privileged),
         "baseline" => Some(Level::Baseline),
         "restricted" => Some(Level::Restricted),
-        _ => {
-            let detail = "must be one of privileged, baseline, restricted";
-            errors.push(FieldError::invalid_str(&at(mode), text, detail));
-            None
-        }
+        _ => None,
     }
 }
 
-fn version(text: &str, mode: &str, errors: &mut ErrorList) -> String {
-    let minor = text.strip_prefix("v1.");
+fn is_version(text: &str) -> bool {
     let good = |n: &str| n == "0" || (!n.is_empty() && !n.starts_with('0') && n.bytes().all(|b| b.is_ascii_digit()));
-    if text != "latest" && !minor.is_some_and(good) {
-        let detail = "must be \"latest\" or \"v1.x\"";
-        errors.push(FieldError::invalid_str(&at(&format!("{mode}-version")), text, detail));
-        return "latest".to_owned();
+    text == "latest" || text.strip_prefix("v1.").is_some_and(good)
+}
+
+/// A level and a version of a configuration, with what is wrong with them.
+pub(super) fn standard(mode: &str, texts: (&str, &str), errors: &mut ErrorList) -> Standard {
+    let defaults = Path::new("defaults");
+    let or = |text: &str, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text.to_owned() };
+    let (name, version) = (or(texts.0, "privileged"), or(texts.1, "latest"));
+    let read = level(&name);
+    if read.is_none() {
+        errors.push(FieldError::invalid_str(&defaults.child(mode), &name, LEVELS));
     }
-    text.to_owned()
+    if !is_version(&version) {
+        errors.push(FieldError::invalid_str(&defaults.child(&format!("{mode}-version")), &version, VERSIONS));
+    }
+    Standard { level: read.unwrap_or(Level::Restricted), version }
 }
 
 #[cfg(test)]
@@ -111,7 +151,7 @@ mod tests {
 
     fn read(labels: &Value) -> (String, String, String, Vec<String>) {
         let namespace = json!({"metadata": {"labels": labels}});
-        let (policy, errors) = Policy::read(&namespace);
+        let (policy, errors) = Policy::read(&namespace, &Policy::default());
         let texts = errors.iter().map(ToString::to_string).collect();
         (policy.enforce.to_string(), policy.audit.to_string(), policy.warn.to_string(), texts)
     }

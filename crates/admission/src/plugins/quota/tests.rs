@@ -30,6 +30,10 @@ impl Ledger for World {
         Ok(None)
     }
 
+    async fn provide(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+
     async fn read(&self, _: &str, _: &str) -> Result<Option<Value>> {
         Ok(Some(self.quota.lock().clone()))
     }
@@ -51,7 +55,7 @@ impl Ledger for World {
 fn plugin(spec: Value, objects: Vec<Value>) -> (Arc<ResourceQuota>, Arc<World>) {
     let quota = json!({"metadata": {"name": "q", "uid": "u", "resourceVersion": "1"}, "spec": spec});
     let world = Arc::new(World { quota: Mutex::new(quota), objects: objects.into_iter().map(Arc::new).collect() });
-    (Arc::new(ResourceQuota::new(world.clone(), world.clone())), world)
+    (Arc::new(ResourceQuota::new(world.clone(), world.clone(), None).unwrap()), world)
 }
 
 fn request(plural: &str, object: Value) -> Request {
@@ -109,6 +113,115 @@ async fn quotas_refuse_in_the_stock_wording() {
 }
 
 #[tokio::test]
+async fn devices_are_counted_by_their_class_at_most() {
+    let hard =
+        json!({"hard": {"gpu.deviceclass.resource.k8s.io/devices": "5", "count/resourceclaims.resource.k8s.io": "9"}});
+    let claim = |requests: Value| {
+        let mut request =
+            request("resourceclaims", json!({"metadata": {"name": "x"}, "spec": {"devices": {"requests": requests}}}));
+        request.resource.group = "resource.k8s.io".into();
+        request
+    };
+    let exact = |count: u32| json!({"deviceClassName": "gpu", "allocationMode": "ExactCount", "count": count});
+    let all = json!({"deviceClassName": "gpu", "allocationMode": "All"});
+    let table = [
+        (json!([{"exactly": exact(2)}, {"exactly": exact(3)}]), ""),
+        (json!([{"firstAvailable": [exact(5), exact(1)]}]), ""),
+        (json!([{"firstAvailable": [exact(5)]}, {"exactly": exact(1)}]), "6"),
+        (json!([{"exactly": all}]), "32"),
+    ];
+    for (requests, asked) in table {
+        let (plugin, _) = plugin(hard.clone(), Vec::new());
+        let name = "gpu.deviceclass.resource.k8s.io/devices";
+        let want = format!(
+            "resourceclaims.resource.k8s.io \"x\" is forbidden: exceeded quota: q, requested: {name}={asked}, used: {name}=0, limited: {name}=5"
+        );
+        assert_eq!(ask(&plugin, claim(requests)).await, if asked.is_empty() { String::new() } else { want });
+    }
+}
+
+#[test]
+fn claims_of_storage_count_in_the_scope_of_their_attributes() {
+    let claims = GroupResource::new("", "persistentvolumeclaims");
+    let quota = |operator: &str, values: Value| {
+        json!({"spec": {"scopeSelector": {"matchExpressions": [
+        {"scopeName": "VolumeAttributesClass", "operator": operator, "values": values}]}}})
+    };
+    let claim = |spec: &str, current: &str| {
+        json!({"spec": {"volumeAttributesClassName": spec},
+        "status": {"currentVolumeAttributesClassName": current}})
+    };
+    let table = [
+        (quota("In", json!(["gold"])), claim("gold", ""), true),
+        (quota("In", json!(["gold"])), claim("silver", "gold"), true),
+        (quota("In", json!(["gold"])), claim("silver", ""), false),
+        (quota("NotIn", json!(["gold"])), claim("", ""), true),
+        (quota("Exists", json!([])), claim("", ""), false),
+        (quota("DoesNotExist", json!([])), claim("", ""), true),
+    ];
+    for (quota, claim, want) in table {
+        assert_eq!(in_scope(&quota, &claims, &claim), want, "{quota} {claim}");
+    }
+    let other = json!({"spec": {"scopes": ["BestEffort"]}});
+    assert!(!in_scope(&other, &GroupResource::new("", "services"), &json!({})));
+    let growing = json!({"spec": {"storageClassName": "fast", "resources": {"requests": {"storage": "1500m"}}},
+        "status": {"allocatedResources": {"storage": "3Gi"}}});
+    let counted = usage(&claims, &growing);
+    assert_eq!(counted["requests.storage"].to_string(), "3Gi");
+    assert_eq!(counted["fast.storageclass.storage.k8s.io/requests.storage"].to_string(), "3Gi");
+}
+
+#[test]
+fn only_some_doors_can_use_more() {
+    let table = [
+        ("", "pods", "", true, true),
+        ("", "pods", "", false, false),
+        ("", "pods", "resize", false, true),
+        ("", "pods", "status", false, false),
+        ("", "pods", "binding", true, false),
+        ("", "services", "", false, true),
+        ("", "persistentvolumeclaims", "status", false, true),
+        ("", "configmaps", "", false, false),
+        ("", "events", "", true, false),
+        ("example.com", "widgets", "", true, true),
+        ("resource.k8s.io", "resourceclaims", "", false, true),
+        ("resource.k8s.io", "resourceclaims", "status", false, false),
+    ];
+    for (group, name, door, creates, want) in table {
+        assert_eq!(is_counted(&GroupResource::new(group, name), door, creates), want, "{name}/{door}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_limited_needs_a_quota() {
+    let config = json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "ResourceQuotaConfiguration", "limitedResources": [
+        {"resource": "pods", "matchScopes": [{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]},
+        {"resource": "persistentvolumeclaims", "matchContains": ["gold.storageclass"]}]});
+    let (_, world) = plugin(json!({"hard": {"configmaps": "1"}}), Vec::new());
+    let limiting = ResourceQuota::new(world.clone(), world.clone(), Some(&config)).unwrap();
+    let claim = |class: &str| {
+        request("persistentvolumeclaims", json!({"metadata": {"name": "x"}, "spec": {"storageClassName": class}}))
+    };
+    assert_eq!(ask(&limiting, claim("iron")).await, "");
+    let want = "persistentvolumeclaims \"x\" is forbidden: insufficient quota to consume: gold.storageclass.storage.k8s.io/persistentvolumeclaims";
+    assert_eq!(ask(&limiting, claim("gold")).await, want);
+    let mut high = pod("x", "1");
+    assert_eq!(ask(&limiting, request("pods", high.clone())).await, "");
+    high["spec"]["priorityClassName"] = json!("high");
+    let want = "insufficient quota to match these scopes: [{PriorityClass In [high]}]";
+    assert_eq!(ask(&limiting, request("pods", high.clone())).await, want);
+    // A quota of that scope lets them in again.
+    let own = json!({"hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [
+        {"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]}});
+    let (_, world) = plugin(own, Vec::new());
+    let limiting = ResourceQuota::new(world.clone(), world.clone(), Some(&config)).unwrap();
+    assert_eq!(ask(&limiting, request("pods", high)).await, "");
+    let wrong = json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "ResourceQuotaConfiguration", "limitedResources": [{}]});
+    let refused = ResourceQuota::new(world.clone(), world, Some(&wrong)).err();
+    assert_eq!(refused.as_deref(), Some("limitedResources[0].resource: Required value"));
+}
+
+#[tokio::test]
 async fn what_is_granted_is_charged_to_the_status() {
     let (plugin, world) = plugin(json!({"hard": {"configmaps": "1", "count/configmaps": "5"}}), Vec::new());
     let map = |name: &str| request("configmaps", json!({"metadata": {"name": name}}));
@@ -124,7 +237,7 @@ async fn what_is_granted_is_charged_to_the_status() {
 async fn requests_at_the_same_time_cannot_exceed_a_quota_together() {
     let (first, world) = plugin(json!({"hard": {"configmaps": "10"}}), Vec::new());
     // A second server over the same store.
-    let second = Arc::new(ResourceQuota::new(world.clone(), world.clone()));
+    let second = Arc::new(ResourceQuota::new(world.clone(), world.clone(), None).unwrap());
     let tasks: Vec<_> = (0..60)
         .map(|i| {
             let plugin = if i % 2 == 0 { first.clone() } else { second.clone() };

@@ -1,0 +1,202 @@
+//! ImagePolicyWebhook: a program outside of the server says which images pods may use.
+//!
+//! Invariants: an answer is kept for as long as the configuration says, by what was asked; what cannot be asked is
+//! decided by the configuration.
+
+use crate::{Operation, Plugin, Request};
+use async_trait::async_trait;
+use ironclad_api::ApiError;
+use ironclad_api::error::Result;
+use ironclad_api::expiring::Expiring;
+use ironclad_remote::{Answer, Remote};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const PREFIX: &str = "imagepolicywebhook.image-policy.k8s.io/";
+const ANNOTATIONS: &str = ".image-policy.k8s.io/";
+/// How many answers are kept.
+const ANSWERS: usize = 1024;
+const ATTEMPTS: u32 = 5;
+/// How long one attempt may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    image_policy: Settings,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Settings {
+    kube_config_file: PathBuf,
+    #[serde(rename = "allowTTL", default)]
+    allowed: i64,
+    #[serde(rename = "denyTTL", default)]
+    refused: i64,
+    #[serde(default)]
+    retry_backoff: i64,
+    #[serde(default)]
+    default_allow: bool,
+}
+
+pub(super) struct Images {
+    remote: Remote,
+    allowed: Duration,
+    refused: Duration,
+    pause: Duration,
+    default_allow: bool,
+    known: Expiring<String, Value>,
+}
+
+/// A number of the configuration as a time: 0 stands for the default, -1 for none at all.
+fn time(
+    given: i64,
+    unit: Duration,
+    least: Duration,
+    most: Duration,
+    default: Duration,
+) -> std::result::Result<Duration, String> {
+    let count = match given {
+        -1 => return Ok(Duration::ZERO),
+        0 => return Ok(default),
+        other => {
+            u32::try_from(other).map_err(|_| format!("valid value is between {least:?} and {most:?}, got {other}"))?
+        }
+    };
+    let time = unit * count;
+    match time > least && time <= most {
+        true => Ok(time),
+        false => Err(format!("valid value is between {least:?} and {most:?}, got {time:?}")),
+    }
+}
+
+impl Images {
+    pub(super) fn new(config: Option<&Value>) -> std::result::Result<Self, String> {
+        let config = config.ok_or("no config specified")?;
+        let File { image_policy: settings } = serde_json::from_value(config.clone()).map_err(|e| e.to_string())?;
+        let (second, half_hour) = (Duration::from_secs(1), Duration::from_mins(30));
+        let milli = Duration::from_millis(1);
+        let remote = Remote::from_kubeconfig(&settings.kube_config_file).map_err(|e| e.to_string())?;
+        Ok(Self {
+            remote,
+            allowed: time(settings.allowed, second, second, half_hour, Duration::from_mins(5))?,
+            refused: time(settings.refused, second, second, half_hour, Duration::from_secs(30))?,
+            pause: time(
+                settings.retry_backoff,
+                milli,
+                Duration::from_nanos(1),
+                Duration::from_mins(5),
+                Duration::from_millis(500),
+            )?,
+            default_allow: settings.default_allow,
+            known: Expiring::new(ANSWERS),
+        })
+    }
+
+    /// Asks, again after a growing pause where the webhook did not answer.
+    async fn ask(&self, review: &Value) -> std::result::Result<Value, String> {
+        let mut pause = self.pause;
+        let mut attempt = 1;
+        loop {
+            let answer = self.remote.post(review.to_string(), PATIENCE).await.map_err(|e| e.to_string());
+            let again = !matches!(&answer, Ok(answer) if answer.status < 500 && answer.status != 429);
+            if !again || attempt == ATTEMPTS {
+                return read(answer?);
+            }
+            attempt += 1;
+            tokio::time::sleep(pause).await;
+            pause = pause.mul_f64(1.5);
+        }
+    }
+}
+
+fn read(answer: Answer) -> std::result::Result<Value, String> {
+    if !(200..300).contains(&answer.status) {
+        return Err(format!("Error contacting webhook: {}", answer.status));
+    }
+    let mut review: Value = serde_json::from_slice(&answer.body).map_err(|e| e.to_string())?;
+    Ok(review["status"].take())
+}
+
+/// The question about a pod: its images, and those of its annotations that are meant for the webhook.
+fn review(request: &Request, pod: &Value) -> Value {
+    let lists: &[&str] = match request.subresource.as_str() {
+        "" => &["containers", "initContainers"],
+        _ => &["ephemeralContainers"],
+    };
+    let containers = lists.iter().flat_map(|l| pod["spec"][*l].as_array().into_iter().flatten());
+    let containers: Vec<Value> = containers.map(|c| json!({"image": c["image"]})).collect();
+    let annotations = pod["metadata"]["annotations"].as_object().into_iter().flatten();
+    let annotations: serde_json::Map<String, Value> =
+        annotations.filter(|(k, _)| k.contains(ANNOTATIONS)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let mut spec = json!({"containers": containers, "namespace": request.namespace});
+    if !annotations.is_empty() {
+        spec["annotations"] = Value::Object(annotations);
+    }
+    json!({"kind": "ImageReview", "apiVersion": "imagepolicy.k8s.io/v1alpha1", "spec": spec})
+}
+
+#[async_trait]
+impl Plugin for Images {
+    fn name(&self) -> &'static str {
+        "ImagePolicyWebhook"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Create | Operation::Update)
+    }
+
+    async fn validate(&self, request: &mut Request) -> Result<()> {
+        let pods = request.resource.group.is_empty() && request.resource.resource == "pods";
+        if !pods || !matches!(request.subresource.as_str(), "" | "ephemeralcontainers") {
+            return Ok(());
+        }
+        let Some(pod) = &request.object else { return Ok(()) };
+        let review = review(request, pod);
+        let refuse = |why: &str| Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why));
+        let key = review["spec"].to_string();
+        let status = match self.known.get(&key) {
+            Some(known) => known,
+            None => match self.ask(&review).await {
+                Ok(status) => {
+                    let life = if status["allowed"] == true { self.allowed } else { self.refused };
+                    self.known.put(key, status.clone(), life);
+                    status
+                }
+                Err(why) if self.default_allow => {
+                    tracing::warn!(why, "the webhook of images cannot be asked, letting the pod pass");
+                    request.annotations.add(format!("{PREFIX}failed-open"), "true");
+                    return Ok(());
+                }
+                Err(why) => return refuse(&why),
+            },
+        };
+        for (key, value) in status["auditAnnotations"].as_object().into_iter().flatten() {
+            request.annotations.add(format!("{PREFIX}{key}"), value.as_str().unwrap_or_default());
+        }
+        match (status["allowed"] == true, status["reason"].as_str().unwrap_or_default()) {
+            (true, _) => Ok(()),
+            (false, "") => refuse("one or more images rejected by webhook backend"),
+            (false, why) => refuse(&format!("image policy webhook backend denied one or more images: {why}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_default_and_bounds() {
+        let read = |given| {
+            let second = Duration::from_secs(1);
+            time(given, second, second, Duration::from_secs(10), Duration::from_secs(5)).map(|d| d.as_secs())
+        };
+        assert_eq!([read(0), read(-1), read(7)], [Ok(5), Ok(0), Ok(7)]);
+        assert_eq!(read(11).unwrap_err(), "valid value is between 1s and 10s, got 11s");
+        assert!(read(1).is_err() && read(-2).is_err());
+    }
+}
