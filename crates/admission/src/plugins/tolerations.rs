@@ -252,7 +252,7 @@ mod tests {
             assert_eq!(covers(wide, narrow), want, "{wide} {narrow}");
         }
         assert_eq!(merge(&[equal.clone(), short], &[key.clone(), key.clone()]), [key]);
-        assert_eq!(merge(&[equal.clone()], &[]), [equal]);
+        assert_eq!(merge(std::slice::from_ref(&equal), &[]), [equal]);
     }
 
     #[test]
