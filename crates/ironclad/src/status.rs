@@ -109,7 +109,13 @@ fn print(report: &Value) {
             ),
         );
     }
-    for check in seen["checks"].as_array().into_iter().flatten() {
-        line("Check", text(check));
+    let checks: Vec<String> = seen["checks"].as_array().into_iter().flatten().map(text).collect();
+    let (passed, rest): (Vec<_>, Vec<_>) = checks.iter().partition(|c| c.starts_with("[+]"));
+    if seen["ready"] == json!(true) {
+        return line("Health", format!("ok ({} checks)", passed.len()));
+    }
+    line("Health", format!("not ready ({} checks passed)", passed.len()));
+    for check in rest {
+        line("Check", check.clone());
     }
 }

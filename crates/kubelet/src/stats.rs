@@ -209,6 +209,13 @@ fn interface(net: &NetworkUsage) -> Value {
         "txBytes": net.tx_bytes, "txErrors": net.tx_errors})
 }
 
+/// When the kernel started, in nanoseconds since 1970.
+fn booted() -> i64 {
+    let stat = read("/proc/stat");
+    let seconds = stat.lines().find_map(|l| l.strip_prefix("btime ")).and_then(|s| s.trim().parse::<i64>().ok());
+    seconds.unwrap_or(0) * 1_000_000_000
+}
+
 /// What `/stats/summary` answers.
 pub(crate) async fn summary(shared: &Shared, rates: &Rates, only_cpu_and_memory: bool) -> Value {
     let all = collect(shared, !only_cpu_and_memory).await;
@@ -216,7 +223,7 @@ pub(crate) async fn summary(shared: &Shared, rates: &Rates, only_cpu_and_memory:
     let images = shared.config.runtime.image_fs_info().await.unwrap_or_default();
     let now = all.node.time;
     let total = meminfo().get("MemTotal").copied();
-    let mut node = json!({"nodeName": shared.config.node_name, "startTime": Value::Null,
+    let mut node = json!({"nodeName": shared.config.node_name, "startTime": stamp(booted()),
         "cpu": cpu(rates, "node", &all.node), "memory": memory(&all.node, total)});
     if !only_cpu_and_memory {
         node["fs"] = fs(now, disk, disk.used, disk.inodes.saturating_sub(disk.inodes_free));

@@ -6,6 +6,7 @@
 mod connect;
 mod kubeconfig;
 mod roots;
+mod stream;
 mod unverified;
 
 use base64::Engine;
@@ -20,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 pub use kubeconfig::{Credentials, CredentialsByServer};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use stream::Stream;
 pub use unverified::{unverified, unverified_as};
 
 /// The largest answer that is read.

@@ -1,8 +1,7 @@
 //! Connections to the servers behind a Service, with the front proxy's certificate.
 
 use super::backend::{self, Backend};
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::TokioIo;
+use ironclad_remote::Stream;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::future::Future;
@@ -83,42 +82,6 @@ impl tower::Service<http::Uri> for Dialer {
 
     fn call(&mut self, _: http::Uri) -> Self::Future {
         let dialer = self.clone();
-        Box::pin(async move { dialer.dial().await.map(|stream| Stream(TokioIo::new(stream))) })
-    }
-}
-
-/// A connection as the pool of connections wants it.
-pub(super) struct Stream(TokioIo<TlsStream<TcpStream>>);
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        match self.0.inner().get_ref().1.alpn_protocol() {
-            Some(b"h2") => Connected::new().negotiated_h2(),
-            _ => Connected::new(),
-        }
-    }
-}
-
-impl hyper::rt::Read for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
-    }
-}
-
-impl hyper::rt::Write for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+        Box::pin(async move { dialer.dial().await.map(Stream::from) })
     }
 }

@@ -43,6 +43,7 @@ fn container(bundle: &str, stdio: Stdio, report: &OwnedFd) -> String {
         let spec = load(bundle)?;
         sys::setsid().map_err(at("setsid"))?;
         join_cgroups(&spec)?;
+        hide_cgroups(&spec)?;
         stdio_in_place(stdio)?;
         enter_rootfs(&spec)?;
         make_cwd(&spec.process)?;
@@ -93,6 +94,14 @@ fn join_cgroups(spec: &Spec) -> Result<(), String> {
         std::fs::write(format!("{dir}/cgroup.procs"), "0").map_err(at(format!("join cgroup {dir}")))?;
     }
     Ok(())
+}
+
+/// With a namespace of its own the container's cgroup is the root of what it sees.
+fn hide_cgroups(spec: &Spec) -> Result<(), String> {
+    if !spec.linux.namespaces.iter().any(|n| n.kind == "cgroup") {
+        return Ok(());
+    }
+    sys::unshare(libc::CLONE_NEWCGROUP).map_err(at("make a cgroup namespace"))
 }
 
 fn stdio_in_place(stdio: Stdio) -> Result<(), String> {
