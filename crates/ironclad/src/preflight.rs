@@ -20,11 +20,10 @@ pub(crate) fn root() -> Result<()> {
 
 /// The kernel can do what containers, Services and pod networks need.
 pub(crate) fn kernel() -> Result<()> {
-    let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    let has_fs = |name: &str| filesystems.lines().any(|l| l.split_whitespace().last() == Some(name));
     let missing =
         |what: &str, help: &str| Err(Failure::new(Id::KernelFeature, format!("this kernel has no {what}"), help));
-    if !has_fs("overlay") {
+    // Asking for the file system makes the kernel load its module, where it is one.
+    if rustix::mount::fsopen("overlay", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC).is_err() {
         return missing("overlayfs", "Try: modprobe overlay");
     }
     for (namespace, what) in
@@ -34,9 +33,11 @@ pub(crate) fn kernel() -> Result<()> {
             return missing(&format!("{what} namespaces"), "Use a kernel built with CONFIG_NAMESPACES and its parts.");
         }
     }
-    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    let v1 = ["memory", "cpu", "pids"].iter().all(|c| {
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+    let v2 = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let v2 = CONTROLLERS.iter().all(|c| v2.split_whitespace().any(|has| has == *c));
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let v1 = CONTROLLERS.iter().all(|c| {
         mounts.lines().any(|l| {
             l.split_whitespace().nth(2) == Some("cgroup")
                 && l.split_whitespace().nth(3).is_some_and(|o| o.split(',').any(|x| x == *c))
