@@ -20,6 +20,7 @@ use ironclad_client::Informers;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use answer::{Answer, Resolver};
@@ -66,8 +67,13 @@ pub struct Config {
     pub resolv_conf: PathBuf,
 }
 
-/// Serves until the token is cancelled, and keeps the `kube-dns` Service leading here.
-pub async fn run(informers: Informers, config: Config, token: CancellationToken) -> Result<(), Error> {
+/// Serves until the token is cancelled, and keeps the `kube-dns` Service leading here; tells `ready` when it first does.
+pub async fn run(
+    informers: Informers,
+    config: Config,
+    ready: Arc<Notify>,
+    token: CancellationToken,
+) -> Result<(), Error> {
     let zone = Arc::new(Zone::new(&config.domain)?);
     let listeners = server::Listeners::bind(config.listen).await?;
     let own = [config.listen.ip(), config.cluster_ip];
@@ -83,13 +89,13 @@ pub async fn run(informers: Informers, config: Config, token: CancellationToken)
         cluster_ip: config.cluster_ip,
         node_name: config.node_name.clone(),
     };
-    let ready = feed::follow(&informers, &zone);
+    let knows = feed::follow(&informers, &zone);
     let metrics = Arc::clone(resolver.metrics());
-    let publishing = publish::run(informers, place, token.clone());
+    let publishing = publish::run(informers, place, &ready, token.clone());
     let serving = listeners.serve(Arc::clone(&resolver), token.clone());
     let telling = async {
         if let Some((listener, _)) = metrics_at {
-            http::serve(listener, metrics, ready, token.clone()).await;
+            http::serve(listener, metrics, knows, token.clone()).await;
         } else {
             token.cancelled().await;
         }

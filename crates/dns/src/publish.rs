@@ -101,8 +101,8 @@ where
     api.patch(name, &PatchParams::default(), &Patch::Merge(wanted)).await.map(|_| ())
 }
 
-/// Keeps both objects there.
-pub(crate) async fn run(informers: Informers, place: Place, token: CancellationToken) {
+/// Keeps both objects there; tells `ready` when they first are.
+pub(crate) async fn run(informers: Informers, place: Place, ready: &Notify, token: CancellationToken) {
     let (services, slices) = (informers.get::<Service>(), informers.get::<EndpointSlice>());
     let wake = Arc::new(Notify::new());
     let (on_service, on_slice, own) = (wake.clone(), wake.clone(), slice_name(&place));
@@ -131,7 +131,10 @@ pub(crate) async fn run(informers: Informers, place: Place, token: CancellationT
             put(&slice_api, &name, slices.get(NAMESPACE, &name), &slice).await
         };
         let failed = match done.await {
-            Ok(()) => false,
+            Ok(()) => {
+                ready.notify_one();
+                false
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot publish the kube-dns Service");
                 true

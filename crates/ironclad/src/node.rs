@@ -1,7 +1,7 @@
 //! The container runtime and the pod network of this machine, as every command of the binary opens them.
 
 use crate::cluster::Cluster;
-use crate::failure::{Context, Result};
+use crate::failure::{Context, Failure, Id, Result};
 use ironclad_network::pod::{Config as NetworkConfig, PodNetwork};
 use ironclad_runtime::{Config, Embedded, ImageStore, RegistryConfig};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(crate) async fn runtime(cluster: &Cluster) -> Result<Embedded> {
         cluster_cidrs: vec![cluster.pod_cidr.into(), cluster.service_cidr.into()],
         mtu: None,
     };
-    let network = PodNetwork::new(network).context("cannot set up the pod network")?;
+    let network = PodNetwork::new(network).map_err(|e| network_failure("cannot set up the pod network", &e))?;
     let config = Config {
         cluster: cluster.name.clone(),
         data_dir: cluster.dir.join("runtime"),
@@ -30,6 +30,16 @@ pub(crate) async fn runtime(cluster: &Cluster) -> Result<Embedded> {
 pub(crate) async fn purge(cluster: &Cluster) -> Result<()> {
     runtime(cluster).await?.purge().await.context("cannot remove the containers")?;
     ironclad_network::pod::purge(&cluster.name, &cluster.dir.join("network")).context("cannot remove the pod network")
+}
+
+/// A failure of the network, which is often a kernel that lacks what Services and pods need.
+pub(crate) fn network_failure(what: &str, error: &ironclad_network::Error) -> Failure {
+    if !error.is_unsupported() {
+        return Failure::internal(what, error);
+    }
+    let help = "Use a kernel with, or load its modules: veth nf_tables nft_ct nft_masq nft_nat nft_fib_inet nft_numgen \
+                nft_reject_inet.";
+    Failure::new(Id::KernelFeature, format!("{what}: {error}"), help)
 }
 
 /// How registries are reached.

@@ -52,6 +52,13 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// The kernel does not know what was asked for: it was built without it, or lacks a module.
+    pub fn is_unsupported(&self) -> bool {
+        // What netfilter and routing answer to kinds that nobody registered; the last is the kernel's own ENOTSUPP.
+        const UNKNOWN: [i32; 5] = [libc::ENOENT, libc::EOPNOTSUPP, libc::EAFNOSUPPORT, libc::EPROTONOSUPPORT, 524];
+        matches!(self, Self::Kernel { source, .. } if source.raw_os_error().is_some_and(|e| UNKNOWN.contains(&e)))
+    }
+
     pub(crate) fn kernel(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Kernel { what, source }

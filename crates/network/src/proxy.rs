@@ -18,6 +18,7 @@ use ironclad_client::{Change, Informer, Informers, ObjectKey};
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::sync::{Arc, mpsc};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// The label that names an EndpointSlice's Service.
@@ -82,8 +83,9 @@ fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
     Some(ObjectKey::new(slice.metadata.namespace.as_deref().unwrap_or_default(), name))
 }
 
-/// Keeps the node's table as the Services are, until the token is cancelled. The table stays.
-pub async fn run(informers: Informers, config: Config, token: CancellationToken) -> Result<()> {
+/// Keeps the node's table as the Services are, until the token is cancelled; tells `ready` when it first is. The table
+/// stays.
+pub async fn run(informers: Informers, config: Config, ready: Arc<Notify>, token: CancellationToken) -> Result<()> {
     let mut applier = Applier::open(&config.cluster)?;
     let sources = Arc::new(Sources::new(&informers, config));
     tokio::select! {
@@ -96,7 +98,7 @@ pub async fn run(informers: Informers, config: Config, token: CancellationToken)
     let thread = std::thread::Builder::new().name("service-proxy".to_owned());
     let spawned = thread.spawn(move || {
         // The receiver is only gone when the caller gave up.
-        let _ = done.send(work(&sources, &mut applier, &queue));
+        let _ = done.send(work(&sources, &mut applier, &queue, &ready));
     });
     spawned.map_err(crate::Error::kernel("start the service proxy"))?;
     let mut ended = ended;
@@ -137,7 +139,7 @@ fn follow(sources: &Arc<Sources>, signals: &mpsc::Sender<Signal>) {
     });
 }
 
-fn work(sources: &Sources, applier: &mut Applier, queue: &mpsc::Receiver<Signal>) -> Result<()> {
+fn work(sources: &Sources, applier: &mut Applier, queue: &mpsc::Receiver<Signal>, ready: &Notify) -> Result<()> {
     let mut place = sources.place();
     let everything = |sources: &Sources, place: &model::Place| {
         let keys = sources.services.list().into_iter().map(|s| ObjectKey::of(s.as_ref()));
@@ -145,6 +147,7 @@ fn work(sources: &Sources, applier: &mut Applier, queue: &mpsc::Receiver<Signal>
     };
     applier.replace(everything(sources, &place), &place)?;
     tracing::info!(services = sources.services.len(), "service proxy ready");
+    ready.notify_one();
     while let Ok(first) = queue.recv() {
         let mut keys = std::collections::BTreeSet::new();
         let mut all = false;

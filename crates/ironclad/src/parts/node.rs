@@ -90,7 +90,9 @@ pub(crate) fn proxy(args: Proxy) -> Result<()> {
             node_name: node_name(hostname_override.as_ref())?,
             cluster_cidrs: vec![cluster_cidr.trunc().into()],
         };
-        ironclad_network::proxy::run(informers, config, token).await.context("Services are not kept any more")
+        ironclad_network::proxy::run(informers, config, Arc::new(Notify::new()), token)
+            .await
+            .context("Services are not kept any more")
     })
 }
 
@@ -106,7 +108,7 @@ pub(crate) fn dns(args: Dns) -> Result<()> {
             node_name: node_name(args.hostname_override.as_ref())?,
             resolv_conf: "/etc/resolv.conf".into(),
         };
-        let ended = ironclad_dns::run(informers, config, token).await;
+        let ended = ironclad_dns::run(informers, config, Arc::new(Notify::new()), token).await;
         ended.map_err(|e| Failure::new(Id::Internal, format!("names are not answered any more: {e}"), ""))
     })
 }

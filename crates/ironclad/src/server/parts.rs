@@ -13,14 +13,14 @@ use ironclad_controllers::Selection;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How long the node may take to become ready.
+/// How long a part may take to become ready.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Starts every part; returns when the node is ready.
+/// Starts every part; returns when all of them are ready.
 pub(crate) async fn start(
     cluster: &Cluster,
     flags: &ControllerFlags,
@@ -35,16 +35,55 @@ pub(crate) async fn start(
     step.done("Controllers and scheduler ready");
     let step = steps.begin("Starting the node");
     let ready = kubelet(cluster, api, token, &mut parts).await?;
-    if tokio::time::timeout(PATIENCE, ready.notified()).await.is_err() {
-        let help = format!("{} says why.", cluster.log_file().display());
-        return Err(Failure::new(Id::NotReady, "the node does not become ready", help));
-    }
+    within_patience(cluster, "the node does not become ready", ready.notified()).await?;
     step.done(format!("Node {} ready", cluster.node_name));
     let step = steps.begin("Starting Services and DNS");
-    proxy(cluster, api, token, &mut parts);
-    dns(cluster, api, token, &mut parts);
+    let (services, names) = (proxy(cluster, api, token, &mut parts), dns(cluster, api, token, &mut parts));
+    services.ready(cluster, "Services do not become ready").await?;
+    names.ready(cluster, "DNS does not become ready").await?;
     step.done("Services and DNS ready");
     Ok(parts)
+}
+
+async fn within_patience<T>(cluster: &Cluster, otherwise: &str, done: impl Future<Output = T>) -> Result<T> {
+    let help = || format!("{} says why.", cluster.log_file().display());
+    let late = |_| Failure::new(Id::NotReady, otherwise, help());
+    tokio::time::timeout(PATIENCE, done).await.map_err(late)
+}
+
+/// A part that was started and says when it is ready, or why it never will be.
+struct Started {
+    ready: Arc<Notify>,
+    failed: oneshot::Receiver<Failure>,
+}
+
+impl Started {
+    fn spawn<F>(parts: &mut JoinSet<()>, part: impl FnOnce(Arc<Notify>) -> F) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let ready = Arc::new(Notify::new());
+        let (tell, failed) = oneshot::channel();
+        let part = part(ready.clone());
+        parts.spawn(async move {
+            if let Err(failure) = part.await {
+                tracing::error!("{}", failure.cause);
+                // After the start nobody waits for it.
+                drop(tell.send(failure));
+            }
+        });
+        Self { ready, failed }
+    }
+
+    async fn ready(self, cluster: &Cluster, otherwise: &str) -> Result<()> {
+        let outcome = async {
+            tokio::select! {
+                () = self.ready.notified() => Ok(()),
+                Ok(failure) = self.failed => Err(failure),
+            }
+        };
+        within_patience(cluster, otherwise, outcome).await?
+    }
 }
 
 fn controllers(
@@ -80,7 +119,7 @@ fn scheduler(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mu
     parts.spawn(turns.run(token.clone(), work));
 }
 
-fn proxy(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {
+fn proxy(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) -> Started {
     let client = api.client("system:kube-proxy", &[]);
     let informers = Informers::new(client, token.clone());
     let config = ironclad_network::proxy::Config {
@@ -89,14 +128,13 @@ fn proxy(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut Jo
         cluster_cidrs: vec![cluster.pod_cidr.into()],
     };
     let token = token.clone();
-    parts.spawn(async move {
-        if let Err(error) = ironclad_network::proxy::run(informers, config, token).await {
-            tracing::error!(%error, "Services are not kept any more");
-        }
-    });
+    Started::spawn(parts, |ready| async move {
+        let kept = ironclad_network::proxy::run(informers, config, ready, token).await;
+        kept.map_err(|e| node::network_failure("cannot keep Services", &e))
+    })
 }
 
-fn dns(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {
+fn dns(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) -> Started {
     let client = api.client("system:ironclad-dns", &[]);
     let informers = Informers::new(client, token.clone());
     let config = ironclad_dns::Config {
@@ -108,11 +146,9 @@ fn dns(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut Join
         resolv_conf: "/etc/resolv.conf".into(),
     };
     let token = token.clone();
-    parts.spawn(async move {
-        if let Err(error) = ironclad_dns::run(informers, config, token).await {
-            tracing::error!(%error, "names are not answered any more");
-        }
-    });
+    Started::spawn(parts, |ready| async move {
+        ironclad_dns::run(informers, config, ready, token).await.context("cannot answer names")
+    })
 }
 
 async fn kubelet(

@@ -122,6 +122,20 @@ impl Links {
         Ok(device.and_then(|d| links.iter().find(|l| l.index == d)).map_or(1500, |l| l.mtu))
     }
 
+    /// Makes sure that the kernel has veth, or has loaded it, before the first pod asks for one.
+    pub(super) fn prove_veth(&mut self, name: &str) -> Result<()> {
+        if Path::new("/sys/module/veth").exists() {
+            return Ok(());
+        }
+        let made = self.0.request(libc::RTM_NEWLINK, CREATE, &link_header(0, 0), |b| {
+            b.string(libc::IFLA_IFNAME, name).nest(libc::IFLA_LINKINFO, |b| {
+                b.attribute(1, b"veth");
+            });
+        });
+        made.map_err(Error::kernel("make a veth"))?;
+        self.delete(name)
+    }
+
     /// Makes the veth: `name` here, up, and `eth0` in the pod.
     pub(super) fn add_veth(&mut self, name: &str, netns: &File, mtu: u32, pod: IpAddr) -> Result<()> {
         let fill = |b: &mut Buffer| {

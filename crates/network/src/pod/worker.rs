@@ -37,6 +37,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn open(config: Config) -> Result<Self> {
         let mut links = Links::open()?;
+        links.prove_veth(&link_name(&config.cluster, "proof"))?;
         let nft = nft::Socket::open()?;
         let leases = Leases::open(config.directory.clone())?;
         let mtu = match config.mtu {
