@@ -232,10 +232,3 @@ fn rubbish_is_left_to_others() {
         }
     }
 }
-
-#[test]
-fn the_server_can_be_spawned() {
-    fn spawnable<F: Future + Send + 'static>(_: fn(ironclad_client::Informers, crate::Config, CancellationToken) -> F) {
-    }
-    spawnable(crate::run);
-}

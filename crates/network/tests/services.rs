@@ -305,16 +305,3 @@ fn the_other_family_is_served_alike() {
         }
     });
 }
-
-#[test]
-fn the_proxy_can_be_spawned() {
-    use ironclad_network::proxy;
-    type Run<F> = fn(
-        ironclad_client::Informers,
-        proxy::Config,
-        std::sync::Arc<tokio::sync::Notify>,
-        tokio_util::sync::CancellationToken,
-    ) -> F;
-    fn spawnable<F: Future + Send + 'static>(_: Run<F>) {}
-    spawnable(proxy::run);
-}
