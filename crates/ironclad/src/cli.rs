@@ -99,6 +99,9 @@ pub(crate) struct Layout {
     /// Directory with the manifests of static pods
     #[arg(long = "pod-manifest-path", value_name = "DIR")]
     pub(crate) manifests: Option<PathBuf>,
+    /// Pods are evicted when less is left, for example memory.available<100Mi,nodefs.available<10%
+    #[arg(long, value_name = "SIGNAL<QUANTITY", value_delimiter = ',', value_parser = eviction)]
+    pub(crate) eviction_hard: Vec<String>,
     #[command(flatten)]
     pub(crate) etcd: Etcd,
 }
@@ -286,6 +289,11 @@ fn duration(text: &str) -> std::result::Result<std::time::Duration, String> {
         millis = number.checked_mul(factor).and_then(|n| millis.checked_add(n)).ok_or_else(bad)?;
     }
     if text.is_empty() { Err(bad()) } else { Ok(std::time::Duration::from_millis(millis)) }
+}
+
+/// A threshold of eviction, checked and kept as it was written.
+fn eviction(text: &str) -> std::result::Result<String, String> {
+    text.parse::<ironclad_kubelet::Threshold>().map(|_| text.to_owned())
 }
 
 fn port_range(text: &str) -> std::result::Result<(u16, u16), String> {

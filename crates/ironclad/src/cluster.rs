@@ -38,6 +38,9 @@ pub(crate) struct Cluster {
     /// Directory with the manifests of static pods.
     #[serde(default)]
     pub(crate) manifests: Option<PathBuf>,
+    /// When pods are evicted, if that was given.
+    #[serde(default)]
+    pub(crate) eviction: Vec<String>,
     /// Flags of the API server and of controllers that were given, by their long names.
     #[serde(default)]
     pub(crate) flags: cli::Flags,
@@ -138,6 +141,7 @@ impl Cluster {
             mirrors: Vec::new(),
             etcd: None,
             manifests: None,
+            eviction: Vec::new(),
             flags: cli::Flags::new(),
             kubeconfig: None,
             dir: which.data_dir.clone(),
@@ -162,6 +166,9 @@ impl Cluster {
         set(&mut self.node_ports, layout.node_ports.as_ref());
         if let Some(manifests) = &layout.manifests {
             self.manifests = Some(std::path::absolute(manifests).context("cannot use --pod-manifest-path")?);
+        }
+        if !layout.eviction_hard.is_empty() {
+            self.eviction.clone_from(&layout.eviction_hard);
         }
         if !layout.mirrors.is_empty() {
             let pair = |m: &String| m.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned()));
@@ -209,6 +216,15 @@ impl Cluster {
             etcd.compaction = interval;
         }
         Ok(())
+    }
+
+    /// When pods are evicted: what is given replaces all that is usual, as for stock's kubelet.
+    pub(crate) fn eviction(&self) -> Vec<ironclad_kubelet::Threshold> {
+        if self.eviction.is_empty() {
+            return ironclad_kubelet::default_eviction();
+        }
+        // They were checked when they were given.
+        self.eviction.iter().filter_map(|t| t.parse().ok()).collect()
     }
 
     fn check(&self) -> Result<()> {

@@ -9,7 +9,7 @@ use ironclad_cri::*;
 use ironclad_runtime::{Embedded, ImageStore, RegistryConfig};
 use ironclad_testkit::{Credentials, Images, Registry};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 fn request(image: &str) -> PullRequest {
     PullRequest { image: image.into(), ..PullRequest::default() }
@@ -82,6 +82,55 @@ async fn pull_errors_say_what_is_wrong() {
     let with = PullRequest { image: name, auth: vec![auth("wrong"), auth("secret")], ..PullRequest::default() };
     node.runtime.pull_image(with, None).await.unwrap();
     node.end().await;
+}
+
+/// Between a client and a registry: passes on some bytes of each answer, then holds the rest until it is let go.
+async fn stalling(registry: String, bytes: usize) -> (String, Arc<AtomicBool>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (host, open) = (listener.local_addr().unwrap().to_string(), Arc::new(AtomicBool::new(false)));
+    let free = open.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (registry, free) = (registry.clone(), free.clone());
+            tokio::spawn(async move {
+                let server = tokio::net::TcpStream::connect(registry).await.unwrap();
+                let ((mut from, mut to), (mut answer, mut ask)) = (client.into_split(), server.into_split());
+                let asking = tokio::spawn(async move { tokio::io::copy(&mut from, &mut ask).await });
+                let most = if free.load(Ordering::Relaxed) { u64::MAX } else { bytes as u64 };
+                drop(tokio::io::copy(&mut tokio::io::AsyncReadExt::take(&mut answer, most), &mut to).await);
+                if most < u64::MAX {
+                    std::future::pending::<()>().await;
+                }
+                drop(asking.await);
+            });
+        }
+    });
+    (host, open)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_stalls_is_given_up_and_tried_again() {
+    let kit = Images::build().await.unwrap();
+    let registry = Registry::serve(&kit).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path(), "test-stall");
+    config.registries.patience = Some(std::time::Duration::from_millis(300));
+    let runtime = Embedded::open(config).await.unwrap();
+    // At once; and in the midst of a layer.
+    for bytes in [0, 200_000] {
+        let (host, open) = stalling(registry.host(), bytes).await;
+        let name = format!("{host}/nginx:1.27");
+        let pull = || runtime.pull_image(request(&name), None);
+        let error = tokio::time::timeout(std::time::Duration::from_secs(20), pull()).await.unwrap().unwrap_err();
+        assert!(error.to_string().starts_with("failed to pull and unpack image"), "{error}");
+        assert!(error.to_string().contains("timed out"), "{error}");
+        open.store(true, Ordering::Relaxed);
+        let id = pull().await.unwrap();
+        runtime.remove_image(&id).await.unwrap();
+        let left = std::fs::read_dir(dir.path().join("data/images/tmp")).unwrap().count();
+        assert_eq!(left, 0, "an aborted pull left files");
+    }
+    runtime.purge().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -270,6 +270,75 @@ pub(crate) fn an_image_is_for_those_who_could_pull_it(ns: &Namespace<'_>) {
     assert!(events.contains("is not present with pull policy of Never"), "{events}");
 }
 
+pub(crate) fn mounts_propagate_as_they_are_told(ns: &Namespace<'_>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let host = dir.path().display().to_string();
+    let run = |command: &str, args: &[&str]| {
+        let output = std::process::Command::new(command).args(args).output().expect("a command");
+        assert!(output.status.success(), "{command} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let pod = |name: &str, propagation: &str| {
+        let mount = json!({"name": "h", "mountPath": "/h", "mountPropagation": propagation});
+        let security = json!({"privileged": propagation == "Bidirectional"});
+        let more = json!({"volumeMounts": [mount], "securityContext": security});
+        apply(ns, name, &[("sleep 1000", more)], json!({"volumes": [{"name": "h", "hostPath": {"path": host}}]}));
+    };
+    // The machine's own mounts may be private: then nothing can be propagated.
+    run("mount", &["--bind", &host, &host]);
+    run("mount", &["--make-private", &host]);
+    pod("early", "Bidirectional");
+    let why = path(ns, "early", "{.status.containerStatuses[0].state.waiting.message}", |t| !t.is_empty());
+    assert!(why.ends_with(&format!("path {host:?} is mounted on {host:?} but it is not a shared mount")), "{why}");
+    ns.ok(&["delete", "pod", "early", "--now"]);
+    run("mount", &["--make-shared", &host]);
+    let pods = [("master", "Bidirectional"), ("slave", "HostToContainer"), ("private", "None")];
+    pods.iter().for_each(|(name, propagation)| pod(name, propagation));
+    pods.iter().for_each(|(name, _)| ns.wait(&format!("pod/{name}"), "condition=Ready"));
+    ns.ok(&["exec", "master", "--", "sh", "-c", "mkdir /h/master; mount -t tmpfs t /h/master; touch /h/master/file"]);
+    run("mkdir", &["-p", &format!("{host}/host")]);
+    run("mount", &["-t", "tmpfs", "t", &format!("{host}/host")]);
+    run("touch", &[&format!("{host}/host/file")]);
+    let mut all = String::new();
+    for (name, seen) in [("master", "master host"), ("slave", "master host"), ("private", "")] {
+        let script = "for d in master host; do [ -e /h/$d/file ] && echo -n \"$d \"; done; true";
+        let text = ns.ok(&["exec", name, "--", "sh", "-c", script]);
+        all += &format!("{name} {} {}\n", text.trim() == seen, text.trim());
+    }
+    let at_host = dir.path().join("master/file").exists();
+    ns.ok(&["delete", "pod", "master", "slave", "private", "--now"]);
+    run("umount", &["-R", "-l", &host]);
+    assert!(!all.contains("false") && at_host, "{at_host} {all}");
+}
+
+pub(crate) fn https_probes_trust_any_certificate(ns: &Namespace<'_>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let pki = ironclad_auth::pki::Pki::open_or_create(dir.path(), "test").expect("certificates");
+    let subject = ironclad_auth::pki::Subject::server("nobody", "", vec!["nobody.test".into()]);
+    let pair = pki.issue("server", &subject).expect("a certificate");
+    let (certificate, key) = (dir.path().join("c.pem"), dir.path().join("k.pem"));
+    std::fs::write(&certificate, &pair.certificate).expect("a file");
+    std::fs::write(&key, &pair.key).expect("a file");
+    let of = |option: &str, path: &std::path::Path| format!("--{option}={}", path.display());
+    ns.ok(&["create", "secret", "tls", "tls", &of("cert", &certificate), &of("key", &key)]);
+    let site = "events {} http { server { listen 8443 ssl; ssl_certificate /tls/tls.crt; \
+                ssl_certificate_key /tls/tls.key; location / { return 200 fine; } location /bad { return 500; } } }";
+    ns.ok(&["create", "configmap", "site", &format!("--from-literal=nginx.conf={site}")]);
+    let volumes = json!([{"name": "tls", "secret": {"secretName": "tls"}},
+        {"name": "site", "configMap": {"name": "site"}}]);
+    for (name, asked) in [("good", "/"), ("bad", "/bad")] {
+        let probe = json!({"httpGet": {"path": asked, "port": 8443, "scheme": "HTTPS"}, "periodSeconds": 1});
+        let container = json!({"name": "web", "image": "nginx:1.27", "readinessProbe": probe,
+            "command": ["nginx", "-c", "/site/nginx.conf", "-g", "daemon off;"],
+            "volumeMounts": [{"name": "tls", "mountPath": "/tls"}, {"name": "site", "mountPath": "/site"}]});
+        let spec = json!({"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 0});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec});
+        ns.apply(&pod.to_string());
+    }
+    ns.wait("pod/good", "condition=Ready");
+    let told = |t: &str| t.contains("Readiness probe failed: HTTP probe failed with statuscode: 500");
+    ns.until(&["get", "events", "--field-selector", "involvedObject.name=bad"], told);
+}
+
 pub(crate) fn logs_show_what_is_asked_for(ns: &Namespace<'_>) {
     apply(
         ns,

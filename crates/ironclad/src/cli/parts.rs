@@ -193,6 +193,9 @@ pub(crate) struct Kubelet {
     /// Directory with the manifests of static pods
     #[arg(long, value_name = "DIR")]
     pub(crate) pod_manifest_path: Option<PathBuf>,
+    /// Pods are evicted when less is left, for example memory.available<100Mi,nodefs.available<10%
+    #[arg(long, value_name = "SIGNAL<QUANTITY", value_delimiter = ',', value_parser = super::eviction)]
+    pub(crate) eviction_hard: Vec<String>,
     /// Where images named REGISTRY are pulled from instead: REGISTRY=URL
     #[arg(long = "registry-mirror", value_name = "REGISTRY=URL")]
     pub(crate) mirrors: Vec<String>,

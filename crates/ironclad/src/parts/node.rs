@@ -39,6 +39,7 @@ fn machine(args: &Kubelet) -> Result<Cluster> {
         service_cidr: Some(args.service_cluster_ip_range),
         mirrors: args.mirrors.clone(),
         manifests: args.pod_manifest_path.clone(),
+        eviction_hard: args.eviction_hard.clone(),
         ..crate::cli::Layout::default()
     };
     let cluster = Cluster::plan(&which, &layout)?;
@@ -73,7 +74,7 @@ async fn serve_kubelet(args: &Kubelet, cluster: &Cluster, token: CancellationTok
         cluster_domain: args.cluster_domain.clone(),
         version: VERSION.to_owned(),
         manifests: cluster.manifests.clone(),
-        eviction: ironclad_kubelet::default_eviction(),
+        eviction: cluster.eviction(),
     };
     std::fs::create_dir_all(&config.root_dir).context("cannot make the kubelet's directory")?;
     ironclad_kubelet::run(config, Arc::new(Notify::new()), token).await;

@@ -177,7 +177,7 @@ async fn kubelet(
         cluster_domain: "cluster.local".to_owned(),
         version: VERSION.to_owned(),
         manifests: cluster.manifests.clone(),
-        eviction: ironclad_kubelet::default_eviction(),
+        eviction: cluster.eviction(),
     };
     std::fs::create_dir_all(&config.root_dir).context("cannot make the kubelet's directory")?;
     let ready = Arc::new(Notify::new());

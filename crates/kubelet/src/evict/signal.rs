@@ -46,6 +46,27 @@ pub fn defaults() -> Vec<Threshold> {
     ]
 }
 
+impl std::str::FromStr for Threshold {
+    type Err = String;
+
+    /// As `evictionHard` has it: `memory.available<100Mi`, `nodefs.inodesFree<5%`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, limit) = text.split_once('<').ok_or_else(|| format!("{text:?} is not SIGNAL<QUANTITY"))?;
+        let all = [Signal::Memory, Signal::Disk, Signal::Inodes, Signal::Pids];
+        let signal = all.into_iter().find(|s| s.name() == name.trim());
+        let signal = signal.ok_or_else(|| format!("unknown eviction signal {name:?}"))?;
+        let bad = || format!("invalid eviction threshold {limit:?} of {name}");
+        let limit = match limit.trim().strip_suffix('%') {
+            Some(percent) => Limit::Percent(percent.parse().ok().filter(|p| *p <= 100).ok_or_else(bad)?),
+            None => {
+                let amount: Quantity = limit.trim().parse().map_err(|_| bad())?;
+                Limit::Amount(u64::try_from(amount.value()).map_err(|_| bad())?)
+            }
+        };
+        Ok(Self { signal, limit })
+    }
+}
+
 /// What is left, and what there is in all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Measured {
@@ -157,6 +178,18 @@ impl fmt::Display for Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thresholds_are_read_as_stock_has_them() {
+        let read = |text: &str| text.parse::<Threshold>();
+        let memory = Threshold { signal: Signal::Memory, limit: Limit::Amount(100 << 20) };
+        assert_eq!(read("memory.available<100Mi"), Ok(memory));
+        let inodes = Threshold { signal: Signal::Inodes, limit: Limit::Percent(5) };
+        assert_eq!(read("nodefs.inodesFree<5%"), Ok(inodes));
+        for bad in ["memory.available", "swap<1", "memory.available<x", "memory.available<-1", "pid.available<101%"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn thresholds_are_met_when_less_is_left() {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 const MODE: i32 = 0o644;
 
 /// Why files cannot be had.
+#[derive(Debug)]
 pub(super) struct Failure {
     pub(super) text: String,
     /// The server cannot be asked; what is there already may stay.
@@ -83,7 +84,8 @@ async fn project(
     } else if let Some(part) = &part.downward_api {
         downward(around, part.items.as_deref(), mode, out);
     } else if let Some(part) = &part.service_account_token {
-        let text = volumes.tokens.get(around, &volume.name, part).await?;
+        let ask = super::token::request(around, part);
+        let text = volumes.tokens.get(&volume.name, &part.path, ask).await?;
         // Only who runs the containers may read it.
         let user = owner::user(around.plan);
         let strict = user.is_some() || owner::group(around.plan).is_some();

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// No token is kept longer, however long it is valid.
 const OLDEST: Duration = Duration::from_hours(24);
 
+/// How long after a failure it is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
 struct Token {
     text: String,
     renew: Instant,
@@ -28,14 +31,14 @@ impl Tokens {
         self.0.values().map(|t| t.renew).min()
     }
 
-    /// A token that is good for a while.
+    /// A token that is good for a while; `ask` is only polled when one is needed, and tells how long it is valid.
     pub(super) async fn get(
         &mut self,
-        around: &Around<'_>,
         volume: &str,
-        part: &ServiceAccountTokenProjection,
+        path: &str,
+        ask: impl Future<Output = Result<(String, Duration), Failure>>,
     ) -> Result<String, Failure> {
-        let key = (volume.to_owned(), part.path.clone());
+        let key = (volume.to_owned(), path.to_owned());
         let now = Instant::now();
         let old = self.0.get(&key).map(|t| (t.text.clone(), t.renew));
         if let Some((text, renew)) = &old
@@ -43,7 +46,7 @@ impl Tokens {
         {
             return Ok(text.clone());
         }
-        match request(around, part).await {
+        match ask.await {
             Ok((text, valid)) => {
                 let renew = now + valid.mul_f64(0.8).min(OLDEST);
                 self.0.insert(key, Token { text: text.clone(), renew });
@@ -51,15 +54,19 @@ impl Tokens {
             }
             Err(error) => {
                 let Some((text, _)) = old else { return Err(error) };
-                tracing::warn!(pod = around.plan.name, error.text, "cannot renew a token, will try again");
-                self.0.insert(key, Token { text: text.clone(), renew: now + Duration::from_secs(10) });
+                tracing::warn!(volume, error.text, "cannot renew a token, will try again");
+                self.0.insert(key, Token { text: text.clone(), renew: now + AGAIN });
                 Ok(text)
             }
         }
     }
 }
 
-async fn request(around: &Around<'_>, part: &ServiceAccountTokenProjection) -> Result<(String, Duration), Failure> {
+/// Asks the API server for a token of the pod's account; tells for how long it is valid.
+pub(super) async fn request(
+    around: &Around<'_>,
+    part: &ServiceAccountTokenProjection,
+) -> Result<(String, Duration), Failure> {
     let plan = around.plan;
     let account = plan.spec.service_account_name.clone().unwrap_or_else(|| "default".into());
     let audiences: Vec<&String> = part.audience.iter().filter(|a| !a.is_empty()).collect();
@@ -89,4 +96,31 @@ async fn request(around: &Around<'_>, part: &ServiceAccountTokenProjection) -> R
     let valid = status.expiration_timestamp.map(|t| t.0.duration_since(Timestamp::now()));
     let valid = valid.and_then(|v| Duration::try_from(v).ok());
     Ok((text, valid.unwrap_or(Duration::from_mins(1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test]
+    async fn tokens_are_renewed_before_they_expire_and_kept_when_that_fails() {
+        let (mut tokens, count) = (Tokens::default(), Cell::new(0));
+        let valid = Duration::from_millis(500);
+        let ask = || async {
+            count.set(count.get() + 1);
+            Ok((format!("token-{}", count.get()), valid))
+        };
+        assert_eq!(tokens.get("v", "token", ask()).await.unwrap(), "token-1");
+        assert_eq!(tokens.get("v", "token", ask()).await.unwrap(), "token-1");
+        assert_eq!(tokens.get("v", "other", ask()).await.unwrap(), "token-2");
+        let due = tokens.due().unwrap();
+        assert!(due < Instant::now() + valid);
+        tokio::time::sleep_until(due.into()).await;
+        assert_eq!(tokens.get("v", "token", ask()).await.unwrap(), "token-3");
+        tokio::time::sleep(valid).await;
+        let away = || async { Err(Failure { text: "away".to_owned(), away: true }) };
+        assert_eq!(tokens.get("v", "token", away()).await.unwrap(), "token-3");
+        assert!(tokens.get("w", "token", away()).await.is_err());
+    }
 }

@@ -278,8 +278,10 @@ impl Store {
     fn unpack(&self, name: &str, diff_id: &str, lower: &[String], packed: impl Read + 'static) -> Result<()> {
         let temporary = self.dir.join("tmp").join(format!("layer-{}", uuid::Uuid::new_v4()));
         let lower: Vec<PathBuf> = lower.iter().rev().map(|l| self.layer_dir().join(l)).collect();
-        let size = unpack::layer(packed, diff_id, &temporary, &lower)
-            .map_err(|e| Error::Internal(format!("failed to extract layer {diff_id}: {e}")))?;
+        let size = unpack::layer(packed, diff_id, &temporary, &lower).map_err(|e| {
+            drop(fs::remove_dir_all(&temporary)); // what stays is cleared away at the next start
+            Error::Internal(format!("failed to extract layer {diff_id}: {e}"))
+        })?;
         let place = self.layer_dir().join(name);
         let placed = self.change(|index| {
             if index.layers.contains_key(name) && place.exists() {

@@ -1,6 +1,6 @@
 //! Pulling: manifest and configuration first, then the missing layers at the same time, unpacked lowest first.
 
-use super::registry::{credentials, explain};
+use super::registry::{self, credentials, explain};
 use super::{Record, Store, chain, check_digest, digest_of, internal, parse_config, parse_name};
 use futures::{StreamExt, TryStreamExt};
 use ironclad_cri::{Error, PullProgress, PullRequest, Result};
@@ -96,9 +96,7 @@ impl Store {
             let _one = lock.lock().await;
             let store = self.clone();
             let unpacked = tokio::task::spawn_blocking(move || {
-                let done = if store.has_layer(&name) { Ok(()) } else { store.unpack_file(&name, &diff, &lower, &file) };
-                drop(std::fs::remove_file(&file)); // garbage either way, and cleared at the next start
-                done
+                if store.has_layer(&name) { Ok(()) } else { store.unpack_file(&name, &diff, &lower, &file.0) }
             });
             unpacked.await.map_err(|e| Error::Internal(format!("unpack a layer: {e}")))??;
         }
@@ -111,15 +109,16 @@ impl Store {
     }
 
     /// Fetches a blob into a temporary file; the stream checks its digest.
-    async fn download(&self, found: &Resolved, layer: &OciDescriptor, counter: &Counter) -> Result<PathBuf> {
+    async fn download(&self, found: &Resolved, layer: &OciDescriptor, counter: &Counter) -> Result<Partial> {
         check_digest(&layer.digest)?;
         let failed = |e: String| Error::Internal(format!("failed to copy {}: {e}", layer.digest));
-        let path = self.dir.join("tmp").join(format!("blob-{}", uuid::Uuid::new_v4()));
-        let mut stream = found.client.pull_blob_stream(&found.from, layer).await.map_err(|e| failed(e.to_string()))?;
-        let mut file = tokio::fs::File::create(&path).await.map_err(internal("create a blob"))?;
+        let path = Partial(self.dir.join("tmp").join(format!("blob-{}", uuid::Uuid::new_v4())));
+        let mut stream =
+            found.client.pull_blob_stream(&found.from, layer).await.map_err(|e| failed(registry::chain(&e)))?;
+        let mut file = tokio::fs::File::create(&path.0).await.map_err(internal("create a blob"))?;
         let mut size = 0_u64;
         while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|e| failed(e.to_string()))?;
+            let chunk = chunk.map_err(|e| failed(registry::chain(&e)))?;
             size += chunk.len() as u64;
             if layer.size >= 0 && size > layer.size as u64 {
                 return Err(failed(format!("it is longer than {} bytes", layer.size)));
@@ -144,6 +143,16 @@ async fn fetch_manifest(
         )));
     }
     Ok((manifest, digest, config))
+}
+
+/// A file of a pull. It goes with whoever has it: a pull may be given up at any point.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // What cannot be removed is garbage that the next start clears away.
+        drop(std::fs::remove_file(&self.0));
+    }
 }
 
 struct Counter {

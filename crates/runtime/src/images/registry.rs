@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// How long a registry may send nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How registries are reached.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryConfig {
@@ -17,6 +20,8 @@ pub struct RegistryConfig {
     pub plain_http: Vec<String>,
     /// Files with certificate authorities to trust besides the usual ones, in PEM.
     pub ca_files: Vec<PathBuf>,
+    /// How long a registry may send nothing in the midst of an answer; a minute if it is not given.
+    pub patience: Option<Duration>,
 }
 
 impl RegistryConfig {
@@ -40,7 +45,7 @@ impl RegistryConfig {
             protocol,
             extra_root_certificates,
             connect_timeout: Some(Duration::from_secs(15)),
-            read_timeout: Some(Duration::from_secs(60)),
+            read_timeout: Some(self.patience.unwrap_or(PATIENCE)),
             user_agent: concat!("ironclad/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
@@ -110,7 +115,7 @@ pub(crate) fn explain(image: &str, whole: &str, error: &OciDistributionError) ->
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(e) = cause {

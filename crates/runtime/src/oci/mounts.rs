@@ -29,6 +29,12 @@ pub(super) fn of(input: &Input<'_>) -> Result<Vec<Mount>, String> {
     }
     list.retain(|m| !own.contains(&m.destination.as_str()));
     let mut images = input.image_volumes.iter();
+    let wanted = |m: &ironclad_cri::Mount| m.image.is_none() && m.propagation != Propagation::Private;
+    let host = if input.config.mounts.iter().any(wanted) {
+        fs::read_to_string("/proc/self/mountinfo").map_err(|e| format!("read the mounts: {e}"))?
+    } else {
+        String::new()
+    };
     for mount in &input.config.mounts {
         if !mount.container_path.starts_with('/') {
             return Err(format!("mount path {:?} is not absolute", mount.container_path));
@@ -46,6 +52,7 @@ pub(super) fn of(input: &Input<'_>) -> Result<Vec<Mount>, String> {
             });
             continue;
         }
+        propagates(&mount.host_path, mount.propagation, &host)?;
         let propagation = match mount.propagation {
             Propagation::Private => "rprivate",
             Propagation::HostToContainer => "rslave",
@@ -60,6 +67,32 @@ pub(super) fn of(input: &Input<'_>) -> Result<Vec<Mount>, String> {
     }
     list.sort_by_key(|m| m.destination.split('/').filter(|p| !p.is_empty()).count());
     Ok(list)
+}
+
+/// Whether what is mounted below a path can be seen on its other side as is wanted; `mounts` is the host's mountinfo.
+fn propagates(path: &str, wanted: Propagation, mounts: &str) -> Result<(), String> {
+    if wanted == Propagation::Private {
+        return Ok(());
+    }
+    let real = fs::canonicalize(path).map_err(|e| format!("{path}: {e}"))?;
+    let mounted = mounts.lines().filter_map(|line| {
+        let (head, _) = line.split_once(" - ")?;
+        let mut fields = head.split(' ').skip(4);
+        Some((Path::new(fields.next()?), fields.skip(1).collect::<Vec<_>>()))
+    });
+    // The last of those at the same place covers the others.
+    let at = mounted.filter(|(at, _)| real.starts_with(at)).max_by_key(|(at, _)| at.components().count());
+    let Some((at, tags)) = at else { return Err(format!("no mount holds {path:?}")) };
+    let has = |tag: &str| tags.iter().any(|t| t.starts_with(tag));
+    match wanted {
+        Propagation::Bidirectional if !has("shared:") => {
+            Err(format!("path {path:?} is mounted on {at:?} but it is not a shared mount"))
+        }
+        Propagation::HostToContainer if !has("shared:") && !has("master:") => {
+            Err(format!("path {path:?} is mounted on {at:?} but it is not a shared or slave mount"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn fs_mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
@@ -110,4 +143,28 @@ pub(super) fn host_devices(path: &Path, seen_at: &str, found: &mut Vec<Device>) 
         uid: meta.uid(),
         gid: meta.gid(),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_shared_mounts_carry_what_is_mounted_inside() {
+        let mounts = "1 0 8:1 / / rw,relatime - ext4 /dev/a rw\n2 1 0:5 / /tmp rw shared:7 - tmpfs tmpfs rw\n\
+                      3 1 0:6 / /proc rw,nosuid master:2 - proc proc rw\n";
+        let said = |path, wanted| propagates(path, wanted, mounts).err().unwrap_or_default();
+        assert_eq!(said("/usr", Propagation::Private), "");
+        assert_eq!(
+            said("/usr", Propagation::Bidirectional),
+            "path \"/usr\" is mounted on \"/\" but it is not a shared mount"
+        );
+        assert_eq!(
+            said("/usr", Propagation::HostToContainer),
+            "path \"/usr\" is mounted on \"/\" but it is not a shared or slave mount"
+        );
+        assert_eq!(said("/tmp", Propagation::Bidirectional), "");
+        assert_eq!(said("/proc", Propagation::HostToContainer), "");
+        assert_ne!(said("/proc", Propagation::Bidirectional), "");
+    }
 }

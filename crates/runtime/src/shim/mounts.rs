@@ -322,8 +322,8 @@ fn devices(root: BorrowedFd<'_>, devices: &[Device]) -> Result<(), String> {
 fn pivot(root: BorrowedFd<'_>) -> Result<(), String> {
     rustix::process::fchdir(root).map_err(at("enter the root"))?;
     rustix::process::pivot_root(".", ".").map_err(at("pivot_root"))?;
-    mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-        .map_err(at("make old root rslave"))?;
+    // The old root is a slave since the beginning: what happens to it here does not reach the host. Nothing may be said
+    // of the whole tree any more, because mounts of the new one can be shared with the host on purpose.
     unmount(".", UnmountFlags::DETACH).map_err(at("unmount the old root"))
 }
 
