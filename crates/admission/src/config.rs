@@ -2,9 +2,9 @@
 //!
 //! Invariant: a file is read once, at the start; what is in it and not understood is an error, never ignored.
 
+use ironclad_json::Value;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Versions of AdmissionConfiguration.
@@ -106,7 +106,7 @@ pub(crate) fn typed<T: DeserializeOwned>(value: &Value, versions: &[&str], kind:
         map.remove("apiVersion");
         map.remove("kind");
     }
-    serde_json::from_value(value).map_err(|e| format!("strict decoding error: {e}"))
+    ironclad_json::from_value(value).map_err(|e| format!("strict decoding error: {e}"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use ironclad_api::{GroupResource, GroupVersionKind, GroupVersionResource, UserIn
 use ironclad_auth::{Attributes, Authorizer, Decision};
 use ironclad_cel::admission::{NAMESPACE, REQUEST, Scope, environment};
 use ironclad_cel::{Activation, Budget, Check, Error, Program, Val, authorizer, resource_check};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::Arc;
 
 /// Most that the match conditions of one request may cost.

@@ -4,7 +4,7 @@ use arc_swap::ArcSwap;
 use futures::StreamExt;
 use ironclad_api::source::{Change, Source};
 use ironclad_api::{ApiError, GroupResource, object};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

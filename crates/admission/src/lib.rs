@@ -21,8 +21,8 @@ pub use world::{Nowhere, Version, World};
 
 use async_trait::async_trait;
 use ironclad_api::{GroupVersionKind, GroupVersionResource, UserInfo, error::Result};
+use ironclad_json::Value;
 use parking_lot::Mutex;
-use serde_json::Value;
 use std::sync::Arc;
 
 /// What is being done.

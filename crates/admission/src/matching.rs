@@ -6,7 +6,7 @@ use ironclad_api::error::Result;
 use ironclad_api::selector::LabelSelector;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, GroupVersionResource, object};
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 
 /// Configuration of admission itself is never subject to it: nobody could mend a wrong one.
 const EXEMPT: [&str; 6] = [
@@ -114,7 +114,7 @@ pub(crate) fn selector(value: &Value) -> std::result::Result<LabelSelector, Stri
     if value.is_null() {
         return Ok(LabelSelector::everything());
     }
-    let read = serde_json::from_value(value.clone()).map_err(|e| e.to_string())?;
+    let read = ironclad_json::from_value(value.clone()).map_err(|e| e.to_string())?;
     LabelSelector::from_meta(Some(&read))
 }
 
@@ -196,6 +196,6 @@ impl Criteria {
     }
 }
 
-fn labels(object: &Value) -> Map<String, Value> {
+fn labels(object: &Value) -> Map {
     object["metadata"]["labels"].as_object().cloned().unwrap_or_default()
 }

@@ -26,7 +26,7 @@ use crate::{Chain, Plugin, Request, policy, webhooks};
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, FieldError, Reason};
 use ironclad_auth::Authorizer;
-use serde_json::Value;
+use ironclad_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -76,7 +76,7 @@ struct File {
 }
 
 /// Reads the configuration of a plug-in, which can name nothing but manifests.
-fn configured(config: Option<&serde_json::Value>, kind: &str) -> std::result::Result<(), String> {
+fn configured(config: Option<&ironclad_json::Value>, kind: &str) -> std::result::Result<(), String> {
     let Some(config) = config else { return Ok(()) };
     let file: File = config::typed(config, &["apiserver.config.k8s.io/v1"], kind)?;
     config::no_manifests(&file.static_manifests_dir)

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the chain runs at most twice for one write.
 
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::{HashMap, HashSet};
 
 /// How far the mutation of one write has come.
@@ -74,7 +74,7 @@ impl Reinvocation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn an_earlier_webhook_is_asked_again_when_a_later_one_changed_the_object() {

@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use config::{Callers, Webhook};
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, GroupResource, GroupVersionKind, GroupVersionResource};
+use ironclad_json::json;
 use review::Reply;
-use serde_json::json;
 use std::sync::Arc;
 
 pub use call::Caller;
@@ -45,7 +45,7 @@ enum Failure {
 fn follow(
     judges: &Judges,
     resource: &str,
-    config: Option<&serde_json::Value>,
+    config: Option<&ironclad_json::Value>,
 ) -> std::result::Result<Configurations, String> {
     let credentials = settings::Settings::read(config)?.credentials;
     let mut callers = Callers::new(judges.source.clone(), credentials);
@@ -129,7 +129,7 @@ pub(crate) struct Mutating {
 }
 
 impl Mutating {
-    pub(crate) fn new(judges: Judges, config: Option<&serde_json::Value>) -> std::result::Result<Self, String> {
+    pub(crate) fn new(judges: Judges, config: Option<&ironclad_json::Value>) -> std::result::Result<Self, String> {
         let configurations = follow(&judges, "mutatingwebhookconfigurations", config)?;
         Ok(Self { judges, configurations })
     }
@@ -221,7 +221,7 @@ pub(crate) struct Validating {
 }
 
 impl Validating {
-    pub(crate) fn new(judges: Judges, config: Option<&serde_json::Value>) -> std::result::Result<Self, String> {
+    pub(crate) fn new(judges: Judges, config: Option<&ironclad_json::Value>) -> std::result::Result<Self, String> {
         let configurations = follow(&judges, "validatingwebhookconfigurations", config)?;
         Ok(Self { judges, configurations })
     }

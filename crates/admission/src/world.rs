@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{GroupVersionKind, GroupVersionResource};
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// One version of a resource that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]

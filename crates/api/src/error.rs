@@ -4,7 +4,7 @@
 
 use crate::field::FieldError;
 use crate::resource::GroupResource;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::fmt;
 
 /// Machine-readable cause of a failure, as in `metav1.StatusReason`.
@@ -250,14 +250,14 @@ impl ApiError {
             status["reason"] = json!(self.reason.as_str());
         }
         if let Some(d) = &self.details {
-            let mut details = serde_json::Map::new();
+            let mut details = ironclad_json::Map::new();
             let texts = [("name", &d.name), ("group", &d.group), ("kind", &d.kind), ("uid", &d.uid)];
             details.extend(texts.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_owned(), json!(v))));
             if !d.causes.is_empty() {
-                details.insert("causes".into(), d.causes.iter().map(Cause::to_value).collect());
+                details.insert("causes", d.causes.iter().map(Cause::to_value).collect());
             }
             if d.retry_after_seconds > 0 {
-                details.insert("retryAfterSeconds".into(), json!(d.retry_after_seconds));
+                details.insert("retryAfterSeconds", json!(d.retry_after_seconds));
             }
             if !details.is_empty() {
                 status["details"] = Value::Object(details);

@@ -1,6 +1,6 @@
 //! Paths to fields and what is wrong at them, worded as `k8s.io/apimachinery/pkg/util/validation/field` words it.
 
-use serde_json::Value;
+use ironclad_json::Value;
 use std::fmt;
 
 /// A path into an object such as `spec.containers[0].name` or `metadata.labels[app]`.
@@ -206,7 +206,7 @@ fn show(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn paths_and_errors_read_as_stock() {

@@ -1,6 +1,6 @@
 //! Labels of an object, as a borrowed view of its `metadata.labels`.
 
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 
 /// What a label selector can be matched against.
@@ -21,7 +21,7 @@ impl Labels for HashMap<String, String> {
     }
 }
 
-impl Labels for Map<String, Value> {
+impl Labels for Map {
     fn get_label(&self, key: &str) -> Option<&str> {
         self.get(key).and_then(Value::as_str)
     }

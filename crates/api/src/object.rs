@@ -1,7 +1,7 @@
 //! Reading the fields that every object has from its JSON value, without decoding the rest.
 
 use crate::resource::GroupVersionKind;
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 
 /// `value` at a path of keys; `None` where any step is missing.
 pub fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
@@ -44,7 +44,7 @@ pub fn gvk(object: &Value) -> GroupVersionKind {
 }
 
 /// The object at `key`, made if it is missing or null. A value that is no object is replaced.
-pub fn entry<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
+pub fn entry<'a>(object: &'a mut Value, key: &str) -> &'a mut Map {
     if !object.is_object() {
         *object = Value::Object(Map::new());
     }
@@ -53,7 +53,7 @@ pub fn entry<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String, Value>
 }
 
 /// [`entry`] for a map.
-pub fn entry_of<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+pub fn entry_of<'a>(map: &'a mut Map, key: &str) -> &'a mut Map {
     let slot = map.entry(key).or_insert_with(|| Value::Object(Map::new()));
     if !slot.is_object() {
         *slot = Value::Object(Map::new());
@@ -63,12 +63,12 @@ pub fn entry_of<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<S
 }
 
 /// `metadata`, made if it is missing.
-pub fn metadata_mut(object: &mut Value) -> &mut Map<String, Value> {
+pub fn metadata_mut(object: &mut Value) -> &mut Map {
     entry(object, "metadata")
 }
 
 /// Sets `key` to `default()` where it is missing or null.
-pub fn default_to(map: &mut Map<String, Value>, key: &str, default: impl FnOnce() -> Value) {
+pub fn default_to(map: &mut Map, key: &str, default: impl FnOnce() -> Value) {
     let missing = map.get(key).is_none_or(Value::is_null);
     if missing {
         map.insert(key.to_owned(), default());

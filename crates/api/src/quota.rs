@@ -5,8 +5,8 @@
 use crate::quantity::Quantity;
 use crate::resource::GroupResource;
 use crate::{object, pod_resources};
+use ironclad_json::Value;
 use k8s_openapi::api::core::v1::PodSpec;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Amounts by the names that stand in `spec.hard`.
@@ -21,9 +21,9 @@ const PLAIN: [&str; 7] =
 
 /// A JSON object of quantities.
 pub fn amounts(value: &Value) -> Amounts {
-    let one = |(k, v): (&String, &Value)| {
+    let one = |(k, v): (&ironclad_json::Text, &Value)| {
         let text = v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-        Some((k.clone(), text.parse().ok()?))
+        Some((k.to_string(), text.parse().ok()?))
     };
     value.as_object().into_iter().flatten().filter_map(one).collect()
 }
@@ -61,7 +61,7 @@ fn finished(pod: &Value) -> bool {
 }
 
 fn compute(pod: &Value) -> Amounts {
-    let Ok(spec) = serde_json::from_value::<PodSpec>(pod["spec"].clone()) else { return Amounts::new() };
+    let Ok(spec) = ironclad_json::from_value::<PodSpec>(pod["spec"].clone()) else { return Amounts::new() };
     let mut out = Amounts::new();
     let native = |name: &str| ["cpu", "memory", "ephemeral-storage"].contains(&name);
     for (name, amount) in pod_resources::requests(&spec) {
@@ -299,7 +299,8 @@ fn reaches_out(value: &Value) -> bool {
 
 /// Whether a pod says what it needs as a whole, so that its containers need not.
 fn whole_pod(pod: &Value) -> bool {
-    let known = |name: &String| ["cpu", "memory"].contains(&name.as_str()) || name.starts_with("hugepages-");
+    let known =
+        |name: &ironclad_json::Text| ["cpu", "memory"].contains(&name.as_str()) || name.starts_with("hugepages-");
     let names = |field: &str| pod["spec"]["resources"][field].as_object().into_iter().flatten().map(|(name, _)| name);
     names("requests").chain(names("limits")).any(known)
 }
@@ -356,6 +357,6 @@ pub fn to_value(amounts: &Amounts) -> Value {
     amounts
         .iter()
         .map(|(name, amount)| (name.clone(), Value::from(amount.to_string())))
-        .collect::<serde_json::Map<_, _>>()
+        .collect::<ironclad_json::Map>()
         .into()
 }

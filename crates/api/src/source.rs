@@ -3,7 +3,7 @@
 //! Invariant: a read through [`Source`] never costs a request; it is answered from the server's watch caches.
 
 use crate::resource::GroupResource;
-use serde_json::Value;
+use ironclad_json::Value;
 use std::pin::Pin;
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Tables: what kubectl prints. A column is data; a row is a function of the object.
 
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::borrow::Cow;
 
 /// A column of a `meta.k8s.io/v1 Table`.

@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use ironclad_api::{ApiError, UserInfo};
 use ironclad_audit::{Backends, Current, Facts, Level, Policy, Stage, Subject};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};

@@ -12,7 +12,7 @@ use crate::{Body, request::Info, respond};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use serde_json::json;
+use ironclad_json::json;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Objects to bytes, once: kind, apiVersion and metadata first, the resource version's place first in metadata.
 
 use bytes::Bytes;
+use ironclad_json::Value;
 use ironclad_store::Template;
-use serde_json::Value;
 
 /// Encodes an object. The resource version that stands in it is left out: the commit puts the right one in.
 pub(crate) fn template(object: &Value) -> Template {
@@ -42,7 +42,7 @@ pub(crate) fn ordered(object: &Value) -> Vec<u8> {
     let Value::Object(map) = object else { return object.to_string().into_bytes() };
     let first = if object["kind"] == "Status" { FIRST } else { &FIRST[..HEAD] };
     let mut out = vec![b'{'];
-    let known = first.iter().filter_map(|f| map.get_key_value(*f));
+    let known = first.iter().filter_map(|f| map.get_key_value(f));
     let rest = map.iter().filter(|(k, _)| !first.contains(&k.as_str()));
     for (key, value) in known.chain(rest) {
         if out.len() > 1 {
@@ -70,8 +70,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ironclad_json::json;
     use ironclad_store::Revision;
-    use serde_json::json;
 
     #[test]
     fn answers_begin_with_what_they_are() {

@@ -13,9 +13,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use ironclad_api::{ApiError, GroupVersionKind, Reason, UserInfo, features, names, object};
+use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, Verb};
 use ironclad_schema::{bundle, proto};
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Answers a request that was let in, if its user may ask it.
@@ -357,7 +357,7 @@ async fn bind(inner: &Arc<Inner>, request: &Request<'_>, input: Input) -> Result
 /// What is sent below an object must be about that object.
 fn named(request: &Request<'_>, mut object: Value, kind: &str) -> Result<Value, ApiError> {
     match object::name(&object) {
-        "" => drop(object::metadata_mut(&mut object).insert("name".into(), request.info.name.clone().into())),
+        "" => drop(object::metadata_mut(&mut object).insert("name", request.info.name.clone().into())),
         name if name != request.info.name => {
             return Err(ApiError::bad_request(format!("name in URL does not match name in {kind} object")));
         }
@@ -385,13 +385,13 @@ async fn evict(registry: &Arc<Registry>, request: &Request<'_>, input: Input) ->
         let version = registry.mark_evicted(&inner, &asked).await?;
         if !body["preconditions"]["resourceVersion"].is_null() {
             // It was about the pod before the server itself marked it.
-            body["preconditions"]["resourceVersion"] = serde_json::json!(version);
+            body["preconditions"]["resourceVersion"] = ironclad_json::json!(version);
         }
         registry.delete_admitted(&inner, &DeleteOptions::parse(&inner, &body)?).await?;
     }
     Ok(Answer::value(
         201,
-        serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+        ironclad_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
     ))
 }
 

@@ -7,7 +7,7 @@ use crate::server::Inner;
 use crate::{Body, health};
 use http::{HeaderValue, Response, StatusCode};
 use ironclad_api::{ApiError, KUBERNETES_VERSION, Reason};
-use serde_json::json;
+use ironclad_json::json;
 
 pub(crate) async fn answer(inner: &Inner, info: &Info) -> Result<Response<Body>, ApiError> {
     let path = info.path.trim_end_matches('/');
@@ -30,7 +30,7 @@ pub(crate) async fn answer(inner: &Inner, info: &Info) -> Result<Response<Body>,
     })
 }
 
-fn version(inner: &Inner) -> serde_json::Value {
+fn version(inner: &Inner) -> ironclad_json::Value {
     let mut numbers = KUBERNETES_VERSION.trim_start_matches('v').split('.');
     let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     json!({

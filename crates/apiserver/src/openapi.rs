@@ -14,9 +14,9 @@ use flate2::write::GzEncoder;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use ironclad_api::{ApiError, GroupVersionKind, Reason};
+use ironclad_json::Value;
 use ironclad_kinds::{Kind, Verb};
 use ironclad_schema::openapi::{self, Resource, Subresource};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::sync::{Arc, OnceLock};
@@ -111,7 +111,7 @@ fn index(inner: &Inner, table: &Table) -> Value {
     }
     let mut index = openapi::v3_index(places.iter().map(|(place, tag)| (place.as_str(), *tag)));
     for (place, url) in inner.aggregator.openapi_places() {
-        index["paths"][place] = serde_json::json!({"serverRelativeURL": url});
+        index["paths"][place] = ironclad_json::json!({"serverRelativeURL": url});
     }
     index
 }
@@ -252,7 +252,7 @@ fn resource(kind: &Kind) -> Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     fn resources() -> Vec<Resource> {
         ironclad_kinds::all().iter().map(|k| resource(k)).collect()

@@ -26,10 +26,10 @@ use crate::request::{Info, Query};
 use crate::special::allocate::{Addresses, Reservation};
 use ironclad_admission::Operation;
 use ironclad_api::{ApiError, FieldError, Path, Reason, UserInfo, object};
+use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;
 use ironclad_schema::{Bundle, Shape, bundle};
 use ironclad_store::{Change, Entry, Error, Expect, Key, Op, Store};
-use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use ironclad_api::{ApiError, Reason, object};
+use ironclad_json::Value;
 use ironclad_schema::{bundle, cbor, proto};
-use serde_json::Value;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const YAML: HeaderValue = HeaderValue::from_static("application/yaml");

@@ -5,10 +5,10 @@ use crate::encode;
 use crate::special::allocate::ports;
 use crate::special::endpoints::LEASES;
 use bytes::Bytes;
+use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;
 use ironclad_schema::{bundle, proto};
 use ironclad_store::{Codec, Template};
-use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -5,8 +5,8 @@ use crate::cache::Cached;
 use crate::registry::{Request, partial_object};
 use crate::request::Query;
 use ironclad_api::{ApiError, FieldError, Path};
+use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Refuses what cannot be included in a table's rows.

@@ -70,13 +70,13 @@ pub fn yaml(data: &[u8]) {
 }
 
 /// Whether a text in a value is a word of YAML's own but for the case of its letters.
-fn mentions_words(value: &serde_json::Value) -> bool {
+fn mentions_words(value: &ironclad_json::Value) -> bool {
     const WORDS: [&str; 11] = ["y", "yes", "on", "true", "n", "no", "off", "false", "null", ".inf", ".nan"];
-    let word = |text: &String| WORDS.iter().any(|w| text.trim().eq_ignore_ascii_case(w));
+    let word = |text: &str| WORDS.iter().any(|w| text.trim().eq_ignore_ascii_case(w));
     match value {
-        serde_json::Value::String(text) => word(text),
-        serde_json::Value::Array(items) => items.iter().any(mentions_words),
-        serde_json::Value::Object(map) => map.iter().any(|(key, value)| word(key) || mentions_words(value)),
+        ironclad_json::Value::String(text) => word(text),
+        ironclad_json::Value::Array(items) => items.iter().any(mentions_words),
+        ironclad_json::Value::Object(map) => map.iter().any(|(key, value)| word(key) || mentions_words(value)),
         _ => false,
     }
 }

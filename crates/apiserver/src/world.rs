@@ -6,10 +6,10 @@ use crate::{encode, registry};
 use async_trait::async_trait;
 use ironclad_admission::{Ledger, Version, World};
 use ironclad_api::{ApiError, GroupResource, GroupVersionKind, GroupVersionResource, object, time};
+use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, Served};
 use ironclad_schema::{apply, bundle, check};
 use ironclad_store::{Change, Error, Expect, Op, Revision, Store};
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 fn version(kind: &Kind) -> Version {

@@ -2,7 +2,7 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use support::{JSON, admitting, ask};
 
 const MERGE: &str = "application/merge-patch+json";

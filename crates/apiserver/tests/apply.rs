@@ -3,7 +3,7 @@
 mod support;
 
 use ironclad_apiserver::ApiServer;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use support::{JSON, ask, bytes, server, with};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";

@@ -5,7 +5,7 @@ mod support;
 use http_body_util::BodyExt;
 use ironclad_apiserver::Auditor;
 use ironclad_audit::{Backends, LogOptions, Policy, Sink};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

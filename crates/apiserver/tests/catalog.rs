@@ -5,8 +5,8 @@ mod support;
 use futures::StreamExt;
 use ironclad_api::GroupResource;
 use ironclad_api::source::{Change, Source};
+use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;
-use serde_json::{Value, json};
 use std::sync::Arc;
 use support::{JSON, ask, server};
 

@@ -6,11 +6,11 @@ mod support;
 use async_trait::async_trait;
 use http_body_util::BodyExt;
 use ironclad_apiserver::ApiServer;
+use ironclad_json::{Value, json};
 use ironclad_schema::{bundle, proto};
 use ironclad_store::{
     Batch, Committed, Entry, Error, LogStore, Op, Options, Page, RangeQuery, Result, Revision, Store, Watch,
 };
-use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{JSON, ask, bytes, quiet_over, send, with};

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use ironclad_api::GroupResource;
 use ironclad_api::source::{Change, Source};
 use ironclad_apiserver::{ApiServer, Reader};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use support::hook::Hook;
 use support::{JSON, ask, send, server};
 
@@ -228,12 +228,12 @@ fn convert(review: &Value) -> Value {
             Some("example.com/v2") => {
                 let both = map.remove("hostPort").unwrap();
                 let (host, port) = both.as_str().unwrap().split_once(':').unwrap();
-                map.insert("host".into(), json!(host));
-                map.insert("port".into(), json!(port));
+                map.insert("host", json!(host));
+                map.insert("port", json!(port));
             }
             _ => {
                 let (host, port) = (map.remove("host").unwrap(), map.remove("port").unwrap());
-                map.insert("hostPort".into(), json!(format!("{}:{}", host.as_str().unwrap(), port.as_str().unwrap())));
+                map.insert("hostPort", json!(format!("{}:{}", host.as_str().unwrap(), port.as_str().unwrap())));
             }
         }
         new

@@ -2,7 +2,7 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use support::{JSON, bytes, server, with};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";

@@ -6,7 +6,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use ironclad_api::UserInfo;
 use ironclad_apiserver::{ApiServer, Body};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use support::JSON;
 use tower::Service;
 

@@ -4,8 +4,8 @@ mod support;
 
 use http_body_util::BodyExt;
 use ironclad_apiserver::ApiServer;
+use ironclad_json::{Value, json};
 use ironclad_schema::{bundle, proto};
-use serde_json::{Value, json};
 use std::io::Read;
 use support::{JSON, ask, bytes, quiet, server, with};
 

@@ -2,8 +2,8 @@
 
 mod support;
 
+use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, Served, Verb};
-use serde_json::{Value, json};
 use std::sync::Arc;
 use support::{JSON, ask, quiet, send, switched};
 

@@ -3,7 +3,7 @@
 mod support;
 
 use ironclad_admission::Choice;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::io::Write;
 use support::hook::{Hook, allow};
 use support::{JSON, ask, choosing};

@@ -10,9 +10,9 @@ use ironclad_auth::{
     Anonymous, Attributes, Authenticated, Authenticator, Authorizer, Bearer, Certificates, Credentials, Decision,
     OrElse, Rules, Union,
 };
+use ironclad_json::{Value, json};
 use ironclad_store::{LogStore, Options};
 use rustls::pki_types::ServerName;
-use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tempfile::TempDir;

@@ -2,8 +2,8 @@
 
 mod support;
 
+use ironclad_json::{Value, json};
 use ironclad_schema::{bundle, cbor};
-use serde_json::{Value, json};
 use support::{JSON, ask, bytes, send, switched, with};
 
 const CLAIMS: &str = "/apis/resource.k8s.io/v1beta1/namespaces/default/resourceclaims";

@@ -3,9 +3,9 @@
 mod support;
 
 use ironclad_apiserver::{ApiServer, StockCodec};
+use ironclad_json::{Value, json};
 use ironclad_store::{Change, EtcdOptions, EtcdStore, Expect, Op, Store, Tls};
 use ironclad_testkit::Etcd;
-use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use support::{JSON, ask, narrow};

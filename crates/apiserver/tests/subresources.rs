@@ -2,7 +2,7 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::time::Duration;
 use support::hook::{Hook, allow, patch};
 use support::{JSON, admitting, ask};

@@ -5,7 +5,7 @@ mod support;
 
 use http_body_util::BodyExt;
 use ironclad_apiserver::ApiServer;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use support::{JSON, ask, send};

@@ -2,7 +2,7 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::time::Duration;
 use support::hook::{Hook, allow, patch};
 use support::{JSON, admitting, ask};
@@ -82,7 +82,7 @@ async fn mutating_webhooks_change_objects_one_after_the_other_and_are_asked_agai
     let (server, _reader, _dir) = admitting().await;
     let add = |key: &'static str| {
         move |r: &Value| {
-            let value = r["request"]["object"]["data"].as_object().map_or(0, serde_json::Map::len).to_string();
+            let value = r["request"]["object"]["data"].as_object().map_or(0, ironclad_json::Map::len).to_string();
             if r["request"]["object"]["data"].get(key).is_some() {
                 return allow(r, json!({}));
             }

@@ -3,7 +3,7 @@
 pub(crate) mod log;
 pub(crate) mod webhook;
 
-use serde_json::Value;
+use ironclad_json::Value;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::Sender;
 

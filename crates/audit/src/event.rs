@@ -2,9 +2,9 @@
 
 use crate::policy::{Decision, Level};
 use ironclad_api::{UserInfo, time};
+use ironclad_json::{Map, Value, json};
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -56,7 +56,7 @@ pub(crate) struct Learned {
     pub(crate) impersonated: Option<UserInfo>,
     /// The verb that allowed it, if it was a constrained one.
     pub(crate) constraint: String,
-    pub(crate) annotations: Map<String, Value>,
+    pub(crate) annotations: Map,
     pub(crate) request: Option<Value>,
     pub(crate) response: Option<Value>,
     /// The answer's `Status`, whole for failures.
@@ -89,12 +89,7 @@ fn reference(facts: &Facts, learned: &Learned) -> Value {
         ("resourceVersion", &learned.resource_version),
         ("subresource", &facts.subresource),
     ];
-    fields
-        .into_iter()
-        .filter(|(_, v)| !v.is_empty())
-        .map(|(k, v)| (k.to_owned(), json!(v)))
-        .collect::<Map<_, _>>()
-        .into()
+    fields.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_owned(), json!(v))).collect::<Map>().into()
 }
 
 /// The event of a stage.

@@ -39,7 +39,7 @@ pub struct Policy {
     kind: String,
     #[serde(default)]
     #[expect(dead_code, reason = "part of every object; a policy's name means nothing")]
-    metadata: serde_json::Value,
+    metadata: ironclad_json::Value,
     #[serde(default)]
     rules: Vec<Rule>,
     #[serde(default)]

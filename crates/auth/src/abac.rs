@@ -5,8 +5,8 @@
 use crate::{Attributes, Authorizer, Decision, ResourceRule, Rules};
 use async_trait::async_trait;
 use ironclad_api::{UserInfo, user};
+use ironclad_json::Value;
 use serde::Deserialize;
-use serde_json::Value;
 use std::path::Path;
 
 const VERSION: &str = "abac.authorization.kubernetes.io/v1beta1";
@@ -55,7 +55,7 @@ impl Abac {
 fn policy(line: &str) -> Result<Spec, String> {
     let object: Value = serde_json::from_str(line).map_err(|e| e.to_string())?;
     let (version, kind) = (object["apiVersion"].as_str(), object["kind"].as_str());
-    let parse = |value: &Value| serde_json::from_value::<Spec>(value.clone()).map_err(|e| e.to_string());
+    let parse = |value: &Value| ironclad_json::from_value::<Spec>(value.clone()).map_err(|e| e.to_string());
     match (version, kind) {
         (Some(VERSION), Some("Policy")) => {
             let mut spec = parse(&object["spec"])?;

@@ -8,7 +8,7 @@ mod reconcile;
 pub use reconcile::reconciled;
 
 use crate::ResourceRule;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const READ: &str = "get,list,watch";
 const WRITE: &str = "create,delete,deletecollection,patch,update";

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, UserInfo, object};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::sync::Arc;
 
 const GROUP: &str = "system:bootstrappers";
@@ -78,7 +78,7 @@ impl Authenticator for BootstrapTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn only_a_whole_good_token_counts() {

@@ -1,7 +1,7 @@
 //! Expressions in configurations of authentication and authorization (CEL): compiled once, bounded when they run.
 
 use ironclad_cel::{Activation, Budget, Environment, PER_CALL_LIMIT, Program, Type, Val};
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// An expression over one variable.
 pub(crate) struct Expression {

@@ -2,7 +2,7 @@
 
 use crate::pki::{Error, Pair, write};
 use base64::Engine;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 type Result<T> = std::result::Result<T, Error>;
@@ -67,7 +67,7 @@ pub fn merge(from: &Path, into: &Path, cluster: &str) -> Result<()> {
         let mut items = target[list].as_array().cloned().unwrap_or_default();
         items.retain(|item| !added.iter().any(|a| a["name"] == item["name"]));
         items.extend(added);
-        target[list] = Value::Array(items);
+        target[list] = Value::Array(items.into());
     }
     target["current-context"] = json!(cluster);
     save(into, &target)

@@ -228,7 +228,7 @@ impl Authorizer for NodeAuthorizer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn a_node_may_what_concerns_it_and_nothing_else() {

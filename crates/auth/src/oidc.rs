@@ -20,10 +20,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use distributed::Distributed;
 use ironclad_api::ApiError;
+use ironclad_json::Value;
 use issuer::Keys;
 use jsonwebtoken::{Algorithm, Validation};
 use mapping::Mapping;
-use serde_json::Value;
 
 /// Clocks may differ by this many seconds.
 const LEEWAY: u64 = 10;

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use ironclad_api::source::{Change, Source};
 use ironclad_api::{GroupResource, UserInfo, object};
+use ironclad_json::Value;
 use parking_lot::RwLock;
-use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -255,7 +255,7 @@ impl Authorizer for Rbac {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     fn ask(index: &Index, user: &UserInfo, verb: &str, namespace: &str, resource: &str) -> bool {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));

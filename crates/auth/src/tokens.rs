@@ -7,9 +7,9 @@ use crate::{Authenticated, Authenticator, Credentials};
 use async_trait::async_trait;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, FieldError, GroupResource, Path, UserInfo, object, time};
+use ironclad_json::{Value, json};
 use jsonwebtoken::Header;
 use keys::{Known, Signer};
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 const HOUR: i64 = 3600;
@@ -147,7 +147,7 @@ impl Tokens {
         answer["kind"] = json!("TokenRequest");
         answer["apiVersion"] = json!("authentication.k8s.io/v1");
         answer["metadata"] = json!({"name": name, "namespace": namespace, "creationTimestamp": time::now()});
-        answer["spec"]["audiences"] = Value::Array(audiences);
+        answer["spec"]["audiences"] = Value::Array(audiences.into());
         answer["spec"]["expirationSeconds"] = json!(seconds);
         answer["status"] = json!({"token": token, "expirationTimestamp": expires});
         Ok(answer)

@@ -7,8 +7,8 @@ mod token;
 pub use access::{AccessOptions, AccessWebhook, FailurePolicy};
 pub use token::TokenWebhook;
 
+use ironclad_json::Value;
 use ironclad_remote::Remote;
-use serde_json::Value;
 use std::time::Duration;
 
 /// Pauses between attempts; stock's back-off.
@@ -44,15 +44,15 @@ async fn post(remote: &Remote, review: &Value, patience: Duration) -> Result<Val
 }
 
 /// A user as reviews hold one.
-fn user_value(user: &ironclad_api::UserInfo, name: &str) -> serde_json::Map<String, Value> {
-    let mut out = serde_json::Map::new();
+fn user_value(user: &ironclad_api::UserInfo, name: &str) -> ironclad_json::Map {
+    let mut out = ironclad_json::Map::new();
     out.insert(name.to_owned(), user.name.clone().into());
     if !user.uid.is_empty() {
         out.insert("uid".to_owned(), user.uid.clone().into());
     }
     out.insert("groups".to_owned(), user.groups.clone().into());
     if !user.extra.is_empty() {
-        out.insert("extra".to_owned(), serde_json::json!(user.extra));
+        out.insert("extra".to_owned(), ironclad_json::json!(user.extra));
     }
     out
 }

@@ -6,8 +6,8 @@ use ironclad_api::source::{Change, Changes, Source};
 use ironclad_api::{GroupResource, UserInfo, object};
 use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{Attributes, Authenticator, Authorizer, Bearer, Credentials, Decision, NodeAuthorizer};
+use ironclad_json::{Value, json};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

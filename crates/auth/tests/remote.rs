@@ -6,10 +6,10 @@ use ironclad_auth::oidc::{ALGORITHMS, AuthenticationConfiguration, Oidc};
 use ironclad_auth::pki::{Pki, Subject};
 use ironclad_auth::webhook::{AccessOptions, AccessWebhook, FailurePolicy, TokenWebhook};
 use ironclad_auth::{Attributes, Authenticator, Authorizer, Decision};
+use ironclad_json::{Value, json};
 use ironclad_remote::{Remote, Target};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -169,7 +169,7 @@ async fn groups_may_stand_in_a_token_of_another_server() {
         let groups = |field: &str, value: Value| {
             let mut claims = json!({"iss": issuer, "aud": "cluster", "exp": now + 600, "groups": ["devs", "ops"]});
             claims[field] = value;
-            (200, Value::String(token(&signing, "k1", &claims)))
+            (200, Value::String(token(&signing, "k1", &claims).into()))
         };
         match path {
             "/.well-known/openid-configuration" => {

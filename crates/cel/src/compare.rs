@@ -2,7 +2,7 @@
 
 use crate::decl::{Decl, Identity, Shape};
 use crate::value::{Key, Val};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::HashMap;
 
 /// How the items of a list are told apart.

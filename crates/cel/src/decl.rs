@@ -3,7 +3,7 @@
 //! One declaration serves the checker (its type), the evaluator (how JSON is read) and the cost estimate (sizes).
 
 use crate::types::Type;
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -217,7 +217,7 @@ impl Decl {
             if required.contains(&key.as_str()) && property["default"].is_null() && escape(key).is_some() {
                 min_bytes += key.len() as u64 + field.min_bytes + 4;
             }
-            fields.insert(key.clone(), field);
+            fields.insert(key.to_string(), field);
         }
         if root {
             Self::add_meta(&mut fields, name);

@@ -10,7 +10,7 @@ use crate::library::opaque::Opaque;
 use crate::library::operators::add_entries;
 use crate::program::{Activation, Budget};
 use crate::value::{Dict, Struct, Text, Val};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::sync::Arc;
 
 /// Most values that one value may hold.

@@ -4,8 +4,8 @@ use crate::decl::{Decl, Shape};
 use crate::error::Error;
 use crate::library::opaque::Opaque;
 use crate::types::Type;
+use ironclad_json::Value;
 use jiff::Timestamp;
-use serde_json::Value;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -275,7 +275,7 @@ impl<'a> Val<'a> {
         match self {
             Self::Map(map) => Some(map.entries.clone()),
             Self::Json(Value::Object(map), decl) => {
-                let one = |(k, v): (&'a String, &'a Value)| {
+                let one = |(k, v): (&'a ironclad_json::Text, &'a Value)| {
                     (Self::Text(Text::Borrowed(k)), Self::json(v, decl.and_then(|d| field_decl(d, k))))
                 };
                 Some(map.iter().map(one).collect())

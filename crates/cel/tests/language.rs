@@ -3,7 +3,7 @@
 use ironclad_cel::{
     Activation, Budget, Cost, Decision, Decl, Environment, Error, PER_CALL_LIMIT, Type, Val, authorizer,
 };
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 fn object() -> Value {
     json!({

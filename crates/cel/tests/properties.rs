@@ -1,8 +1,8 @@
 //! Whatever an expression says, compiling and evaluating end, and neither panics.
 
 use ironclad_cel::{Activation, Budget, Environment, Type, Val};
+use ironclad_json::json;
 use proptest::prelude::*;
-use serde_json::json;
 
 fn run(source: &str) {
     let env = Environment::new().with("x", Type::Dyn).with("y", Type::list(Type::Int)).with_mutations();

@@ -3,11 +3,11 @@
 
 use crate::{Context, is_conflict, is_missing};
 use ironclad_client::{Change, WorkQueue};
+use ironclad_json::json;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use serde_json::json;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 

@@ -3,9 +3,9 @@
 use crate::{Context, is_missing};
 use ironclad_api::selector::LabelSelector;
 use ironclad_client::WorkQueue;
+use ironclad_json::json;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::{Api, Patch, PatchParams};
-use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +66,7 @@ fn wanted(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Option<Vec<PolicyRule
     Some(out)
 }
 
-fn labels(role: &ClusterRole) -> serde_json::Map<String, Value> {
+fn labels(role: &ClusterRole) -> ironclad_json::Map {
     role.metadata.labels.iter().flatten().map(|(k, v)| (k.clone(), json!(v))).collect()
 }
 
@@ -76,7 +76,7 @@ mod tests {
 
     fn role(name: &str, label: &str, verbs: &[&str]) -> Arc<ClusterRole> {
         Arc::new(
-            serde_json::from_value(json!({"metadata": {"name": name, "labels": {"to": label}},
+            ironclad_json::from_value(json!({"metadata": {"name": name, "labels": {"to": label}},
                 "rules": verbs.iter().map(|v| json!({"verbs": [v]})).collect::<Vec<_>>()}))
             .unwrap(),
         )
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn rules_are_gathered_once_and_in_order() {
-        let sum: ClusterRole = serde_json::from_value(json!({"metadata": {"name": "sum", "labels": {"to": "a"}},
+        let sum: ClusterRole = ironclad_json::from_value(json!({"metadata": {"name": "sum", "labels": {"to": "a"}},
             "rules": [{"verbs": ["stale"]}],
             "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "a"}}, {"matchLabels": {"to": "b"}}]}}))
         .unwrap();

@@ -5,10 +5,10 @@ use crate::{Context, is_conflict, is_missing};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ironclad_client::{Change, WorkQueue};
+use ironclad_json::{Value, json};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -114,7 +114,7 @@ async fn sign(context: &Context, map: &ConfigMap, tokens: &[Arc<Secret>]) -> Res
     let has: BTreeMap<String, String> =
         data.iter().filter(|(k, _)| k.starts_with(SIGNATURE)).map(|(k, v)| (k.clone(), v.clone())).collect();
     if has != wanted {
-        let mut change: serde_json::Map<String, Value> = has.keys().map(|k| (k.clone(), Value::Null)).collect();
+        let mut change: ironclad_json::Map = has.keys().map(|k| (k.clone(), Value::Null)).collect();
         change.extend(wanted.into_iter().map(|(k, v)| (k, json!(v))));
         let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), "kube-public");
         let patch = Patch::Merge(json!({"data": change}));
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_token_ends_when_it_says_or_when_nobody_can_read_it() {
         let secret = |expiration: &str| -> Secret {
-            serde_json::from_value(
+            ironclad_json::from_value(
                 json!({"data": {"expiration": base64::engine::general_purpose::STANDARD.encode(expiration)}}),
             )
             .unwrap()

@@ -7,13 +7,13 @@ mod rules;
 
 use crate::{Context, is_conflict, is_missing};
 use ironclad_client::{Change, WorkQueue};
+use ironclad_json::{Value, json};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, PostParams};
 use rules::{APPROVED, FAILED, Next};
-use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -102,7 +102,7 @@ type Requests = Api<CertificateSigningRequest>;
 
 /// The request with one more condition, as an object to be sent.
 fn with_condition(request: &CertificateSigningRequest, kind: &str, reason: &str, message: &str) -> Value {
-    let mut object = serde_json::to_value(request).unwrap_or_default();
+    let mut object = ironclad_json::to_value(request).unwrap_or_default();
     let now = ironclad_api::time::now();
     let condition =
         json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastUpdateTime": now});
@@ -127,7 +127,7 @@ async fn sign(context: &Context, api: &Requests, request: &CertificateSigningReq
     let usages = request.spec.usages.clone().unwrap_or_default();
     match context.authority.sign(&request.spec.request.0, &usages, life) {
         Ok(certificate) => {
-            let mut body = serde_json::to_value(request).unwrap_or_default();
+            let mut body = ironclad_json::to_value(request).unwrap_or_default();
             body["status"]["certificate"] = json!(ByteString(certificate.into_bytes()));
             put(api, request, "status", &body).await
         }
@@ -170,7 +170,7 @@ mod tests {
     fn a_condition_is_added_behind_the_others() {
         let request = CertificateSigningRequest::default();
         let first: CertificateSigningRequest =
-            serde_json::from_value(with_condition(&request, APPROVED, "Yes", "yes")).unwrap();
+            ironclad_json::from_value(with_condition(&request, APPROVED, "Yes", "yes")).unwrap();
         assert!(rules::has(&first, APPROVED));
         let second = with_condition(&first, FAILED, "Bad", "bad");
         assert_eq!(second["status"]["conditions"][1]["type"], "Failed");

@@ -2,12 +2,12 @@
 //! are taken.
 
 use crate::{Context, controller_of, is_conflict, is_missing, own};
+use ironclad_json::{Value, json};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::{Api, Patch, PatchParams};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::sync::Arc;
 

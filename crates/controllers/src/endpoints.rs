@@ -4,13 +4,13 @@ use crate::slices::{Ports, desired, plan};
 use crate::{Context, is_conflict, is_missing, own};
 use ironclad_api::selector::LabelSelector;
 use ironclad_client::{Change, Informer, ObjectKey, WorkQueue};
+use ironclad_json::json;
 use k8s_openapi::api::core::v1::{
     EndpointAddress, EndpointPort as OldPort, EndpointSubset, Endpoints, Node, Pod, Service,
 };
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -174,7 +174,7 @@ async fn relabel(
         let mut patch = json!(labels);
         // A label that the Service lost is taken off as well.
         let lost = slice.metadata.labels.iter().flatten().filter(|(k, _)| !labels.contains_key(*k));
-        lost.for_each(|(k, _)| patch[k] = serde_json::Value::Null);
+        lost.for_each(|(k, _)| patch[k] = ironclad_json::Value::Null);
         let patch = json!({"metadata": {"uid": slice.metadata.uid, "labels": patch}});
         let name = slice.metadata.name.as_deref().unwrap_or_default();
         api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;

@@ -5,11 +5,11 @@
 use crate::{Context, is_missing};
 use ironclad_client::events::EventType;
 use ironclad_client::{Change, ObjectKey, WorkQueue};
+use ironclad_json::json;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use parking_lot::Mutex;
-use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

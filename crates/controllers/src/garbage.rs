@@ -6,10 +6,10 @@
 use crate::resources::Resources;
 use crate::{Context, is_missing};
 use ironclad_client::{Change, WorkQueue};
+use ironclad_json::json;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use parking_lot::Mutex;
-use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -257,7 +257,7 @@ impl Collector {
         self.patch(node, &patch).await
     }
 
-    async fn patch(&self, node: &Node, patch: &serde_json::Value) -> Result<(), kube::Error> {
+    async fn patch(&self, node: &Node, patch: &ironclad_json::Value) -> Result<(), kube::Error> {
         match self.api(node).patch_metadata(&node.name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Err(error) if !is_missing(&error) && !crate::is_conflict(&error) => Err(error),
             _ => Ok(()),

@@ -6,10 +6,10 @@
 
 use crate::{Context, is_conflict, is_missing};
 use ironclad_client::{Change, Informer, WorkQueue};
+use ironclad_json::{Value, json};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use k8s_openapi::jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
-use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -145,7 +145,7 @@ fn is_listed(secret: &Secret, accounts: &Informer<ServiceAccount>) -> bool {
 
 /// Whether a pod refers to a Secret anywhere.
 fn mounts(pod: &Pod, secret: &str) -> bool {
-    let spec = serde_json::to_value(&pod.spec).unwrap_or_default();
+    let spec = ironclad_json::to_value(&pod.spec).unwrap_or_default();
     let pulls = spec["imagePullSecrets"].as_array().into_iter().flatten().any(|s| s["name"] == secret);
     pulls || refers(&spec, secret)
 }
@@ -198,7 +198,7 @@ mod tests {
     const YEAR: Duration = Duration::from_hours(365 * 24);
 
     fn secret(labels: Value) -> Secret {
-        serde_json::from_value(json!({
+        ironclad_json::from_value(json!({
             "type": TYPE, "metadata": {"name": "t", "namespace": "a", "creationTimestamp": "2024-01-01T00:00:00Z", "labels": labels},
         }))
         .unwrap()
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(step(json!({}), late, |a| a.listed = false), Step::Nothing);
         assert_eq!(step(json!({}), late, |a| a.mounted = true), Step::Later(DAY));
         assert_eq!(step(json!({}), late, |a| a.since = None), Step::Nothing);
-        let pod = |spec: Value| serde_json::from_value::<Pod>(json!({"metadata": {}, "spec": spec})).unwrap();
+        let pod = |spec: Value| ironclad_json::from_value::<Pod>(json!({"metadata": {}, "spec": spec})).unwrap();
         let volume = json!({"containers": [], "volumes": [{"name": "v", "secret": {"secretName": "t"}}]});
         let env = json!({"containers": [{"name": "c", "env": [{"name": "e", "valueFrom": {"secretKeyRef": {"name": "t", "key": "k"}}}]}]});
         assert!(mounts(&pod(volume), "t") && mounts(&pod(env), "t"));

@@ -3,11 +3,11 @@
 use crate::slices::{Ports, plan};
 use crate::{Context, is_missing, own};
 use ironclad_client::{Change, ObjectKey, WorkQueue};
+use ironclad_json::json;
 use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn ready_and_other_addresses_are_told_apart_by_family_and_ports() {
-        let source: Endpoints = serde_json::from_value(json!({"metadata": {"name": "db"}, "subsets": [
+        let source: Endpoints = ironclad_json::from_value(json!({"metadata": {"name": "db"}, "subsets": [
             {"addresses": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}], "notReadyAddresses": [{"ip": "10.0.0.2"}],
              "ports": [{"port": 5432}]}]}))
         .unwrap();
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_must_not_be_mirrored_is_left_alone() {
-        let marked = |meta| serde_json::from_value::<Endpoints>(json!({"metadata": meta})).unwrap();
+        let marked = |meta| ironclad_json::from_value::<Endpoints>(json!({"metadata": meta})).unwrap();
         assert!(is_mirrored(&marked(json!({}))));
         assert!(!is_mirrored(&marked(json!({"labels": {SKIP: "true"}}))));
         assert!(!is_mirrored(&marked(json!({"annotations": {LEADER: "{}"}}))));

@@ -7,12 +7,12 @@ use crate::resources::Resources;
 use conditions::Findings;
 use futures::StreamExt;
 use ironclad_client::{Change, WorkQueue};
+use ironclad_json::json;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
 };
 use parking_lot::Mutex;
-use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -186,7 +186,7 @@ async fn finalize(context: &Context, namespace: &Namespace, finalizers: Vec<Stri
     done.spec.get_or_insert_default().finalizers = Some(finalizers.into_iter().filter(|f| f != "kubernetes").collect());
     let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": done.metadata, "spec": done.spec});
     let api: Api<Namespace> = Api::all(context.client.clone());
-    match api.replace_subresource::<serde_json::Value>("finalize", &name, &PostParams::default(), &body).await {
+    match api.replace_subresource::<ironclad_json::Value>("finalize", &name, &PostParams::default(), &body).await {
         Err(error) if !crate::is_missing(&error) => Err(error),
         _ => Ok(()),
     }

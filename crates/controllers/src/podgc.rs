@@ -3,9 +3,9 @@
 
 use crate::{Context, is_missing};
 use ironclad_client::{Change, ObjectKey, WorkQueue};
+use ironclad_json::json;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -156,7 +156,7 @@ mod tests {
         if deleted {
             value["metadata"]["deletionTimestamp"] = json!(time(born + 1));
         }
-        Arc::new(serde_json::from_value(value).unwrap())
+        Arc::new(ironclad_json::from_value(value).unwrap())
     }
 
     #[test]

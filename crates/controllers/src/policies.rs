@@ -12,10 +12,10 @@ use check::{Kinds, check, targets};
 use ironclad_api::GroupVersionKind;
 use ironclad_cel::Decl;
 use ironclad_client::{Change, Informer, ObjectKey, WorkQueue};
+use ironclad_json::{Value, json};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use kube::api::{Api, ApiResource, Patch, PatchParams};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl Controller {
         if seen == policy.metadata.generation {
             return Ok(None);
         }
-        let object = serde_json::to_value(&*policy).unwrap_or_default();
+        let object = ironclad_json::to_value(&*policy).unwrap_or_default();
         let mut kinds = Kinds::default();
         for resource in targets(&object["spec"]) {
             match self.kind_of(&resource).await? {
@@ -119,7 +119,7 @@ impl Controller {
         let list: Vec<Value> = warnings.iter().map(|(at, text)| json!({"fieldRef": at, "warning": text})).collect();
         let mut checking = json!({});
         if !list.is_empty() {
-            checking["expressionWarnings"] = Value::Array(list);
+            checking["expressionWarnings"] = Value::Array(list.into());
         }
         let patch = json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",

@@ -2,11 +2,11 @@
 
 use crate::{Context, is_conflict, is_missing};
 use ironclad_client::{Change, ObjectKey, WorkQueue};
+use ironclad_json::json;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, Patch, PatchParams};
 use serde::de::DeserializeOwned;
-use serde_json::json;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,7 +151,7 @@ mod tests {
             "nodeName": node, "containers": [], "volumes": [
                 {"name": "one", "persistentVolumeClaim": {"claimName": "c"}},
                 {"name": "two", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}, {"name": "e", "emptyDir": {}}]}});
-        serde_json::from_value(object).unwrap()
+        ironclad_json::from_value(object).unwrap()
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
             if deleting {
                 meta["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             }
-            serde_json::from_value(meta).unwrap()
+            ironclad_json::from_value(meta).unwrap()
         };
         assert_eq!(step(&meta(false, false), CLAIM), Step::Add);
         assert_eq!(step(&meta(false, true), CLAIM), Step::Nothing);

@@ -8,12 +8,12 @@ mod tally;
 use crate::Context;
 use ironclad_api::{GroupResource, quota};
 use ironclad_client::{Change, Informer, ObjectKey, WorkQueue};
+use ironclad_json::Value;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
 use kube::Resource;
 use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta, PostParams};
 use parking_lot::Mutex;
 use serde::Serialize;
-use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +68,7 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
 }
 
 fn json_of<K: Serialize>(object: &K) -> Value {
-    serde_json::to_value(object).unwrap_or_default()
+    ironclad_json::to_value(object).unwrap_or_default()
 }
 
 impl Controller {
@@ -180,7 +180,7 @@ impl Controller {
         status: Value,
     ) -> Result<Option<Duration>, kube::Error> {
         let api: Api<ResourceQuota> = Api::namespaced(self.context.client.clone(), &key.namespace);
-        let status = serde_json::from_value(status).map_err(kube::Error::SerdeError)?;
+        let status = ironclad_json::from_value(status).map_err(kube::Error::SerdeError)?;
         let new = ResourceQuota { status: Some(status), ..quota.clone() };
         match api.replace_status(&key.name, &PostParams::default(), &new).await {
             // Admission charged it at the same time; the change comes here as well.

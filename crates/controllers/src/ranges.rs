@@ -3,10 +3,10 @@
 use crate::{Context, is_conflict, is_missing};
 use ipnet::IpNet;
 use ironclad_client::{Change, Informer, ObjectKey, WorkQueue};
+use ironclad_json::{Value, json};
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
-use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -167,7 +167,7 @@ mod tests {
         if let Some(deleted) = deleted {
             object["metadata"]["deletionTimestamp"] = json!(deleted);
         }
-        serde_json::from_value(object).unwrap()
+        ironclad_json::from_value(object).unwrap()
     }
 
     #[test]

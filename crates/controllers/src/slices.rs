@@ -159,19 +159,19 @@ pub(crate) fn plan(desired: BTreeMap<Ports, Vec<Endpoint>>, existing: &[Arc<Endp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     fn pod(ip: &str, ready: bool) -> Arc<Pod> {
         let status = if ready { "True" } else { "False" };
         let value = json!({"metadata": {"name": ip, "uid": ip, "namespace": "a"},
             "spec": {"containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]},
             "status": {"phase": "Running", "podIP": ip, "conditions": [{"type": "Ready", "status": status}]}});
-        Arc::new(serde_json::from_value(value).unwrap())
+        Arc::new(ironclad_json::from_value(value).unwrap())
     }
 
     fn service() -> Service {
         let spec = json!({"ports": [{"name": "web", "port": 80, "targetPort": "http", "protocol": "TCP"}]});
-        serde_json::from_value(json!({"metadata": {"name": "web"}, "spec": spec})).unwrap()
+        ironclad_json::from_value(json!({"metadata": {"name": "web"}, "spec": spec})).unwrap()
     }
 
     fn slice(ports: &Ports, endpoints: Vec<Endpoint>) -> Arc<EndpointSlice> {

@@ -1,9 +1,9 @@
 //! Objects, patches and configurations, as JSON and as protobuf.
 
 use ironclad_api::GroupVersionKind;
+use ironclad_json::{Value, json};
 use ironclad_schema::apply::{self, Manager, Operation, Schema};
 use ironclad_schema::{Shape, TypeId, bundle, check, json, patch, proto};
-use serde_json::{Value, json};
 
 pub(crate) const JSON_WORDS: &[&str] = &[
     "{",

@@ -2,8 +2,8 @@
 
 use ironclad_api::Path;
 use ironclad_cel::{Activation, Budget, Environment, Type, Val};
+use ironclad_json::{Value, json};
 use ironclad_structural::{Rules, Schema, check, default, definition, embedded, lists, prune, shapes, validate};
-use serde_json::{Value, json};
 
 pub(crate) const CEL_WORDS: &[&str] = &[
     "x",

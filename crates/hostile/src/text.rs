@@ -39,7 +39,7 @@ pub(crate) fn values(data: &[u8]) {
     let _ = names::dns1123_subdomain(text);
     let _ = names::dns1035_label(text);
     if let Some(path) = JsonPath::parse(text) {
-        path.find(&serde_json::json!({"a": [{"b": 1}, {"c": null}], "d": {"e": "f"}}));
+        path.find(&ironclad_json::json!({"a": [{"b": 1}, {"c": null}], "d": {"e": "f"}}));
     }
     drop(ironclad_structural::pattern(text));
 }

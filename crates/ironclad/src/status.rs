@@ -4,9 +4,9 @@ use crate::cli::Status;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
 use crate::process;
+use ironclad_json::{Value, json};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, ResourceExt};
-use serde_json::{Value, json};
 
 pub(crate) fn run(args: Status) -> Result<()> {
     let cluster = Cluster::load(&args.which.data_dir)?.ok_or_else(|| not_running(&args))?;

@@ -8,7 +8,7 @@ use crate::rules::Rules;
 use ipnet::IpNet;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const IP: Rules = Rules::new()
     .named(ip_name)

@@ -7,7 +7,7 @@ use crate::print;
 use crate::read::{child, count, fill, has, int, items, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const V2: Rules = Rules::new()
     .defaults(default_v2)
@@ -64,7 +64,7 @@ fn default_v2(o: &mut Value) {
 fn current(now: &Value, field: &str) -> String {
     match &now["current"][field] {
         Value::Number(n) => format!("{n}%"),
-        Value::String(q) => q.clone(),
+        Value::String(q) => q.to_string(),
         _ => "<unknown>".to_owned(),
     }
 }

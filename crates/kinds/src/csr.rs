@@ -7,7 +7,7 @@ use crate::read::{child, fill, has, int, items, put, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const STRATEGY: Rules = Rules::new()
     .on_update(|new, old| new["spec"] = old["spec"].clone())
@@ -56,7 +56,7 @@ fn prepare(subresource: &str, new: &mut Value, old: &Value) {
         fill(condition, "lastTransitionTime", now.clone());
     }
     if !conditions.is_empty() || has(status, &["conditions"]) {
-        put(status, "conditions", Value::Array(conditions));
+        put(status, "conditions", Value::Array(conditions.into()));
     }
 }
 

@@ -10,9 +10,9 @@ use crate::read::{flag, has, items, text};
 use crate::row::{Kind, Served, Subresource, Text, Verb};
 use bytes::Bytes;
 use ironclad_api::{FieldError, GroupResource, Path};
+use ironclad_json::Value;
 use ironclad_schema::{Bundle, Shape};
 use ironclad_structural::{Rules, Schema, embedded, prune, shapes};
-use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 
 pub use accepted::{condition, is_true, set_condition};

@@ -14,7 +14,7 @@ use crate::read::{each, fill_zero, has, items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// The version in which requests and devices have another shape.
 const OLD: &str = "v1beta1";

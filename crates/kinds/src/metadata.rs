@@ -2,7 +2,7 @@
 
 use crate::Kind;
 use ironclad_api::{ErrorList, FieldError, Path, names, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::LazyLock;
 

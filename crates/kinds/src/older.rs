@@ -6,7 +6,7 @@
 use crate::Strategy;
 use ironclad_api::ErrorList;
 use ironclad_api::table::{Cells, Column};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::borrow::Cow;
 
 /// The rules of a kind for objects of an older shape.

@@ -8,8 +8,8 @@ use crate::read::{items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
+use ironclad_json::{Value, json};
 use semver::Version;
-use serde_json::{Value, json};
 
 pub(crate) const LEASE_CANDIDATE: Rules = Rules::new()
     .checks(candidate)

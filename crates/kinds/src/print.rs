@@ -4,7 +4,7 @@ use crate::read::{at, items, text};
 use ironclad_api::object;
 use ironclad_api::selector::LabelSelector;
 use ironclad_api::table::{Cells, Column};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::borrow::Cow;
 
 pub(crate) const NONE: &str = "<none>";
@@ -52,7 +52,7 @@ pub(crate) fn labels(o: &Value, path: &[&str]) -> String {
 
 /// A label selector in the form that kubectl takes.
 pub(crate) fn selector(o: &Value, path: &[&str]) -> String {
-    let parsed = at(o, path).and_then(|v| serde_json::from_value(v.clone()).ok());
+    let parsed = at(o, path).and_then(|v| ironclad_json::from_value(v.clone()).ok());
     match parsed.as_ref().map(|p| LabelSelector::from_meta(Some(p))) {
         Some(Ok(s)) => non_empty(&s.to_string()).to_owned(),
         Some(Err(_)) => "<error>".into(),

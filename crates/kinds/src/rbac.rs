@@ -6,7 +6,7 @@ use crate::read::{each, fill_zero, has, items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 const ROLE_COLUMNS: &[Column] = &[Column::object_name(), print::CREATED_AT];

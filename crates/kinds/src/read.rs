@@ -1,7 +1,7 @@
 //! Short ways to read and to fill in JSON values; a value of the wrong type reads as missing and is left alone.
 
 use ironclad_api::quantity::Quantity;
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 pub(crate) use ironclad_api::object::{at, text};
 
@@ -31,7 +31,7 @@ pub(crate) fn has(value: &Value, path: &[&str]) -> bool {
 }
 
 /// The map at a path.
-pub(crate) fn map<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Map<String, Value>> {
+pub(crate) fn map<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Map> {
     at(value, path).and_then(Value::as_object)
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn canonical_quantity(value: &mut Value) {
         _ => None,
     };
     if let Some(q) = parsed {
-        *value = Value::String(q.to_string());
+        *value = Value::String(q.to_string().into());
     }
 }
 

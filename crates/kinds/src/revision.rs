@@ -6,7 +6,7 @@ use crate::read::{count, flag, has, items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const STRATEGY: Rules = Rules::new()
     .checks(validate)

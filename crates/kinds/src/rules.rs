@@ -3,7 +3,7 @@
 use crate::Strategy;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, names, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// The functions that make up a kind's strategy; see [`Strategy`] for what each is for.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@
 
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, names, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
@@ -100,7 +100,7 @@ pub trait Strategy: Send + Sync + 'static {
     fn same_generation(&self, new: &Value, old: &Value) -> bool {
         let part = |key: &str| !matches!(key, "metadata" | "status" | "apiVersion" | "kind");
         let parts = |v: &'_ Value| v.as_object().into_iter().flatten().filter(|(k, _)| part(k)).count();
-        let equal = |(key, value): (&String, &Value)| old.get(key) == Some(value);
+        let equal = |(key, value): (&ironclad_json::Text, &Value)| old.get(key) == Some(value);
         parts(new) == parts(old) && new.as_object().into_iter().flatten().filter(|(k, _)| part(k)).all(equal)
     }
 }

@@ -7,7 +7,7 @@ use crate::read::{at_mut, child, items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{Cells, Column};
 use ironclad_api::{ErrorList, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const POD_TEMPLATE: Rules = Rules::new()
     .defaults(default)

@@ -7,7 +7,7 @@ pub(crate) mod persistent;
 pub(crate) use inline::inline_volume;
 
 use ironclad_api::object;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 use crate::common::claim::CLASS_ANNOTATION;
 

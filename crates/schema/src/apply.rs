@@ -22,9 +22,9 @@ use crate::bundle::{Bundle, Shape};
 use crate::check;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, Reason};
+use ironclad_json::{Value, json};
 use managers::Managed;
 use place::Place;
-use serde_json::{Value, json};
 use update::Update;
 
 /// Fields that belong to the server and to no manager.
@@ -239,7 +239,7 @@ pub fn track(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manage
     let renewed = quick_list(old, new, !manager.subresource.is_empty())
         .and_then(|list| quick::renewed(schema, old, new, list, manager));
     match renewed {
-        Some(list) => drop(metadata_mut(new).insert("managedFields".into(), Value::Array(list))),
+        Some(list) => drop(metadata_mut(new).insert("managedFields", Value::Array(list.into()))),
         None => track_in_full(schema, old, new, manager),
     }
 }
@@ -299,7 +299,7 @@ fn note(schema: &Schema<'_>, old: &Value, new: &Value, managed: &mut Managed, ma
 /// The object without its managed fields, which are not even copied: they can be as long as all the rest.
 fn bare(object: &Value) -> Value {
     let Value::Object(map) = object else { return if object.is_null() { json!({}) } else { object.clone() } };
-    let without = |(name, value): (&String, &Value)| {
+    let without = |(name, value): (&ironclad_json::Text, &Value)| {
         let value = match value {
             Value::Object(meta) if name == "metadata" => {
                 let kept = meta.iter().filter(|(field, _)| *field != "managedFields");
@@ -329,7 +329,7 @@ fn without_nulls(value: &mut Value) {
 
 fn strip(mut set: Set) -> Set {
     for path in STRIPPED {
-        let path: Vec<PathElement> = path.iter().map(|p| PathElement::Field((*p).to_owned())).collect();
+        let path: Vec<PathElement> = path.iter().map(|p| PathElement::Field((*p).into())).collect();
         set.remove_member(&path);
     }
     set

@@ -4,7 +4,7 @@ use crate::facts;
 use crate::proto::wire::{Always, wire};
 use flate2::read::DeflateDecoder;
 use ironclad_api::GroupVersionKind;
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::LazyLock;
@@ -192,13 +192,13 @@ impl Bundle {
 
     /// An object of which nothing was sent, as a typed server writes it.
     pub fn zero(&self, id: TypeId) -> Value {
-        let mut map = serde_json::Map::new();
+        let mut map = ironclad_json::Map::new();
         self.complete(id, &mut map, true);
         Value::Object(map)
     }
 
     /// Puts in what a typed server always writes, at this level. `lists` also puts null in the place of lists.
-    pub fn complete(&self, id: TypeId, map: &mut serde_json::Map<String, Value>, lists: bool) {
+    pub fn complete(&self, id: TypeId, map: &mut ironclad_json::Map, lists: bool) {
         for (name, zero) in &self.get(id).always {
             if map.get(name).is_some_and(|v| !v.is_null()) {
                 continue;
@@ -208,7 +208,7 @@ impl Bundle {
                 Zero::Number => 0.into(),
                 Zero::False => false.into(),
                 Zero::Object(id) => {
-                    let mut inner = serde_json::Map::new();
+                    let mut inner = ironclad_json::Map::new();
                     self.complete(*id, &mut inner, lists);
                     inner.into()
                 }

@@ -17,7 +17,7 @@ pub const MAGIC: [u8; 3] = [0xd9, 0xd9, 0xf7];
 mod tests {
     use super::*;
     use crate::bundle;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn an_object_survives_and_its_bytes_are_bytes() {

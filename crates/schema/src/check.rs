@@ -3,7 +3,7 @@
 
 use crate::bundle::{Bundle, Field, Scalar, Shape, TypeId};
 use ironclad_api::quantity::Quantity;
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 /// What was noticed in an object whose types are right.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Walk<'_> {
         let ty = self.bundle.get(id);
         let name = ty.definition.rsplit('.').next().unwrap_or_default();
         let Value::Object(map) = value else { return Err(self.wrong(value, name, &go_object(&ty.definition))) };
-        let keys: Vec<String> = map.keys().cloned().collect();
+        let keys: Vec<ironclad_json::Text> = map.keys().cloned().collect();
         for key in keys {
             let length = path.len();
             if !path.is_empty() {
@@ -83,7 +83,7 @@ impl Walk<'_> {
                     map.remove(&key);
                 }
                 Some(field) => {
-                    self.fields.push(key.clone());
+                    self.fields.push(key.to_string());
                     self.field(field, map, path, name)?;
                     self.fields.pop();
                 }
@@ -96,13 +96,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn field(
-        &mut self,
-        field: &Field,
-        map: &mut Map<String, Value>,
-        path: &mut String,
-        of: &str,
-    ) -> Result<(), String> {
+    fn field(&mut self, field: &Field, map: &mut Map, path: &mut String, of: &str) -> Result<(), String> {
         let Some(value) = map.get_mut(&field.name) else { return Ok(()) };
         // What Go leaves out when it encodes: nothing, and empty lists and maps of optional fields.
         let empty = match (&field.shape, &*value) {

@@ -2,7 +2,7 @@
 //! merge patch, and which objects are one value. One table of facts from the API's published OpenAPI.
 
 use crate::bundle::{Field, List, Shape, Type, Zero};
-use serde_json::json;
+use ironclad_json::json;
 
 /// Definition, field, keys by which server-side apply tells items apart.
 const LIST_KEYS: &[(&str, &str, &[&str])] = &[

@@ -1,8 +1,9 @@
 //! JSON from outside: bounded in depth, with duplicate keys noted rather than lost.
 
+use ironclad_json::{Map, Number, Text, Value};
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
 
 /// A parsed document.
@@ -107,11 +108,11 @@ impl<'de> Visitor<'de> for Noting<'_> {
     }
 
     fn visit_str<E>(self, v: &str) -> Result<Value, E> {
-        Ok(Value::String(v.to_owned()))
+        Ok(v.into())
     }
 
     fn visit_string<E>(self, v: String) -> Result<Value, E> {
-        Ok(Value::String(v))
+        Ok(v.into())
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -126,24 +127,30 @@ impl<'de> Visitor<'de> for Noting<'_> {
             self.notes.borrow_mut().path.pop();
             match item? {
                 Some(item) => items.push(item),
-                None => return Ok(Value::Array(items)),
+                None => return Ok(Value::Array(items.into())),
             }
         }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some(key) = access.next_key::<String>()? {
-            self.notes.borrow_mut().path.push(key.clone());
+        let mut members: Vec<(Text, Value)> = Vec::new();
+        // The names that were met, once they do not come in order.
+        let mut met: Option<HashSet<Text>> = None;
+        while let Some(key) = access.next_key::<Text>()? {
+            self.notes.borrow_mut().path.push(key.to_string());
             self.notes.borrow_mut().pass();
-            if map.contains_key(&key) {
+            if met.is_none() && members.last().is_some_and(|(last, _)| *last >= key) {
+                met = Some(members.iter().map(|(name, _)| name.clone()).collect());
+            }
+            if met.as_mut().is_some_and(|met| !met.insert(key.clone())) {
                 self.notes.borrow_mut().note();
             }
             let value = access.next_value_seed(self);
             self.notes.borrow_mut().path.pop();
-            map.insert(key, value?);
+            members.push((key, value?));
         }
-        Ok(Value::Object(map))
+        members.shrink_to_fit();
+        Ok(Value::Object(Map::of(members)))
     }
 }
 

@@ -10,7 +10,7 @@ mod schemas;
 
 use crate::bundle::Bundle;
 use ironclad_api::GroupVersionKind;
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 pub use gnostic::encode as v2_protobuf;
@@ -95,7 +95,7 @@ pub fn v3_index<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
     let entry = |(place, hash): (&str, &str)| {
         (place.to_owned(), json!({"serverRelativeURL": format!("/openapi/v3/{place}?hash={hash}")}))
     };
-    json!({"paths": documents.into_iter().map(entry).collect::<Map<_, _>>()})
+    json!({"paths": documents.into_iter().map(entry).collect::<Map>()})
 }
 
 /// `api/v1` or `apis/apps/v1`.

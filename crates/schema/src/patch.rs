@@ -1,14 +1,15 @@
 //! The patches of the API: JSON patch (RFC 6902), merge patch (RFC 7386), strategic merge patch.
 
 mod go;
+mod operations;
 mod strategic;
 
 pub use go::go_value;
 
 use crate::bundle::{Bundle, TypeId};
 use ironclad_api::{ApiError, Reason};
+use ironclad_json::Value;
 use json_patch::PatchOperation;
-use serde_json::Value;
 
 /// Operations that one JSON patch may have.
 const OPERATIONS: usize = 10_000;
@@ -49,7 +50,7 @@ pub fn json(target: &mut Value, patch: &Value) -> Result<(), ApiError> {
         );
         return Err(ApiError::new(Reason::RequestEntityTooLarge, message));
     }
-    let patch: json_patch::Patch = serde_json::from_value(patch.clone())
+    let patch: json_patch::Patch = ironclad_json::from_value(patch.clone())
         .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
     let (mut changed, mut copied) = (target.clone(), 0);
     for operation in &patch.0 {
@@ -61,10 +62,15 @@ pub fn json(target: &mut Value, patch: &Value) -> Result<(), ApiError> {
             }
         }
         // A test that fails is no mistake of form. Stock says no more than this either.
-        json_patch::patch_unsafe(&mut changed, std::slice::from_ref(operation)).map_err(|_| unprocessable())?;
+        self::operation(&mut changed, operation).map_err(|_| unprocessable())?;
     }
     *target = changed;
     Ok(())
+}
+
+/// Does one operation of a JSON patch; says why it cannot be done.
+pub fn operation(target: &mut Value, operation: &PatchOperation) -> Result<(), &'static str> {
+    operations::apply(target, operation).map_err(|operations::Impossible(why)| why)
 }
 
 /// About how many bytes a value has.
@@ -82,7 +88,7 @@ pub fn merge(target: &mut Value, patch: &Value) -> Result<(), ApiError> {
     if !patch.is_object() {
         return Err(ApiError::bad_request("Invalid JSON Patch"));
     }
-    json_patch::merge(target, patch);
+    operations::merge(target, patch);
     Ok(())
 }
 
@@ -94,7 +100,7 @@ pub fn strategic(bundle: &Bundle, id: TypeId, target: &Value, patch: &Value) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn json_patches_change_or_fail_whole() {

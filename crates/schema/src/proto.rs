@@ -15,8 +15,8 @@ use crate::bundle::Bundle;
 use bytes::Bytes;
 use encode::varint_len;
 use ironclad_api::{GroupVersionKind, object};
+use ironclad_json::{Value, json};
 use reader::{Item, Reader, text};
-use serde_json::{Value, json};
 use wire::wire;
 
 pub use wire::MessageId;
@@ -79,8 +79,8 @@ pub fn decode(bundle: &Bundle, bytes: &[u8]) -> Result<Value, String> {
         Form::Object(id) => decode::object(id, raw)?,
         Form::ListOf(id) => decode::list(id, raw)?,
     };
-    map.insert("apiVersion".into(), json!(api_version));
-    map.insert("kind".into(), json!(kind));
+    map.insert("apiVersion", json!(api_version));
+    map.insert("kind", json!(kind));
     Ok(Value::Object(map))
 }
 

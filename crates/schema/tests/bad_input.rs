@@ -1,10 +1,10 @@
 //! Bytes and values from outside that nobody sends in good faith: nothing panics, nothing grows without bounds.
 
 use ironclad_api::GroupVersionKind;
+use ironclad_json::{Value, json};
 use ironclad_schema::apply::{self, Manager, Operation, Schema, Set};
 use ironclad_schema::{Shape, TypeId, bundle, check, json, patch, proto};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 fn pod() -> TypeId {
     bundle().kind(&GroupVersionKind::new("", "v1", "Pod")).unwrap()

@@ -1,8 +1,8 @@
 //! The upstream API library's objects against the bundle: every field is known, and no value is of a wrong type.
 
 use ironclad_api::object;
+use ironclad_json::Value;
 use ironclad_schema::{bundle, check};
-use serde_json::Value;
 use std::path::Path;
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which schemas are structural: the form of every value is said outside of `allOf`, `anyOf`, `oneOf` and `not`.
 
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -31,7 +31,7 @@ fn list<'a>(schema: &'a Value, key: &str) -> &'a [Value] {
     schema[key].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
+fn properties(schema: &Value) -> impl Iterator<Item = (&ironclad_json::Text, &Value)> {
     schema["properties"].as_object().into_iter().flatten()
 }
 
@@ -114,7 +114,7 @@ fn meta(s: &Value, level: Level, path: &Path, errors: &mut ErrorList) {
         errors.push(FieldError::invalid_str(&at.child("type"), text(metadata, "type"), "must be object"));
     }
     if level == Level::Root {
-        let known = |name: &String| matches!(name.as_str(), "name" | "generateName");
+        let known = |name: &ironclad_json::Text| matches!(name.as_str(), "name" | "generateName");
         let named = properties(metadata).all(|(name, _)| known(name));
         let more = metadata.as_object().into_iter().flatten().any(|(key, value)| {
             let empty = value.is_null() || *value == json!(false) || *value == json!("") || *value == json!([]);

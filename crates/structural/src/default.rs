@@ -1,7 +1,7 @@
 //! Defaults: what stands where nothing is given, or null where null is no value.
 
 use crate::schema::Schema;
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// Whether a value is null where null is no value.
 fn wrong_null(value: &Value, schema: &Schema) -> bool {
@@ -19,7 +19,7 @@ pub fn default(value: &mut Value, schema: &Schema) {
                 }
             }
             for (key, child) in map.iter_mut() {
-                if let Some(property) = schema.properties.get(key) {
+                if let Some(property) = schema.properties.get(key.as_str()) {
                     self::default(child, property);
                 } else if let Some(like) = schema.like() {
                     item(child, like);
@@ -48,7 +48,7 @@ fn item(value: &mut Value, schema: &Schema) {
 pub fn drop_nulls(value: &mut Value, schema: &Schema) {
     match value {
         Value::Object(map) => {
-            map.retain(|key, child| {
+            map.retain_mut(|key, child| {
                 let Some(schema) = schema.child(key) else { return true };
                 if wrong_null(child, schema) && schema.default.is_none() {
                     return false;
@@ -69,7 +69,7 @@ pub fn drop_nulls(value: &mut Value, schema: &Schema) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn defaults_stand_where_nothing_is_given() {

@@ -5,7 +5,7 @@ use crate::schema::{Rule, Schema};
 use crate::{Rules, check, embedded, paths, prune, validate};
 use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_cel::MAX_REQUEST;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// Most that one rule may be estimated to cost.
 const RULE_COST: u64 = 10_000_000;

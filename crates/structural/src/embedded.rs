@@ -2,8 +2,8 @@
 
 use crate::schema::Schema;
 use ironclad_api::{ErrorList, FieldError, Path, names};
+use ironclad_json::Value;
 use ironclad_schema::{Shape, bundle, check};
-use serde_json::Value;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
@@ -45,7 +45,7 @@ fn walk(
                 }
             }
             for (key, child) in map.iter_mut() {
-                if let Some(property) = schema.properties.get(key) {
+                if let Some(property) = schema.properties.get(key.as_str()) {
                     walk(&path.child(key), child, property, property.embedded, drop, unknown)?;
                 } else if let Some(like) = schema.like() {
                     walk(&path.key(key), child, like, like.embedded, drop, unknown)?;
@@ -77,7 +77,7 @@ fn metadata(path: &Path, meta: &mut Value, drop: bool, unknown: &mut Vec<String>
         Err(_) => {
             // Field by field: what is wrong goes, the rest stays.
             let Value::Object(map) = meta else { return Ok(()) };
-            map.retain(|key, value| {
+            map.retain_mut(|key, value| {
                 let mut one = Value::Object([(key.clone(), value.clone())].into_iter().collect());
                 let good = check::value(bundle(), &shape, &mut one).is_ok();
                 if let Some(checked) = one.get(key).filter(|_| good) {
@@ -104,7 +104,7 @@ fn inspect(path: &Path, value: &Value, schema: &Schema, embedded: bool, errors: 
                 head(path, value, errors);
             }
             for (key, child) in map {
-                if let Some(property) = schema.properties.get(key) {
+                if let Some(property) = schema.properties.get(key.as_str()) {
                     inspect(&path.child(key), child, property, property.embedded, errors);
                 } else if let Some(like) = schema.like() {
                     inspect(&path.key(key), child, like, like.embedded, errors);

@@ -1,6 +1,6 @@
 //! The JSON paths that columns and selectable fields use: `.spec.a`, `['a']`, `[0]`, `[*]`, `[?(@.type=="Ready")]`.
 
-use serde_json::Value;
+use ironclad_json::Value;
 use std::borrow::Cow;
 
 /// A parsed path.
@@ -246,7 +246,7 @@ impl Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn paths_find_what_kubectl_finds() {
@@ -268,7 +268,7 @@ mod tests {
         ];
         for (path, want) in table {
             let found: Vec<Value> = JsonPath::parse(path).unwrap().find(&value).into_iter().cloned().collect();
-            assert_eq!(Value::Array(found), want, "{path}");
+            assert_eq!(Value::Array(found.into()), want, "{path}");
         }
         for bad in [".a[", ".a[x]", ".."] {
             assert_eq!(JsonPath::parse(bad), None, "{bad}");

@@ -2,7 +2,7 @@
 
 use crate::schema::{ListType, Schema};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 use std::collections::HashMap;
 
 /// What stands more than once in sets and maps.
@@ -19,7 +19,7 @@ fn walk(path: &Path, schema: &Schema, value: &Value, errors: &mut ErrorList) {
                 if let Some(like) = schema.like() {
                     walk(&path.key(key), like, child, errors);
                 }
-                if let Some(property) = schema.properties.get(key) {
+                if let Some(property) = schema.properties.get(key.as_str()) {
                     walk(&path.child(key), property, child, errors);
                 }
             }
@@ -50,7 +50,7 @@ fn map(path: &Path, keys: &[String], items: &[Value], errors: &mut ErrorList) {
     }
     let key = |item: &Value| -> Value {
         let found = keys.iter().filter_map(|k| Some((k.clone(), item.get(k)?.clone())));
-        Value::Object(found.collect::<Map<_, _>>())
+        Value::Object(found.collect::<Map>())
     };
     let found: Vec<Value> = items.iter().map(key).collect();
     errors.extend(repeated(&found).into_iter().map(|i| FieldError::duplicate(&path.index(i), &found[i])));
@@ -73,7 +73,7 @@ fn repeated(items: &[Value]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn what_stands_twice_is_named() {

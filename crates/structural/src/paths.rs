@@ -1,7 +1,7 @@
 //! Paths that a schema must know: of selectable fields, and of the fields that rules name.
 
 use ironclad_api::Path;
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// The path in its normal form and the schema of what it leads to. `brackets` allows `['name']`.
 pub fn valid<'s>(text: &str, schema: &'s Value, brackets: bool) -> Result<(Path, &'s Value), String> {
@@ -88,7 +88,7 @@ fn step<'s>((path, schema): (Path, &'s Value), name: &str) -> Result<(Path, &'s 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn paths_are_found_in_schemas() {

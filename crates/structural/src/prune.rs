@@ -1,7 +1,7 @@
 //! Pruning: what a schema does not have is taken away, unless it says that it is to stay.
 
 use crate::schema::{Additional, Schema};
-use serde_json::Value;
+use ironclad_json::Value;
 
 const META: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
@@ -36,32 +36,28 @@ impl Walk {
         }
         match value {
             Value::Object(map) => {
-                let keys: Vec<String> = map.keys().cloned().collect();
-                for key in keys {
+                map.retain_mut(|key, child| {
                     let meta = META.contains(&key.as_str());
                     if embedded && meta {
-                        continue;
+                        return true;
                     }
-                    let known = schema.and_then(|s| match s.properties.get(&key) {
+                    let known = schema.and_then(|s| match s.properties.get(key.as_str()) {
                         Some(property) => Some(Some(property)),
                         None => s.additional.as_ref().map(|a| match a {
                             Additional::Like(schema) => Some(&**schema),
                             Additional::Any(_) => None,
                         }),
                     });
-                    match (known, map.get_mut(&key)) {
-                        (Some(schema), Some(child)) => {
+                    match known {
+                        Some(schema) => {
                             let embedded = schema.is_some_and(|s| s.embedded);
-                            self.at(&key, |w| w.prune(child, schema, embedded));
+                            self.at(key, |w| w.prune(child, schema, embedded));
                         }
-                        _ => {
-                            if !meta || !self.path.is_empty() {
-                                self.at(&key, |w| w.unknown.push(w.path.clone()));
-                            }
-                            map.remove(&key);
-                        }
+                        None if !meta || !self.path.is_empty() => self.at(key, |w| w.unknown.push(w.path.clone())),
+                        None => {}
                     }
-                }
+                    known.is_some()
+                });
             }
             Value::Array(items) => {
                 let schema = schema.and_then(|s| s.items.as_deref());
@@ -82,7 +78,7 @@ impl Walk {
                     if embedded && META.contains(&key.as_str()) {
                         continue;
                     }
-                    match (schema.properties.get(key), &schema.additional) {
+                    match (schema.properties.get(key.as_str()), &schema.additional) {
                         (Some(property), _) => self.at(key, |w| w.prune(child, Some(property), property.embedded)),
                         (None, Some(Additional::Like(like))) => {
                             self.at(key, |w| w.prune(child, Some(like), like.embedded));
@@ -106,7 +102,7 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     fn pruned(schema: Value, mut value: Value) -> (Value, Vec<String>) {
         let schema = Schema::parse(&schema).unwrap();

@@ -8,7 +8,7 @@ use crate::schema::{ListType, Rule, Schema};
 use ironclad_api::field::ErrorKind;
 use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_cel::{Activation, Budget, Decl, Environment, Error, PER_CALL_LIMIT, Program, TOTAL_LIMIT, Type, Val};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -127,7 +127,7 @@ impl Rules {
                     if let Some(rules) = &self.additional {
                         rules.walk(&path.key(key), child, before, unchanged, run);
                     }
-                    if let Some(rules) = self.properties.get(key) {
+                    if let Some(rules) = self.properties.get(key.as_str()) {
                         // Both versions of an object have the kind that they are read as.
                         let head = root && matches!(key.as_str(), "kind" | "apiVersion");
                         rules.walk(&path.child(key), child, before.filter(|_| !head), unchanged && !head, run);
@@ -287,7 +287,7 @@ impl Compiled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     fn errors(raw: &Value, value: &Value, old: Option<&Value>) -> Vec<String> {
         let schema = Schema::parse(raw).unwrap();

@@ -3,7 +3,7 @@
 //! Invariant: reading never fails on what validation has let in, and never panics on anything else: what cannot be
 //! understood is an error that says why.
 
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The type of a value.
@@ -156,7 +156,7 @@ impl Schema {
     pub fn parse(raw: &Value) -> Result<Self, String> {
         let Value::Object(map) = raw else { return Err("a schema must be an object".to_owned()) };
         for (key, name) in UNSUPPORTED {
-            let set = match map.get(*key) {
+            let set = match map.get(key) {
                 None | Some(Value::Null) => false,
                 Some(Value::String(s)) => !s.is_empty(),
                 Some(Value::Object(o)) if *key != "additionalItems" => !o.is_empty(),
@@ -184,7 +184,7 @@ impl Schema {
             ..Self::default()
         };
         for (name, property) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
-            schema.properties.insert(name.clone(), Self::parse(property)?);
+            schema.properties.insert(name.to_string(), Self::parse(property)?);
         }
         schema.additional = match map.get("additionalProperties") {
             None | Some(Value::Null) => None,
@@ -228,7 +228,7 @@ impl Schema {
 }
 
 impl Checks {
-    fn parse(map: &Map<String, Value>) -> Result<Option<Box<Self>>, String> {
+    fn parse(map: &Map) -> Result<Option<Box<Self>>, String> {
         let number = |key: &str| map.get(key).and_then(Value::as_f64);
         let count = |key: &str| map.get(key).and_then(Value::as_i64).map(|n| n.max(0) as u64);
         let items = |key: &str| map.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -262,15 +262,15 @@ impl Checks {
     }
 }
 
-fn text<'a>(map: &'a Map<String, Value>, key: &str) -> &'a str {
+fn text<'a>(map: &'a Map, key: &str) -> &'a str {
     map.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn flag(map: &Map<String, Value>, key: &str) -> bool {
+fn flag(map: &Map, key: &str) -> bool {
     map.get(key) == Some(&Value::Bool(true))
 }
 
-fn list_type(map: &Map<String, Value>) -> Option<ListType> {
+fn list_type(map: &Map) -> Option<ListType> {
     let keys = || map.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten();
     match text(map, "x-kubernetes-list-type") {
         "atomic" => Some(ListType::Atomic),
@@ -280,7 +280,7 @@ fn list_type(map: &Map<String, Value>) -> Option<ListType> {
     }
 }
 
-fn rules(map: &Map<String, Value>) -> Vec<Rule> {
+fn rules(map: &Map) -> Vec<Rule> {
     let one = |raw: &Value| {
         let text = |key: &str| raw.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         Rule {

@@ -9,8 +9,8 @@ use crate::formats;
 use crate::schema::{Additional, Checks, ListType, Schema, Type};
 use ironclad_api::field::ErrorKind;
 use ironclad_api::{ErrorList, FieldError, Path};
+use ironclad_json::Value;
 use regex::Regex;
-use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -48,7 +48,7 @@ struct Walk<'a> {
 /// What old value a field or an item goes with.
 fn correlated<'v>(schema: &Schema, old: Option<&'v Value>, step: &Step<'_>) -> Option<&'v Value> {
     match (step, old?) {
-        (Step::Key(key), Value::Object(old)) => old.get(*key),
+        (Step::Key(key), Value::Object(old)) => old.get(key),
         (Step::Item(item), Value::Array(old)) => {
             let Some(ListType::Map(keys)) = &schema.list else { return None };
             let same = |o: &&Value| keys.iter().all(|k| o.get(k) == item.get(k));
@@ -282,14 +282,7 @@ impl Walk<'_> {
         })
     }
 
-    fn object(
-        &self,
-        name: &str,
-        schema: &Schema,
-        map: &serde_json::Map<String, Value>,
-        old: Option<&Value>,
-        found: &mut Found,
-    ) {
+    fn object(&self, name: &str, schema: &Schema, map: &ironclad_json::Map, old: Option<&Value>, found: &mut Found) {
         let checks = schema.checks();
         let size = map.len() as u64;
         if let Some(min) = checks.min_properties.filter(|min| size < *min) {
@@ -299,11 +292,11 @@ impl Walk<'_> {
             found.errors.push(FieldError::too_many(&self.at(name), size as usize, max as usize));
         }
         for (key, value) in map {
-            let path = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+            let path = if name.is_empty() { key.to_string() } else { format!("{name}.{key}") };
             // Both versions of an object have the kind that they are read as.
             let head = name.is_empty() && matches!(key.as_str(), "kind" | "apiVersion");
             let before = if head { None } else { correlated(schema, old, &Step::Key(key)) };
-            match (schema.properties.get(key), &schema.additional) {
+            match (schema.properties.get(key.as_str()), &schema.additional) {
                 (Some(property), _) => found.merge(self.value(&path, property, value, before)),
                 (None, Some(Additional::Like(like))) => found.merge(self.value(&path, like, value, before)),
                 (None, Some(Additional::Any(false))) => {
@@ -313,7 +306,7 @@ impl Walk<'_> {
                 _ => {}
             }
         }
-        for required in checks.required.iter().filter(|r| !map.contains_key(*r)) {
+        for required in checks.required.iter().filter(|r| !map.contains_key(r)) {
             found.errors.push(FieldError::required(&self.at(&format!("{name}.{required}")), ""));
         }
     }

@@ -1,11 +1,12 @@
 //! Server-side apply by the schemas of custom resources: list types wherever they stand, defaults of keys, what no
 //! schema knows, schemas that change.
 
+use ironclad_json::{Value, json};
 use ironclad_schema::Shape;
 use ironclad_schema::apply::{Manager, Operation, Schema as Owners, apply, track};
 use ironclad_structural::{Schema, shapes};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 struct Kind(ironclad_schema::Bundle, Shape);
 
@@ -119,7 +120,7 @@ fn keys_have_defaults_and_may_be_missing() {
         ("one", json!([{"port": 80, "name": "a"}])),
         ("two", json!([{"port": 80, "protocol": "TCP"}, {"port": 80, "protocol": "UDP"}, {"port": 80, "zone": "z"}])),
     ]);
-    let fields: Vec<&String> = owned(&live, "two").as_object().unwrap().keys().collect();
+    let fields: Vec<&ironclad_json::Text> = owned(&live, "two").as_object().unwrap().keys().collect();
     let want = [
         r#"k:{"port":80,"protocol":"TCP","zone":"z"}"#,
         r#"k:{"port":80,"protocol":"TCP"}"#,
@@ -225,7 +226,7 @@ fn word() -> impl Strategy<Value = String> {
 fn nested() -> impl Strategy<Value = Value> {
     let set = || prop::collection::btree_set(word(), 0..3);
     let inner = prop::collection::btree_map(word(), (prop::option::of(0..3), set()), 0..3).prop_map(|items| {
-        let one = |(k, (n, s)): (String, (Option<i32>, _))| {
+        let one = |(k, (n, s)): (String, (Option<i32>, BTreeSet<String>))| {
             let mut item = json!({"k": k, "s": s});
             if let Some(n) = n {
                 item["n"] = json!(n);
@@ -237,7 +238,10 @@ fn nested() -> impl Strategy<Value = Value> {
     let whole = prop::option::of(prop::collection::btree_map(word(), 0..3, 1..3));
     let free = prop::option::of(prop::collection::btree_map(word(), word(), 1..3));
     prop::collection::btree_map(word(), (inner, whole, free), 0..3).prop_map(|items| {
-        let one = |(name, (inner, whole, free)): (String, (Value, Option<_>, Option<_>))| {
+        let one = |(name, (inner, whole, free)): (
+            String,
+            (Value, Option<BTreeMap<String, i32>>, Option<BTreeMap<String, String>>),
+        )| {
             let mut item = json!({"name": name, "inner": inner});
             if let Some(whole) = whole {
                 item["whole"] = json!(whole);

@@ -1,11 +1,11 @@
 //! Schemas and objects that nobody means well with: deep, large, odd. Nothing panics, and laws hold.
 
 use ironclad_api::{FieldError, Path};
+use ironclad_json::{Map, Value, json};
 use ironclad_structural::{
     JsonPath, Rules, Schema, check, default, definition, embedded, lists, paths, prune, shapes, validate,
 };
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
@@ -22,8 +22,7 @@ fn value() -> impl Strategy<Value = Value> {
         let key = "[abc]|metadata|kind|type|items|properties|default|allOf|enum|pattern|x-kubernetes-validations";
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(key, inner, 0..4)
-                .prop_map(|m| Value::Object(m.into_iter().collect::<Map<_, _>>())),
+            prop::collection::btree_map(key, inner, 0..4).prop_map(|m| Value::Object(m.into_iter().collect::<Map>())),
         ]
     })
 }
@@ -43,9 +42,8 @@ fn schema() -> impl Strategy<Value = Value> {
         prop_oneof![
             inner.clone().prop_map(|i| json!({"type": "array", "items": i})),
             inner.clone().prop_map(|i| json!({"type": "object", "additionalProperties": i})),
-            prop::collection::btree_map("[abc]", inner, 0..3).prop_map(
-                |p| json!({"type": "object", "properties": Value::Object(p.into_iter().collect::<Map<_, _>>())})
-            ),
+            prop::collection::btree_map("[abc]", inner, 0..3)
+                .prop_map(|p| json!({"type": "object", "properties": Value::Object(p.into_iter().collect::<Map>())})),
         ]
     })
 }
@@ -127,7 +125,7 @@ fn depth_is_bounded_by_the_reader_of_json() {
 #[test]
 fn a_wide_schema_costs_no_more_than_its_size() {
     let field = || json!({"type": "string", "default": "x", "pattern": "^[a-z]+$"});
-    let fields: Map<String, Value> = (0..20_000).map(|i| (format!("f{i}"), field())).collect();
+    let fields: Map = (0..20_000).map(|i| (format!("f{i}"), field())).collect();
     let spec = json!({"type": "object", "default": {}, "properties": fields});
     let raw = json!({"type": "object", "properties": {"spec": spec}});
     let schema = Schema::parse(&raw).unwrap();

@@ -7,7 +7,7 @@ use ironclad_api::error::Result;
 use ironclad_api::object::{default_to, entry};
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, names, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::Arc;
 
 const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -47,10 +47,10 @@ impl Plugin for ServiceAccounts {
         let spec = entry(pod, "spec");
         default_to(spec, "serviceAccountName", || json!("default"));
         if spec["serviceAccountName"] == "" {
-            spec.insert("serviceAccountName".into(), json!("default"));
+            spec.insert("serviceAccountName", json!("default"));
         }
         let account = spec["serviceAccountName"].clone();
-        spec.insert("serviceAccount".into(), account.clone());
+        spec.insert("serviceAccount", account.clone());
         let account = account.as_str().unwrap_or_default().to_owned();
         let accounts = GroupResource::new("", "serviceaccounts");
         let mut found = self.source.get(&accounts, &namespace, &account);

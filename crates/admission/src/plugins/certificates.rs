@@ -7,7 +7,7 @@ use base64::Engine;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, object, user};
 use ironclad_auth::{Attributes, Authorizer, Decision};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::sync::Arc;
 
 const GROUP: &str = "certificates.k8s.io";

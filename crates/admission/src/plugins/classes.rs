@@ -7,7 +7,7 @@ use ironclad_api::error::Result;
 use ironclad_api::object::entry;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::Arc;
 
 /// Gives pods the overhead, node selector and tolerations of their runtime class.
@@ -27,7 +27,7 @@ fn apply(pod: &mut Value, class: &Value) -> std::result::Result<(), String> {
     let overhead = class["overhead"]["podFixed"].as_object();
     match (overhead, spec.get("overhead").filter(|o| !o.is_null())) {
         (Some(fixed), None) => {
-            spec.insert("overhead".into(), Value::Object(fixed.clone()));
+            spec.insert("overhead", Value::Object(fixed.clone()));
         }
         (Some(fixed), Some(given)) if given.as_object() != Some(fixed) => {
             return Err("pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead".to_owned());
@@ -128,7 +128,7 @@ impl Plugin for DefaultIngress {
             .filter(is_default)
             .max_by_key(|c| object::text(c, &["metadata", "creationTimestamp"]).to_owned());
         if let Some(class) = newest {
-            entry(ingress, "spec").insert("ingressClassName".into(), json!(object::name(class)));
+            entry(ingress, "spec").insert("ingressClassName", json!(object::name(class)));
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object, user};
 use ironclad_auth::covers::escalation;
 use ironclad_auth::{Attributes, Authorizer, Decision, ResourceRule, rules_of_role};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::sync::Arc;
 
 const GROUP: &str = "rbac.authorization.k8s.io";

@@ -6,9 +6,9 @@ use crate::{Operation, Plugin, Request, config};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, ErrorList, FieldError, Path, Reason, object};
+use ironclad_json::{Value, json};
 use parking_lot::Mutex;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use ironclad_api::ApiError;
 use ironclad_api::error::Result;
 use ironclad_api::expiring::Expiring;
+use ironclad_json::{Value, json};
 use ironclad_remote::{Answer, Remote};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn time(
 impl Images {
     pub(super) fn new(config: Option<&Value>) -> std::result::Result<Self, String> {
         let config = config.ok_or("no config specified")?;
-        let File { image_policy: settings } = serde_json::from_value(config.clone()).map_err(|e| e.to_string())?;
+        let File { image_policy: settings } = ironclad_json::from_value(config.clone()).map_err(|e| e.to_string())?;
         let (second, half_hour) = (Duration::from_secs(1), Duration::from_mins(30));
         let milli = Duration::from_millis(1);
         let remote = Remote::from_kubeconfig(&settings.kube_config_file).map_err(|e| e.to_string())?;
@@ -130,7 +130,7 @@ fn review(request: &Request, pod: &Value) -> Value {
     let containers = lists.iter().flat_map(|l| pod["spec"][*l].as_array().into_iter().flatten());
     let containers: Vec<Value> = containers.map(|c| json!({"image": c["image"]})).collect();
     let annotations = pod["metadata"]["annotations"].as_object().into_iter().flatten();
-    let annotations: serde_json::Map<String, Value> =
+    let annotations: ironclad_json::Map =
         annotations.filter(|(k, _)| k.contains(ANNOTATIONS)).map(|(k, v)| (k.clone(), v.clone())).collect();
     let mut spec = json!({"containers": containers, "namespace": request.namespace});
     if !annotations.is_empty() {

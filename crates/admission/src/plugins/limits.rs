@@ -8,8 +8,8 @@ use ironclad_api::object::{entry, metadata_mut};
 use ironclad_api::quantity::Quantity;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object, pod_resources};
+use ironclad_json::{Value, json};
 use k8s_openapi::api::core::v1::PodSpec;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,9 +32,9 @@ impl LimitRanger {
 }
 
 fn amounts(value: &Value) -> Amounts {
-    let one = |(k, v): (&String, &Value)| {
+    let one = |(k, v): (&ironclad_json::Text, &Value)| {
         let text = v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-        Some((k.clone(), text.parse().ok()?))
+        Some((k.to_string(), text.parse().ok()?))
     };
     value.as_object().into_iter().flatten().filter_map(one).collect()
 }
@@ -48,7 +48,7 @@ fn fill(container: &mut Value, field: &str, defaults: &Value) -> Vec<String> {
     for (name, amount) in defaults {
         if !have.contains_key(name) {
             have.insert(name.clone(), amount.clone());
-            set.push(name.clone());
+            set.push(name.to_string());
         }
     }
     if have.is_empty()
@@ -132,7 +132,7 @@ impl LimitRanger {
             }
         }
         if !whole.is_empty()
-            && let Ok(spec) = serde_json::from_value::<PodSpec>(pod["spec"].clone())
+            && let Ok(spec) = ironclad_json::from_value::<PodSpec>(pod["spec"].clone())
         {
             let (requests, limits) = (sums(pod_resources::requests(&spec)), sums(pod_resources::limits(&spec)));
             out.extend(whole.iter().flat_map(|l| outside(l, &requests, &limits)));

@@ -14,7 +14,7 @@ use ironclad_api::object::entry;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
 use ironclad_auth::Authorizer;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::Arc;
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, GroupVersionKind, object};
 use ironclad_auth::{Attributes, Authorizer, Decision};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::sync::Arc;
 
 pub(super) struct Owners {

@@ -6,7 +6,7 @@ use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, FieldError, Path, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
 /// The lists of containers of a pod.

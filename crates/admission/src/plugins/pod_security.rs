@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
+use ironclad_json::Value;
 use labels::{Level, Policy, Standard};
-use serde_json::Value;
 use settings::Settings;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -247,7 +247,7 @@ impl Plugin for PodSecurity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     fn judged(level: Level, spec: Value) -> String {
         violations(&Standard { level, version: "latest".into() }, &json!({}), &spec).unwrap_or_default()

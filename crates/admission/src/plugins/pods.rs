@@ -6,7 +6,7 @@ use ironclad_api::error::Result;
 use ironclad_api::object::{default_to, entry, metadata_mut};
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::Arc;
 
 fn is_new_pod(request: &Request) -> bool {
@@ -87,10 +87,10 @@ impl Plugin for Priority {
             );
             return Err(ApiError::forbidden(&resource, &name, why));
         }
-        spec.insert("priority".into(), json!(value));
+        spec.insert("priority", json!(value));
         default_to(spec, "preemptionPolicy", || json!(policy));
         if let Some(class) = class.filter(|_| wanted.is_empty()) {
-            spec.insert("priorityClassName".into(), json!(object::name(&class)));
+            spec.insert("priorityClassName", json!(object::name(&class)));
         }
         Ok(())
     }

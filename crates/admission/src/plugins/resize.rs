@@ -6,8 +6,8 @@ use ironclad_api::error::Result;
 use ironclad_api::quantity::Quantity;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object, pod_resources};
+use ironclad_json::Value;
 use k8s_openapi::api::core::v1::PodSpec;
-use serde_json::Value;
 use std::sync::Arc;
 
 fn node(source: &dyn Source, pod: &Value) -> std::result::Result<Arc<Value>, String> {
@@ -37,7 +37,7 @@ impl Room {
 
     fn check(&self, pod: &Value) -> std::result::Result<(), String> {
         let node = node(&*self.source, pod)?;
-        let spec: PodSpec = serde_json::from_value(pod["spec"].clone()).map_err(|e| e.to_string())?;
+        let spec: PodSpec = ironclad_json::from_value(pod["spec"].clone()).map_err(|e| e.to_string())?;
         let requests = pod_resources::requests(&spec);
         let asked = |name: &str| requests.iter().find(|(n, _)| *n == name).map_or(Quantity::ZERO, |(_, q)| *q);
         let given = |name: &str| -> Quantity {

@@ -8,7 +8,7 @@ use ironclad_api::error::Result;
 use ironclad_api::object::entry;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,9 +32,9 @@ impl NodeSelectors {
         config: Option<&Value>,
     ) -> std::result::Result<Self, String> {
         let given = config.and_then(|c| c["podNodeSelectorPluginConfig"].as_object());
-        let read = |(name, text): (&String, &Value)| {
+        let read = |(name, text): (&ironclad_json::Text, &Value)| {
             let text = text.as_str().ok_or_else(|| format!("podNodeSelectorPluginConfig.{name} must be a text"))?;
-            labels(text).map(|labels| (name.clone(), labels))
+            labels(text).map(|labels| (name.to_string(), labels))
         };
         let cluster = given.into_iter().flatten().map(read).collect::<std::result::Result<_, _>>()?;
         Ok(Self { source, ledger, cluster })
@@ -70,7 +70,7 @@ fn labels(text: &str) -> std::result::Result<Labels, String> {
 
 fn of_pod(pod: &Value) -> Labels {
     let pairs = pod["spec"]["nodeSelector"].as_object().into_iter().flatten();
-    pairs.map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect()
+    pairs.map(|(k, v)| (k.to_string(), v.as_str().unwrap_or_default().to_owned())).collect()
 }
 
 #[async_trait]

@@ -8,7 +8,7 @@ use ironclad_api::object::{entry, metadata_mut};
 use ironclad_api::quantity::Quantity;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::Arc;
 
 const DEFAULT: [&str; 2] =
@@ -51,7 +51,7 @@ impl Plugin for DefaultClass {
             (made, std::cmp::Reverse(object::name(c).to_owned()))
         };
         if let Some(class) = classes.iter().filter(default).max_by_key(age) {
-            entry(claim, "spec").insert("storageClassName".into(), json!(object::name(class)));
+            entry(claim, "spec").insert("storageClassName", json!(object::name(class)));
         }
         Ok(())
     }

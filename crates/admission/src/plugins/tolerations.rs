@@ -7,8 +7,8 @@ use ironclad_api::error::Result;
 use ironclad_api::object::entry;
 use ironclad_api::source::Source;
 use ironclad_api::{GroupResource, object, quota};
+use ironclad_json::{Value, json};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -164,7 +164,7 @@ impl Plugin for Restriction {
             merged = merge(&merged, &[pressure]);
         }
         if !merged.is_empty() {
-            entry(pod, "spec").insert("tolerations".into(), Value::Array(merged));
+            entry(pod, "spec").insert("tolerations", Value::Array(merged.into()));
         }
         self.validate(request).await
     }
@@ -211,7 +211,7 @@ impl Plugin for Extended {
         let containers = ["containers", "initContainers"].into_iter();
         let all = containers.flat_map(|l| pod["spec"][l].as_array().into_iter().flatten());
         let requests = all.flat_map(|c| c["resources"]["requests"].as_object().into_iter().flatten());
-        let names: BTreeSet<String> = requests.map(|(name, _)| name.clone()).filter(|n| is_extended(n)).collect();
+        let names: BTreeSet<String> = requests.map(|(name, _)| name.to_string()).filter(|n| is_extended(n)).collect();
         if names.is_empty() {
             return Ok(());
         }

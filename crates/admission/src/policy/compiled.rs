@@ -6,7 +6,7 @@ use ironclad_api::selector::LabelSelector;
 use ironclad_api::{GroupVersionKind, object};
 use ironclad_cel::admission::{Scope, environment};
 use ironclad_cel::{Environment, Program, Type};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::sync::Arc;
 
 /// An expression with its source; one that does not compile says why.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, FieldError, GroupResource, GroupVersionKind, Path, object};
 use ironclad_auth::{Attributes, Decision};
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// Checks the writers of policies and bindings.
 pub(crate) struct Grants {

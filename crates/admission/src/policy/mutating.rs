@@ -9,7 +9,7 @@ use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_cel::{Budget, TOTAL_LIMIT, Val};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::sync::Arc;
 
 /// Policies that change what is written.

@@ -5,7 +5,7 @@ use crate::Request;
 use crate::expressions::Judges;
 use ironclad_api::labels::Labels;
 use ironclad_api::{GroupVersionKind, object};
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 use std::sync::Arc;
 
 /// The parameters for a request, one evaluation for each; null stands for none at all. An error says what is wrong

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, GroupVersionKind, GroupVersionResource};
 use ironclad_cel::{Activation, Budget, Error, TOTAL_LIMIT, Val};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -249,7 +249,7 @@ fn conclude(request: &mut Request, outcome: Outcome) -> Result<()> {
         }
     }
     if !audited.is_empty() {
-        let text = Value::Array(audited).to_string();
+        let text = Value::Array(audited.into()).to_string();
         request.annotations.add("validation.policy.admission.k8s.io/validation_failure", text);
     }
     for (key, values) in outcome.notes {

@@ -1,7 +1,8 @@
 //! JSON patches from outside, bounded in how many operations they have and how much they copy.
 
+use ironclad_json::Value;
+use ironclad_schema::patch::operation;
 use json_patch::{Patch, PatchOperation};
-use serde_json::Value;
 
 /// Most operations.
 const MAX_OPERATIONS: usize = 10_000;
@@ -18,14 +19,15 @@ pub(crate) fn apply(patch: &[u8], object: &mut Value) -> Result<(), String> {
         ));
     }
     let mut copied = 0;
-    for operation in patch.0 {
-        if let PatchOperation::Copy(copy) = &operation {
-            copied += copy.from.resolve(object).map_or(0, |v| v.to_string().len());
+    for (index, step) in patch.0.iter().enumerate() {
+        if let PatchOperation::Copy(copy) = step {
+            copied += object.pointer(copy.from.as_str()).map_or(0, |v| v.to_string().len());
             if copied > MAX_COPIED {
                 return Err(format!("unable to copy, accumulated copy size exceeds the limit {MAX_COPIED}"));
             }
         }
-        json_patch::patch(object, &[operation]).map_err(|e| e.to_string())?;
+        operation(object, step)
+            .map_err(|why| format!("operation '/{index}' failed at path '{}': {why}", step.path()))?;
     }
     Ok(())
 }
@@ -33,14 +35,14 @@ pub(crate) fn apply(patch: &[u8], object: &mut Value) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn copies_that_grow_without_bound_are_refused() {
         let mut object = json!({"a": vec!["x".repeat(100); 100]});
         let operations: Vec<Value> =
             (0..40).map(|i| json!({"op": "copy", "from": "/a", "path": format!("/a/{i}")})).collect();
-        let why = apply(Value::Array(operations).to_string().as_bytes(), &mut object).unwrap_err();
+        let why = apply(Value::Array(operations.into()).to_string().as_bytes(), &mut object).unwrap_err();
         assert!(why.contains("accumulated copy size exceeds the limit"), "{why}");
     }
 

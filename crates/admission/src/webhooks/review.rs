@@ -3,7 +3,7 @@
 use crate::Request;
 use crate::expressions::request_value;
 use ironclad_api::{ApiError, Cause, GroupVersionKind, GroupVersionResource, Reason, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// What a webhook answered.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(crate) fn answer(mut review: Value, version: &str, uid: &str, mutating: bool
         status: response["status"].clone(),
         patch,
         warnings: texts(&response["warnings"]),
-        annotations: notes.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect(),
+        annotations: notes.filter_map(|(k, v)| Some((k.to_string(), v.as_str()?.to_owned()))).collect(),
     })
 }
 

@@ -1,9 +1,9 @@
 //! What a WebhookAdmissionConfiguration says: what webhooks are shown of who calls.
 
 use crate::config;
+use ironclad_json::Value;
 use ironclad_remote::CredentialsByServer;
 use serde::Deserialize;
-use serde_json::Value;
 use std::path::PathBuf;
 
 #[derive(Deserialize)]

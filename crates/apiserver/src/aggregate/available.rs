@@ -12,7 +12,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use ironclad_api::{UserInfo, time};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -156,7 +156,7 @@ fn with_condition(mut object: Value, verdict: &Verdict) -> Option<Value> {
         }
         None => conditions.push(new),
     }
-    object["status"]["conditions"] = Value::Array(conditions);
+    object["status"]["conditions"] = Value::Array(conditions.into());
     Some(object)
 }
 

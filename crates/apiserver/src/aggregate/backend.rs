@@ -4,7 +4,7 @@
 //! there trusts who comes from there.
 
 use ironclad_api::object::{self, text};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::net::{IpAddr, SocketAddr};
 
 /// Where a request for a Service goes.
@@ -85,7 +85,7 @@ pub(super) fn may_dial(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     fn service() -> Value {
         json!({"spec": {"type": "ClusterIP", "ports": [{"port": 443, "name": "https"}, {"port": 80}]}})

@@ -9,7 +9,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use ironclad_api::UserInfo;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@ use super::{Aggregator, priorities};
 use crate::catalog::{Group, Table, by_priority};
 use crate::discovery::describe;
 use bytes::Bytes;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

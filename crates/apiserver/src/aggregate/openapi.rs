@@ -1,6 +1,6 @@
 //! Another server's part of the OpenAPI document of version 2, and how it is put into ours. Pure.
 
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +8,8 @@ const PREFIX: &str = "#/definitions/";
 
 /// Paths and the definitions that they use.
 pub(crate) struct Part {
-    paths: Map<String, Value>,
-    definitions: Map<String, Value>,
+    paths: Map,
+    definitions: Map,
     /// A hash of all of it.
     pub(super) tag: String,
 }
@@ -21,7 +21,7 @@ pub(super) fn part(mut whole: Value, place: &str) -> Part {
         _ => Map::new(),
     };
     let below = |path: &str| path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let paths: Map<String, Value> = take(&mut whole, "paths").into_iter().filter(|(path, _)| below(path)).collect();
+    let paths: Map = take(&mut whole, "paths").into_iter().filter(|(path, _)| below(path)).collect();
     let mut all = take(&mut whole, "definitions");
     let mut wanted: Vec<String> = Vec::new();
     paths.values().for_each(|v| references(v, &mut wanted));
@@ -62,14 +62,14 @@ fn merge(into: &mut Value, part: &Part) {
     let names: BTreeMap<String, String> = {
         let taken = into["definitions"].as_object();
         let mut given: BTreeSet<String> = BTreeSet::new();
-        let differs = |name: &String, new: &Value| taken.and_then(|t| t.get(name)).is_some_and(|old| old != new);
+        let differs = |name: &str, new: &Value| taken.and_then(|t| t.get(name)).is_some_and(|old| old != new);
         let clashing = part.definitions.iter().filter(|(name, new)| differs(name, new));
         clashing
             .map(|(name, _)| {
                 let free = |n: &String| !given.contains(n) && taken.is_none_or(|t| !t.contains_key(n));
                 let fresh = (2..=u32::MAX).map(|i| format!("{name}_v{i}")).find(free).unwrap_or_default();
                 given.insert(fresh.clone());
-                (name.clone(), fresh)
+                (name.to_string(), fresh)
             })
             .collect()
     };
@@ -80,13 +80,13 @@ fn merge(into: &mut Value, part: &Part) {
     };
     if let Some(definitions) = into["definitions"].as_object_mut() {
         for (name, definition) in &part.definitions {
-            let name = names.get(name).unwrap_or(name);
+            let name = names.get(name.as_str()).map_or(name.as_str(), String::as_str);
             definitions.entry(name).or_insert_with(|| renamed(definition));
         }
     }
     if let Some(paths) = into["paths"].as_object_mut() {
         for (path, item) in &part.paths {
-            paths.entry(path).or_insert_with(|| renamed(item));
+            paths.entry(path.as_str()).or_insert_with(|| renamed(item));
         }
     }
 }
@@ -96,7 +96,7 @@ fn rename(value: &mut Value, names: &BTreeMap<String, String>) {
         Value::Object(map) => {
             let fresh = map.get("$ref").and_then(Value::as_str).and_then(|r| names.get(r.strip_prefix(PREFIX)?));
             if let Some(fresh) = fresh {
-                map.insert("$ref".into(), Value::String(format!("{PREFIX}{fresh}")));
+                map.insert("$ref", format!("{PREFIX}{fresh}").into());
             }
             map.values_mut().for_each(|v| rename(v, names));
         }
@@ -108,7 +108,7 @@ fn rename(value: &mut Value, names: &BTreeMap<String, String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn only_the_group_version_and_what_it_uses_is_taken() {

@@ -3,11 +3,11 @@
 use super::pick::Pick;
 use bytes::Bytes;
 use ironclad_api::labels::Labels;
+use ironclad_json::Value;
 use ironclad_kinds::Kind;
 use ironclad_schema::proto::{self, MessageId};
 use ironclad_store::{Entry, Revision};
 use parking_lot::Mutex;
-use serde_json::Value;
 use std::sync::{Arc, OnceLock, Weak};
 
 /// An object as the cache holds it.
@@ -170,7 +170,7 @@ impl Changed {
 mod tests {
     use super::*;
     use crate::encode;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn what_selection_needs_is_found_and_nothing_else_is_kept() {

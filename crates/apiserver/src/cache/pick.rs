@@ -1,8 +1,8 @@
 //! Reads from an object's JSON only what selection needs, and skips the rest without building it.
 
+use ironclad_json::{Map, Value};
 use ironclad_kinds::Kind;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::{Map, Value};
 use std::fmt;
 
 /// Which members are read: all below a leaf, else those that are named.

@@ -2,9 +2,9 @@
 
 use ironclad_api::object::{self, text};
 use ironclad_api::{ErrorList, FieldError, Path};
+use ironclad_json::{Value, json};
 use ironclad_kinds::custom::{condition, has_usable_bundle, is_true, set_condition};
 use ironclad_structural::check;
-use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
 

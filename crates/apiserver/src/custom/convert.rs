@@ -3,9 +3,9 @@
 use crate::reader::Reader;
 use ironclad_admission::Caller;
 use ironclad_api::{ApiError, GroupVersionKind, Reason, object};
+use ironclad_json::{Map, Value, json};
 use ironclad_kinds::custom::ConversionWebhook;
 use parking_lot::Mutex;
-use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +128,7 @@ fn restored(before: &Value, mut after: Value) -> Result<Value, String> {
     let Some(Value::Object(given)) = after.get("metadata").cloned() else {
         return Err("missing metadata in converted object".to_owned());
     };
-    let mut meta: Map<String, Value> = before["metadata"].as_object().cloned().unwrap_or_default();
+    let mut meta: Map = before["metadata"].as_object().cloned().unwrap_or_default();
     for field in ["labels", "annotations"] {
         match given.get(field) {
             None | Some(Value::Null) => drop(meta.remove(field)),

@@ -1,8 +1,8 @@
 //! What discovery says of a group, of a version, of a resource.
 
 use crate::catalog::{Group, Version};
+use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, Verb};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 

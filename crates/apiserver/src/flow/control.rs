@@ -11,7 +11,7 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use ironclad_api::source::{Change, Source};
 use ironclad_api::{GroupResource, UserInfo, time};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;

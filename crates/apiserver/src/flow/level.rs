@@ -7,7 +7,7 @@ use super::rules::Asked;
 use super::seats::Turn;
 use super::{Class, shuffle};
 use ironclad_api::UserInfo;
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

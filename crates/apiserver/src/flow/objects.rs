@@ -1,7 +1,7 @@
 //! The FlowSchemas and PriorityLevelConfigurations that every cluster has: the mandatory ones, which always are as
 //! they stand here, and the suggested ones, which whoever runs the cluster may change.
 
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(super) const CATCH_ALL: &str = "catch-all";
 pub(super) const GROUP: &str = "flowcontrol.apiserver.k8s.io";

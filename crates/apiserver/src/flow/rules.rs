@@ -2,7 +2,7 @@
 
 use super::Class;
 use ironclad_api::UserInfo;
-use serde_json::Value;
+use ironclad_json::Value;
 use std::sync::Arc;
 
 /// What a request asks, as far as it matters for its class.

@@ -5,7 +5,7 @@
 //! seats in use of all limited levels are never more than there are.
 
 use super::level::{Level, Note, Plan, Waiter, Why};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

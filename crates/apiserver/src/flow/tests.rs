@@ -1,6 +1,6 @@
 use super::*;
 use futures::FutureExt;
-use serde_json::json;
+use ironclad_json::json;
 
 fn level(name: &str, shares: u32, response: &Value) -> Value {
     json!({"metadata": {"name": name, "uid": format!("uid-{name}")}, "spec": {"type": "Limited", "limited":

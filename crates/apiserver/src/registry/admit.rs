@@ -8,7 +8,7 @@ use super::{Registry, Request, scale};
 use ironclad_admission::{Operation, Request as Admission};
 use ironclad_api::object::metadata_mut;
 use ironclad_api::{ApiError, GroupVersionKind, resource};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::sync::Arc;
 
 /// An update on its way through admission.
@@ -137,7 +137,7 @@ fn keep_valid_managers(object: &mut Value, before: Option<Value>, warnings: &mut
     }
     let Err(why) = ironclad_schema::apply::check_managers(object) else { return };
     match before {
-        Some(before) => drop(metadata_mut(object).insert("managedFields".into(), before)),
+        Some(before) => drop(metadata_mut(object).insert("managedFields", before)),
         None => drop(metadata_mut(object).remove("managedFields")),
     }
     warnings.push(format!(

@@ -5,9 +5,9 @@
 
 use super::{Registry, Request};
 use ironclad_api::ApiError;
+use ironclad_json::Value;
 use ironclad_kinds::custom::ConversionWebhook;
 use parking_lot::Mutex;
-use serde_json::Value;
 use std::sync::Arc;
 
 /// How often the function may ask for more.
@@ -76,7 +76,7 @@ impl Registry {
                 tracing::warn!(%error, "managed fields are left as they were");
                 let meta = ironclad_api::object::metadata_mut(new);
                 match old["metadata"].get("managedFields") {
-                    Some(kept) => drop(meta.insert("managedFields".into(), kept.clone())),
+                    Some(kept) => drop(meta.insert("managedFields", kept.clone())),
                     None => drop(meta.remove("managedFields")),
                 }
             }

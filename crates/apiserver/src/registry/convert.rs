@@ -7,10 +7,10 @@ use super::{Answer, Answered, Registry, Request};
 use crate::cache::{Cached, Changed};
 use crate::encode;
 use ironclad_api::{ApiError, object};
+use ironclad_json::Value;
 use ironclad_kinds::Kind;
 use ironclad_kinds::custom::Custom;
 use ironclad_store::Entry;
-use serde_json::Value;
 use std::sync::Arc;
 
 impl Registry {

@@ -5,10 +5,10 @@ use super::{Answer, Input, Registry, Request, types};
 use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, UserInfo, names, time};
+use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, validate_metadata};
 use ironclad_schema::Shape;
 use ironclad_store::Expect;
-use serde_json::{Value, json};
 
 /// How often a generated name may be taken already.
 const ATTEMPTS: u32 = 8;
@@ -50,7 +50,7 @@ impl Registry {
         for attempt in 0.. {
             let mut object = object.clone();
             if generated {
-                metadata_mut(&mut object).insert("name".into(), names::generate(generate).into());
+                metadata_mut(&mut object).insert("name", names::generate(generate).into());
             }
             let mut said = warnings.clone();
             match self.create_once(request, admission.clone(), object, &mut said).await {
@@ -138,9 +138,9 @@ fn fresh_metadata(object: &mut Value, generation: bool) {
     for field in ["resourceVersion", "generation"] {
         meta.remove(field);
     }
-    meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
-    meta.insert("creationTimestamp".into(), time::now().into());
+    meta.insert("uid", uuid::Uuid::new_v4().to_string().into());
+    meta.insert("creationTimestamp", time::now().into());
     if generation {
-        meta.insert("generation".into(), json!(1));
+        meta.insert("generation", json!(1));
     }
 }

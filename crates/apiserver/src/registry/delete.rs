@@ -5,8 +5,8 @@ use crate::encode;
 use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, time};
+use ironclad_json::{Value, json};
 use ironclad_store::{Change, Entry, Error, Expect, Op};
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 const ORPHAN: &str = "orphan";
@@ -200,7 +200,7 @@ impl Registry {
         let details = json!({
             "name": object::name(object), "group": request.kind.group, "kind": request.kind.plural, "uid": object::uid(object),
         });
-        let details: serde_json::Map<String, Value> = details
+        let details: ironclad_json::Map = details
             .as_object()
             .into_iter()
             .flatten()
@@ -231,24 +231,24 @@ impl Registry {
         }
         match finalizers.is_empty() {
             true => drop(meta.remove("finalizers")),
-            false => drop(meta.insert("finalizers".into(), Value::Array(finalizers))),
+            false => drop(meta.insert("finalizers", Value::Array(finalizers.into()))),
         }
         let seconds = grace.unwrap_or(0);
         let now = jiff::Timestamp::now();
         let after = |s: i64| time::rfc3339(now.saturating_add(jiff::Span::new().seconds(s)).unwrap_or(now));
         if !deleting {
-            meta.insert("deletionTimestamp".into(), json!(after(seconds)));
-            meta.insert("deletionGracePeriodSeconds".into(), json!(seconds));
+            meta.insert("deletionTimestamp", json!(after(seconds)));
+            meta.insert("deletionGracePeriodSeconds", json!(seconds));
             if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
-                meta.insert("generation".into(), json!(generation + 1));
+                meta.insert("generation", json!(generation + 1));
             }
         } else {
             // A shorter grace shortens what is left; a longer one changes nothing.
             let left = meta.get("deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
             let shorter = options.grace.map_or_else(|| left.min(seconds), |g| if grace.is_some() { g } else { 0 });
             if shorter < left {
-                meta.insert("deletionTimestamp".into(), json!(after(shorter)));
-                meta.insert("deletionGracePeriodSeconds".into(), json!(shorter));
+                meta.insert("deletionTimestamp", json!(after(shorter)));
+                meta.insert("deletionGracePeriodSeconds", json!(shorter));
             }
         }
         if !deleting {

@@ -8,11 +8,11 @@ use crate::selection::Selection;
 use crate::table;
 use bytes::{BufMut, Bytes, BytesMut};
 use ironclad_api::{ApiError, GroupVersionKind};
+use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;
 use ironclad_schema::proto::{self, MessageId};
 use ironclad_schema::{bundle, cbor};
 use ironclad_store::Revision;
-use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

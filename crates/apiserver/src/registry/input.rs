@@ -5,9 +5,9 @@ use crate::yaml;
 use bytes::Bytes;
 use http::HeaderMap;
 use ironclad_api::{ApiError, FieldError, GroupVersionKind, Path, Reason, object};
+use ironclad_json::Value;
 use ironclad_kinds::Kind;
 use ironclad_schema::{TypeId, bundle, check, json, patch, proto};
-use serde_json::Value;
 
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
@@ -237,7 +237,7 @@ impl Request<'_> {
         }
         let given = object::namespace(value).to_owned();
         if given.is_empty() {
-            object::metadata_mut(value).insert("namespace".into(), self.info.namespace.clone().into());
+            object::metadata_mut(value).insert("namespace", self.info.namespace.clone().into());
         } else if given != self.info.namespace {
             let message = "the namespace of the provided object does not match the namespace sent on the request";
             return Err(ApiError::bad_request(message));

@@ -10,9 +10,9 @@ use crate::{Body, encode, respond, table};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use ironclad_api::ApiError;
+use ironclad_json::{Value, json};
 use ironclad_schema::{bundle, proto};
 use ironclad_store::{Error, RangeQuery, Revision};
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Keys that are read at once when not all of them are wanted.

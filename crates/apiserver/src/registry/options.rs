@@ -2,7 +2,7 @@
 
 use super::Request;
 use ironclad_api::{ApiError, FieldError, Path};
-use serde_json::json;
+use ironclad_json::json;
 
 const LONGEST_MANAGER: usize = 128;
 const VALIDATIONS: [&str; 4] = ["", "Ignore", "Strict", "Warn"];

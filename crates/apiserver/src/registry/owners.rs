@@ -3,10 +3,10 @@
 use super::{Conversions, Request, convert, types};
 use crate::catalog::Table;
 use ironclad_api::{ApiError, GroupVersionKind, object, time};
+use ironclad_json::Value;
 use ironclad_kinds::Kind;
 use ironclad_schema::apply::{self, Manager, Operation, Schema, Set, Versions};
 use ironclad_schema::{Bundle, Shape};
-use serde_json::Value;
 
 /// Longest manager name that is made from a user agent.
 const LONGEST: usize = 128;

@@ -6,8 +6,8 @@ use super::{Answer, Input, Registry, Request, input, options, types};
 use bytes::Bytes;
 use http::HeaderMap;
 use ironclad_api::{ApiError, Reason, object};
+use ironclad_json::Value;
 use ironclad_schema::{Shape, json, patch};
-use serde_json::Value;
 
 /// The sorts of patches, by content type, the plain ones with notes about keys in them.
 enum Patch {
@@ -114,7 +114,7 @@ impl Registry {
         }
         request.settle_namespace(&mut config)?;
         if object::name(&config).is_empty() {
-            object::metadata_mut(&mut config).insert("name".into(), request.info.name.clone().into());
+            object::metadata_mut(&mut config).insert("name", request.info.name.clone().into());
         }
         let missing = self.entry(&request.key(&request.info.name)).await?.is_none();
         if missing && request.info.subresource.is_empty() {

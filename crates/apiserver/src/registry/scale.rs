@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use ironclad_api::selector::LabelSelector;
 use ironclad_api::{ApiError, FieldError, GroupVersionKind, Path, object};
+use ironclad_json::{Value, json};
 use ironclad_schema::patch;
-use serde_json::{Value, json};
 
 /// The kind that the subresource speaks.
 pub(super) fn kind() -> GroupVersionKind {
@@ -61,7 +61,7 @@ pub(super) fn scale_of(request: &Request<'_>, workload: &Value) -> Result<Value,
 /// The scale of a built-in workload.
 fn workload_scale(workload: &Value) -> Value {
     let meta = &workload["metadata"];
-    let parsed = serde_json::from_value(workload["spec"]["selector"].clone()).ok();
+    let parsed = ironclad_json::from_value(workload["spec"]["selector"].clone()).ok();
     let selector = match workload["kind"] == "ReplicationController" {
         true => {
             let pairs = workload["spec"]["selector"].as_object().into_iter().flatten();
@@ -96,7 +96,7 @@ pub(super) fn with_replicas(request: &Request<'_>, old: &Value, scale: &Value) -
     put_replicas(request, &mut new, json!(replicas));
     match object::resource_version(scale) {
         "" => drop(object::metadata_mut(&mut new).remove("resourceVersion")),
-        version => drop(object::metadata_mut(&mut new).insert("resourceVersion".into(), json!(version))),
+        version => drop(object::metadata_mut(&mut new).insert("resourceVersion", json!(version))),
     }
     Ok(new)
 }

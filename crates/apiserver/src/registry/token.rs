@@ -5,8 +5,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ironclad_api::ApiError;
+use ironclad_json::{Value, json};
 use ironclad_store::Revision;
-use serde_json::{Value, json};
 
 const VERSION: &str = "meta.k8s.io/v1";
 

@@ -4,9 +4,9 @@ use super::admit::Door;
 use super::{Answer, Input, Registry, Request, modified};
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, FieldError, Path};
+use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, validate_metadata, validate_metadata_update};
 use ironclad_store::{Entry, Expect};
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// How often a change that does not insist on a version is tried again.
@@ -26,7 +26,7 @@ impl Registry {
         request.settle_namespace(&mut object)?;
         let name = object::name(&object).to_owned();
         if name.is_empty() {
-            metadata_mut(&mut object).insert("name".into(), request.info.name.clone().into());
+            metadata_mut(&mut object).insert("name", request.info.name.clone().into());
         } else if name != request.info.name {
             let (path, sent) = (&request.info.name, &name);
             let message = format!("the name of the object ({sent}) does not match the name on the URL ({path})");
@@ -111,7 +111,7 @@ impl Registry {
             kind.generation && request.info.subresource != "status" && !kind.strategy.same_generation(&new, &old);
         if generation {
             let next = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
-            metadata_mut(&mut new).insert("generation".into(), json!(next));
+            metadata_mut(&mut new).insert("generation", json!(next));
         }
         if dry_run {
             return Ok(Answer { warnings, ..Answer::value(200, new) });
@@ -151,7 +151,7 @@ impl Registry {
                     ("finalizers", finalizers),
                 ] {
                     match value {
-                        Some(value) => drop(meta.insert(field.into(), value)),
+                        Some(value) => drop(meta.insert(field, value)),
                         None => drop(meta.remove(field)),
                     }
                 }
@@ -264,7 +264,7 @@ fn keep_metadata(new: &mut Value, old: &Value) {
         // A value that differs is a mistake that validation names; a missing one is filled in.
         if !given || field == "generation" {
             match own {
-                Some(value) => drop(meta.insert(field.into(), value.clone())),
+                Some(value) => drop(meta.insert(field, value.clone())),
                 None => drop(meta.remove(field)),
             }
         }
@@ -277,7 +277,7 @@ fn keep_managers(new: &mut Value, old: &Value) {
     if !meta.contains_key("managedFields")
         && let Some(managed) = old["metadata"].get("managedFields")
     {
-        meta.insert("managedFields".into(), managed.clone());
+        meta.insert("managedFields", managed.clone());
     }
 }
 
@@ -297,8 +297,9 @@ fn check_version(request: &Request<'_>, new: &Value, old: &Value) -> Result<(), 
 fn same(new: &Value, old: &Value) -> bool {
     let equal = |a: &Value, b: &Value, but: &[&str], inner: &dyn Fn(&str, &Value, &Value) -> bool| {
         let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return a == b };
-        let there = |m: &serde_json::Map<String, Value>| m.keys().filter(|k| !but.contains(&k.as_str())).count();
-        let same = |(key, value): (&String, &Value)| b.get(key).is_some_and(|other| inner(key, value, other));
+        let there = |m: &ironclad_json::Map| m.keys().filter(|k| !but.contains(&k.as_str())).count();
+        let same =
+            |(key, value): (&ironclad_json::Text, &Value)| b.get(key).is_some_and(|other| inner(key, value, other));
         there(a) == there(b) && a.iter().filter(|(key, _)| !but.contains(&key.as_str())).all(same)
     };
     let managed = |a: &Value, b: &Value| match (a.as_array(), b.as_array()) {

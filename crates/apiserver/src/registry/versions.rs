@@ -2,8 +2,8 @@
 
 use crate::request::Query;
 use ironclad_api::{ApiError, ErrorList, FieldError, Path};
+use ironclad_json::json;
 use ironclad_store::Revision;
-use serde_json::json;
 
 const MATCH: &str = "resourceVersionMatch";
 const INITIAL: &str = "sendInitialEvents";

@@ -13,11 +13,11 @@ mod range;
 use crate::cache::Caches;
 use ipnet::Ipv4Net;
 use ironclad_api::{ApiError, ErrorList, FieldError, Path, object};
+use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;
 use ironclad_store::{Op, Store};
 use parking_lot::Mutex;
 use ports::{Ports, Want};
-use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -99,8 +99,8 @@ async fn give_back(ports: &Ports, freed: &[u16]) {
 
 fn set_ip(service: &mut Value, address: &str) {
     let spec = object::entry(service, "spec");
-    spec.insert("clusterIP".into(), json!(address));
-    spec.insert("clusterIPs".into(), json!([address]));
+    spec.insert("clusterIP", json!(address));
+    spec.insert("clusterIPs", json!([address]));
 }
 
 fn is_service(kind: &Kind) -> bool {

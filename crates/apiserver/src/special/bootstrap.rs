@@ -4,8 +4,8 @@ use crate::server::Inner;
 use crate::special::allocate::objects;
 use crate::{encode, registry};
 use ironclad_api::ApiError;
+use ironclad_json::{Value, json};
 use ironclad_store::{Change, Expect, Op};
-use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -19,10 +19,10 @@ impl Inner {
         let key = format!("{}{place}{}", kind.prefix, ironclad_api::object::name(&object));
         let mut object = object;
         let meta = ironclad_api::object::metadata_mut(&mut object);
-        meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
-        meta.insert("creationTimestamp".into(), ironclad_api::time::now().into());
+        meta.insert("uid", uuid::Uuid::new_v4().to_string().into());
+        meta.insert("creationTimestamp", ironclad_api::time::now().into());
         if kind.generation {
-            meta.insert("generation".into(), json!(1));
+            meta.insert("generation", json!(1));
         }
         object["apiVersion"] = json!(kind.api_version());
         object["kind"] = json!(kind.kind);

@@ -5,8 +5,8 @@ use crate::registry::{Registry, store_error};
 use ironclad_api::object::{self, at};
 use ironclad_api::selector::LabelSelector;
 use ironclad_api::{ApiError, GroupResource, Reason, time};
+use ironclad_json::{Map, Value, json};
 use ironclad_store::{Change, Error, Expect, Op};
-use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// How often and how fast a budget that changes is asked again.
@@ -75,7 +75,7 @@ fn take(budget: &mut Value, pod: &str) -> Result<(), ApiError> {
     let now = time::now();
     let seen = number(budget, "observedGeneration");
     let status = object::entry(budget, "status");
-    status.insert("disruptionsAllowed".into(), json!(allowed - 1));
+    status.insert("disruptionsAllowed", json!(allowed - 1));
     if allowed == 1 {
         let list = status.entry("conditions").or_insert_with(|| json!([]));
         if let Some(list) = list.as_array_mut() {
@@ -134,7 +134,7 @@ impl Registry {
         let labels = pod["metadata"]["labels"].as_object().unwrap_or(&empty);
         let listed = cache.list(&prefix, None);
         let mut covering = listed.iter().filter(|cached| {
-            let parsed = serde_json::from_value(cached.value()["spec"]["selector"].clone()).ok();
+            let parsed = ironclad_json::from_value(cached.value()["spec"]["selector"].clone()).ok();
             LabelSelector::from_meta(parsed.as_ref()).is_ok_and(|s| s.matches(labels))
         });
         let first = covering.next().map(|cached| (cached.key.to_string(), cached.value().clone()));

@@ -4,8 +4,8 @@
 use crate::server::Inner;
 use crate::{encode, registry};
 use ironclad_api::{ApiError, object};
+use ironclad_json::{Value, json};
 use ironclad_store::{Change, Expect, Op, RangeQuery};
-use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;

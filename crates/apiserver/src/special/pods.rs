@@ -4,8 +4,8 @@ use crate::encode;
 use crate::registry::{Answer, DeleteOptions, Input, Registry, Request, modified};
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, FieldError, GroupResource, Path, Reason, time};
+use ironclad_json::{Value, json};
 use ironclad_store::Expect;
-use serde_json::{Value, json};
 
 use crate::registry::Changed;
 
@@ -127,7 +127,7 @@ impl Registry {
             let mut new = old.clone();
             match object::resource_version(&sent) {
                 "" => drop(metadata_mut(&mut new).remove("resourceVersion")),
-                version => drop(metadata_mut(&mut new).insert("resourceVersion".into(), json!(version))),
+                version => drop(metadata_mut(&mut new).insert("resourceVersion", json!(version))),
             }
             let finalizers = sent["spec"]["finalizers"].clone();
             new["spec"] = if finalizers.is_null() { json!({}) } else { json!({"finalizers": finalizers}) };

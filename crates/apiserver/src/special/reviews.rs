@@ -4,7 +4,7 @@ use crate::registry::{Answer, Request};
 use crate::server::Inner;
 use ironclad_api::{ApiError, ErrorList, FieldError, Path, UserInfo, object};
 use ironclad_auth::{Attributes, Decision};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::BTreeMap;
 
 fn user_value(user: &UserInfo) -> Value {
@@ -190,7 +190,7 @@ fn decided(mut status: Value, reason: String) -> Value {
 
 /// What else is known of a user; keys are in lower case, as from everywhere else.
 fn extra(value: &Value) -> BTreeMap<String, Vec<String>> {
-    value.as_object().into_iter().flatten().map(|(k, v)| (k.to_lowercase(), texts(v))).collect()
+    value.as_object().into_iter().flatten().map(|(k, v)| (k.to_lowercase().to_string(), texts(v))).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! by their lines.
 
 use granit_parser::{Event, Parser};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::HashSet;
 
 /// How many keys are told that stand twice.
@@ -66,7 +66,7 @@ fn duplicates(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn keys_that_stand_twice_are_told_by_their_lines() {

@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::path::Path;
 
 /// The fixtures of the upstream API library, beside the checkout; without them there is nothing to compare.

@@ -1,7 +1,7 @@
 //! Writes values as Go's library does: keys in a natural order, lists not indented, long texts folded at spaces.
 
 use super::scalar::{Style, printable, style};
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 use std::cmp::Ordering;
 
 /// Behind which column a text is folded.
@@ -51,8 +51,8 @@ impl Writer {
         }
     }
 
-    fn map(&mut self, map: &Map<String, Value>, indent: usize) {
-        let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+    fn map(&mut self, map: &Map, indent: usize) {
+        let mut entries: Vec<(&ironclad_json::Text, &Value)> = map.iter().collect();
         entries.sort_by(|a, b| natural(a.0, b.0));
         for (index, (key, value)) in entries.into_iter().enumerate() {
             if index > 0 {

@@ -2,8 +2,8 @@
 
 use super::Cluster;
 use futures::StreamExt;
+use ironclad_json::{Value, json};
 use ironclad_schema::{bundle, proto};
-use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;

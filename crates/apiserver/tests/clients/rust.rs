@@ -2,13 +2,13 @@
 
 use super::Cluster;
 use futures::{StreamExt, TryStreamExt};
+use ironclad_json::json;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::metadata::PartialObjectMeta;
 use kube::{Client, Config, Discovery, ResourceExt};
-use serde_json::json;
 
 async fn client(cluster: &Cluster) -> Client {
     let config = Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
@@ -17,8 +17,8 @@ async fn client(cluster: &Cluster) -> Client {
     Client::try_from(config).unwrap()
 }
 
-fn typed<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
-    serde_json::from_value(value).unwrap()
+fn typed<T: serde::de::DeserializeOwned>(value: ironclad_json::Value) -> T {
+    ironclad_json::from_value(value).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

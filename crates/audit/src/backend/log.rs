@@ -2,8 +2,8 @@
 
 use super::Sink;
 use crate::{Error, Result};
+use ironclad_json::Value;
 use jiff::Timestamp;
-use serde_json::Value;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -2,8 +2,8 @@
 
 use super::Sink;
 use crate::Result;
+use ironclad_json::{Value, json};
 use ironclad_remote::Remote;
-use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, channel};

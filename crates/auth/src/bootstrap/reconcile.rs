@@ -5,7 +5,7 @@
 
 use crate::covers::missing;
 use crate::rules_of_role;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 

@@ -3,7 +3,7 @@
 //! Invariant: a change of one object costs work for that object's own references only.
 
 use ironclad_api::object;
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::{HashMap, HashSet};
 
 /// Resource, namespace, name.
@@ -202,7 +202,7 @@ fn walk(value: &Value, add: &mut impl FnMut(&'static str, &str)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn a_node_reaches_what_its_pods_need_and_nothing_else() {

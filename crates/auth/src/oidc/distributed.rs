@@ -7,9 +7,9 @@
 use super::config::Issuer;
 use super::issuer::Keys;
 use super::{Check, untrusted_issuer};
+use ironclad_json::Value;
 use ironclad_remote::{Remote, Target};
 use parking_lot::Mutex;
-use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! The keys that an issuer publishes: found by its discovery document, kept until one is missing.
 
 use super::config::Issuer;
+use ironclad_json::Value;
 use ironclad_remote::{Remote, Target};
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::JwkSet;
-use serde_json::Value;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -91,7 +91,7 @@ impl Keys {
         if !uri.starts_with("https://") {
             return Err("the keys must be published over https".to_owned());
         }
-        let set: JwkSet = serde_json::from_value(self.get(uri).await?).map_err(|e| format!("{uri}: {e}"))?;
+        let set: JwkSet = ironclad_json::from_value(self.get(uri).await?).map_err(|e| format!("{uri}: {e}"))?;
         let key = |jwk: &jsonwebtoken::jwk::Jwk| Some((jwk.common.key_id.clone(), DecodingKey::from_jwk(jwk).ok()?));
         Ok(set.keys.iter().filter_map(key).collect())
     }

@@ -4,7 +4,7 @@ use super::config::{Jwt, PrefixedClaim};
 use crate::expression::Expression;
 use ironclad_api::UserInfo;
 use ironclad_cel::Type;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -138,7 +138,7 @@ fn one(from: &From, claims: &Value, what: &str) -> Result<Option<String>> {
             None => Err(format!("parse {what} claims {claim:?}: claim not present")),
         },
         From::Expression(expression) => match expression.eval(claims)? {
-            Value::String(text) => Ok(Some(text)),
+            Value::String(text) => Ok(Some(text.to_string())),
             _ => Err(format!("{what} claim expression must return a string")),
         },
     }
@@ -149,7 +149,7 @@ fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Null => Some(Vec::new()),
         Value::String(one) if one.is_empty() => Some(Vec::new()),
-        Value::String(one) => Some(vec![one.clone()]),
+        Value::String(one) => Some(vec![one.to_string()]),
         Value::Array(items) => items.iter().map(|i| i.as_str().map(str::to_owned)).collect(),
         _ => None,
     }

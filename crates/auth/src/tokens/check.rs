@@ -5,8 +5,8 @@ use crate::{Authenticated, remarks};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ironclad_api::{ApiError, GroupResource, UserInfo, object};
+use ironclad_json::Value;
 use jsonwebtoken::Validation;
-use serde_json::Value;
 
 /// Clocks may differ by this many seconds.
 const LEEWAY: u64 = 10;
@@ -69,7 +69,7 @@ impl Tokens {
         }
         let audiences = match &claims["aud"] {
             Value::Array(list) => list.iter().filter_map(|a| a.as_str().map(str::to_owned)).collect(),
-            Value::String(one) => vec![one.clone()],
+            Value::String(one) => vec![one.to_string()],
             _ => self.options.audiences.clone(),
         };
         Ok(Some(Authenticated { user, audiences }))

@@ -8,8 +8,8 @@ use ironclad_api::UserInfo;
 use ironclad_api::expiring::Expiring;
 use ironclad_api::selector::{FieldSelector, LabelSelector};
 use ironclad_cel::Type;
+use ironclad_json::{Map, Value, json};
 use ironclad_remote::Remote;
-use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// A longer question is asked every time.

@@ -5,8 +5,8 @@ use crate::{Authenticated, Authenticator, Credentials};
 use async_trait::async_trait;
 use ironclad_api::expiring::Expiring;
 use ironclad_api::{ApiError, UserInfo};
+use ironclad_json::{Value, json};
 use ironclad_remote::Remote;
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ fn understood(answer: &Value, wanted: &[String]) -> Result<Option<Authenticated>
     let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
     let mut found = UserInfo::new(user["username"].as_str().unwrap_or_default(), &groups);
     found.uid = user["uid"].as_str().unwrap_or_default().to_owned();
-    found.extra = serde_json::from_value(user["extra"].clone()).unwrap_or_default();
+    found.extra = ironclad_json::from_value(user["extra"].clone()).unwrap_or_default();
     // A webhook that knows nothing of audiences speaks for the API.
     let told = texts(&status["audiences"]);
     let audiences: Vec<String> = match told.is_empty() {

@@ -162,7 +162,7 @@ fn position(key: &Val<'_>) -> Option<i64> {
 
 /// The item or entry, if there is one.
 fn look_up<'a>(container: &Val<'a>, key: &Val<'a>) -> Result<Option<Val<'a>>, Error> {
-    if matches!(container, Val::List(_) | Val::Json(serde_json::Value::Array(_), _)) {
+    if matches!(container, Val::List(_) | Val::Json(ironclad_json::Value::Array(_), _)) {
         let at = position(key).ok_or_else(Error::overload)?;
         return Ok(usize::try_from(at).ok().and_then(|i| container.item(i)));
     }
@@ -176,7 +176,7 @@ fn index<'a>(args: &[Val<'a>]) -> Result<Val<'a>, Error> {
         return Ok(look_up(inner, key)?.map_or_else(Val::none, Val::some));
     }
     let missing = || match container {
-        Val::List(_) | Val::Json(serde_json::Value::Array(_), _) => {
+        Val::List(_) | Val::Json(ironclad_json::Value::Array(_), _) => {
             Error::new(format!("index out of bounds: {}", key.show()))
         }
         _ => Error::key(key.show()),

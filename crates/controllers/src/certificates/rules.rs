@@ -175,10 +175,10 @@ fn kubelet_serving(asked: &Asked, usages: &[String]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
-    fn request(signer: &str, usages: &[&str], status: serde_json::Value) -> CertificateSigningRequest {
-        serde_json::from_value(json!({
+    fn request(signer: &str, usages: &[&str], status: ironclad_json::Value) -> CertificateSigningRequest {
+        ironclad_json::from_value(json!({
             "metadata": {"name": "r", "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"request": "", "signerName": signer, "usages": usages, "username": "system:node:a"},
             "status": status,
@@ -190,7 +190,7 @@ mod tests {
         "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap() + Duration::from_secs((hours * HOUR) as u64)
     }
 
-    fn decided(kind: &str) -> serde_json::Value {
+    fn decided(kind: &str) -> ironclad_json::Value {
         json!({"conditions": [{"type": kind, "status": "True", "lastUpdateTime": "2026-01-01T01:00:00Z"}]})
     }
 
@@ -208,7 +208,7 @@ mod tests {
         let server = [SIGNATURE, SERVER_AUTH];
         let none = json!({});
         let subresource = |next: &Next| if let Next::Approve { subresource, .. } = next { subresource } else { "" };
-        let go = |signer: &str, usages: &[&str], status: &serde_json::Value, asked: &Asked| {
+        let go = |signer: &str, usages: &[&str], status: &ironclad_json::Value, asked: &Asked| {
             next(&request(signer, usages, status.clone()), Ok(asked), at(1))
         };
         assert_eq!(subresource(&go(KUBELET_CLIENT, &client, &none, &node)), "selfnodeclient");

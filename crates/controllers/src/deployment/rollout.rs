@@ -88,16 +88,16 @@ pub(crate) fn old_sizes(deployment: &Deployment, new: &ReplicaSet, old: &[&Repli
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     fn deployment(replicas: i32, surge: &str, unavailable: &str) -> Deployment {
         let rolling = json!({"maxSurge": surge, "maxUnavailable": unavailable});
         let spec = json!({"replicas": replicas, "selector": {}, "template": {}, "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling}});
-        serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap()
+        ironclad_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap()
     }
 
     fn set(wanted: i32, available: i32) -> ReplicaSet {
-        serde_json::from_value(json!({"metadata": {}, "spec": {"replicas": wanted, "selector": {}},
+        ironclad_json::from_value(json!({"metadata": {}, "spec": {"replicas": wanted, "selector": {}},
             "status": {"replicas": wanted, "availableReplicas": available}}))
         .unwrap()
     }

@@ -79,20 +79,20 @@ fn fraction(deployment: &Deployment, set: &ReplicaSet) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     fn set(name: &str, wanted: i32, desired: i32, max: i32) -> Arc<ReplicaSet> {
         let annotations = json!({DESIRED: desired.to_string(), MAX: max.to_string()});
         let value = json!({"metadata": {"name": name, "annotations": annotations},
             "spec": {"replicas": wanted, "selector": {}}, "status": {"replicas": wanted}});
-        Arc::new(serde_json::from_value(value).unwrap())
+        Arc::new(ironclad_json::from_value(value).unwrap())
     }
 
     fn deployment(replicas: i32) -> Deployment {
         let rolling = json!({"maxSurge": 3, "maxUnavailable": 2});
         let spec = json!({"replicas": replicas, "selector": {}, "template": {},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling}});
-        serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap()
+        ironclad_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap()
     }
 
     fn sizes(deployment: &Deployment, new: &Arc<ReplicaSet>, old: &[Arc<ReplicaSet>]) -> Vec<(String, i32)> {

@@ -3,11 +3,11 @@
 use super::Round;
 use super::rollout::{available, bounds, wanted};
 use crate::is_missing;
+use ironclad_json::json;
 use k8s_openapi::api::apps::v1::{DeploymentCondition, DeploymentStatus, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,11 +121,11 @@ fn replica_failure(status: &mut DeploymentStatus, new: Option<&ReplicaSet>, old:
 }
 
 /// The status with zeros where a merge must overwrite what was there.
-fn full(status: &DeploymentStatus) -> serde_json::Value {
+fn full(status: &DeploymentStatus) -> ironclad_json::Value {
     let mut value = json!(status);
     for field in ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"] {
         if value.get(field).is_none() {
-            value[field] = serde_json::Value::Null;
+            value[field] = ironclad_json::Value::Null;
         }
     }
     value
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_set_that_cannot_make_pods_shows_on_its_deployment_until_it_can() {
-        let failing: ReplicaSet = serde_json::from_value(json!({"metadata": {}, "spec": {"selector": {}},
+        let failing: ReplicaSet = ironclad_json::from_value(json!({"metadata": {}, "spec": {"selector": {}},
             "status": {"replicas": 0, "conditions": [{"type": "ReplicaFailure", "status": "True",
                 "reason": "FailedCreate", "message": "exceeded quota"}]}}))
         .unwrap();

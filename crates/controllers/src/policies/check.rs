@@ -3,7 +3,7 @@
 use ironclad_api::{GroupVersionKind, GroupVersionResource, object};
 use ironclad_cel::admission::{Scope, environment};
 use ironclad_cel::{Decl, Type};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::sync::Arc;
 
 /// Most kinds that are checked.
@@ -95,7 +95,7 @@ fn one(spec: &Value, decl: &Arc<Decl>, params: Option<&Arc<Decl>>) -> Vec<(Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn what_does_not_fit_the_types_is_told_kind_by_kind() {

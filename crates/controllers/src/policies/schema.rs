@@ -2,7 +2,7 @@
 
 use ironclad_api::{GroupVersionKind, GroupVersionResource, object};
 use ironclad_cel::Decl;
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// How deep a type is followed; types that hold themselves are dynamic from there on.
@@ -36,7 +36,7 @@ pub(super) fn of_kind(document: &Value, kind: &GroupVersionKind) -> Option<Arc<D
 }
 
 /// A schema with what it refers to put in its place.
-fn resolve(schemas: &Map<String, Value>, schema: &Value, depth: usize) -> Value {
+fn resolve(schemas: &Map, schema: &Value, depth: usize) -> Value {
     let any = || json!({"x-kubernetes-int-or-string": true});
     if depth > DEPTH {
         return any();

@@ -4,7 +4,7 @@ use ironclad_api::quantity::Quantity;
 use ironclad_api::quota::{Amounts, amounts, in_scope, to_value, usage};
 use ironclad_api::{GroupResource, object};
 use ironclad_client::ObjectKey;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 

@@ -177,12 +177,12 @@ fn rank(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     fn pod(node: &str, phase: &str, ready: bool) -> Arc<Pod> {
         let conditions = if ready { json!([{"type": "Ready", "status": "True"}]) } else { json!([]) };
         let value = json!({"metadata": {}, "spec": {"nodeName": node, "containers": []}, "status": {"phase": phase, "conditions": conditions}});
-        Arc::new(serde_json::from_value(value).unwrap())
+        Arc::new(ironclad_json::from_value(value).unwrap())
     }
 
     #[test]

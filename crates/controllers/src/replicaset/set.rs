@@ -1,6 +1,7 @@
 //! The kinds that ask for a number of equal pods: `ReplicaSet`, and the older `ReplicationController`.
 
 use ironclad_api::selector::LabelSelector;
+use ironclad_json::{Value, json};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{
@@ -8,7 +9,6 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::Resource;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 use std::fmt::Debug;
 
 /// An object that asks for a number of equal pods. The words of its status are those of a `ReplicaSet`.

@@ -4,11 +4,11 @@ use super::is_ready;
 use super::pods::message;
 use super::set::Replicated;
 use crate::{Context, is_missing};
+use ironclad_json::json;
 use k8s_openapi::api::apps::v1::{ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, Patch, PatchParams};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ pub(super) async fn report<K: Replicated>(
         let mut value = K::status_value(status);
         // A merge keeps what it does not name.
         if value.get("conditions").is_none() {
-            value["conditions"] = serde_json::Value::Null;
+            value["conditions"] = ironclad_json::Value::Null;
         }
         let name = set.meta().name.clone().unwrap_or_default();
         let api: Api<K> = Api::namespaced(context.client.clone(), set.meta().namespace.as_deref().unwrap_or_default());

@@ -12,7 +12,7 @@ use ironclad_auth::tokens::{Options, Tokens};
 use ironclad_client::{Client, Informers};
 use ironclad_controllers::certificates::{Asked, Authority};
 use ironclad_controllers::{Identities, SecretTokens, Selection};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,8 +16,8 @@ use ironclad_auth::{
     Anonymous, Authenticator, Bearer, BootstrapTokens, Certificates, ForApi, FrontProxy, OrElse, RemoteHeaders,
     Replaceable, StaticTokens, Union,
 };
+use ironclad_json::{Value, json};
 use ironclad_remote::Remote;
-use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 

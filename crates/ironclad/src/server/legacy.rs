@@ -2,9 +2,9 @@
 
 use ironclad_auth::tokens::Used;
 use ironclad_client::Client;
+use ironclad_json::{Value, json};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams};
-use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, channel};
 

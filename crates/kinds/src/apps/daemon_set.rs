@@ -9,7 +9,7 @@ use crate::read::{at, child, count, fill, fill_zero, put, size, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// Where the number of the template stands that older versions had in a field.
 const GENERATION: &str = "deprecated.daemonset.template.generation";

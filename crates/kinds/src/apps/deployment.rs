@@ -8,7 +8,7 @@ use crate::read::{child, count, fill, fill_zero, has, int, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const DEPLOYMENT: Rules = Rules::new()
     .defaults(default)

@@ -8,7 +8,7 @@ use crate::read::{at, count, fill, has, map, put, size, spec};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 const COLUMNS: &[Column] = &[
     Column::object_name(),

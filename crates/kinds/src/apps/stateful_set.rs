@@ -11,7 +11,7 @@ use crate::read::{child, count, each, fill, fill_zero, has, int, items, put, spe
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const STATEFUL_SET: Rules = Rules::new()
     .defaults(default)

@@ -7,7 +7,7 @@ use crate::metadata;
 use crate::read::{count, has, int, text};
 use ironclad_api::selector::LabelSelector;
 use ironclad_api::{ErrorList, FieldError, Path, names, object};
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 /// Checks a template: its labels, its annotations, its pods.
 pub(crate) fn check(template: &Value, at: &Path, errors: &mut ErrorList) {
@@ -47,7 +47,7 @@ pub(super) fn selector(spec: &Value, kind: &str, errors: &mut ErrorList) {
 /// Checks that the selector picks the template's pods; an empty selector is somebody else's business unless
 /// `also_empty`.
 pub(super) fn selector_matches(spec: &Value, also_empty: bool, errors: &mut ErrorList) {
-    let parsed = serde_json::from_value(spec["selector"].clone()).ok();
+    let parsed = ironclad_json::from_value(spec["selector"].clone()).ok();
     let Ok(selector) = LabelSelector::from_meta(parsed.as_ref()) else { return };
     if selector.is_everything() && !also_empty {
         return;

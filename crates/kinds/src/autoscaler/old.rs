@@ -3,7 +3,7 @@
 
 use super::cpu;
 use crate::read::{child, has, put, spec, text};
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";

@@ -5,7 +5,7 @@ use crate::common::numbers::{amount, not_negative_at, quantity};
 use crate::common::resources;
 use crate::read::{count, has, int, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const WINDOW_MAX: i64 = 3600;
 const PERIOD_MAX: i64 = 1800;

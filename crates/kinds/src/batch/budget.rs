@@ -8,7 +8,7 @@ use crate::read::{count, has, items};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const STRATEGY: Rules = Rules::new().checks(validate).checks_status(|new, _| status(new)).prints(
     const {

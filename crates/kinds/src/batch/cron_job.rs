@@ -10,7 +10,7 @@ use crate::read::{child, each, fill, fill_zero, flag, has, size, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// Jobs are named after the cron job with eleven characters more.
 const NAME_MAX: usize = 52;

@@ -8,7 +8,7 @@ use crate::read::{at, child, count, each, fill, fill_zero, flag, has, int, map, 
 use crate::rules::Rules;
 use ironclad_api::object;
 use ironclad_api::table::{self, Cells, Column};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const STRATEGY: Rules = Rules::new()
     .defaults(default)
@@ -37,7 +37,7 @@ fn default(o: &mut Value) {
     let labels = at(o, &["spec", "template", "metadata", "labels"]).filter(|v| !v.is_null()).cloned();
     default_spec(spec(o));
     if let Some(labels) = labels
-        && map(o, &["metadata", "labels"]).is_none_or(serde_json::Map::is_empty)
+        && map(o, &["metadata", "labels"]).is_none_or(ironclad_json::Map::is_empty)
     {
         put(child(o, "metadata"), "labels", labels);
     }

@@ -7,7 +7,7 @@ use crate::common::selector;
 use crate::read::{count, flag, has, int, items, map, text};
 use ironclad_api::selector::LabelSelector;
 use ironclad_api::{ErrorList, FieldError, Path, names, object};
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 use std::collections::HashSet;
 
 /// Above so many completions the limits per index are tighter.
@@ -25,7 +25,7 @@ pub(super) fn validate(o: &Value) -> ErrorList {
     } else {
         errors.push(FieldError::required(&at.child("selector"), ""));
     }
-    let parsed = serde_json::from_value(spec["selector"].clone()).ok();
+    let parsed = ironclad_json::from_value(spec["selector"].clone()).ok();
     let empty = Map::new();
     let labels = map(spec, &["template", "metadata", "labels"]).unwrap_or(&empty);
     if LabelSelector::from_meta(parsed.as_ref()).is_ok_and(|s| !s.matches(labels)) {
@@ -72,7 +72,7 @@ fn generated(o: &Value, errors: &mut ErrorList) {
             Some(_) => {}
         }
     }
-    let parsed = serde_json::from_value(o["spec"]["selector"].clone()).ok();
+    let parsed = ironclad_json::from_value(o["spec"]["selector"].clone()).ok();
     if LabelSelector::from_meta(parsed.as_ref()).is_ok_and(|s| !s.matches(&expected)) {
         let at = Path::new("spec").child("selector");
         errors.push(FieldError::invalid(&at, &o["spec"]["selector"], "`selector` not auto-generated"));

@@ -5,7 +5,7 @@ use crate::common::checks::{IMMUTABLE, immutable, same};
 use crate::common::numbers::not_negative_at;
 use crate::read::{at_mut, count, flag, has, items, put, text};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 pub(super) fn validate(new: &Value, old: &Value) -> ErrorList {
     let mut errors = job_rules::validate(new);

@@ -6,7 +6,7 @@ use crate::read::{has, int, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// The one strategy that has a name of its own.
 pub(crate) const OLDEST: &str = "OldestEmulationVersion";

@@ -6,7 +6,7 @@ use crate::read::{count, fill_zero, flag, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const HIGHEST_USER: i64 = 1_000_000_000;
 

@@ -9,7 +9,7 @@ use crate::read::{canonical, has, map, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::BTreeSet;
 
 pub(crate) const STRATEGY: Rules = Rules::new()

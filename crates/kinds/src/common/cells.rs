@@ -1,6 +1,6 @@
 //! Small cells of tables.
 
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// A text, `<none>` where it is missing or empty.
 pub(crate) fn or_none(text: &str) -> Value {

@@ -2,7 +2,7 @@
 
 use crate::read::{has, text};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// What stock says of a field that may not change.
 pub(crate) const IMMUTABLE: &str = "field is immutable";

@@ -6,7 +6,7 @@ use super::pod_rules::one_of;
 use super::selector;
 use crate::read::{fill, has, items, put, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 /// The annotation that named the class before the field did.

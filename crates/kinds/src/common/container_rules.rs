@@ -4,7 +4,7 @@ use super::pod_rules::one_of;
 use super::{checks, env_rules, mount_rules, probe_rules, resources, security_rules};
 use crate::read::{count, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What the checks of a container need to know of its pod.

@@ -1,6 +1,6 @@
 //! What changed between two values, as the lines of a unified diff of their JSON.
 
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// So many lines stand around a change.
 const CONTEXT: usize = 3;
@@ -95,7 +95,7 @@ fn hunks(steps: &[(char, &str)]) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn a_change_stands_between_its_neighbours() {

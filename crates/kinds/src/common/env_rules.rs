@@ -7,7 +7,7 @@ use super::volume_rules::no_backsteps;
 use crate::core::config_key;
 use crate::read::{has, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const FIELDS: [&str; 9] = [
     "metadata.name",

@@ -5,7 +5,7 @@ use super::pod_rules::one_of;
 use super::volume_rules::local_path;
 use crate::read::{flag, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::HashSet;
 
 /// Checks `volumeMounts`.

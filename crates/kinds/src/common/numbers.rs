@@ -3,7 +3,7 @@
 use crate::read::int;
 use ironclad_api::quantity::Quantity;
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// What stock says of a number or a quantity below zero.
 pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";

@@ -1,9 +1,9 @@
 //! The defaults of a pod's specification, as `kubectl get -o yaml` shows them.
 
 use ironclad_api::object::default_to;
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
-type Object = Map<String, Value>;
+type Object = Map;
 
 fn each<'a>(object: &'a mut Object, list: &str) -> impl Iterator<Item = &'a mut Object> {
     object.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
@@ -35,8 +35,8 @@ pub(crate) fn spec(spec: &mut Value) {
     set(spec, "securityContext", &json!({}));
     let account = spec.get("serviceAccountName").or_else(|| spec.get("serviceAccount")).cloned();
     if let Some(account) = account.filter(|a| a.as_str().is_some_and(|a| !a.is_empty())) {
-        spec.insert("serviceAccountName".into(), account.clone());
-        spec.insert("serviceAccount".into(), account);
+        spec.insert("serviceAccountName", account.clone());
+        spec.insert("serviceAccount", account);
     }
     for list in ["initContainers", "containers", "ephemeralContainers"] {
         each(spec, list).for_each(|c| container(c, list != "ephemeralContainers"));
@@ -54,7 +54,7 @@ pub(crate) fn spec(spec: &mut Value) {
 pub(crate) fn template(object: &mut Value, path: &[&str]) {
     if let Some(template) = crate::read::at_mut(object, path).and_then(Value::as_object_mut) {
         ironclad_api::object::entry_of(template, "metadata");
-        spec(&mut template["spec"]);
+        spec(template.entry("spec").or_insert(Value::Null));
     }
 }
 
@@ -93,7 +93,7 @@ fn whole(spec: &mut Object) {
     let Some(limits) = limits.filter(|l| !l.is_empty()) else { return };
     let mut without = spec.clone();
     without.remove("resources");
-    let asked = serde_json::from_value(Value::Object(without));
+    let asked = ironclad_json::from_value(Value::Object(without));
     let asked = asked.map(|typed| ironclad_api::pod_resources::requests(&typed)).unwrap_or_default();
     let Some(resources) = spec.get_mut("resources").and_then(Value::as_object_mut) else { return };
     let requests = ironclad_api::object::entry_of(resources, "requests");
@@ -170,7 +170,7 @@ fn handler(handler: &mut Object) {
 fn volume(volume: &mut Object) {
     sources(volume);
     if volume.iter().all(|(k, v)| k == "name" || v.is_null()) {
-        volume.insert("emptyDir".into(), json!({}));
+        volume.insert("emptyDir", json!({}));
     }
     if let Some(image) = volume.get_mut("image").and_then(Value::as_object_mut) {
         let latest = is_latest(image.get("reference").and_then(Value::as_str).unwrap_or_default());

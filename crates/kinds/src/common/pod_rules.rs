@@ -6,7 +6,7 @@ use super::numbers::{amount, quantity, range_at};
 use super::{affinity_rules, ip, resources, security_rules, spread_rules, volume_rules};
 use crate::read::{flag, has, int, items, map, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 
 /// Checks the specification of a template.
@@ -168,7 +168,7 @@ fn pod_resources(spec: &Value, claims: &BTreeSet<&str>, at: &Path, errors: &mut 
     resources::pod(whole, claims, &at, errors);
     let mut without = spec.clone();
     without.as_object_mut().map(|s| s.remove("resources"));
-    if let Ok(typed) = serde_json::from_value(without) {
+    if let Ok(typed) = ironclad_json::from_value(without) {
         for (name, total) in ironclad_api::pod_resources::requests(&typed) {
             if let Some(own) = quantity(&whole["requests"][&name]).filter(|own| total > *own) {
                 let why = format!("must be greater than or equal to aggregate container requests of {total}");

@@ -4,7 +4,7 @@ use super::claim::size_warnings;
 use super::numbers::quantity;
 use crate::read::{count, has, int, items, map, text};
 use ironclad_api::{Path, names};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::{HashMap, HashSet};
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -338,7 +338,7 @@ fn affinity_terms(spec: &Value, at: &Path, out: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn warnings_are_worded_as_stock() {

@@ -1,7 +1,7 @@
 //! Checks of ports by number or name.
 
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// Checks a port that is given by number or by name.
 pub(crate) fn check_int_or_name(port: &Value, at: &Path, errors: &mut ErrorList) {

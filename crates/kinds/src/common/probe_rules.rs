@@ -4,7 +4,7 @@ use super::numbers::not_negative_at;
 use super::port::check_int_or_name;
 use crate::read::{count, has, int, items, text};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const HEADER: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
 

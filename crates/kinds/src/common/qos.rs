@@ -2,7 +2,7 @@
 
 use crate::read::{items, map};
 use ironclad_api::quantity::Quantity;
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 
 const COMPUTE: [&str; 2] = ["cpu", "memory"];
 
@@ -26,7 +26,7 @@ pub(crate) fn class(pod: &Value) -> &'static str {
     }
 }
 
-fn amount(of: Option<&Map<String, Value>>, name: &str) -> Option<Quantity> {
+fn amount(of: Option<&Map>, name: &str) -> Option<Quantity> {
     let q: Quantity = of?.get(name)?.as_str()?.parse().ok()?;
     (!q.is_zero()).then_some(q)
 }

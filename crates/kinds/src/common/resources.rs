@@ -4,7 +4,7 @@ use super::checks::rule;
 use super::numbers::{amount, quantity};
 use crate::read::{items, map, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::BTreeSet;
 
 const COMPUTE: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];

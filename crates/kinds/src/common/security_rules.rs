@@ -3,7 +3,7 @@
 use super::pod_rules::one_of;
 use crate::read::{flag, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::HashSet;
 
 fn id(context: &Value, key: &str, at: &Path, errors: &mut ErrorList) {

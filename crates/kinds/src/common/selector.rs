@@ -1,7 +1,7 @@
 //! Validation of label selectors.
 
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// What is wrong with a `metav1.LabelSelector`.
 pub(crate) fn validate(selector: &Value, path: &Path) -> ErrorList {

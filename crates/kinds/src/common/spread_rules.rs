@@ -4,7 +4,7 @@ use super::checks::rule;
 use super::selector;
 use crate::read::{count, has, int, items, map, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::HashSet;
 
 /// Checks `topologySpreadConstraints`.

@@ -2,7 +2,7 @@
 
 use crate::read::{count, has, int, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
 /// Checks `spec.volumes` of a pod, which may have no name yet; gives the good ones by their names.

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use ironclad_api::object::{self, default_to, entry};
 use ironclad_api::table::{Cells, Column, age};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::LazyLock;
 
 const SIZE_MAX: usize = 1 << 20;
@@ -30,7 +30,7 @@ static ACCOUNT_COLUMNS: LazyLock<[Column; 3]> =
     LazyLock::new(|| [Column::object_name(), Column::text("Secrets", "How many Secrets it names."), Column::age()]);
 
 fn count(value: &Value) -> usize {
-    value.as_object().map_or(0, serde_json::Map::len)
+    value.as_object().map_or(0, ironclad_json::Map::len)
 }
 
 fn keys(object: &Value, fields: &[&str], whole: &Path) -> ErrorList {

@@ -8,7 +8,7 @@ use crate::read::{each, fill, items, put, text};
 use crate::rules::Rules;
 use ironclad_api::table::{Column, age};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::HashSet;
 
 const TOPOLOGY_MAX: usize = 16;
@@ -118,7 +118,7 @@ fn check_endpoint(endpoint: &Value, kind: &str, at: &Path, errors: &mut ErrorLis
     let topology = &endpoint["deprecatedTopology"];
     let topology_at = at.child("deprecatedTopology");
     if topology.as_object().is_some_and(|t| t.len() > TOPOLOGY_MAX) {
-        let n = topology.as_object().map_or(0, serde_json::Map::len);
+        let n = topology.as_object().map_or(0, ironclad_json::Map::len);
         errors.push(FieldError::too_many(&topology_at, n, TOPOLOGY_MAX));
     }
     errors.extend(crate::metadata::labels(topology, &topology_at));

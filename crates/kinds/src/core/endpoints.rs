@@ -8,7 +8,7 @@ use crate::read::{count, each, fill_zero, items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{Column, age};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// What stock tells who still writes Endpoints.
 const DEPRECATED: &str = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";

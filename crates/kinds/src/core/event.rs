@@ -5,7 +5,7 @@ use crate::Strategy;
 use ironclad_api::ErrorList;
 use ironclad_api::object::{self, at};
 use ironclad_api::table::{Cells, Column, since};
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::sync::LazyLock;
 

@@ -3,7 +3,7 @@
 use crate::common::checks::{immutable, rule};
 use crate::read::{count, has, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::Value;
+use ironclad_json::Value;
 
 const WORD_MAX: usize = 128;
 const NOTE_MAX: usize = 1024;
@@ -121,7 +121,7 @@ pub(super) fn update(new: &Value, old: &Value) -> ErrorList {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn an_event_stands_where_its_object_is() {

@@ -5,7 +5,7 @@ use crate::read::{has, items};
 use ironclad_api::object;
 use ironclad_api::table::{Cells, Column, age};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::LazyLock;
 
 pub(crate) struct Namespace;
@@ -20,7 +20,7 @@ impl Strategy for Namespace {
         let name = object::name(namespace).to_owned();
         if !name.is_empty() {
             let labels = object::entry_of(object::metadata_mut(namespace), "labels");
-            labels.insert("kubernetes.io/metadata.name".into(), json!(name));
+            labels.insert("kubernetes.io/metadata.name", json!(name));
         }
     }
 
@@ -31,7 +31,7 @@ impl Strategy for Namespace {
         if !known {
             let mut list = finalizers.as_array().cloned().unwrap_or_default();
             list.push(json!("kubernetes"));
-            *finalizers = Value::Array(list);
+            *finalizers = Value::Array(list.into());
         }
     }
 

@@ -5,7 +5,7 @@ use crate::Strategy;
 use ironclad_api::ErrorList;
 use ironclad_api::object;
 use ironclad_api::table::{Cells, Column, age};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::LazyLock;
 
 pub(crate) struct Node;
@@ -113,7 +113,7 @@ fn status(node: &Value) -> String {
 
 fn roles(node: &Value) -> String {
     let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
-    let role = |(key, value): (&'_ String, &'_ Value)| -> Option<String> {
+    let role = |(key, value): (&'_ ironclad_json::Text, &'_ Value)| -> Option<String> {
         let named = (key == "kubernetes.io/role").then(|| value.as_str().unwrap_or_default());
         key.strip_prefix(ROLE).or(named).filter(|r| !r.is_empty()).map(str::to_owned)
     };

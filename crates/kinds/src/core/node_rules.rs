@@ -6,7 +6,7 @@ use crate::common::pod_rules::one_of;
 use crate::common::{ip, resources};
 use crate::read::{fill, has, items, map, put, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::HashSet;
 
 const AVOID: &str = "scheduler.alpha.kubernetes.io/preferAvoidPods";

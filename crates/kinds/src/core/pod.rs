@@ -8,7 +8,7 @@ use crate::read::items;
 use ironclad_api::object::{self, at, entry};
 use ironclad_api::table::{Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) struct Pod;
 
@@ -33,7 +33,7 @@ impl Strategy for Pod {
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         match &old["spec"]["ephemeralContainers"] {
             Value::Null => drop(entry(new, "spec").remove("ephemeralContainers")),
-            kept => drop(entry(new, "spec").insert("ephemeralContainers".into(), kept.clone())),
+            kept => drop(entry(new, "spec").insert("ephemeralContainers", kept.clone())),
         }
     }
 
@@ -50,7 +50,7 @@ impl Strategy for Pod {
         // What a kubelet reports never changes these.
         let qos = old["status"]["qosClass"].clone();
         if !qos.is_null() {
-            entry(new, "status").insert("qosClass".into(), qos);
+            entry(new, "status").insert("qosClass", qos);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use ironclad_api::object;
 use ironclad_api::table::{Cells, Column, age, since};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::LazyLock;
 
 pub(super) fn columns() -> &'static [Column] {

@@ -4,7 +4,7 @@ use crate::common::checks::same;
 use crate::common::{diff, pod_rules, qos};
 use crate::read::{has, int, items, put, text};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";

@@ -9,7 +9,7 @@ use crate::read::{at_mut, child, each, fill, fill_zero, has, items, put, spec, t
 use ironclad_api::object;
 use ironclad_api::table::{Cells, Column, age};
 use ironclad_api::{ErrorList, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::sync::LazyLock;
 
 pub(crate) struct Service;

@@ -7,7 +7,7 @@ use crate::common::{ip, pod_rules::one_of};
 use crate::metadata;
 use crate::read::{count, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::HashSet;
 
 const MODE: &str = "service.kubernetes.io/topology-mode";

@@ -5,7 +5,7 @@ use super::service_rules::{is_external, is_headless, needs_health_check};
 use crate::common::checks::same;
 use crate::read::{count, each, fill, has, int, items, put, spec, text};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
 fn kind(spec: &Value) -> &str {
@@ -26,7 +26,7 @@ fn node_ports(spec: &Value) -> HashSet<i64> {
 
 fn remove(spec: &mut Value, keys: &[&str]) {
     if let Some(map) = spec.as_object_mut() {
-        keys.iter().for_each(|k| drop(map.remove(*k)));
+        keys.iter().for_each(|k| drop(map.remove(k)));
     }
 }
 
@@ -170,9 +170,9 @@ fn fixed(now: &Value, before: &Value, key: &str, at: &Path, errors: &mut ErrorLi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Map;
+    use ironclad_json::Map;
 
-    fn prepared(new: Value, old: &Value) -> Map<String, Value> {
+    fn prepared(new: Value, old: &Value) -> Map {
         let mut new = json!({"spec": new});
         prepare(&mut new, &json!({"spec": old}));
         new["spec"].as_object().unwrap().clone()
@@ -194,7 +194,7 @@ mod tests {
         let mut outside = old.clone();
         outside["type"] = json!("ExternalName");
         let spec = prepared(outside, &old);
-        assert!(["clusterIP", "clusterIPs", "ipFamilies"].iter().all(|k| spec.get(*k).is_none()));
+        assert!(["clusterIP", "clusterIPs", "ipFamilies"].iter().all(|k| spec.get(k).is_none()));
     }
 
     #[test]

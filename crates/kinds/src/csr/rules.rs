@@ -6,7 +6,7 @@ use crate::read::{int, items, text};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 

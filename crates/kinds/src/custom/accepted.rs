@@ -2,7 +2,7 @@
 
 use crate::read::{items, text};
 use ironclad_api::time;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// A condition of a definition.
 pub fn condition<'a>(definition: &'a Value, kind: &str) -> Option<&'a Value> {

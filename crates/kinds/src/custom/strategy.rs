@@ -6,8 +6,8 @@ use crate::read::{items, text};
 use ironclad_api::field::ErrorKind;
 use ironclad_api::table::{Cells, Column, since};
 use ironclad_api::{ErrorList, FieldError, Path, names, object};
+use ironclad_json::{Value, json};
 use ironclad_structural::{JsonPath, embedded, jsonpath, lists, validate};
-use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -240,7 +240,7 @@ impl Strategy for CustomStrategy {
     }
 
     fn same_generation(&self, new: &Value, old: &Value) -> bool {
-        let rest = |v: &Value| -> Vec<(String, Value)> {
+        let rest = |v: &Value| -> Vec<(ironclad_json::Text, Value)> {
             let parts = v.as_object().into_iter().flatten().filter(|(k, _)| *k != "metadata");
             parts.map(|(k, v)| (k.clone(), v.clone())).collect()
         };

@@ -6,7 +6,7 @@ use crate::common::checks::{immutable, required};
 use crate::common::conditions;
 use crate::read::{count, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const LIST_MAX: usize = 32;
 const ALTERNATIVES_MAX: usize = 8;

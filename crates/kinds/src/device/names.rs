@@ -4,7 +4,7 @@ use crate::common::checks::{required_rule, rule};
 use crate::common::volume_rules::driver_name;
 use crate::read::{items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const POOL_MAX: usize = 253;
 const ID_MAX: usize = 32;

@@ -1,10 +1,10 @@
 //! Devices in resource.k8s.io/v1beta1: what a request wants exactly, and what a device is, stood one level higher and
 //! one lower than they do now.
 
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 /// Requests in an object that holds the specification of a claim at `path`.
-fn requests<'o>(object: &'o mut Value, path: &[&str]) -> impl Iterator<Item = &'o mut Map<String, Value>> {
+fn requests<'o>(object: &'o mut Value, path: &[&str]) -> impl Iterator<Item = &'o mut Map> {
     let list = path.iter().try_fold(object, |o, key| o.get_mut(*key)).and_then(Value::as_array_mut);
     list.into_iter().flatten().filter_map(Value::as_object_mut)
 }
@@ -14,7 +14,7 @@ const TEMPLATE: &[&str] = &["spec", "spec", "devices", "requests"];
 /// What a request has besides what it wants exactly.
 const OWN: [&str; 2] = ["name", "firstAvailable"];
 
-fn request_up(request: &mut Map<String, Value>) {
+fn request_up(request: &mut Map) {
     let wanted = request.keys().filter(|k| !OWN.contains(&k.as_str())).cloned().collect::<Vec<_>>();
     let mut exactly = Map::new();
     for key in wanted {
@@ -27,7 +27,7 @@ fn request_up(request: &mut Map<String, Value>) {
     }
 }
 
-fn request_down(request: &mut Map<String, Value>) {
+fn request_down(request: &mut Map) {
     if let Some(Value::Object(exactly)) = request.remove("exactly") {
         request.extend(exactly);
     }

@@ -5,7 +5,7 @@ use crate::common::affinity_rules::node_selector;
 use crate::common::checks::{immutable, rule};
 use crate::read::{count, flag, has, items, map, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 const DEVICES_MAX: usize = 128;
 const RICH_DEVICES_MAX: usize = 64;

@@ -8,7 +8,7 @@ use crate::print;
 use crate::read::{at_mut, child, each, fill, has, size, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const WEBHOOK_COLUMNS: &[Column] = &[
     Column::object_name(),

@@ -5,7 +5,7 @@ use crate::read::{at_mut, count, fill, flag, has, items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names, object, time};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const STRATEGY: Rules = Rules::new()
     .defaults(|o| {

@@ -11,7 +11,7 @@ use crate::print;
 use crate::read::{child, fill, fill_zero, flag, has, items, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::Column;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const STRATEGY: Rules = Rules::new()
     .defaults(default)

@@ -10,7 +10,7 @@ use crate::print;
 use crate::read::{at_mut, child, count, fill, fill_zero, int, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const SCHEMA: Rules = Rules::new()
     .defaults(|o| fill_zero(spec(o), "matchingPrecedence", 1000))

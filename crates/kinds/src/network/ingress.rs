@@ -5,7 +5,7 @@ use crate::print;
 use crate::read::{has, items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// How many hosts a cell shows.
 const SHOWN: usize = 3;

@@ -4,7 +4,7 @@ use crate::common::checks::{optional_rule, required_rule, rule};
 use crate::common::ip;
 use crate::read::{count, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const CLASS: &str = "kubernetes.io/ingress.class";
 const NO_NAME: &str = "must be a DNS name, not an IP address";

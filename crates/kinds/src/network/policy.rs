@@ -9,7 +9,7 @@ use crate::rules::Rules;
 use ipnet::IpNet;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const TYPES: [&str; 2] = ["Ingress", "Egress"];
 

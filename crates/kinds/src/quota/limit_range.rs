@@ -9,7 +9,7 @@ use crate::rules::Rules;
 use ironclad_api::quantity::Quantity;
 use ironclad_api::table::Column;
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::BTreeSet;
 
 pub(crate) const LIMIT_RANGE: Rules = Rules::new()
@@ -56,7 +56,7 @@ fn validate(o: &Value) -> ErrorList {
         }
         seen.push(kind);
         check_names(item, kind, &at, &mut errors);
-        let keys: BTreeSet<&String> =
+        let keys: BTreeSet<&ironclad_json::Text> =
             PARTS.iter().flat_map(|p| map(item, &[p]).into_iter().flatten()).map(|(k, _)| k).collect();
         for key in keys {
             compare(item, kind, key, &at, &mut errors);

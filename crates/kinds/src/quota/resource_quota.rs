@@ -6,7 +6,7 @@ use crate::read::{canonical, has, items, map, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 pub(crate) const QUOTA: Rules = Rules::new()
@@ -45,7 +45,7 @@ pub(crate) const QUOTA: Rules = Rules::new()
 const PODS: [&str; 7] = ["pods", "cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
 const CONFLICTS: [[&str; 2]; 2] = [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]];
 
-fn amounts(given: Option<&Map<String, Value>>, at: &Path, errors: &mut ErrorList) {
+fn amounts(given: Option<&Map>, at: &Path, errors: &mut ErrorList) {
     for (name, value) in given.into_iter().flatten() {
         resources::quota(name, value, &at.key(name), errors);
     }
@@ -138,7 +138,7 @@ fn selector(spec: &Value, names: &[&str], at: &Path, errors: &mut ErrorList) {
 
 fn cells(o: &Value) -> Cells {
     let (mut requests, mut limits) = (Vec::new(), Vec::new());
-    let mut hard: Vec<(&String, &Value)> = map(o, &["status", "hard"]).into_iter().flatten().collect();
+    let mut hard: Vec<(&ironclad_json::Text, &Value)> = map(o, &["status", "hard"]).into_iter().flatten().collect();
     hard.sort_by_key(|(name, _)| *name);
     for (name, amount) in hard {
         let used = o["status"]["used"].get(name).and_then(Value::as_str).unwrap_or("0");

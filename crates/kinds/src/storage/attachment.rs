@@ -8,7 +8,7 @@ use crate::rules::Rules;
 use crate::volume::inline_volume;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::borrow::Cow;
 
 const METADATA_MAX: usize = 256 * 1024;

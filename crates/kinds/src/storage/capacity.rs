@@ -8,7 +8,7 @@ use crate::read::{canonical_quantity, has, text};
 use crate::rules::Rules;
 use ironclad_api::table::Column;
 use ironclad_api::{ErrorList, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const CAPACITY: Rules = Rules::new()
     .defaults(|o| {

@@ -8,7 +8,7 @@ use crate::read::{fill_zero, flag, items, map, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const PARAMETERS_MAX: usize = 512;
 const PARAMETERS_SIZE_MAX: usize = 256 * 1024;
@@ -72,7 +72,7 @@ fn provisioner(o: &Value, key: &str, errors: &mut ErrorList) {
 fn parameters(o: &Value, needed: bool, errors: &mut ErrorList) {
     let at = Path::new("parameters");
     let given = map(o, &["parameters"]);
-    let count = given.map_or(0, serde_json::Map::len);
+    let count = given.map_or(0, ironclad_json::Map::len);
     if count > PARAMETERS_MAX {
         errors.push(FieldError::too_long(&at, PARAMETERS_MAX));
         return;

@@ -7,7 +7,7 @@ use crate::read::{fill, flag, has, int, items, put, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const TOKEN_LIFE_MIN: i64 = 600;
 const TOKEN_LIFE_MAX: i64 = 1 << 32;

@@ -8,7 +8,7 @@ use crate::read::{items, size, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const ID_MAX: usize = 256;
 

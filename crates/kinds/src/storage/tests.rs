@@ -3,7 +3,7 @@
 use super::*;
 use crate::Strategy;
 use crate::rules::Rules;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 fn says(rules: &Rules, mut object: Value) -> Vec<String> {
     rules.default(&mut object);

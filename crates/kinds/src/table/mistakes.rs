@@ -1,7 +1,7 @@
 //! Objects with mistakes, and all that the stock server says of each.
 
 use super::all;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 fn says(group: &str, kind: &str, mut object: Value) -> Vec<String> {
     let row = all().iter().find(|k| k.group == group && k.kind == kind).unwrap();

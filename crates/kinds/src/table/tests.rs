@@ -4,7 +4,7 @@ use super::cluster::{COORD, SCHED};
 use super::network::NET;
 use super::storage::STORAGE;
 use super::*;
-use serde_json::json;
+use ironclad_json::json;
 use std::collections::BTreeSet;
 
 #[test]
@@ -51,7 +51,7 @@ fn every_generally_available_type_has_a_row() {
     }
 }
 
-fn first_error(group: &str, kind: &str, object: &serde_json::Value) -> String {
+fn first_error(group: &str, kind: &str, object: &ironclad_json::Value) -> String {
     let row = all().iter().find(|k| k.group == group && k.kind == kind).unwrap();
     let mut object = object.clone();
     row.strategy.default(&mut object);

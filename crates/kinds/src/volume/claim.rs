@@ -10,7 +10,7 @@ use crate::read::{has, items, map, put, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 pub(crate) const CLAIM: Rules = Rules::new()
     .defaults(|o| default_spec(spec(o)))

@@ -5,7 +5,7 @@ use crate::common::checks::forbidden;
 use crate::common::claim::check_modes;
 use crate::read::{has, text};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// What is wrong with the specification of a volume that has no object of its own.
 pub(crate) fn inline_volume(spec: &Value, at: &Path) -> ErrorList {

@@ -11,7 +11,7 @@ use crate::read::{at_mut, canonical, fill, fill_zero, has, items, map, put, spec
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names, object};
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 pub(crate) const VOLUME: Rules = Rules::new()
     .defaults(|o| {
@@ -83,7 +83,7 @@ fn phase_time(new: &mut Value, old: &Value) {
     if let Some(status) = new.get_mut("status").and_then(Value::as_object_mut) {
         match time {
             Value::Null => drop(status.remove("lastPhaseTransitionTime")),
-            time => drop(status.insert("lastPhaseTransitionTime".into(), time)),
+            time => drop(status.insert("lastPhaseTransitionTime", time)),
         }
     }
 }

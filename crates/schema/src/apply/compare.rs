@@ -2,7 +2,7 @@
 
 use super::place::{Form, Place};
 use super::set::{PathElement, Set};
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 
 /// The fields that came, changed and went.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ fn fields(place: Place<'_>, old: Side<'_>, new: Side<'_>, path: &mut Vec<PathEle
         return true;
     }
     let names = before.into_iter().flat_map(Map::keys);
-    let more = after.into_iter().flat_map(Map::keys).filter(|k| before.is_none_or(|b| !b.contains_key(*k)));
+    let more = after.into_iter().flat_map(Map::keys).filter(|k| before.is_none_or(|b| !b.contains_key(k)));
     for name in names.chain(more) {
         path.push(PathElement::Field(name.clone()));
         differ(place.child(name).0, before.and_then(|m| m.get(name)), after.and_then(|m| m.get(name)), path, change);
@@ -80,7 +80,7 @@ fn fields(place: Place<'_>, old: Side<'_>, new: Side<'_>, path: &mut Vec<PathEle
 }
 
 /// `Err` for what is neither an object nor nothing.
-fn object(side: Side<'_>) -> Result<Option<&Map<String, Value>>, ()> {
+fn object(side: Side<'_>) -> Result<Option<&Map>, ()> {
     match side {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(map)) => Ok(Some(map)),

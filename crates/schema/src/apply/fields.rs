@@ -3,7 +3,7 @@
 use super::place::{Form, Place};
 use super::set::{PathElement, Set, describe};
 use crate::bundle::Scalar;
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::BTreeMap;
 
 /// Every field that `value` sets. Items of lists that cannot be told apart are left out.

@@ -4,7 +4,7 @@ use super::compare::compare;
 use super::conflict::Conflicts;
 use super::managers::Manager;
 use super::{Schema, bare, fields};
-use serde_json::Value;
+use ironclad_json::Value;
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Bytes that an object's annotations may have together.

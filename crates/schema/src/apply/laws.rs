@@ -42,8 +42,9 @@ fn named(item: impl Strategy<Value = Value>, key: &'static str) -> impl Strategy
 }
 
 fn port() -> impl Strategy<Value = Value> {
-    (1..4, prop::option::of(word()))
-        .prop_map(|(port, name)| trim(json!({"containerPort": port, "protocol": "TCP", "name": name})))
+    (1..4, prop::option::of(word())).prop_map(|(port, name): (i32, Option<String>)| {
+        trim(json!({"containerPort": port, "protocol": "TCP", "name": name}))
+    })
 }
 
 fn container() -> impl Strategy<Value = Value> {
@@ -61,7 +62,7 @@ fn trim(mut value: Value) -> Value {
 }
 
 fn config() -> impl Strategy<Value = Value> {
-    let replicas = prop::option::of(0..4);
+    let replicas = prop::option::of(0..4i32);
     let tolerations = prop::option::of(prop::collection::vec(word().prop_map(|k| json!({"key": k})), 1..3));
     (replicas, prop::option::of(labels()), prop::option::of(named(container(), "name")), tolerations).prop_map(
         |(replicas, labels, containers, tolerations)| {

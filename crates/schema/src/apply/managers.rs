@@ -2,7 +2,7 @@
 
 use super::set::Set;
 use ironclad_api::object::metadata_mut;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::HashMap;
 
 /// How a manager came to own fields.
@@ -154,7 +154,7 @@ impl Managed {
         if list.is_empty() {
             metadata.remove("managedFields");
         } else {
-            metadata.insert("managedFields".to_owned(), Value::Array(list));
+            metadata.insert("managedFields", Value::Array(list.into()));
         }
     }
 }

@@ -2,24 +2,22 @@
 
 use super::place::{Form, Place};
 use super::set::{PathElement, Set};
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Text, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `config` over `live`. Lists that both have follow the order of the configuration.
 pub(super) fn merge(place: Place<'_>, live: &Value, config: &Value) -> Value {
     match (place.form(config), live, config) {
         (Form::Map, Value::Object(live), Value::Object(config)) => {
-            let mut out = Map::new();
-            for (name, old) in live {
-                let merged = match config.get(name) {
-                    Some(value) => merge(place.child(name).0, old, value),
-                    None => old.clone(),
+            let merged = |(name, value): (&Text, &Value)| {
+                let merged = match live.get(name) {
+                    Some(old) => merge(place.child(name).0, old, value),
+                    None => value.clone(),
                 };
-                out.insert(name.clone(), merged);
-            }
-            for (name, value) in config.iter().filter(|(name, _)| !live.contains_key(*name)) {
-                out.insert(name.clone(), value.clone());
-            }
+                (name.clone(), Some(merged))
+            };
+            let mut out = live.clone();
+            out.set_all(config.iter().map(merged).collect());
             Value::Object(out)
         }
         (form @ (Form::Keyed(_) | Form::Set), Value::Array(live), Value::Array(config)) => {
@@ -103,7 +101,7 @@ fn merge_items(place: Place<'_>, form: Form<'_>, live: &[Value], config: &[Value
             r += 1;
         }
     }
-    Value::Array(out)
+    Value::Array(out.into())
 }
 
 /// `value` without the members of `set` and all below them; `None` for what has become empty.
@@ -130,7 +128,7 @@ pub(super) fn remove(place: Place<'_>, value: &Value, set: &Set) -> Option<Value
                 Some(node) => remove(place.item(), item, &node.below),
             };
             let out: Vec<Value> = items.iter().filter_map(keep).collect();
-            (!out.is_empty() || items.is_empty()).then_some(Value::Array(out))
+            (!out.is_empty() || items.is_empty()).then_some(Value::Array(out.into()))
         }
         _ => Some(value.clone()),
     }

@@ -3,7 +3,7 @@
 use super::set::PathElement;
 use crate::bundle::{Bundle, List, Scalar, Shape};
 use crate::facts;
-use serde_json::Value;
+use ironclad_json::Value;
 
 const DEDUCED: &Shape = &Shape::Scalar(Scalar::Deduced);
 const ANY: &Shape = &Shape::Scalar(Scalar::Any);
@@ -146,7 +146,8 @@ impl<'a> Place<'a> {
             return Err("associative list with keys may not have non-map elements".to_owned());
         };
         let value = |key: &String| map.get(key).or_else(|| self.key_default(key)).cloned();
-        let mut found: Vec<(String, Value)> = keys.iter().filter_map(|k| Some((k.clone(), value(k)?))).collect();
+        let mut found: Vec<(ironclad_json::Text, Value)> =
+            keys.iter().filter_map(|k| Some((k.into(), value(k)?))).collect();
         if found.is_empty() {
             let names: Vec<String> = keys.iter().map(|k| format!("{k:?}")).collect();
             return Err(format!(

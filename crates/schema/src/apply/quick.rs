@@ -5,7 +5,7 @@ use super::compare::{Change, compare};
 use super::managers::Manager;
 use super::set::{PathElement, Set};
 use super::{Schema, UPDATERS, strip};
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 
 /// The managed fields after a write of `manager` that changed `old` to `new`, where they are `list` with another time;
 /// `None` where more than that changes.
@@ -60,7 +60,7 @@ pub(super) fn differing(old: &Value, new: &Value) -> (Value, Value) {
             }
         }
     }
-    for (name, value) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
+    for (name, value) in after.iter().filter(|(name, _)| !before.contains_key(name)) {
         right.insert(name.clone(), value.clone());
     }
     (Value::Object(left), Value::Object(right))

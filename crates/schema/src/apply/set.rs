@@ -1,6 +1,6 @@
 //! Sets of fields, and their form in `metadata.managedFields` (`FieldsV1`).
 
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Text, Value, json};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,9 +9,9 @@ use std::fmt::Write;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathElement {
     /// A field of an object or a key of a map.
-    Field(String),
+    Field(Text),
     /// An item of a list, by its key fields in the order of their names.
-    Key(Vec<(String, Value)>),
+    Key(Vec<(Text, Value)>),
     /// An item of a set, by its value.
     Value(Value),
 }
@@ -30,7 +30,7 @@ impl PathElement {
         match self {
             Self::Field(name) => format!("f:{name}"),
             Self::Key(keys) => {
-                let map: Map<String, Value> = keys.iter().cloned().collect();
+                let map: Map = keys.iter().cloned().collect();
                 format!("k:{}", Value::Object(map))
             }
             Self::Value(value) => format!("v:{value}"),
@@ -40,7 +40,7 @@ impl PathElement {
     fn decode(text: &str) -> Option<Self> {
         let (sort, rest) = text.split_once(':')?;
         match sort {
-            "f" => Some(Self::Field(rest.to_owned())),
+            "f" => Some(Self::Field(rest.into())),
             "k" => match serde_json::from_str(rest).ok()? {
                 Value::Object(map) => Some(Self::Key(map.into_iter().collect())),
                 _ => None,
@@ -76,7 +76,7 @@ impl Ord for PathElement {
         match (self, other) {
             (Self::Field(a), Self::Field(b)) => a.cmp(b),
             (Self::Key(a), Self::Key(b)) => {
-                let one = |a: &(String, Value), b: &(String, Value)| a.0.cmp(&b.0).then_with(|| order(&a.1, &b.1));
+                let one = |a: &(Text, Value), b: &(Text, Value)| a.0.cmp(&b.0).then_with(|| order(&a.1, &b.1));
                 let first = a.iter().zip(b).map(|(a, b)| one(a, b)).find(|o| o.is_ne());
                 first.unwrap_or_else(|| a.len().cmp(&b.len()))
             }
@@ -139,7 +139,7 @@ impl Set {
     pub fn of(paths: &[&[&str]]) -> Self {
         let mut out = Self::default();
         for path in paths {
-            let path: Vec<PathElement> = path.iter().map(|p| PathElement::Field((*p).to_owned())).collect();
+            let path: Vec<PathElement> = path.iter().map(|p| PathElement::Field((*p).into())).collect();
             out.insert(&path);
         }
         out
@@ -258,7 +258,7 @@ impl Set {
                 && !node.below.is_empty()
                 && let Value::Object(map) = &mut below
             {
-                map.insert(".".to_owned(), json!({}));
+                map.insert(".", json!({}));
             }
             (element.encode(), below)
         };

@@ -7,7 +7,7 @@ use super::place::Place;
 use super::set::Set;
 use super::{Schema, fields, merge};
 use crate::bundle::{Bundle, Shape};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::BTreeMap;
 
 /// An object before and after a write in one version.

@@ -3,7 +3,8 @@
 use super::MAGIC;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use serde_json::{Map, Number, Value};
+use ironclad_json::{Map, Number, Text, Value};
+use std::collections::HashSet;
 
 /// How deep values may lie in one another: as deep as the JSON reader goes.
 const DEPTH: usize = 128;
@@ -70,7 +71,7 @@ impl<'b> Reader<'b> {
         match head.major {
             0 => i64::try_from(head.number).map(Value::from).map_err(|_| overflow(head.number)),
             1 => i64::try_from(head.number).map(|n| Value::from(!n)).map_err(|_| overflow(head.number)),
-            2 | 3 => Ok(Value::String(utf8(self.string(head)?)?)),
+            2 | 3 => Ok(Value::String(utf8(self.string(head)?)?.into())),
             4 => self.list(head, depth),
             5 => self.map(head, depth),
             6 => self.tagged(head.number, depth),
@@ -99,24 +100,24 @@ impl<'b> Reader<'b> {
         while head.short == UNKNOWN && !self.ends() || head.short != UNKNOWN && (out.len() as u64) < head.number {
             out.push(self.value(depth + 1)?);
         }
-        Ok(Value::Array(out))
+        Ok(Value::Array(out.into()))
     }
 
     fn map(&mut self, head: Head, depth: usize) -> Result<Value, String> {
-        let mut out = Map::new();
+        let (mut out, mut met) = (Vec::new(), HashSet::new());
         while head.short == UNKNOWN && !self.ends() || head.short != UNKNOWN && (out.len() as u64) < head.number {
             let key = self.head()?;
             if !matches!(key.major, 2 | 3) {
                 return Err("cbor: invalid map key: it is no string".to_owned());
             }
-            let key = utf8(self.string(key)?)?;
+            let key = Text::from(utf8(self.string(key)?)?);
             let value = self.value(depth + 1)?;
-            if out.contains_key(&key) {
+            if !met.insert(key.clone()) {
                 return Err(format!("cbor: found duplicate map key {key:?}"));
             }
-            out.insert(key, value);
+            out.push((key, value));
         }
-        Ok(Value::Object(out))
+        Ok(Value::Object(Map::of(out)))
     }
 
     /// What a tag says about the value behind it.
@@ -127,9 +128,9 @@ impl<'b> Reader<'b> {
                 let head = self.head()?;
                 let bytes = self.string(head)?;
                 Ok(Value::String(match tag {
-                    21 => URL_SAFE.encode(bytes),
-                    22 => STANDARD.encode(bytes),
-                    _ => hex::encode(bytes),
+                    21 => URL_SAFE.encode(bytes).into(),
+                    22 => STANDARD.encode(bytes).into(),
+                    _ => hex::encode(bytes).into(),
                 }))
             }
             _ => self.value(depth + 1),

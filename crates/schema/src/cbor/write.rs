@@ -5,7 +5,7 @@ use crate::bundle::{Bundle, Scalar, Shape};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ironclad_api::object;
-use serde_json::{Map, Number, Value};
+use ironclad_json::{Map, Number, Value};
 
 /// A whole document. Fails where an object does not hold what its type says.
 pub fn encode(bundle: &Bundle, value: &Value) -> Result<Vec<u8>, String> {
@@ -76,7 +76,7 @@ fn shaped(bundle: &Bundle, shape: &Shape, value: &Value, out: &mut Vec<u8>) -> R
 }
 
 fn fields(
-    map: &Map<String, Value>,
+    map: &Map,
     out: &mut Vec<u8>,
     mut each: impl FnMut(&str, &Value, &mut Vec<u8>) -> Result<(), String>,
 ) -> Result<(), String> {

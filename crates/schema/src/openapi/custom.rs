@@ -3,7 +3,7 @@
 use super::schemas::Schemas;
 use super::{Form, Resource};
 use ironclad_api::GroupVersionKind;
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const META_DOC: &str = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
@@ -87,8 +87,8 @@ fn plain(schema: &mut Value) {
         map.remove("items");
         map.remove("properties");
     }
-    let nullable = |m: &Map<String, Value>, key: &str| m.get(key).is_some_and(|p| p["nullable"] == Value::Bool(true));
-    let loose: Vec<String> = match map.get("properties").and_then(Value::as_object) {
+    let nullable = |m: &Map, key: &str| m.get(key).is_some_and(|p| p["nullable"] == Value::Bool(true));
+    let loose: Vec<ironclad_json::Text> = match map.get("properties").and_then(Value::as_object) {
         Some(properties) => properties.keys().filter(|k| nullable(properties, k)).cloned().collect(),
         None => Vec::new(),
     };
@@ -145,7 +145,7 @@ mod tests {
         let open =
             Resource { schema: Some(json!({"type": "object", "description": "d", PRESERVE: true})), ..resource() };
         let two = v2(crate::bundle(), &[open], "v1");
-        let keys: Vec<&String> = two["definitions"][name].as_object().unwrap().keys().collect();
+        let keys: Vec<&ironclad_json::Text> = two["definitions"][name].as_object().unwrap().keys().collect();
         assert_eq!(keys, ["type", "x-kubernetes-group-version-kind"]);
     }
 }

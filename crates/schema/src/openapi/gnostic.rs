@@ -1,7 +1,7 @@
 //! A v2 document as the protobuf message that kubectl asks for (`openapi.v2.Document`). Extensions travel as YAML text,
 //! of which JSON is a part.
 
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 
 /// Encodes a document made by [`super::v2`].
 pub fn encode(document: &Value) -> Vec<u8> {
@@ -71,8 +71,7 @@ impl Message {
 
     fn extensions(&mut self, tag: u32, object: &Value) {
         let all = object.as_object().into_iter().flatten();
-        let mine: Map<String, Value> =
-            all.filter(|(k, _)| k.starts_with("x-")).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let mine: Map = all.filter(|(k, _)| k.starts_with("x-")).map(|(k, v)| (k.clone(), v.clone())).collect();
         self.named(tag, &Value::Object(mine), |m, value| m.raw(2, value.to_string().as_bytes()));
     }
 }

@@ -3,7 +3,7 @@
 use super::schemas::Schemas;
 use super::{Form, Resource, Subresource, place};
 use ironclad_api::GroupVersionKind;
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
@@ -59,7 +59,7 @@ struct At<'a> {
     custom: bool,
 }
 
-fn one(schemas: &mut Schemas<'_>, resource: &Resource, paths: &mut Map<String, Value>) {
+fn one(schemas: &mut Schemas<'_>, resource: &Resource, paths: &mut Map) {
     let base = format!("/{}", place(&resource.gvk));
     let scope = if resource.namespaced { "/namespaces/{namespace}" } else { "" };
     let group = resource.gvk.group.trim_end_matches(".k8s.io");
@@ -93,13 +93,7 @@ fn one(schemas: &mut Schemas<'_>, resource: &Resource, paths: &mut Map<String, V
     }
 }
 
-fn below(
-    schemas: &mut Schemas<'_>,
-    resource: &Resource,
-    item: &At<'_>,
-    sub: &Subresource,
-    paths: &mut Map<String, Value>,
-) {
+fn below(schemas: &mut Schemas<'_>, resource: &Resource, item: &At<'_>, sub: &Subresource, paths: &mut Map) {
     let at = At {
         path: format!("{}/{}", item.path, sub.name),
         gvk: sub.kind.as_ref().unwrap_or(&resource.gvk),
@@ -123,7 +117,7 @@ fn below(
     }
 }
 
-fn put(paths: &mut Map<String, Value>, at: &At<'_>, (method, operation): (&'static str, Value)) {
+fn put(paths: &mut Map, at: &At<'_>, (method, operation): (&'static str, Value)) {
     let entry = paths.entry(at.path.clone()).or_insert_with(|| json!({}));
     entry[method] = operation;
 }
@@ -163,7 +157,7 @@ fn operation(schemas: &mut Schemas<'_>, at: &At<'_>, action: &str) -> (&'static 
             op["requestBody"] = json!({"content": content(&types, &schema), "required": required});
         }
     }
-    op["parameters"] = Value::Array(parameters);
+    op["parameters"] = Value::Array(parameters.into());
     if form == Form::V2 {
         op["produces"] = json!(objects);
     }
@@ -179,7 +173,7 @@ fn connect(schemas: &mut Schemas<'_>, at: &At<'_>, method: &str) -> Value {
 fn text(schemas: &Schemas<'_>, at: &At<'_>, method: &str, action: &str) -> Value {
     let word = if action == "connect" { format!("connect{}", capital(method)) } else { "read".to_owned() };
     let mut op = head(at, &word, action);
-    op["parameters"] = Value::Array(parameters(schemas.form, &at.path, &[]));
+    op["parameters"] = Value::Array(parameters(schemas.form, &at.path, &[]).into());
     if schemas.form == Form::V2 {
         op["produces"] = json!(["*/*"]);
     }

@@ -4,7 +4,7 @@ use super::{Form, Resource, custom};
 use crate::bundle::{Bundle, Field, List, Scalar, Shape, Type, TypeId};
 use crate::facts;
 use ironclad_api::GroupVersionKind;
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
@@ -68,8 +68,8 @@ impl<'a> Schemas<'a> {
             let items = json!({"type": "array", "items": self.reference(&item)});
             let meta = self.reference(LIST_META);
             let mut properties = self.head();
-            properties.insert("items".into(), items);
-            properties.insert("metadata".into(), meta);
+            properties.insert("items", items);
+            properties.insert("metadata", meta);
             let kind = format!("{}List", gvk.kind);
             let list = json!({
                 "description": format!("{kind} is a list of {} objects.", gvk.kind), "type": "object",
@@ -94,7 +94,7 @@ impl<'a> Schemas<'a> {
     }
 
     /// `apiVersion` and `kind`, which every whole object has, with the docs that a kind of the bundle has for them.
-    pub(super) fn head(&self) -> Map<String, Value> {
+    pub(super) fn head(&self) -> Map {
         let found = self.bundle.definition(DELETE_OPTIONS);
         let doc = |name: &str| {
             let id = found?;
@@ -126,7 +126,7 @@ impl<'a> Schemas<'a> {
             schema["x-kubernetes-map-type"] = json!("atomic");
         }
         if let Some((discriminator, members)) = facts::union(&ty.definition) {
-            let members: Map<String, Value> = members.iter().map(|(f, v)| ((*f).to_owned(), json!(v))).collect();
+            let members: Map = members.iter().map(|(f, v)| ((*f).to_owned(), json!(v))).collect();
             schema["x-kubernetes-unions"] =
                 json!([{"discriminator": discriminator, "fields-to-discriminateBy": members}]);
         }

@@ -22,7 +22,7 @@ fn dangling(value: &Value, schemas: &Value, out: &mut Vec<String>) {
             if let Some(Value::String(to)) = map.get("$ref")
                 && schemas.get(to.rsplit('/').next().unwrap()).is_none()
             {
-                out.push(to.clone());
+                out.push(to.to_string());
             }
             map.values().for_each(|v| dangling(v, schemas, out));
         }

@@ -7,7 +7,8 @@ mod order;
 use super::Refused;
 use super::go::go_value;
 use crate::bundle::{Bundle, Field, Shape, TypeId};
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
+use std::collections::HashSet;
 
 const DIRECTIVE: &str = "$patch";
 const ORDER: &str = "$setElementOrder/";
@@ -58,12 +59,7 @@ impl Merger<'_> {
         }
     }
 
-    fn object(
-        &self,
-        at: At<'_>,
-        mut target: Map<String, Value>,
-        patch: &Map<String, Value>,
-    ) -> Result<Map<String, Value>, Refused> {
+    fn object(&self, at: At<'_>, mut target: Map, patch: &Map) -> Result<Map, Refused> {
         match patch.get(DIRECTIVE) {
             None => {}
             Some(Value::String(d)) if d == "replace" => {
@@ -77,40 +73,41 @@ impl Merger<'_> {
             Some(other) => return Err(unknown_type(other, patch)),
         }
         retain(&mut target, patch)?;
-        let mut settled = Vec::new();
+        let mut settled = HashSet::new();
+        let mut changes = Vec::new();
         for (key, order) in patch {
             if let Some(list) = key.strip_prefix(ORDER) {
-                self.ordered(at, &mut target, list, order, patch.get(list))?;
-                settled.push(list);
+                let sorted = self.ordered(at, target.get(list), list, order, patch.get(list))?;
+                changes.extend(sorted.map(|sorted| (list.into(), Some(sorted))));
+                settled.insert(list);
             }
         }
+        target.set_all(changes);
+        let mut changes = Vec::with_capacity(patch.len());
         for (key, value) in patch {
-            if key.starts_with(ORDER) || key == RETAIN || settled.contains(&key.as_str()) {
+            if key.starts_with(ORDER) || key == RETAIN || settled.contains(key.as_str()) {
                 continue;
             }
             match key.strip_prefix(DELETE_FROM) {
                 Some(list) => delete_from(&mut target, list, value),
-                None => self.key(at, &mut target, key, value)?,
+                None => changes.push((key.clone(), self.key(at, target.get(key), key, value)?)),
             }
         }
+        target.set_all(changes);
         Ok(target)
     }
 
-    fn key(&self, at: At<'_>, target: &mut Map<String, Value>, key: &str, value: &Value) -> Result<(), Refused> {
-        let merged = match (target.remove(key), value) {
+    fn key(&self, at: At<'_>, old: Option<&Value>, key: &str, value: &Value) -> Result<Option<Value>, Refused> {
+        Ok(match (old, value) {
             (_, Value::Null) => None,
             (Some(Value::Object(old)), Value::Object(patch)) => {
-                Some(Value::Object(self.object(self.below(at, key), old, patch)?))
+                Some(Value::Object(self.object(self.below(at, key), old.clone(), patch)?))
             }
             (Some(Value::Array(old)), Value::Array(patch)) => {
-                Some(Value::Array(self.list(self.field(at, key), old, patch)?))
+                Some(Value::Array(self.list(self.field(at, key), old.to_vec(), patch)?.into()))
             }
             (_, other) => plain(other),
-        };
-        if let Some(merged) = merged {
-            target.insert(key.to_owned(), merged);
-        }
-        Ok(())
+        })
     }
 
     fn list(&self, field: Option<&Field>, old: Vec<Value>, patch: &[Value]) -> Result<Vec<Value>, Refused> {
@@ -171,35 +168,34 @@ impl Merger<'_> {
     fn ordered(
         &self,
         at: At<'_>,
-        target: &mut Map<String, Value>,
+        there: Option<&Value>,
         list: &str,
         wanted: &Value,
         patch: Option<&Value>,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<Value>, Refused> {
         let form = || Refused::Form("invalid patch format of setElementOrder list".to_owned());
         let Value::Array(wanted) = wanted else { return Err(form()) };
         let field = self.field(at, list);
         let key = field.and_then(|f| f.merge_key.as_deref()).unwrap_or_default();
         let patch = match patch {
             None | Some(Value::Null) => None,
-            Some(Value::Array(items)) => Some(items),
+            Some(Value::Array(items)) => Some(items.as_slice()),
             Some(_) => return Err(form()),
         };
-        order::must_agree(patch.map(Vec::as_slice).unwrap_or_default(), wanted, key)?;
-        let old = match target.get(list) {
+        order::must_agree(patch.unwrap_or_default(), wanted, key)?;
+        let old = match there {
             None | Some(Value::Null) => None,
-            Some(Value::Array(items)) => Some(items.clone()),
+            Some(Value::Array(items)) => Some(items.to_vec()),
             Some(_) => return Err(form()),
         };
         let merged = match (&old, patch) {
-            (None, None) => return Ok(()),
+            (None, None) => return Ok(None),
             (Some(old), None) => old.clone(),
             (None, Some(patch)) => patch.iter().filter_map(plain).collect(),
             (Some(old), Some(patch)) => self.list(field, old.clone(), patch)?,
         };
         let sorted = order::settle(merged, wanted, wanted, old.as_deref().unwrap_or_default(), key)?;
-        target.insert(list.to_owned(), Value::Array(sorted));
-        Ok(())
+        Ok(Some(Value::Array(sorted.into())))
     }
 }
 
@@ -227,7 +223,7 @@ fn special(mut old: Vec<Value>, patch: &[Value], key: &str) -> Result<(Vec<Value
 }
 
 /// Keeps only the keys that the patch names, if it does; everything else in it must be among them.
-fn retain(target: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), Refused> {
+fn retain(target: &mut Map, patch: &Map) -> Result<(), Refused> {
     let Some(keep) = patch.get(RETAIN) else { return Ok(()) };
     let form = || Refused::Form("invalid patch format of retainKeys".to_owned());
     let keep: Vec<&str> = keep.as_array().ok_or_else(form)?.iter().filter_map(Value::as_str).collect();
@@ -239,7 +235,7 @@ fn retain(target: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result
     Ok(())
 }
 
-fn delete_from(target: &mut Map<String, Value>, list: &str, values: &Value) {
+fn delete_from(target: &mut Map, list: &str, values: &Value) {
     if let (Some(Value::Array(items)), Value::Array(values)) = (target.get_mut(list), values) {
         items.retain(|i| !values.contains(i));
     }
@@ -262,12 +258,12 @@ fn is_directive(key: &str) -> bool {
     key == RETAIN || key.starts_with(ORDER) || key.starts_with(DELETE_FROM)
 }
 
-fn unknown_type(directive: &Value, patch: &Map<String, Value>) -> Refused {
+fn unknown_type(directive: &Value, patch: &Map) -> Refused {
     let patch = go_value(&Value::Object(patch.clone()));
     Refused::Other(format!("unknown patch type: {} in map: {patch}", go_value(directive)))
 }
 
-fn no_merge_key(item: &Map<String, Value>, key: &str) -> Refused {
+fn no_merge_key(item: &Map, key: &str) -> Refused {
     let item = go_value(&Value::Object(item.clone()));
     Refused::Other(format!("map: {item} does not contain declared merge key: {key}"))
 }

@@ -3,21 +3,25 @@
 use super::reader::{Item, Reader, last, text};
 use super::wire::{Field, MessageId, Number, Presence, Sort, wire};
 use base64::Engine;
-use serde_json::{Map, Value, json};
+use ironclad_json::{Map, Value, json};
 
 /// How deep messages may be nested, and how many messages and items one object may have.
 const DEPTH: u32 = 100;
 const PARTS: u32 = 300_000;
+const MANY: &str = "the object has too many parts";
+
+/// The entry of a map.
+type Member = (ironclad_json::Text, Value);
 
 /// A message as a JSON object.
-pub(super) fn object(id: MessageId, bytes: &[u8]) -> Result<Map<String, Value>, String> {
+pub(super) fn object(id: MessageId, bytes: &[u8]) -> Result<Map, String> {
     let mut out = Map::new();
     Decoder { left: PARTS }.message(id, bytes, &mut out, 0)?;
     Ok(out)
 }
 
 /// The message of a list: its metadata, and objects of one kind.
-pub(super) fn list(item: MessageId, bytes: &[u8]) -> Result<Map<String, Value>, String> {
+pub(super) fn list(item: MessageId, bytes: &[u8]) -> Result<Map, String> {
     let meta = wire().find("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta").ok_or("no message ListMeta")?;
     let mut decoder = Decoder { left: PARTS };
     let (mut metadata, mut items) = (Map::new(), Vec::new());
@@ -33,7 +37,7 @@ pub(super) fn list(item: MessageId, bytes: &[u8]) -> Result<Map<String, Value>, 
             _ => {}
         }
     }
-    Ok(Map::from_iter([("metadata".to_owned(), metadata.into()), ("items".to_owned(), items.into())]))
+    Ok(Map::from_iter([("metadata", Value::from(metadata)), ("items", items.into())]))
 }
 
 struct Decoder {
@@ -42,12 +46,13 @@ struct Decoder {
 
 impl Decoder {
     /// Lays the fields of a message over `out`.
-    fn message(&mut self, id: MessageId, bytes: &[u8], out: &mut Map<String, Value>, depth: u32) -> Result<(), String> {
+    fn message(&mut self, id: MessageId, bytes: &[u8], out: &mut Map, depth: u32) -> Result<(), String> {
         self.count()?;
         if depth > DEPTH {
             return Err("the object is nested too deeply".to_owned());
         }
         let message = wire().get(id);
+        let mut maps = Vec::new();
         let mut reader = Reader::new(bytes);
         while let Some((tag, item)) = reader.next()? {
             // What is newer than the table is passed over.
@@ -58,10 +63,11 @@ impl Decoder {
                 }
                 (Number::One, _, item) => self.one(field, item, out, depth)?,
                 (Number::Many, _, item) => self.many(field, item, out, depth)?,
-                (Number::Map, _, Item::Bytes(b)) => self.entry(field, b, out, depth)?,
+                (Number::Map, _, Item::Bytes(b)) => maps.push((field, self.entry(field, b, depth)?)),
                 _ => return Err(wrong(field)),
             }
         }
+        self.put(maps, out)?;
         for field in message.fields.iter().filter(|f| f.number == Number::One) {
             self.complete(field, out, depth)?;
         }
@@ -69,11 +75,11 @@ impl Decoder {
     }
 
     fn count(&mut self) -> Result<(), String> {
-        self.left = self.left.checked_sub(1).ok_or("the object has too many parts")?;
+        self.left = self.left.checked_sub(1).ok_or(MANY)?;
         Ok(())
     }
 
-    fn one(&mut self, field: &Field, item: Item<'_>, out: &mut Map<String, Value>, depth: u32) -> Result<(), String> {
+    fn one(&mut self, field: &Field, item: Item<'_>, out: &mut Map, depth: u32) -> Result<(), String> {
         if let (Sort::Message(inner), Item::Bytes(b)) = (field.sort, item) {
             let slot = out.entry(&*field.name).or_insert_with(|| json!({}));
             let Value::Object(map) = slot else { return Err(wrong(field)) };
@@ -88,14 +94,14 @@ impl Decoder {
             _ => false,
         };
         if value.is_null() || (zero && field.presence == Presence::Value) {
-            out.remove(&*field.name);
+            out.remove(&field.name);
         } else {
             out.insert(field.name.to_string(), value);
         }
         Ok(())
     }
 
-    fn many(&mut self, field: &Field, item: Item<'_>, out: &mut Map<String, Value>, depth: u32) -> Result<(), String> {
+    fn many(&mut self, field: &Field, item: Item<'_>, out: &mut Map, depth: u32) -> Result<(), String> {
         let mut add = |value| match out.entry(&*field.name).or_insert_with(|| json!([])) {
             Value::Array(items) => {
                 items.push(value);
@@ -121,7 +127,7 @@ impl Decoder {
         }
     }
 
-    fn entry(&mut self, field: &Field, bytes: &[u8], out: &mut Map<String, Value>, depth: u32) -> Result<(), String> {
+    fn entry(&mut self, field: &Field, bytes: &[u8], depth: u32) -> Result<Member, String> {
         self.count()?;
         let (mut key, mut value) = (String::new(), None);
         let mut reader = Reader::new(bytes);
@@ -136,16 +142,28 @@ impl Decoder {
             Some(value) => value,
             None => self.zero(field.sort, depth)?,
         };
-        match out.entry(&*field.name).or_insert_with(|| json!({})) {
-            Value::Object(map) => map.insert(key, value),
-            _ => return Err(wrong(field)),
-        };
+        Ok((key.into(), value))
+    }
+
+    /// Puts the entries of a message's maps into its object, each map's at once.
+    fn put(&mut self, mut entries: Vec<(&Field, Member)>, out: &mut Map) -> Result<(), String> {
+        while let Some((field, _)) = entries.first() {
+            let field = *field;
+            let (mine, rest): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(f, _)| std::ptr::eq(*f, field));
+            entries = rest;
+            let Value::Object(map) = out.entry(&*field.name).or_insert_with(|| json!({})) else {
+                return Err(wrong(field));
+            };
+            // A message can come in many pieces, each of which touches all that is there.
+            self.left = self.left.checked_sub(map.len() as u32 / 256).ok_or(MANY)?;
+            map.extend(mine.into_iter().map(|(_, member)| member));
+        }
         Ok(())
     }
 
     /// Puts in what Go writes although it was not sent, and takes out what it leaves out when it is empty.
-    fn complete(&mut self, field: &Field, out: &mut Map<String, Value>, depth: u32) -> Result<(), String> {
-        let there = out.get(&*field.name);
+    fn complete(&mut self, field: &Field, out: &mut Map, depth: u32) -> Result<(), String> {
+        let there = out.get(&field.name);
         match field.presence {
             Presence::Always if there.is_none() && !field.name.is_empty() => {
                 let zero = self.zero(field.sort, depth)?;
@@ -154,7 +172,7 @@ impl Decoder {
                 }
             }
             Presence::Value if there.and_then(Value::as_object).is_some_and(Map::is_empty) => {
-                out.remove(&*field.name);
+                out.remove(&field.name);
             }
             _ => {}
         }

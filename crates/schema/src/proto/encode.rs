@@ -3,16 +3,16 @@
 
 use super::wire::{Field, MessageId, Number, Presence, Sort, wire};
 use base64::Engine;
-use serde_json::{Map, Value};
+use ironclad_json::{Map, Value};
 
 /// An object as a message, without its kind and version.
-pub(super) fn object(id: MessageId, object: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), String> {
+pub(super) fn object(id: MessageId, object: &Map, out: &mut Vec<u8>) -> Result<(), String> {
     for field in &wire().get(id).fields {
         if let (true, Sort::Message(inner)) = (field.name.is_empty(), field.sort) {
             nested(out, field.tag, |out| self::object(inner, object, out))?;
             continue;
         }
-        let value = object.get(&*field.name).filter(|v| !v.is_null());
+        let value = object.get(&field.name).filter(|v| !v.is_null());
         match (field.number, value) {
             (Number::One, Some(value)) => one(out, field.tag, field, value)?,
             (Number::One, None) if field.presence == Presence::Pointer => {}
@@ -92,8 +92,8 @@ pub(super) fn nested(
     Ok(())
 }
 
-fn map(out: &mut Vec<u8>, field: &Field, entries: &Map<String, Value>) -> Result<(), String> {
-    let mut sorted: Vec<(&String, &Value)> = entries.iter().collect();
+fn map(out: &mut Vec<u8>, field: &Field, entries: &Map) -> Result<(), String> {
+    let mut sorted: Vec<(&ironclad_json::Text, &Value)> = entries.iter().collect();
     sorted.sort_by_key(|e| e.0);
     for (name, value) in sorted {
         nested(out, field.tag, |out| {

@@ -32,7 +32,7 @@ fn first_difference(a: &Value, b: &Value) -> String {
     let keys = a.as_object().into_iter().flatten().chain(b.as_object().into_iter().flatten()).map(|(k, _)| k);
     match (a, b) {
         (Value::Object(x), Value::Object(y)) => keys
-            .filter(|k| x.get(*k) != y.get(*k))
+            .filter(|k| x.get(k) != y.get(k))
             .map(|k| format!(".{k}{}", first_difference(&a[k], &b[k])))
             .next()
             .unwrap_or_default(),

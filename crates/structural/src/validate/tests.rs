@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use ironclad_json::json;
 
 fn errors(schema: Value, value: &Value, old: Option<&Value>) -> Vec<String> {
     let schema = Schema::parse(&schema).unwrap();

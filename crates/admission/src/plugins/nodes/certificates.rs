@@ -5,7 +5,7 @@ use crate::{Operation, Request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ironclad_api::{ApiError, object};
-use serde_json::Value;
+use ironclad_json::Value;
 
 const SIGNERS: [&str; 2] = ["kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"];
 

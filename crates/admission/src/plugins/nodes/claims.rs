@@ -2,7 +2,7 @@
 
 use super::{Checked, refuse};
 use crate::{Operation, Request};
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// What a kubelet changes in a claim's status.
 const OWN: [&str; 4] = ["capacity", "conditions", "allocatedResourceStatuses", "allocatedResources"];
@@ -30,7 +30,7 @@ fn rest(claim: &Value) -> Value {
     }
     let status = rest.get_mut("status").and_then(Value::as_object_mut);
     let empty = status.is_some_and(|status| {
-        OWN.iter().for_each(|field| drop(status.remove(*field)));
+        OWN.iter().for_each(|field| drop(status.remove(field)));
         status.is_empty()
     });
     if empty && let Some(rest) = rest.as_object_mut() {
@@ -42,7 +42,7 @@ fn rest(claim: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn only_the_size_is_a_kubelets_to_tell() {

@@ -3,7 +3,7 @@
 use super::{Checked, refuse};
 use crate::{Operation, Request};
 use ironclad_api::object;
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// Labels under `kubernetes.io` and `k8s.io` that a kubelet may set on its node.
 const OWN_LABELS: [&str; 11] = [
@@ -85,8 +85,8 @@ fn restricted(label: &str) -> bool {
 fn labels(old: &Value, new: &Value) -> Option<String> {
     let of = |o: &Value| o["metadata"]["labels"].as_object().cloned().unwrap_or_default();
     let (old, new) = (of(old), of(new));
-    let changed = |l: &&String| old.get(*l) != new.get(*l) && restricted(l);
-    let mut wrong: Vec<&str> = old.keys().chain(new.keys()).filter(changed).map(String::as_str).collect();
+    let changed = |l: &&ironclad_json::Text| old.get(l) != new.get(l) && restricted(l);
+    let mut wrong: Vec<&str> = old.keys().chain(new.keys()).filter(changed).map(ironclad_json::Text::as_str).collect();
     wrong.sort_unstable();
     wrong.dedup();
     (!wrong.is_empty()).then(|| wrong.join(", "))

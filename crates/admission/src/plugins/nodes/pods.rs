@@ -3,7 +3,7 @@
 use super::{Checked, MIRROR, NodeRestriction, on, refuse};
 use crate::{Operation, Request};
 use ironclad_api::object;
-use serde_json::Value;
+use ironclad_json::Value;
 
 impl NodeRestriction {
     pub(super) fn pods(&self, request: &Request, node: &str) -> Checked {
@@ -144,7 +144,7 @@ fn status(old: &Value, new: &Value, node: &str) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     #[test]
     fn a_mirror_refers_to_nothing() {

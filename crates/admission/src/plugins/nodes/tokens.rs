@@ -4,7 +4,7 @@ use super::{Checked, NodeRestriction, on, refuse};
 use crate::{Operation, Request};
 use ironclad_api::{GroupResource, object};
 use ironclad_auth::{Attributes, Decision};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::sync::Arc;
 
 impl NodeRestriction {

@@ -1,7 +1,7 @@
 //! The Pod Security Standards: each check looks at a pod's metadata and spec and says what it forbids.
 
 use ironclad_api::object;
-use serde_json::Value;
+use ironclad_json::Value;
 use std::collections::BTreeSet;
 
 /// What a check found: the headline and, in brackets, the detail.

@@ -2,7 +2,7 @@
 
 use super::PREFIX;
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::Value;
+use ironclad_json::Value;
 use std::fmt;
 
 /// A level, from the loosest to the strictest.
@@ -147,7 +147,7 @@ pub(super) fn standard(mode: &str, texts: (&str, &str), errors: &mut ErrorList) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ironclad_json::json;
 
     fn read(labels: &Value) -> (String, String, String, Vec<String>) {
         let namespace = json!({"metadata": {"labels": labels}});

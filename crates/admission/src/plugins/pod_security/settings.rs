@@ -3,8 +3,8 @@
 use super::labels::{Policy, standard};
 use crate::config;
 use ironclad_api::{ErrorList, FieldError, Path, names};
+use ironclad_json::{Value, json};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 const VERSIONS: [&str; 3] = [
     "pod-security.admission.config.k8s.io/v1",

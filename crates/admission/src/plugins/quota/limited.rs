@@ -4,8 +4,8 @@ use super::{Cost, Refusal};
 use crate::config;
 use ironclad_api::quota::{Scope, amounts, in_scope, scopes};
 use ironclad_api::{ErrorList, FieldError, Path};
+use ironclad_json::Value;
 use serde::Deserialize;
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use ironclad_json::json;
 
 /// One quota, and the objects of one kind.
 struct World {

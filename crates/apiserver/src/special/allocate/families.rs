@@ -1,7 +1,7 @@
 //! Which address families a Service has, as a pure function of the Service and of what the cluster has.
 
 use ironclad_api::{ErrorList, FieldError, Path, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::net::IpAddr;
 
 /// The only family of which this cluster gives out addresses.
@@ -18,7 +18,7 @@ pub(super) fn is_headless(spec: &Value) -> bool {
 
 /// Fills in `ipFamilies` and `ipFamilyPolicy`, or says why the cluster cannot serve what is asked for.
 pub(super) fn settle(service: &mut Value, old: Option<&Value>) -> ErrorList {
-    let selectorless = service["spec"]["selector"].as_object().is_none_or(serde_json::Map::is_empty);
+    let selectorless = service["spec"]["selector"].as_object().is_none_or(ironclad_json::Map::is_empty);
     let spec = object::entry(service, "spec");
     let mut spec_value = Value::Object(std::mem::take(spec));
     let errors = settle_spec(&mut spec_value, old.map(|o| &o["spec"]), selectorless);
@@ -96,7 +96,7 @@ fn settle_spec(spec: &mut Value, old: Option<&Value>, selectorless: bool) -> Err
             ));
         }
     }
-    spec["ipFamilies"] = Value::Array(families);
+    spec["ipFamilies"] = Value::Array(families.into());
     errors
 }
 

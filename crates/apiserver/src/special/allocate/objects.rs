@@ -5,9 +5,9 @@ use crate::cache::{Cached, Caches};
 use crate::encode;
 use ipnet::Ipv4Net;
 use ironclad_api::{object, time};
+use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;
 use ironclad_store::{Change, Expect, Op};
-use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 

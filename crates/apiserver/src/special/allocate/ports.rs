@@ -6,9 +6,9 @@
 use super::range::Given;
 use crate::encode;
 use ironclad_api::{ApiError, FieldError, Path};
+use ironclad_json::json;
 use ironclad_store::{Change, Error, Expect, Op, Revision, Store};
 use parking_lot::Mutex;
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

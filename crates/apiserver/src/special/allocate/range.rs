@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// The ports of a range that are given out.

@@ -6,7 +6,7 @@ use crate::read::{has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_cel::Type;
 use ironclad_cel::admission::{Scope, environment};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
 

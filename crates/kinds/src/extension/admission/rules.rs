@@ -5,7 +5,7 @@ use crate::read::{items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_cel::admission::{Scope, environment};
 use ironclad_cel::{Environment, Type};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// Most match conditions.
 const CONDITIONS: usize = 64;

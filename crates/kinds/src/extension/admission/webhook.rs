@@ -4,7 +4,7 @@ use super::rules::{conditions, one_of, rules, selectors};
 use crate::read::{has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_cel::admission::Scope;
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 

@@ -5,7 +5,7 @@ use crate::custom::is_true;
 use crate::read::{at, flag, items, text};
 use ironclad_api::names::{dns1035_label, dns1123_subdomain};
 use ironclad_api::{ErrorList, FieldError, Path, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 /// What a check of a change knows of before.
 #[derive(Clone, Copy, Default)]
@@ -103,7 +103,7 @@ fn spec(spec: &Value, before: Before<'_>) -> ErrorList {
 
 fn stored_versions(o: &Value, at: &Path) -> ErrorList {
     let stored = items(o, &["status", "storedVersions"]);
-    let given = Value::Array(stored.to_vec());
+    let given = Value::Array(stored.to_vec().into());
     if stored.is_empty() {
         return vec![FieldError::invalid(at, &given, "must have at least one stored version")];
     }

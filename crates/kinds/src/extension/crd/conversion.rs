@@ -3,7 +3,7 @@
 use super::check::{Before, label};
 use crate::read::{has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const KNOWN: [&str; 2] = ["v1", "v1beta1"];
 
@@ -75,7 +75,7 @@ fn versions(reviews: &[Value], at: &Path) -> ErrorList {
     }
     if !reviews.iter().any(|v| KNOWN.iter().any(|k| v == k)) {
         let why = format!("must include at least one of {}", KNOWN.join(", "));
-        errors.push(FieldError::invalid(at, &Value::Array(reviews.to_vec()), why));
+        errors.push(FieldError::invalid(at, &Value::Array(reviews.to_vec().into()), why));
     }
     errors
 }

@@ -3,7 +3,7 @@
 use super::check::label;
 use crate::read::{items, text};
 use ironclad_api::{ErrorList, FieldError, Path};
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// What is wrong with names, as far as there are any.
 pub(super) fn check(names: &Value, at: &Path) -> ErrorList {

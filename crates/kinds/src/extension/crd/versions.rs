@@ -5,8 +5,8 @@
 use super::check::{Before, label};
 use crate::read::{flag, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path};
+use ironclad_json::{Value, json};
 use ironclad_structural::{definition, paths};
-use serde_json::{Value, json};
 
 const FIELDS: usize = 8;
 
@@ -46,7 +46,7 @@ pub(super) fn check(spec: &Value, at: &Path, before: Before<'_>) -> ErrorList {
             errors.extend(selectable(version, &at.child("selectableFields"), before));
         }
     }
-    let all = Value::Array(versions.to_vec());
+    let all = Value::Array(versions.to_vec().into());
     let twice = versions.iter().enumerate().any(|(i, v)| versions[..i].iter().any(|w| w["name"] == v["name"]));
     if twice {
         errors.push(FieldError::invalid(&at, &all, "must contain unique version names"));

@@ -1,8 +1,8 @@
 //! What clients are warned of who write a definition: formats that nobody checks, sets that cannot be merged.
 
 use crate::read::{items, text};
+use ironclad_json::Value;
 use ironclad_structural::formats;
-use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// The warnings about a definition that were not there before.

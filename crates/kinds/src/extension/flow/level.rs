@@ -4,7 +4,7 @@ use super::mandatory::mandatory_flow;
 use crate::common::checks::same;
 use crate::read::{count, has, int, text};
 use ironclad_api::{ErrorList, FieldError, Path, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const QUEUES_MAX: i64 = 10 * 1000 * 1000;
 const HASH_BITS: i64 = 60;

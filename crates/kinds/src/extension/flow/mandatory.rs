@@ -1,6 +1,6 @@
 //! The FlowSchemas and PriorityLevelConfigurations that no one may change, so that there always is a way in.
 
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 fn everything(groups: &[&str]) -> Value {
     let subjects: Vec<Value> = groups.iter().map(|g| json!({"kind": "Group", "group": {"name": g}})).collect();

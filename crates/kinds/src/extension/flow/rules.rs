@@ -5,7 +5,7 @@ use crate::common::checks::{forbidden, required, rule, same};
 use crate::common::conditions;
 use crate::read::{count, flag, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names, object};
-use serde_json::{Value, json};
+use ironclad_json::{Value, json};
 
 const PRECEDENCE_MAX: i64 = 10_000;
 const VERBS: [&str; 9] = ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];

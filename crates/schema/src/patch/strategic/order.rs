@@ -3,7 +3,7 @@
 
 use super::{DIRECTIVE, Refused, no_merge_key};
 use crate::patch::go::go_value;
-use serde_json::Value;
+use ironclad_json::Value;
 
 /// `merged` in order. `named` says which items the patch names, `wanted` in which order; `before` is the list as it was.
 pub(super) fn settle(

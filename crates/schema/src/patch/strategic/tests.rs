@@ -1,7 +1,7 @@
 use super::*;
 use crate::bundle;
 use ironclad_api::GroupVersionKind;
-use serde_json::json;
+use ironclad_json::json;
 
 fn pod(target: Value, patch: Value) -> Value {
     let id = bundle().kind(&GroupVersionKind::new("", "v1", "Pod")).unwrap();
