@@ -18,8 +18,6 @@ pub(crate) struct Common {
     pub(crate) log: String,
     #[arg(short, long, hide = true, value_name = "LEVEL")]
     v: Option<String>,
-    #[arg(long, hide = true, value_name = "NAME=BOOL", value_delimiter = ',')]
-    feature_gates: Vec<String>,
     #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     profiling: Option<bool>,
 }
@@ -30,6 +28,8 @@ pub(crate) struct Connection {
     /// The kubeconfig that says where the API server is and who the part is
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: PathBuf,
+    #[arg(long, hide = true, value_name = "NAME=BOOL", value_delimiter = ',')]
+    feature_gates: Vec<String>,
 }
 
 /// Of several processes the one that holds a Lease works.
