@@ -24,6 +24,7 @@ use ironclad_api::{GroupVersionKind, GroupVersionResource, UserInfo, error::Resu
 use ironclad_json::Value;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,12 +132,28 @@ pub trait Plugin: Send + Sync {
 #[derive(Default)]
 pub struct Chain {
     plugins: Vec<Arc<dyn Plugin>>,
+    timer: Option<Timer>,
 }
+
+/// Is told how long a plugin took: its name, `admit` or `validate`, the operation, whether it refused, and the time.
+pub type Timer = Box<dyn Fn(&'static str, &'static str, Operation, bool, Duration) + Send + Sync>;
 
 impl Chain {
     /// A chain of these plugins.
     pub fn new(plugins: Vec<Arc<dyn Plugin>>) -> Self {
-        Self { plugins }
+        Self { plugins, timer: None }
+    }
+
+    /// Tells how long each plugin takes.
+    #[must_use]
+    pub fn timed(self, timer: Timer) -> Self {
+        Self { timer: Some(timer), ..self }
+    }
+
+    fn tell(&self, plugin: &dyn Plugin, step: &'static str, operation: Operation, refused: bool, began: Instant) {
+        if let Some(timer) = &self.timer {
+            timer(plugin.name(), step, operation, refused, began.elapsed());
+        }
     }
 
     /// Lets every plugin change the object, again where a later one changed what an earlier one saw.
@@ -144,7 +161,10 @@ impl Chain {
         let operation = request.operation;
         loop {
             for plugin in self.plugins.iter().filter(|p| p.handles(operation)) {
-                plugin.admit(request).await?;
+                let began = Instant::now();
+                let done = plugin.admit(request).await;
+                self.tell(&**plugin, "admit", operation, done.is_err(), began);
+                done?;
             }
             if !request.reinvocation.again() {
                 return Ok(());
@@ -156,7 +176,10 @@ impl Chain {
     pub async fn validate(&self, request: &mut Request) -> Result<()> {
         let operation = request.operation;
         for plugin in self.plugins.iter().filter(|p| p.handles(operation)) {
-            plugin.validate(request).await?;
+            let began = Instant::now();
+            let done = plugin.validate(request).await;
+            self.tell(&**plugin, "validate", operation, done.is_err(), began);
+            done?;
         }
         Ok(())
     }

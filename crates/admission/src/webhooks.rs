@@ -20,6 +20,7 @@ use ironclad_api::{ApiError, GroupResource, GroupVersionKind, GroupVersionResour
 use ironclad_json::json;
 use review::Reply;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use call::Caller;
 pub(crate) use patch::apply as apply_patch;
@@ -73,8 +74,26 @@ async fn invocation(judges: &Judges, webhook: &Arc<Webhook>, request: &Request) 
     Ok(Some(Invocation { webhook: webhook.clone(), resource, kind }))
 }
 
-/// Asks a webhook.
+/// Asks a webhook, and tells how long that took.
 async fn call(
+    judges: &Judges,
+    invocation: &Invocation,
+    request: &Request,
+    mutating: bool,
+) -> std::result::Result<Reply, Failure> {
+    let began = Instant::now();
+    let reply = post(judges, invocation, request, mutating).await;
+    let refused = match &reply {
+        Ok(reply) => !reply.allowed,
+        Err(_) => !invocation.webhook.ignores_failure,
+    };
+    let step = if mutating { "admit" } else { "validating" };
+    let name = &invocation.webhook.name;
+    judges.world.asked(name, step, request.operation.as_str(), refused, began.elapsed());
+    reply
+}
+
+async fn post(
     judges: &Judges,
     invocation: &Invocation,
     request: &Request,

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{GroupVersionKind, GroupVersionResource};
 use ironclad_json::Value;
+use std::time::Duration;
 
 /// One version of a resource that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,9 @@ pub trait World: Send + Sync {
     /// An object that was changed from outside as its type has it: wrong types are refused, unknown fields dropped,
     /// defaults filled in.
     fn settle(&self, kind: &GroupVersionKind, object: Value) -> Result<Value, String>;
+
+    /// A webhook was asked: its name, `admit` or `validating`, the operation, whether it refused, and the time it took.
+    fn asked(&self, _name: &str, _step: &'static str, _operation: &'static str, _refused: bool, _took: Duration) {}
 
     /// An object with an apply configuration merged into it, as server-side apply merges.
     fn merge(&self, kind: &GroupVersionKind, object: &Value, config: &Value) -> Result<Value, String>;

@@ -295,16 +295,21 @@ impl Caches {
         let metrics = [
             (
                 "apiserver_watch_cache_events_received_total",
+                "ALPHA",
                 "Counter of events received in watch cache broken by resource type.",
             ),
-            ("apiserver_watch_events_total", "Number of events sent in watch clients"),
-            ("apiserver_watch_events_bytes_total", "Bytes of the objects of events sent in watch clients"),
+            ("apiserver_watch_events_total", "BETA", "Number of events sent in watch clients"),
         ];
-        for (at, (name, help)) in metrics.into_iter().enumerate() {
-            head(out, name, "counter", "ALPHA", help);
+        for (at, (name, stability, help)) in metrics.into_iter().enumerate() {
+            head(out, name, "counter", stability, help);
             for cache in caches.iter().filter(|c| c.delivered[at].load(Ordering::Relaxed) > 0) {
                 sample(out, name, &labels(&cache.kind), cache.delivered[at].load(Ordering::Relaxed));
             }
+        }
+        let name = "apiserver_watch_events_sizes";
+        head(out, name, "histogram", "BETA", "Watch event size distribution in bytes");
+        for cache in caches.iter().filter(|c| c.sizes.count() > 0) {
+            cache.sizes.write_sizes(out, name, &crate::metrics::pairs(&labels(&cache.kind)), &resource::EVENTS);
         }
         let name = "apiserver_watch_cache_watchers";
         head(out, name, "gauge", "ALPHA", "Watchers of a resource type at this moment.");

@@ -5,7 +5,7 @@
 
 use crate::accept::{self, Accepted};
 use crate::audited::{self, Slot};
-use crate::flow::{Class, Question, Seat, Why};
+use crate::flow::{Class, Question, Seat, Why, Work};
 use crate::limits::{Permit, too_long};
 use crate::metrics::Running;
 use crate::request::Info;
@@ -70,7 +70,7 @@ where
     let size = http_body::Body::size_hint(response.body()).exact().unwrap_or(0);
     inner.metrics.requests.done(&info, inner.knows(&info), code, began.elapsed(), size);
     if inside {
-        inner.metrics.requests.inside(&info, code);
+        inner.metrics.requests.inside(&info, code, began.elapsed());
     }
     response
 }
@@ -264,8 +264,8 @@ impl Inner {
         held.running = running;
         let class = match self.load.priority_and_fairness {
             true => {
-                let width = |most: u32| self.width(info).min(most);
-                let (class, seat) = self.fairness.enter(user, &question(info), width).await;
+                let work = |most: u32| self.work(info, mutating, most);
+                let (class, seat) = self.fairness.enter(user, &question(info), work).await;
                 match seat {
                     Ok(seat) => held.seat = Some(seat),
                     Err(Why::QueueFull | Why::ConcurrencyLimit | Why::TimeOut) => return Err(Some(class)),
@@ -286,25 +286,28 @@ impl Inner {
         Ok((class, held))
     }
 
-    /// How many seats a request takes: a list one for each 100 KB that it reads, up to ten, everything else one.
-    fn width(&self, info: &Info) -> u32 {
-        const BYTES_PER_SEAT: usize = 100_000;
-        const MOST_BYTES: usize = 1_000_000;
+    /// The work of a request, whose level lets one request have so many seats.
+    fn work(&self, info: &Info, mutating: bool, most: u32) -> Work {
+        let cache = || self.kind_of(&info.group, &info.resource).and_then(|k| self.registry.caches.of(&k));
+        if !info.is_resource {
+            return Work::ONE;
+        }
+        if mutating {
+            // A token is no object: nobody is told of it.
+            let told = info.resource != "serviceaccounts" || info.subresource != "token";
+            let watchers = cache().filter(|_| told).map_or(0, |c| c.interested(&info.namespace, &info.name));
+            return Work::of_write(watchers, most);
+        }
         let lists = match &*info.verb {
             "list" => info.name.is_empty(),
-            "watch" => info.query.flag("sendInitialEvents"),
+            // Old watches begin with what is there, too.
+            "watch" => info.query.flag("sendInitialEvents") || matches!(info.query.get("resourceVersion"), "" | "0"),
             _ => false,
         };
-        if !lists || !info.is_resource {
-            return 1;
-        }
-        let Some(cache) = self.kind_of(&info.group, &info.resource).and_then(|k| self.registry.caches.of(&k)) else {
-            return 1;
-        };
+        let Some(cache) = cache().filter(|_| lists) else { return Work::ONE };
         let (count, bytes) = cache.size();
-        let limit = info.query.number("limit").filter(|l| *l > 0).map_or(count, |l| count.min(l as usize));
-        let read = (bytes / count.max(1)).saturating_mul(limit).min(MOST_BYTES);
-        read.div_ceil(BYTES_PER_SEAT).max(1) as u32
+        let limit = info.query.number("limit").filter(|l| *l > 0).map(|l| l as usize);
+        Work::of_list(count, bytes, limit, most)
     }
 
     /// Whether a client is told to connect anew, so that in time clients spread over several servers.

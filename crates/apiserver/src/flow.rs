@@ -11,6 +11,7 @@ mod objects;
 mod rules;
 mod seats;
 mod shuffle;
+mod work;
 
 use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 pub(crate) use control::{run, settle};
 pub(crate) use level::Why;
 pub(crate) use rules::Asked as Question;
+pub(crate) use work::Work;
 
 /// Priority and fairness of one server.
 pub(crate) struct Fairness {
@@ -55,6 +57,7 @@ pub(crate) struct Seat {
     place: seats::Place,
     class: Arc<Class>,
     since: Instant,
+    work: Work,
 }
 
 impl std::fmt::Debug for Seat {
@@ -66,8 +69,19 @@ impl std::fmt::Debug for Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let took = self.since.elapsed();
-        self.fairness.metrics.flow_executed(&self.class, took);
-        self.fairness.leave(&self.place, took);
+        self.fairness.metrics.flow_executed(&self.class, took, self.work.seats);
+        if self.work.after.is_zero() {
+            return self.fairness.leave(&self.place, took);
+        }
+        // Its watchers still get the event: the seats are free only then. Without a runtime nobody waits for them.
+        let (fairness, place, after) = (self.fairness.clone(), self.place.clone(), self.work.after);
+        match tokio::runtime::Handle::try_current() {
+            Err(_) => fairness.leave(&place, took),
+            Ok(runtime) => drop(runtime.spawn(async move {
+                tokio::time::sleep(after).await;
+                fairness.leave(&place, took + after);
+            })),
+        }
     }
 }
 
@@ -116,41 +130,45 @@ impl Fairness {
         self.wake(woken);
     }
 
-    /// Classifies a request and waits for its turn. `width` is how many seats it takes, given the most that one may.
+    /// Classifies a request and waits for its turn. `work` is what it takes, given the most seats that one may have.
     pub(crate) async fn enter(
         self: &Arc<Self>,
         user: &UserInfo,
         asked: &Asked<'_>,
-        width: impl FnOnce(u32) -> u32,
+        work: impl FnOnce(u32) -> Work,
     ) -> (Arc<Class>, Result<Seat, Why>) {
         let arrived = Instant::now();
         let (class, lane) = self.classify(user, asked);
+        let most = self.seats.lock().widest(&class.level);
+        let work = work(most);
+        if let Some(watchers) = work.watchers {
+            self.metrics.flow_watched(&class, watchers);
+        }
         let entered = {
-            let mut seats = self.seats.lock();
-            let width = width(seats.widest(&class.level));
             let note = || Note::of(&class, user, asked, lane.text.clone());
-            seats.enter(&class.level, lane.hash, width, note)
+            self.seats.lock().enter(&class.level, lane.hash, work.seats, note)
         };
         let outcome = match entered {
-            Entered::Now(place) => Ok(self.seat(place, &class)),
+            Entered::Now(place) => Ok(self.seat(place, &class, work)),
             Entered::Refused(why) => Err(why),
             Entered::Wait(place, turn) => {
                 let mut waiting = Waiting { fairness: self, place, done: false };
+                let _queued = self.metrics.flow_queued(&class);
                 match tokio::time::timeout(self.patience, turn).await {
                     Ok(Ok(place)) => {
                         waiting.done = true;
-                        Ok(self.seat(place, &class))
+                        Ok(self.seat(place, &class, work))
                     }
                     _ => Err(Why::TimeOut),
                 }
             }
         };
-        self.metrics.flow_entered(&class, arrived.elapsed(), outcome.as_ref().err().copied());
+        self.metrics.flow_entered(&class, arrived.elapsed(), outcome.as_ref().err().copied(), work.seats);
         (class, outcome)
     }
 
-    fn seat(self: &Arc<Self>, place: seats::Place, class: &Arc<Class>) -> Seat {
-        Seat { fairness: self.clone(), place, class: class.clone(), since: Instant::now() }
+    fn seat(self: &Arc<Self>, place: seats::Place, class: &Arc<Class>, work: Work) -> Seat {
+        Seat { fairness: self.clone(), place, class: class.clone(), since: Instant::now(), work }
     }
 
     fn classify(&self, user: &UserInfo, asked: &Asked<'_>) -> (Arc<Class>, Lane) {
@@ -167,12 +185,12 @@ impl Fairness {
         (schema.class.clone(), Lane { hash, text })
     }
 
-    /// For each level: nominal, lower and upper limit, present limit, executing seats and requests, waiting requests.
-    pub(crate) fn gauges(&self) -> Vec<(Arc<str>, [u64; 7])> {
+    /// For each level: nominal, lower and upper limit, present limit.
+    pub(crate) fn gauges(&self) -> Vec<(Arc<str>, [u64; 4])> {
         let seats = self.seats.lock();
         let of = |l: &level::Level| {
             let present = l.nominal.max(l.seats);
-            [l.nominal, l.least, l.most, present, l.seats, l.executing, l.waiting as u32].map(u64::from)
+            [l.nominal, l.least, l.most, present].map(u64::from)
         };
         seats.levels().map(|(name, level)| (name.clone(), of(level))).collect()
     }

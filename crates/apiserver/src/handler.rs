@@ -46,7 +46,10 @@ where
     let kind = table.find(&info.group, &info.version, &info.resource);
     let deprecated = kind.and_then(|k| match &k.custom {
         Some(custom) => custom.warning.clone(),
-        None => k.deprecation.as_ref().map(ToString::to_string),
+        None => k.deprecation.as_ref().map(|d| {
+            inner.metrics.requests.deprecated(k, &info.subresource, &d.removed);
+            d.warning.clone()
+        }),
     });
     let mut response = resource(inner, info, user, request).await?;
     if let Some(warning) = deprecated {

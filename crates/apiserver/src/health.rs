@@ -58,9 +58,20 @@ pub(crate) fn checks(inner: &Inner, door: &str) -> Vec<(String, bool)> {
     checks
 }
 
+/// [`checks`], which are counted.
+pub(crate) fn asked(inner: &Inner, door: &'static str) -> Vec<(String, bool)> {
+    let checks = checks(inner, door);
+    checks.iter().for_each(|(name, healthy)| inner.metrics.checked(name, door, *healthy));
+    checks
+}
+
 /// Answers `/livez`, `/livez?verbose&exclude=etcd`, `/livez/etcd`, and the same for the other doors.
 pub(crate) fn answer(inner: &Inner, info: &Info, door: &str) -> Result<Response<Body>, ApiError> {
-    let checks = checks(inner, door);
+    let checks = match door {
+        "livez" => asked(inner, "livez"),
+        "readyz" => asked(inner, "readyz"),
+        _ => asked(inner, "healthz"),
+    };
     let single = info.path.trim_matches('/').strip_prefix(door).unwrap_or_default().trim_start_matches('/');
     let excluded = info.query.0.get("exclude").cloned().unwrap_or_default();
     if single.is_empty() {

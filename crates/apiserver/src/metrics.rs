@@ -9,13 +9,15 @@ mod timed;
 use crate::cache::Caches;
 use crate::flow::{Class, Fairness, Why};
 pub(crate) use family::{Counter, Family, Histogram};
-pub(crate) use family::{head, sample};
+pub(crate) use family::{head, pairs, sample};
+use ironclad_api::features::{FeatureGates, Stage};
 pub(crate) use requests::{Requests, Running};
 use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use timed::{TimedChain, TimedStore};
 
-const ADMISSION: [f64; 5] = [0.005, 0.025, 0.1, 0.5, 1.0];
+const ADMISSION: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
+const WEBHOOK: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
 const STORE: [f64; 20] =
     [0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 30.0];
 
@@ -24,24 +26,61 @@ pub(crate) struct Metrics {
     pub(crate) requests: Requests,
     flow: flow::Flow,
     admission: Family<(&'static str, &'static str, bool), Histogram>,
+    plugins: Family<(&'static str, &'static str, &'static str, bool), Histogram>,
+    webhooks: Family<(String, &'static str, &'static str, bool), Histogram>,
+    health: Family<(String, &'static str, bool), Counter>,
     authentication: Family<(&'static str,), Counter>,
     decisions: Family<(&'static str,), Counter>,
     store: Family<(&'static str,), Histogram>,
 }
 
 impl Metrics {
-    pub(crate) fn flow_entered(&self, class: &Class, waited: Duration, refused: Option<Why>) {
-        self.flow.entered(class, waited, refused);
+    pub(crate) fn flow_entered(&self, class: &Class, waited: Duration, refused: Option<Why>, seats: u32) {
+        self.flow.entered(class, waited, refused, seats);
     }
 
-    pub(crate) fn flow_executed(&self, class: &Class, took: Duration) {
-        self.flow.executed(class, took);
+    pub(crate) fn flow_executed(&self, class: &Class, took: Duration, seats: u32) {
+        self.flow.executed(class, took, seats);
+    }
+
+    /// Counts a request as waiting as long as what is returned is there.
+    pub(crate) fn flow_queued(&self, class: &Class) -> flow::Queued {
+        self.flow.queued(class)
+    }
+
+    pub(crate) fn flow_watched(&self, class: &Class, watchers: usize) {
+        self.flow.watched(class, watchers);
     }
 
     /// A step of admission, `admit` or `validate`, for an operation.
     pub(crate) fn admitted(&self, step: &'static str, operation: &'static str, rejected: bool, took: Duration) {
         let key = (step, operation, rejected);
         self.admission.of(&key, || key).record(&ADMISSION, took);
+    }
+
+    /// A plugin of admission did a step.
+    pub(crate) fn plugin(
+        &self,
+        name: &'static str,
+        step: &'static str,
+        operation: &'static str,
+        no: bool,
+        took: Duration,
+    ) {
+        let key = (name, operation, step, no);
+        self.plugins.of(&key, || key).record(&ADMISSION, took);
+    }
+
+    /// A webhook was asked.
+    pub(crate) fn webhook(&self, name: &str, step: &'static str, operation: &'static str, no: bool, took: Duration) {
+        let key = (name.to_owned(), operation, step, no);
+        self.webhooks.of(&key, || key.clone()).record(&WEBHOOK, took);
+    }
+
+    /// A health check was asked through a door.
+    pub(crate) fn checked(&self, name: &str, door: &'static str, healthy: bool) {
+        let key = (name.to_owned(), door, healthy);
+        self.health.of(&key, || key.clone()).add(1);
     }
 
     /// A request whose credentials were looked at: `success`, `failure` or `error`.
@@ -77,6 +116,12 @@ impl Metrics {
         for (resource, count) in caches.counts() {
             sample(&mut out, name, &[("resource", &resource.to_string())], count);
         }
+        let name = "apiserver_resource_objects";
+        let help = "Number of stored objects at the time of last check split by kind. In case of a fetching error, the value will be -1.";
+        head(&mut out, name, "gauge", "ALPHA", help);
+        for (resource, count) in caches.counts() {
+            sample(&mut out, name, &[("group", &resource.group), ("resource", &resource.resource)], count);
+        }
         caches.render(&mut out);
         let name = "apiserver_storage_size_bytes";
         head(&mut out, name, "gauge", "STABLE", "Size of the storage database file physically allocated in bytes.");
@@ -85,7 +130,52 @@ impl Metrics {
         out
     }
 
+    /// What each plugin and each webhook took.
+    fn render_plugins(&self, out: &mut String) {
+        let name = "apiserver_admission_controller_admission_duration_seconds";
+        let help = "Admission controller latency histogram in seconds, identified by name and broken out for each operation and API resource and type (validate or admit).";
+        head(out, name, "histogram", "STABLE", help);
+        for ((plugin, operation, step, no), histogram) in self.plugins.all() {
+            histogram.write(out, name, &admission(plugin, operation, step, no), &ADMISSION);
+        }
+        let name = "apiserver_admission_webhook_admission_duration_seconds";
+        let help = "Admission webhook latency histogram in seconds, identified by name and broken out for each operation and API resource and type (validate or admit).";
+        head(out, name, "histogram", "STABLE", help);
+        for ((webhook, operation, step, no), histogram) in self.webhooks.all() {
+            histogram.write(out, name, &admission(&webhook, operation, step, no), &WEBHOOK);
+        }
+    }
+
+    /// The process itself: its features and its build.
+    pub(crate) fn render_features(out: &mut String, gates: &FeatureGates, version: &str) {
+        let name = "kubernetes_feature_enabled";
+        head(
+            out,
+            name,
+            "gauge",
+            "BETA",
+            "This metric records the data about the stage and enablement of a k8s feature.",
+        );
+        for (feature, stage, on) in gates.all() {
+            let stage = match stage {
+                Stage::Alpha => "ALPHA",
+                Stage::Beta => "BETA",
+                Stage::Stable => "",
+                Stage::Deprecated => "DEPRECATED",
+            };
+            sample(out, name, &[("name", feature), ("stage", stage)], u8::from(on));
+        }
+        let name = "kubernetes_build_info";
+        let help = "A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree state, build date, Go version, and compiler from which Kubernetes was built, and platform on which it is running.";
+        head(out, name, "gauge", "ALPHA", help);
+        let mut numbers = ironclad_api::KUBERNETES_VERSION.trim_start_matches('v').split('.');
+        let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        let labels = [("compiler", "rustc"), ("git_version", version), ("major", major), ("minor", minor)];
+        sample(out, name, &labels, 1);
+    }
+
     fn render_doors(&self, out: &mut String) {
+        self.render_plugins(out);
         let name = "apiserver_admission_step_admission_duration_seconds";
         head(
             out,
@@ -123,15 +213,28 @@ impl Metrics {
     }
 
     /// `/metrics/slis`: whether each health check passes, and how often it was asked.
-    pub(crate) fn render_slis(checks: &[(String, bool)], door: &str) -> String {
+    pub(crate) fn render_slis(&self, checks: &[(&'static str, Vec<(String, bool)>)]) -> String {
         let mut out = String::new();
         let name = "kubernetes_healthcheck";
         head(&mut out, name, "gauge", "STABLE", "This metric records the result of a single healthcheck.");
-        for (check, healthy) in checks {
-            sample(&mut out, name, &[("name", check), ("type", door)], u8::from(*healthy));
+        for (door, checks) in checks {
+            for (check, healthy) in checks {
+                sample(&mut out, name, &[("name", check), ("type", door)], u8::from(*healthy));
+            }
+        }
+        let name = "kubernetes_healthchecks_total";
+        head(&mut out, name, "counter", "STABLE", "This metric records the results of all healthcheck.");
+        for ((check, door, healthy), counter) in self.health.all() {
+            let status = if healthy { "success" } else { "error" };
+            sample(&mut out, name, &[("name", &check), ("status", status), ("type", door)], counter.get());
         }
         out
     }
+}
+
+fn admission(name: &str, operation: &str, step: &str, rejected: bool) -> String {
+    let rejected = if rejected { "true" } else { "false" };
+    family::pairs(&[("name", name), ("operation", operation), ("rejected", rejected), ("type", step)])
 }
 
 /// How many seats each level has and uses.
@@ -154,21 +257,6 @@ impl Fairness {
                 "current_limit_seats",
                 "ALPHA",
                 "current derived number of execution seats available to each priority level",
-            ),
-            (
-                "current_executing_seats",
-                "BETA",
-                "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) requests in the API Priority and Fairness subsystem",
-            ),
-            (
-                "current_executing_requests",
-                "BETA",
-                "Number of requests in initial (for a WATCH) or any (for a non-WATCH) execution stage in the API Priority and Fairness subsystem",
-            ),
-            (
-                "current_inqueue_requests",
-                "BETA",
-                "Number of requests currently pending in queues of the API Priority and Fairness subsystem",
             ),
         ];
         for (at, (name, stability, help)) in names.iter().enumerate() {

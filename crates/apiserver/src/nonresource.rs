@@ -16,9 +16,8 @@ pub(crate) async fn answer(inner: &Inner, info: &Info) -> Result<Response<Body>,
         "/version" => respond::value(StatusCode::OK, &version(inner)),
         "/metrics" => metrics(inner).await,
         "/metrics/slis" => {
-            let text =
-                ["healthz", "livez", "readyz"].map(|d| Metrics::render_slis(&health::checks(inner, d), d)).concat();
-            respond::text(StatusCode::OK, text)
+            let doors = ["healthz", "livez", "readyz"].map(|door| (door, health::asked(inner, door)));
+            respond::text(StatusCode::OK, inner.metrics.render_slis(&doors))
         }
         "/.well-known/openid-configuration" => respond::value(StatusCode::OK, &inner.tokens.documents().0),
         "/openid/v1/jwks" => respond::value(StatusCode::OK, &inner.tokens.documents().1),
@@ -58,6 +57,8 @@ async fn metrics(inner: &Inner) -> Response<Body> {
     let size = inner.registry.store.size().await.unwrap_or(0);
     let mut text = inner.metrics.render(&inner.registry.caches, &inner.fairness, size);
     inner.aggregator.render(&mut text);
+    Metrics::render_features(&mut text, &inner.gates, &inner.version);
+    inner.others.iter().for_each(|page| text.push_str(&page()));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     respond::kind(StatusCode::OK, kind, text)
 }

@@ -5,6 +5,7 @@
 
 use crate::cache::{Cached, Caches, Changed, Over, ResourceCache, Scope, Subscription};
 use crate::catalog::Catalog;
+use crate::metrics::Shared;
 use futures::StreamExt;
 use ironclad_api::GroupResource;
 use ironclad_api::source::{Change, Changes, Source};
@@ -20,11 +21,16 @@ use tokio::sync::watch;
 pub struct Reader {
     caches: Arc<Caches>,
     catalog: Arc<Catalog>,
+    metrics: Shared,
 }
 
 impl Reader {
-    pub(crate) fn new(caches: Arc<Caches>, catalog: Arc<Catalog>) -> Self {
-        Self { caches, catalog }
+    pub(crate) fn new(caches: Arc<Caches>, catalog: Arc<Catalog>, metrics: Shared) -> Self {
+        Self { caches, catalog, metrics }
+    }
+
+    pub(crate) fn metrics(&self) -> &Shared {
+        &self.metrics
     }
 
     /// The kinds that are served now.

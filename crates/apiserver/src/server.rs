@@ -83,6 +83,8 @@ pub struct Config {
     pub runtime: RuntimeConfig,
     /// Which features are on.
     pub gates: FeatureGates,
+    /// What else this process measures, as pages of `/metrics`.
+    pub others: Vec<fn() -> String>,
 }
 
 /// Who decides: set once the server can be read from, since deciding needs reading.
@@ -115,6 +117,7 @@ pub(crate) struct Inner {
     pub(crate) tokens: Arc<dyn TokenIssuer>,
     pub(crate) kubelets: KubeletAccess,
     pub(crate) gates: FeatureGates,
+    pub(crate) others: Vec<fn() -> String>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: Limits,
     pub(crate) load: Load,
@@ -195,12 +198,13 @@ pub struct Prepared {
     catalog: Arc<Catalog>,
     token: CancellationToken,
     auditor: Option<Auditor>,
+    metrics: Arc<Metrics>,
 }
 
 impl Prepared {
     /// What deciders read from.
     pub fn reader(&self) -> Reader {
-        Reader::new(self.caches.clone(), self.catalog.clone())
+        Reader::new(self.caches.clone(), self.catalog.clone(), self.metrics.clone())
     }
 
     /// Has requests kept as a policy says.
@@ -226,7 +230,7 @@ impl Prepared {
         let addresses = Addresses::new(cidr, ports, self.config.store.clone(), self.caches.clone());
         let services = self.reader().list(&GroupResource::new("", "services"), "");
         addresses.load(&services).await?;
-        let (load, metrics) = (self.config.load.clone(), Arc::new(Metrics::default()));
+        let (load, metrics) = (self.config.load.clone(), self.metrics.clone());
         let reader = self.reader();
         let store: Arc<dyn Store> = Arc::new(TimedStore::new(self.config.store, metrics.clone()));
         let admission = TimedChain::new(admission, metrics.clone());
@@ -243,6 +247,7 @@ impl Prepared {
             tokens: deciders.tokens,
             kubelets: self.config.kubelets,
             gates: self.config.gates,
+            others: self.config.others,
             limits: Limits::new(&load, metrics.clone()),
             fairness: Fairness::new(
                 load.max_requests_inflight + load.max_mutating_requests_inflight,
@@ -294,7 +299,14 @@ impl ApiServer {
     pub async fn prepare(config: Config, token: CancellationToken) -> Result<Prepared, ApiError> {
         let kinds = config.runtime.select(ironclad_kinds::all(), &config.gates).map_err(ApiError::internal)?;
         let caches = Caches::start(config.store.clone(), &kinds, token.clone()).await.map_err(ApiError::internal)?;
-        Ok(Prepared { config, caches, catalog: Arc::new(Catalog::new(&kinds)), token, auditor: None })
+        Ok(Prepared {
+            config,
+            caches,
+            catalog: Arc::new(Catalog::new(&kinds)),
+            token,
+            auditor: None,
+            metrics: Arc::default(),
+        })
     }
 
     /// Waits until reads show everything that was written.

@@ -55,6 +55,10 @@ impl World for Reader {
         Ok(registry::convert(&from, &to, object))
     }
 
+    fn asked(&self, name: &str, step: &'static str, operation: &'static str, refused: bool, took: std::time::Duration) {
+        self.metrics().webhook(name, step, operation, refused, took);
+    }
+
     fn settle(&self, wanted: &GroupVersionKind, mut object: Value) -> Result<Value, String> {
         let Some(kind) = self.kind(wanted) else { return Ok(object) };
         if let Some(id) = bundle().kind(wanted) {

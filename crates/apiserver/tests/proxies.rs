@@ -115,6 +115,7 @@ async fn world(answer: &'static str) -> World {
         load: Load::default(),
         runtime: Default::default(),
         gates: Default::default(),
+        others: Vec::new(),
     };
     let token = CancellationToken::new();
     let prepared = ApiServer::prepare(config, token.clone()).await.unwrap();

@@ -60,6 +60,7 @@ async fn server() -> (ApiServer, TempDir) {
         load: Load::default(),
         runtime: Default::default(),
         gates: Default::default(),
+        others: Vec::new(),
     };
     let prepared = ApiServer::prepare(config, CancellationToken::new()).await.unwrap();
     let any = Arc::new(Anybody);

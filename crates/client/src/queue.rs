@@ -2,8 +2,11 @@
 //!
 //! Invariant: a key is never worked on by two workers at once; a key that is added meanwhile comes again afterwards.
 
+pub mod metrics;
+
+use metrics::{Done, Look, Now};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::hash::Hash;
@@ -24,25 +27,28 @@ pub struct WorkQueue<T> {
 
 struct State<T> {
     ready: VecDeque<T>,
-    /// Waiting for a worker, in `ready` or after the present run.
-    dirty: HashSet<T>,
-    working: HashSet<T>,
+    /// Waiting for a worker, in `ready` or after the present run, with the time since when.
+    dirty: HashMap<T, Instant>,
+    /// With the time since when.
+    working: HashMap<T, Instant>,
     failures: HashMap<T, u32>,
     delayed: BTreeMap<(Instant, u64), T>,
     serial: u64,
     closed: bool,
+    done: Done,
 }
 
 impl<T: Clone + Eq + Hash> Default for WorkQueue<T> {
     fn default() -> Self {
         let state = State {
             ready: VecDeque::new(),
-            dirty: HashSet::new(),
-            working: HashSet::new(),
+            dirty: HashMap::new(),
+            working: HashMap::new(),
             failures: HashMap::new(),
             delayed: BTreeMap::new(),
             serial: 0,
             closed: false,
+            done: Done::default(),
         };
         Self { state: Mutex::new(state), wake: Notify::new() }
     }
@@ -50,10 +56,14 @@ impl<T: Clone + Eq + Hash> Default for WorkQueue<T> {
 
 impl<T: Clone + Eq + Hash> State<T> {
     fn add(&mut self, item: T) {
-        if self.closed || !self.dirty.insert(item.clone()) || self.working.contains(&item) {
+        if self.closed || self.dirty.contains_key(&item) {
             return;
         }
-        self.ready.push_back(item);
+        self.done.added();
+        self.dirty.insert(item.clone(), Instant::now());
+        if !self.working.contains_key(&item) {
+            self.ready.push_back(item);
+        }
     }
 
     /// Moves what is due from `delayed` to `ready` and returns the next deadline.
@@ -102,6 +112,7 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
         let failures = state.failures.entry(item.clone()).or_insert(0);
         let delay = FIRST_RETRY.saturating_mul(1 << (*failures).min(20)).min(LAST_RETRY);
         *failures += 1;
+        state.done.retried();
         drop(state);
         self.add_after(item, delay);
     }
@@ -140,8 +151,11 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
                 let mut state = self.state.lock();
                 let deadline = state.promote(Instant::now());
                 if let Some(item) = state.ready.pop_front() {
-                    state.dirty.remove(&item);
-                    state.working.insert(item.clone());
+                    let now = Instant::now();
+                    if let Some(since) = state.dirty.remove(&item) {
+                        state.done.waited(now - since);
+                    }
+                    state.working.insert(item.clone(), now);
                     if !state.ready.is_empty() {
                         self.wake.notify_one();
                     }
@@ -164,11 +178,26 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
     /// Gives a key back; it comes again at once if it was added meanwhile.
     pub fn done(&self, item: &T) {
         let mut state = self.state.lock();
-        state.working.remove(item);
-        if state.dirty.contains(item) {
+        if let Some(since) = state.working.remove(item) {
+            state.done.worked(since.elapsed());
+        }
+        if state.dirty.contains_key(item) {
             state.ready.push_back(item.clone());
             drop(state);
             self.wake.notify_one();
+        }
+    }
+}
+
+impl<T: Clone + Eq + Hash + Send + Sync> Look for WorkQueue<T> {
+    fn now(&self) -> Now {
+        let state = self.state.lock();
+        let times = || state.working.values().map(|since| since.elapsed().as_secs_f64());
+        Now {
+            depth: state.ready.len(),
+            unfinished: times().sum(),
+            longest: times().fold(0.0, f64::max),
+            done: state.done.clone(),
         }
     }
 }
@@ -187,6 +216,7 @@ impl<T: Clone + Eq + Hash + Debug + Send + Sync + 'static> WorkQueue<T> {
         Fut: Future<Output = Result<Option<Duration>, E>> + Send,
         E: Display + Send,
     {
+        metrics::show(name, &self);
         let reconcile = Arc::new(reconcile);
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..workers {

@@ -33,6 +33,6 @@ mod volume;
 
 pub use extension::flow::mandatory_flow;
 pub use metadata::{validate_metadata, validate_metadata_update};
-pub use row::{Kind, Served, Subresource, Text, Verb};
+pub use row::{Deprecation, Kind, Served, Subresource, Text, Verb};
 pub use strategy::{Plain, Strategy};
 pub use table::all;

@@ -66,6 +66,15 @@ pub enum Served {
     Stored,
 }
 
+/// That a version goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deprecation {
+    /// What clients of the version are warned of.
+    pub warning: String,
+    /// The release without it, for example `1.39`; empty where none is named.
+    pub removed: String,
+}
+
 /// Something below an object: `status`, `scale`, `exec`, ...
 #[derive(Clone, Debug)]
 pub struct Subresource {
@@ -118,8 +127,8 @@ pub struct Kind {
     pub list_kind: Text,
     /// The feature gate without which it is not served; empty for none.
     pub gate: &'static str,
-    /// What clients of the version are warned of.
-    pub deprecation: Option<Text>,
+    /// That the version goes.
+    pub deprecation: Option<Deprecation>,
     /// What is particular to the kind.
     pub strategy: Arc<dyn Strategy>,
     /// For custom resources: what their definition says besides.

@@ -15,7 +15,7 @@ mod storage;
 mod tests;
 mod workloads;
 
-use crate::row::{Kind, Served, Subresource, Text, Verb};
+use crate::row::{Deprecation, Kind, Served, Subresource, Text, Verb};
 use crate::strategy::{Plain, Strategy};
 use std::sync::{Arc, LazyLock};
 
@@ -38,7 +38,7 @@ struct Row {
     storage: &'static str,
     served: Served,
     gate: &'static str,
-    /// The minor versions of Kubernetes since which it is deprecated and in which it goes, and whether v1 replaces it.
+    /// The minor versions of Kubernetes since which it is deprecated and in which it goes (0 for none), and whether v1 replaces it.
     deprecated: Option<(u8, u8, bool)>,
     create_on_update: bool,
     generation: bool,
@@ -190,10 +190,18 @@ pub fn all() -> &'static [Arc<Kind>] {
     &KINDS
 }
 
-fn deprecation(row: &Row, (since, gone, replaced): (u8, u8, bool)) -> String {
+fn deprecation(row: &Row, (since, gone, replaced): (u8, u8, bool)) -> Deprecation {
     let Row { group, version, kind, .. } = row;
     let instead = if replaced { format!("; use {group}/v1 {kind}") } else { String::new() };
-    format!("{group}/{version} {kind} is deprecated in v1.{since}+, unavailable in v1.{gone}+{instead}")
+    let place = if group.is_empty() { String::new() } else { format!("{group}/") };
+    let warning = format!("{place}{version} {kind} is deprecated in v1.{since}+");
+    match gone {
+        0 => Deprecation { warning, removed: String::new() },
+        _ => Deprecation {
+            warning: format!("{warning}, unavailable in v1.{gone}+{instead}"),
+            removed: format!("1.{gone}"),
+        },
+    }
 }
 
 fn build(row: &Row) -> Kind {
@@ -225,7 +233,7 @@ fn build(row: &Row) -> Kind {
         generation: row.generation,
         list_kind: format!("{}List", row.kind).into(),
         gate: row.gate,
-        deprecation: row.deprecated.map(|d| deprecation(row, d).into()),
+        deprecation: row.deprecated.map(|d| deprecation(row, d)),
         strategy: (row.strategy)(),
         custom: None,
     }

@@ -3,6 +3,7 @@
 use super::object::{Cached, Changed};
 use super::pick::Pick;
 use super::watchers::{Scope, Subscription, Watchers};
+use crate::metrics::Histogram;
 use hashbrown::HashMap;
 use ironclad_kinds::Kind;
 use ironclad_store::{Entry, Event, Revision};
@@ -13,6 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Changes that one resource remembers.
+/// Sizes of objects in events, in bytes.
+pub(super) const EVENTS: [f64; 8] = [1024.0, 2048.0, 4096.0, 8192.0, 16_384.0, 32_768.0, 65_536.0, 131_072.0];
 const HISTORY: usize = 8192;
 /// The field by which kubelets look for what is theirs.
 const INDEXED: &str = "spec.nodeName";
@@ -38,8 +41,10 @@ pub(crate) struct ResourceCache {
     recent: Mutex<Recent>,
     watchers: Arc<Mutex<Watchers>>,
     bytes: AtomicUsize,
-    /// Changes that were offered to watchers, how often, and the bytes of those objects.
-    pub(super) delivered: [AtomicU64; 3],
+    /// Changes that were offered to watchers, and how often.
+    pub(super) delivered: [AtomicU64; 2],
+    /// The bytes of those objects.
+    pub(super) sizes: Histogram,
 }
 
 struct Recent {
@@ -91,6 +96,7 @@ impl ResourceCache {
             watchers: Arc::default(),
             bytes: AtomicUsize::new(0),
             delivered: Default::default(),
+            sizes: Histogram::default(),
         }
     }
 
@@ -149,6 +155,10 @@ impl ResourceCache {
     }
 
     /// How many objects there are, and their bytes.
+    pub(crate) fn interested(&self, namespace: &str, name: &str) -> usize {
+        self.watchers.lock().interested(namespace, name)
+    }
+
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.len(), self.bytes.load(Ordering::Relaxed))
     }
@@ -208,10 +218,10 @@ impl ResourceCache {
     /// Offers a change to the watchers that may see it.
     pub(super) fn offer(&self, change: &Arc<Changed>) {
         let offered = self.watchers.lock().offer(change) as u64;
-        let [changes, events, bytes] = &self.delivered;
+        let [changes, events] = &self.delivered;
         changes.fetch_add(1, Ordering::Relaxed);
         events.fetch_add(offered, Ordering::Relaxed);
-        bytes.fetch_add(offered * change.object.bytes.len() as u64, Ordering::Relaxed);
+        self.sizes.record_sizes(&EVENTS, change.object.bytes.len() as u64, offered);
     }
 
     fn subscribe(&self, recent: &Recent, scope: Scope) -> Subscription {

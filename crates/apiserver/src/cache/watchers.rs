@@ -130,6 +130,12 @@ impl Watchers {
         self.count
     }
 
+    /// How many may see an object of a name in a namespace; an empty name is any.
+    pub(super) fn interested(&self, namespace: &str, name: &str) -> usize {
+        let of = |map: &HashMap<String, List>, key: &str| map.get(key).map_or(0, Vec::len);
+        self.all.len() + of(&self.by_namespace, namespace) + of(&self.by_name, name)
+    }
+
     /// Offers a change to all who may see the object as it is or as it was; how many those are.
     pub(super) fn offer(&self, change: &Arc<Changed>) -> usize {
         let (object, previous) = (&change.object, change.previous.as_ref());

@@ -1,7 +1,7 @@
 //! One priority level: its queues and who is served from them next.
 //!
 //! Fairness is start-time fair queuing: each queue has a virtual time, which grows by the work of what it was served;
-//! the queue whose time is least is next, and one that was empty begins at the present time.
+//! the queue whose time is least is next, and one that was empty begins with the least of the others.
 
 use super::rules::Asked;
 use super::seats::Turn;
@@ -86,6 +86,8 @@ pub(super) struct Waiter {
 pub(super) struct Queue {
     /// Virtual time of the next start.
     pub(super) next: f64,
+    /// Where it stands among those in which somebody waits.
+    entry: (u64, u64, usize),
     pub(super) waiting: VecDeque<Waiter>,
     pub(super) executing: u32,
     pub(super) seats: u32,
@@ -148,8 +150,10 @@ pub(super) struct Level {
     pub(super) executing: u32,
     pub(super) waiting: usize,
     pub(super) queues: Vec<Queue>,
-    /// Queues in which somebody waits, by virtual time.
-    order: BTreeSet<(u64, usize)>,
+    /// Queues in which somebody waits, by virtual time; of equal ones whichever came first.
+    order: BTreeSet<(u64, u64, usize)>,
+    /// The number of the next entry.
+    entries: u64,
     now: f64,
 }
 
@@ -170,6 +174,7 @@ impl Level {
             waiting: 0,
             queues: Vec::new(),
             order: BTreeSet::new(),
+            entries: 0,
             now: 0.0,
             plan,
         };
@@ -219,48 +224,75 @@ impl Level {
         let (Some(at), Response::Queue { limit, .. }) = (self.queue_of(waiter.hash), self.plan.response) else {
             return Err(waiter);
         };
+        let present = self.present();
         let queue = &mut self.queues[at];
         if queue.waiting.len() >= limit {
             return Err(waiter);
         }
         if queue.waiting.is_empty() {
-            queue.next = queue.next.max(self.now);
-            self.order.insert((rank(queue.next), at));
+            queue.next = queue.next.max(present);
+            self.enlist(at);
         }
-        queue.waiting.push_back(waiter);
+        self.queues[at].waiting.push_back(waiter);
         self.waiting += 1;
         Ok(at)
     }
 
     /// Seats of the request that is next.
     pub(super) fn next_width(&self) -> Option<u32> {
-        let (_, at) = self.order.first()?;
+        let (_, _, at) = self.order.first()?;
         self.queues[*at].waiting.front().map(|w| w.width)
     }
 
     /// Takes the request that is next out of its queue and serves it.
     pub(super) fn pop(&mut self) -> Option<(usize, Waiter)> {
-        let (_, at) = self.order.pop_first()?;
+        let (_, _, at) = self.order.pop_first()?;
         let queue = &mut self.queues[at];
         let waiter = queue.waiting.pop_front()?;
         self.now = self.now.max(queue.next);
         self.waiting -= 1;
-        self.start(Some(at), waiter.width);
+        self.begin(Some(at), waiter.width, 0.0);
         if !self.queues[at].waiting.is_empty() {
-            self.order.insert((rank(self.queues[at].next), at));
+            self.enlist(at);
         }
         Some((at, waiter))
     }
 
-    /// A request begins, from a queue or past them.
+    /// Puts a queue among those in which somebody waits.
+    fn enlist(&mut self, at: usize) {
+        self.entries += 1;
+        let queue = &mut self.queues[at];
+        queue.entry = (rank(queue.next), self.entries, at);
+        self.order.insert(queue.entry);
+    }
+
+    /// Takes a queue out from among them; whether it was there.
+    fn delist(&mut self, at: usize) -> bool {
+        self.order.remove(&self.queues[at].entry)
+    }
+
+    /// The virtual time at which a queue begins that was empty: that of the queue that was served least of those that
+    /// are not. Times go back when requests take less than was thought, so the greatest that was seen says nothing.
+    fn present(&self) -> f64 {
+        let active = self.queues.iter().filter(|q| q.executing > 0 || !q.waiting.is_empty());
+        // What is guessed of requests that are served is not spent yet.
+        let spent = |q: &Queue| (q.next - GUESS * f64::from(q.seats)).max(0.0);
+        active.map(spent).min_by(f64::total_cmp).unwrap_or(self.now)
+    }
+
+    /// A request begins past the queues; it counts for the one in which it would have waited.
     pub(super) fn start(&mut self, queue: Option<usize>, width: u32) {
+        let present = self.present();
+        self.begin(queue, width, present);
+    }
+
+    fn begin(&mut self, queue: Option<usize>, width: u32, least: f64) {
         self.executing += 1;
         self.seats += width;
-        let now = self.now;
         if let Some(queue) = queue.and_then(|q| self.queues.get_mut(q)) {
             queue.executing += 1;
             queue.seats += width;
-            queue.next = queue.next.max(now) + GUESS * f64::from(width);
+            queue.next = queue.next.max(least) + GUESS * f64::from(width);
         }
     }
 
@@ -271,10 +303,9 @@ impl Level {
         let Some((at, queue)) = queue.and_then(|at| Some((at, self.queues.get_mut(at)?))) else { return };
         queue.executing = queue.executing.saturating_sub(1);
         queue.seats = queue.seats.saturating_sub(width);
-        let listed = self.order.remove(&(rank(queue.next), at));
         queue.next = (queue.next + (took.as_secs_f64() - GUESS) * f64::from(width)).max(0.0);
-        if listed {
-            self.order.insert((rank(queue.next), at));
+        if self.delist(at) {
+            self.enlist(at);
         }
     }
 
@@ -288,7 +319,7 @@ impl Level {
             queue.waiting.remove(found);
             self.waiting -= 1;
             if queue.waiting.is_empty() {
-                self.order.remove(&(rank(queue.next), at));
+                self.delist(at);
             }
             return;
         }

@@ -39,7 +39,7 @@ const ASKED: Asked<'_> = Asked {
 };
 
 async fn enter(fairness: &Arc<Fairness>, user: &str) -> Result<Seat, Why> {
-    fairness.enter(&UserInfo::new(user, &[]), &ASKED, |_| 1).await.1
+    fairness.enter(&UserInfo::new(user, &[]), &ASKED, |_| Work::ONE).await.1
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn exempt_requests_never_wait_and_the_stock_objects_classify_as_stock_does
     let mut held = Vec::new();
     for _ in 0..2000 {
         let master = user("admin", &["system:masters"]);
-        held.push(fairness.enter(&master, &ASKED, |_| 1).now_or_never().expect("at once").1.expect("a seat"));
+        held.push(fairness.enter(&master, &ASKED, |_| Work::ONE).now_or_never().expect("at once").1.expect("a seat"));
     }
 }
 
@@ -171,4 +171,72 @@ async fn a_level_that_is_deleted_stays_until_its_requests_are_done() {
     assert_eq!(names(), ["a", "b"]);
     drop(held);
     assert_eq!(names(), ["b"]);
+}
+
+#[tokio::test]
+async fn the_seats_of_a_write_are_free_only_when_its_watchers_have_the_event() {
+    let levels = [level("a", 1, &json!({"type": "Reject"}))];
+    let fairness = fairness(4, &[schema("a", "a", &["ann"])], &levels);
+    let user = UserInfo::new("ann", &[]);
+    let write = |_| Work { seats: 4, after: Duration::from_secs(1), watchers: None };
+    let seat = fairness.enter(&user, &ASKED, write).await.1.expect("there are seats");
+    drop(seat);
+    assert_eq!(enter(&fairness, "ann").await.err(), Some(Why::ConcurrencyLimit), "its watchers keep the seats");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(enter(&fairness, "ann").await.is_ok());
+}
+
+/// An elephant sends without an end, mice now and then: each mouse is served within a few turns, and what the level serves
+/// is shared between those who want it.
+#[tokio::test]
+async fn an_elephant_does_not_starve_mice() {
+    // The runtime would have its futures pause for others otherwise.
+    tokio::task::unconstrained(async { herd() }).await;
+}
+
+fn herd() {
+    const MICE: usize = 8;
+    let mice: Vec<String> = (0..MICE).map(|m| format!("mouse-{m}")).collect();
+    let names: Vec<&str> = mice.iter().map(String::as_str).chain(["elephant"]).collect();
+    let levels = [level("a", 1, &queue(128, 50))];
+    let fairness = fairness(4, &[schema("a", "a", &names)], &levels);
+    let mut elephants: Vec<_> = Vec::new();
+    let mut held = std::collections::VecDeque::new();
+    let (mut served, mut turns_of_mice) = (0_usize, Vec::new());
+    let mut waiting: Vec<(usize, std::pin::Pin<Box<_>>)> = Vec::new();
+    for turn in 0..400 {
+        while elephants.len() < 40 {
+            elephants.push(Box::pin(enter(&fairness, "elephant")));
+            if let Some(seat) = elephants.last_mut().and_then(|e| e.now_or_never()) {
+                elephants.pop();
+                held.push_back(seat.expect("a seat"));
+            }
+        }
+        if turn % 10 == 0 {
+            let mouse = &mice[(turn / 10) % MICE];
+            let mut asked = Box::pin(enter(&fairness, mouse));
+            match (&mut asked).now_or_never() {
+                Some(seat) => {
+                    turns_of_mice.push(0);
+                    held.push_back(seat.expect("a seat"));
+                }
+                None => waiting.push((turn, asked)),
+            }
+        }
+        drop(held.pop_front());
+        if let Some((at, seat)) = (0..elephants.len()).find_map(|i| (&mut elephants[i]).now_or_never().map(|s| (i, s)))
+        {
+            drop(elephants.remove(at));
+            held.push_back(seat.expect("a seat"));
+            served += 1;
+        }
+        if let Some((at, seat)) = (0..waiting.len()).find_map(|i| (&mut waiting[i].1).now_or_never().map(|s| (i, s))) {
+            turns_of_mice.push(turn - waiting.remove(at).0);
+            held.push_back(seat.expect("a seat"));
+        }
+    }
+    assert!(turns_of_mice.len() >= 38, "{} mice were served", turns_of_mice.len());
+    let slowest = turns_of_mice.iter().max().copied().unwrap_or_default();
+    assert!(slowest <= 8, "a mouse waited {slowest} turns");
+    assert!(served >= 300, "the elephant is served with what is left: {served}");
 }

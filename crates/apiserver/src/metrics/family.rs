@@ -83,8 +83,34 @@ impl Histogram {
         self.nanos.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
     }
 
+    /// Records a number of bytes; such a histogram is written with [`Histogram::write_sizes`].
+    pub(crate) fn record_size(&self, bounds: &[f64], bytes: u64) {
+        self.record_sizes(bounds, bytes, 1);
+    }
+
+    /// The same so many times.
+    pub(crate) fn record_sizes(&self, bounds: &[f64], bytes: u64, times: u64) {
+        let at = bounds.partition_point(|bound| *bound < bytes as f64);
+        self.buckets[at.min(MOST - 1)].fetch_add(times, Ordering::Relaxed);
+        self.nanos.fetch_add(bytes * times, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.buckets.iter().map(|b| b.load(Ordering::Relaxed)).sum()
+    }
+
     /// Writes the series of a histogram; `labels` without braces.
     pub(crate) fn write(&self, out: &mut String, name: &str, labels: &str, bounds: &[f64]) {
+        let sum = Duration::from_nanos(self.nanos.load(Ordering::Relaxed)).as_secs_f64();
+        self.write_with(out, name, labels, bounds, sum);
+    }
+
+    /// The same for sizes.
+    pub(crate) fn write_sizes(&self, out: &mut String, name: &str, labels: &str, bounds: &[f64]) {
+        self.write_with(out, name, labels, bounds, self.nanos.load(Ordering::Relaxed) as f64);
+    }
+
+    fn write_with(&self, out: &mut String, name: &str, labels: &str, bounds: &[f64], sum: f64) {
         let comma = if labels.is_empty() { "" } else { "," };
         let mut count = 0;
         for (at, bucket) in self.buckets.iter().enumerate().take(bounds.len() + 1) {
@@ -93,7 +119,6 @@ impl Histogram {
             // Writing to a string cannot fail, here and below.
             let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}");
         }
-        let sum = Duration::from_nanos(self.nanos.load(Ordering::Relaxed)).as_secs_f64();
         let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
         let _ = writeln!(out, "{name}_sum{braces} {sum}\n{name}_count{braces} {count}");
     }

@@ -3,14 +3,24 @@
 use super::family::{Counter, Family, Gauge, Histogram, head, pairs, sample};
 use crate::request::Info;
 use hashbrown::Equivalent;
+use ironclad_kinds::Kind;
 use parking_lot::Mutex;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 const DURATIONS: [f64; 23] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
     45.0, 60.0,
 ];
+
+/// Sizes of answers, in bytes.
+const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+const CLIENT: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0];
+
+/// A version that goes: group, resource and version, subresource, the release without it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Deprecated([String; 3], String, String);
 
 /// Labels of a request, borrowed.
 #[derive(Clone, Copy)]
@@ -76,6 +86,11 @@ impl<'a> Labels<'a> {
 }
 
 impl Key {
+    /// The labels without that of dry runs.
+    fn undried(&self) -> String {
+        self.text().replacen("dry_run=\"\",", "", 1)
+    }
+
     fn text(&self) -> String {
         let [group, version, resource, subresource] = &self.texts;
         pairs(&[
@@ -114,6 +129,7 @@ struct Series {
     took: Histogram,
     codes: Mutex<Vec<(u16, u64)>>,
     bytes: Counter,
+    sizes: Histogram,
 }
 
 #[derive(Default)]
@@ -123,12 +139,14 @@ pub(crate) struct Requests {
     dropped: [Counter; 2],
     terminated: Family<(u16,), Counter>,
     in_process: Family<(&'static str, u16), Counter>,
+    in_process_took: Family<(&'static str,), Histogram>,
+    deprecated: Family<Deprecated, Counter>,
     /// Read-only, then mutating.
     pub(crate) in_flight: [Gauge; 2],
 }
 
 /// A long request that is being served.
-pub(crate) struct Running(std::sync::Arc<Gauge>);
+pub(crate) struct Running(Arc<Gauge>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -145,6 +163,9 @@ impl Requests {
             series.took.record(&DURATIONS, took);
         }
         series.bytes.add(size);
+        if size > 0 && matches!(labels.verb, "GET" | "LIST") && !info.is_long() {
+            series.sizes.record_size(&SIZES, size);
+        }
         let mut codes = series.codes.lock();
         match codes.iter_mut().find(|(c, _)| *c == code) {
             Some((_, count)) => *count += 1,
@@ -153,9 +174,17 @@ impl Requests {
     }
 
     /// Notes a request of a client in process.
-    pub(crate) fn inside(&self, info: &Info, code: u16) {
+    pub(crate) fn inside(&self, info: &Info, code: u16, took: Duration) {
         let key = (verb(&info.verb, false), code);
+        self.in_process_took.of(&(key.0,), || (key.0,)).record(&CLIENT, took);
         self.in_process.of(&key, || key).add(1);
+    }
+
+    /// A request for a version that goes.
+    pub(crate) fn deprecated(&self, kind: &Kind, subresource: &str, removed: &str) {
+        let texts = [&kind.group, &kind.plural, &kind.version].map(ToString::to_string);
+        let key = Deprecated(texts, subresource.to_owned(), removed.to_owned());
+        self.deprecated.of(&key, || key.clone()).add(1);
     }
 
     /// A long request begins.
@@ -202,6 +231,7 @@ impl Requests {
             "Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.",
         );
         series.iter().for_each(|(key, series)| series.took.write(out, name, &key.text(), &DURATIONS));
+        self.render_indicators(&series, out);
         let name = "apiserver_longrunning_requests";
         head(
             out,
@@ -211,7 +241,7 @@ impl Requests {
             "Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and component. Not all requests are tracked this way.",
         );
         for (key, gauge) in self.running.all() {
-            out.push_str(&format!("{name}{{{}}} {}\n", key.text(), gauge.get()));
+            out.push_str(&format!("{name}{{{}}} {}\n", key.undried(), gauge.get()));
         }
         let name = "apiserver_current_inflight_requests";
         head(
@@ -225,6 +255,36 @@ impl Requests {
             sample(out, name, &[("request_kind", kind)], gauge.get());
         }
         self.render_ends(out);
+    }
+
+    /// The same without what waits for others, and the sizes of what was read.
+    fn render_indicators(&self, series: &[(Key, Arc<Series>)], out: &mut String) {
+        let name = "apiserver_request_sli_duration_seconds";
+        let help = "Response latency distribution (not counting webhook duration and priority & fairness queue wait times) in seconds for each verb, group, version, resource, subresource, scope and component.";
+        head(out, name, "histogram", "ALPHA", help);
+        let real = || series.iter().filter(|(key, _)| key.dry_run.is_empty());
+        for (key, series) in real().filter(|(key, _)| !matches!(key.verb, "WATCH" | "CONNECT")) {
+            series.took.write(out, name, &key.undried(), &DURATIONS);
+        }
+        let name = "apiserver_response_sizes";
+        let help = "Response size distribution in bytes for each group, version, verb, resource, subresource, scope and component.";
+        head(out, name, "histogram", "STABLE", help);
+        for (key, series) in real().filter(|(_, series)| series.sizes.count() > 0) {
+            series.sizes.write_sizes(out, name, &key.undried(), &SIZES);
+        }
+        let name = "apiserver_requested_deprecated_apis";
+        let help = "Gauge of deprecated APIs that have been requested, broken out by API group, version, resource, subresource, and removed_release.";
+        head(out, name, "gauge", "STABLE", help);
+        for (Deprecated([group, resource, version], subresource, removed), _) in self.deprecated.all() {
+            let labels = [
+                ("group", &*group),
+                ("removed_release", &*removed),
+                ("resource", &*resource),
+                ("subresource", &*subresource),
+                ("version", &*version),
+            ];
+            sample(out, name, &labels, 1);
+        }
     }
 
     fn render_ends(&self, out: &mut String) {
@@ -243,6 +303,11 @@ impl Requests {
         for ((verb, code), counter) in self.in_process.all() {
             let labels = [("code", &*code.to_string()), ("host", "in-process"), ("method", verb)];
             sample(out, name, &labels, counter.get());
+        }
+        let name = "rest_client_request_duration_seconds";
+        head(out, name, "histogram", "ALPHA", "Request latency in seconds. Broken down by verb, and host.");
+        for ((verb,), histogram) in self.in_process_took.all() {
+            histogram.write(out, name, &pairs(&[("host", "in-process"), ("verb", verb)]), &CLIENT);
         }
     }
 

@@ -16,7 +16,11 @@ pub(crate) struct TimedChain {
 
 impl TimedChain {
     pub(crate) fn new(chain: Chain, metrics: Shared) -> Self {
-        Self { chain, metrics }
+        let told = metrics.clone();
+        let timer = move |name, step, operation: ironclad_admission::Operation, refused, took| {
+            told.plugin(name, step, operation.as_str(), refused, took);
+        };
+        Self { chain: chain.timed(Box::new(timer)), metrics }
     }
 
     /// See [`Chain::admit`].

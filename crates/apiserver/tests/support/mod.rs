@@ -171,6 +171,7 @@ fn config(store: Arc<dyn Store>, load: Load) -> Config {
         load,
         runtime: Default::default(),
         gates: Default::default(),
+        others: Vec::new(),
     }
 }
 

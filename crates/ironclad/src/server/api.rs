@@ -183,6 +183,7 @@ fn config(cluster: &Cluster, flags: &ApiFlags, store: Arc<dyn Store>, own: &Cert
         },
         runtime: flags.served.runtime_config.clone().unwrap_or_default(),
         gates: flags.served.feature_gates.clone().unwrap_or_default(),
+        others: vec![ironclad_client::queue::metrics::render],
     }
 }
 

@@ -49,6 +49,7 @@ const POD_SUBS: &[Sub] = &[
 pub(super) const CORE: &[Row] = &[
     ns("", "v1", "Binding", "bindings").verbs(Verb::CREATE),
     cl("", "v1", "ComponentStatus", "componentstatuses")
+        .until(19, 0)
         .with(|| Arc::new(template::COMPONENT_STATUS))
         .short(&["cs"])
         .verbs(READ),

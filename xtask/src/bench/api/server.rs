@@ -47,6 +47,7 @@ pub(crate) async fn start(dir: &Path, pki: &Pki, token: &CancellationToken) -> R
         load: Load::default(),
         runtime: Default::default(),
         gates: Default::default(),
+        others: Vec::new(),
     };
     let prepared = ApiServer::prepare(config, token.clone()).await?;
     let reader = Arc::new(prepared.reader());
