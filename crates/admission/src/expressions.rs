@@ -9,6 +9,9 @@ use ironclad_cel::{Activation, Budget, Check, Error, Program, Val, authorizer, r
 use ironclad_json::{Value, json};
 use std::sync::Arc;
 
+/// What is said of expressions that together cost too much.
+pub(crate) const SPENT: &str =
+    "validation failed due to running out of cost budget, no further validation rules will be run";
 /// Most that the match conditions of one request may cost.
 const CONDITIONS_LIMIT: u64 = ironclad_cel::TOTAL_LIMIT / 4;
 
@@ -179,7 +182,7 @@ impl Conditions {
         let env = environment(scope);
         let one = |c: &Value| {
             let source = c["expression"].as_str().unwrap_or_default();
-            (source.to_owned(), env.compile(source).map_err(|e| format!("compilation failed: {e}")))
+            (source.to_owned(), env.compile(source).map_err(|e| format!("compilation error: compilation failed: {e}")))
         };
         Self { programs: conditions.as_array().into_iter().flatten().map(one).collect() }
     }
@@ -198,11 +201,16 @@ impl Conditions {
         let mut budget = Budget::new(CONDITIONS_LIMIT);
         let mut errors = Vec::new();
         for (source, program) in &self.programs {
-            let outcome = match program {
-                Ok(program) => evaluate(program, activation, &mut budget, authorizer, user).await,
-                Err(why) => Err(Error::Eval(why.clone())),
+            let program = match program {
+                Ok(program) => program,
+                Err(why) => {
+                    errors.push(why.clone());
+                    continue;
+                }
             };
-            match outcome {
+            match evaluate(program, activation, &mut budget, authorizer, user).await {
+                // Who spends everything decides nothing.
+                Err(Error::Cost) if budget.left() == 0 => return Matched::Failed(SPENT.to_owned()),
                 Ok(Val::Bool(true)) => {}
                 Ok(Val::Bool(false)) => return Matched::No,
                 Ok(_) => errors.push(format!("expression '{source}' resulted in error: result was not a boolean")),

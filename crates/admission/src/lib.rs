@@ -20,7 +20,7 @@ pub use webhooks::Caller;
 pub use world::{Nowhere, Version, World};
 
 use async_trait::async_trait;
-use ironclad_api::{GroupVersionKind, GroupVersionResource, UserInfo, error::Result};
+use ironclad_api::{ApiError, GroupVersionKind, GroupVersionResource, UserInfo, error::Result};
 use ironclad_json::Value;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -50,19 +50,39 @@ impl Operation {
 
 /// What plugins note about a request for the audit log; clones share their notes, so that they outlive a refusal.
 #[derive(Clone, Debug, Default)]
-pub struct Annotations(Arc<Mutex<Vec<(String, String)>>>);
+pub struct Annotations(Arc<Mutex<Vec<Note>>>);
+
+/// A note for the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Such as `pod-security.kubernetes.io/enforce-policy`.
+    pub key: String,
+    /// What is noted.
+    pub value: String,
+    /// It shows what was sent, and is kept only where that is kept.
+    pub shows_request: bool,
+}
 
 impl Annotations {
     /// Notes `value` under `key`, such as `pod-security.kubernetes.io/enforce-policy`. The first note of a key stays.
     pub fn add(&self, key: impl Into<String>, value: impl Into<String>) {
-        let (key, mut notes) = (key.into(), self.0.lock());
-        if !notes.iter().any(|(k, _)| *k == key) {
-            notes.push((key, value.into()));
+        self.note(key.into(), value.into(), false);
+    }
+
+    /// Notes what shows parts of the request.
+    pub fn add_request(&self, key: impl Into<String>, value: impl Into<String>) {
+        self.note(key.into(), value.into(), true);
+    }
+
+    fn note(&self, key: String, value: String, shows_request: bool) {
+        let mut notes = self.0.lock();
+        if !notes.iter().any(|n| n.key == key) {
+            notes.push(Note { key, value, shows_request });
         }
     }
 
     /// Everything that was noted so far.
-    pub fn list(&self) -> Vec<(String, String)> {
+    pub fn list(&self) -> Vec<Note> {
         self.0.lock().clone()
     }
 }
@@ -106,6 +126,25 @@ pub struct Request {
     pub annotations: Annotations,
     /// How far mutation has come.
     pub reinvocation: Reinvocation,
+}
+
+impl Request {
+    /// The name that a refusal shows: while none was generated yet, what it is to begin with.
+    pub fn shown(&self) -> &str {
+        let meta = |field: &str| {
+            let object = self.object.as_ref().or(self.old.as_deref());
+            object.and_then(|o| o["metadata"][field].as_str()).filter(|name| !name.is_empty())
+        };
+        match self.name.as_str() {
+            "" => meta("name").or_else(|| meta("generateName")).unwrap_or("Unknown"),
+            name => name,
+        }
+    }
+
+    /// A refusal of the request.
+    pub fn forbidden(&self, why: impl std::fmt::Display) -> ApiError {
+        ApiError::forbidden(&self.resource.group_resource(), self.shown(), why)
+    }
 }
 
 /// One check or change.

@@ -84,11 +84,16 @@ fn configured(config: Option<&ironclad_json::Value>, kind: &str) -> std::result:
 
 /// A refusal as the client sees it.
 fn refusal(request: &Request, reason: &str, message: String) -> ApiError {
-    let mut error = ApiError::forbidden(&request.resource.group_resource(), &request.name, &message);
-    error.reason = crate::webhooks::reason_named(reason);
-    if error.reason == Reason::Unknown {
-        error.reason = Reason::Invalid;
-    }
-    error.code = error.reason.code();
+    let mut error = request.forbidden(&message);
+    error.reason = match crate::webhooks::reason_named(reason) {
+        Reason::Unknown => Reason::Invalid,
+        known => known,
+    };
+    error.code = match error.reason {
+        Reason::Forbidden => 403,
+        Reason::Unauthorized => 401,
+        Reason::RequestEntityTooLarge => 413,
+        _ => 422,
+    };
     error.with_cause("", message, "")
 }

@@ -16,14 +16,14 @@ use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use config::{Callers, Webhook};
 use ironclad_api::error::Result;
-use ironclad_api::{ApiError, GroupResource, GroupVersionKind, GroupVersionResource};
-use ironclad_json::json;
+use ironclad_api::{ApiError, GroupResource, GroupVersionKind, GroupVersionResource, object};
 use review::Reply;
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Instant;
 
 pub use call::Caller;
-pub(crate) use patch::apply as apply_patch;
+pub(crate) use patch::{apply as apply_patch, read as read_patch};
 pub(crate) use review::named as reason_named;
 
 type Configurations = Followed<Vec<Arc<Webhook>>>;
@@ -67,7 +67,7 @@ async fn invocation(judges: &Judges, webhook: &Arc<Webhook>, request: &Request) 
             Matched::No => return Ok(None),
             Matched::Failed(_) if webhook.ignores_failure => return Ok(None),
             Matched::Failed(why) => {
-                return Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why));
+                return Err(request.forbidden(why));
             }
         }
     }
@@ -155,49 +155,112 @@ impl Mutating {
 
     /// Asks one webhook and does what it says.
     async fn ask(&self, invocation: &Invocation, request: &mut Request, index: &str) -> Result<()> {
+        let done = self.answer(invocation, request, index).await;
         let webhook = &invocation.webhook;
-        let mut changed = false;
-        match call(&self.judges, invocation, request, true).await {
-            Err(failure) => failed(webhook, failure, request, "mutating", index)?,
-            Ok(mut reply) => {
-                note(webhook, &mut reply, request);
-                if !reply.allowed {
-                    return Err(review::denial(&webhook.name, &reply.status));
-                }
-                if let Some(patch) = reply.patch {
-                    changed = self.change(invocation, request, &patch).await?;
-                }
-            }
-        }
-        let value = json!({"configuration": webhook.configuration, "webhook": webhook.name, "mutated": changed});
-        request.annotations.add(format!("mutation.webhook.admission.k8s.io/{index}"), value.to_string());
-        if changed {
+        let note = Mutation {
+            configuration: &webhook.configuration,
+            webhook: &webhook.name,
+            mutated: matches!(done, Ok(true)),
+        };
+        note_as(request, "mutation", index, &note);
+        if done? {
             request.reinvocation.changed();
         }
         Ok(())
     }
 
+    /// Whether the answer of a webhook changed the object.
+    async fn answer(&self, invocation: &Invocation, request: &mut Request, index: &str) -> Result<bool> {
+        let webhook = &invocation.webhook;
+        let failing = |failure, request: &Request| failed(webhook, failure, request, "mutation", index);
+        let mut reply = match call(&self.judges, invocation, request, true).await {
+            Err(failure) => return failing(failure, request).map(|()| false),
+            Ok(reply) => reply,
+        };
+        note(webhook, &mut reply, request);
+        if !reply.allowed {
+            return Err(review::denial(&webhook.name, &reply.status));
+        }
+        let Some(patch) = reply.patch else { return Ok(false) };
+        let patch = match patch::read(&patch) {
+            Ok(patch) => patch,
+            Err(why) => {
+                let failure = Failure::Call(format!("received undecodable patch in webhook response: {why}"));
+                return failing(failure, request).map(|()| false);
+            }
+        };
+        if patch.is_empty() {
+            return Ok(false);
+        }
+        if request.object.is_none() {
+            let why = format!(
+                "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
+                webhook.name
+            );
+            return Err(ApiError::internal(why));
+        }
+        let changed = self.change(invocation, request, &patch).await?;
+        let note = Patched {
+            configuration: &webhook.configuration,
+            webhook: &webhook.name,
+            patch: &patch,
+            patch_type: "JSONPatch",
+        };
+        note_as(request, "patch", index, &note);
+        Ok(changed)
+    }
+
     /// Applies a patch to the object in the version that the webhook saw; says whether that changed anything.
-    async fn change(&self, invocation: &Invocation, request: &mut Request, patch: &[u8]) -> Result<bool> {
-        let wrong =
-            |why: String| ApiError::internal(format!("failed calling webhook {:?}: {why}", invocation.webhook.name));
+    async fn change(&self, invocation: &Invocation, request: &mut Request, patch: &json_patch::Patch) -> Result<bool> {
         let (mut object, _) = self.judges.objects(request, &invocation.kind).await?;
         let before = object.clone();
-        patch::apply(patch, &mut object).map_err(|why| wrong(format!("invalid patch: {why}")))?;
+        patch::apply(patch, &mut object).map_err(|broken| ApiError::internal(broken.why))?;
         if object == before {
             return Ok(false);
+        }
+        if object::gvk(&object) != invocation.kind {
+            return Err(ApiError::internal(format!(
+                "unable to decode {} into {}",
+                object::gvk(&object),
+                invocation.kind
+            )));
         }
         if invocation.kind != request.kind {
             object = self.judges.world.convert(object, &request.kind).await?;
         }
-        let settled = if request.subresource.is_empty() || request.subresource == "status" {
-            self.judges.world.settle(&request.kind, object).map_err(ApiError::internal)?
-        } else {
-            object
-        };
+        // What is below an object is of a type of its own, or of the object's.
+        let settled = self.judges.world.settle(&request.kind, object).map_err(ApiError::internal)?;
         let changed = request.object.as_ref() != Some(&settled);
         request.object = Some(settled);
         Ok(changed)
+    }
+}
+
+/// What the audit log shows of a webhook that was asked.
+#[derive(Serialize)]
+struct Mutation<'a> {
+    configuration: &'a str,
+    webhook: &'a str,
+    mutated: bool,
+}
+
+/// What the audit log shows of a patch.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Patched<'a> {
+    configuration: &'a str,
+    webhook: &'a str,
+    patch: &'a json_patch::Patch,
+    patch_type: &'a str,
+}
+
+/// Notes something about the webhook of an index; a patch only where requests are kept.
+fn note_as(request: &Request, kind: &str, index: &str, what: &impl Serialize) {
+    let Ok(text) = serde_json::to_string(what) else { return };
+    let key = format!("{kind}.webhook.admission.k8s.io/{index}");
+    match kind {
+        "patch" => request.annotations.add_request(key, text),
+        _ => request.annotations.add(key, text),
     }
 }
 

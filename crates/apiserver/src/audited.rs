@@ -102,9 +102,7 @@ impl Auditor {
                 [] => "Authentication failed, no credentials provided".to_owned(),
                 ways => format!("Authentication failed, attempted: {}", ways.join(", ")),
             };
-            for (key, value) in info.annotations.list() {
-                current.annotate(&key, &value);
-            }
+            annotate(&current, info);
             current.response(
                 401,
                 Some(json!({"kind": "Status", "status": "Failure", "message": message, "reason": "Unauthorized"})),
@@ -128,6 +126,15 @@ fn attempted(info: &Info, parts: &Parts) -> Vec<&'static str> {
     ways.into_iter().filter(|(is, _)| *is).map(|(_, way)| way).collect()
 }
 
+/// Writes what admission noted into the record.
+fn annotate(current: &Current, info: &Info) {
+    for note in info.annotations.list() {
+        if !note.shows_request || current.level() >= ironclad_audit::Level::Request {
+            current.annotate(&note.key, &note.value);
+        }
+    }
+}
+
 /// Notes how a request failed.
 pub(crate) fn failed(error: &ApiError) {
     ironclad_audit::note(|current| current.response(error.code, Some(error.to_status())));
@@ -136,9 +143,7 @@ pub(crate) fn failed(error: &ApiError) {
 /// Tells the end of a request, or the beginning of a long answer and its end when it comes.
 pub(crate) async fn finish(slot: &Slot, info: &Info, panicked: bool, response: Response<Body>) -> Response<Body> {
     let Some(current) = slot.get() else { return response };
-    for (key, value) in info.annotations.list() {
-        current.annotate(&key, &value);
-    }
+    annotate(current, info);
     let code = response.status().as_u16();
     if panicked {
         let status =

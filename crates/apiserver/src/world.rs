@@ -74,7 +74,17 @@ impl World for Reader {
     fn merge(&self, wanted: &GroupVersionKind, object: &Value, config: &Value) -> Result<Value, String> {
         let kind = self.kind(wanted).ok_or_else(|| format!("no kind {wanted} is served"))?;
         let (bundle, shape) = registry::types(&kind).ok_or_else(|| format!("{wanted} has no type"))?;
-        Ok(apply::merge(&apply::Schema::new(bundle, shape), object, config))
+        let schema = apply::Schema::new(bundle, shape);
+        let problems = apply::problems(&schema, config);
+        if !problems.is_empty() {
+            return Err(format!("failed to convert patch object to typed object: {}", problems.join("\n")));
+        }
+        let atomics = apply::atomics(&schema, config);
+        if !atomics.is_empty() {
+            let list = atomics.join(", ");
+            return Err(format!("invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {list}"));
+        }
+        Ok(apply::merge(&schema, object, config))
     }
 }
 

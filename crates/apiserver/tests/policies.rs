@@ -208,9 +208,9 @@ async fn a_mutation_that_fails_refuses() {
     let mutations = json!([{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": wrong}}]);
     mutation(&server, "wrong", mutations).await;
     let (code, message) = create(&server, "x", json!({})).await;
-    let want = "configmaps \"x\" is forbidden: policy 'wrong' with binding 'wrong-binding' denied request: \
+    let want = "policy 'wrong' with binding 'wrong-binding' denied request: type mismatch: \
                 unexpected type name \"Object.spec\", expected \"Object.metadata\", which matches field name path from root Object type";
-    assert_eq!((code, message.as_str()), (422, want));
+    assert_eq!((code, message.as_str()), (403, want));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,4 +241,113 @@ async fn who_may_not_read_parameters_may_not_make_policies_with_them() {
     let want = "ValidatingAdmissionPolicy.admissionregistration.k8s.io \"peek\" is invalid: spec.paramKind: Forbidden: user tester \
                 must have \"get\" permission on all objects of the referenced paramKind (kind=Secret, apiVersion=v1)";
     assert_eq!((code, error["message"].as_str().unwrap()), (422, want));
+}
+
+/// A mutating policy of ConfigMaps with a binding.
+async fn mutating(server: &Server, name: &str, spec: Value, binding: Value) {
+    let spec = with(json!({"matchConstraints": rules(), "reinvocationPolicy": "Never"}), spec);
+    let (code, made) = make(server, "mutatingadmissionpolicies", name, spec).await;
+    assert_eq!(code, 201, "{made}");
+    let binding = with(json!({"policyName": name}), binding);
+    let (code, made) = make(server, "mutatingadmissionpolicybindings", &format!("{name}-binding"), binding).await;
+    assert_eq!(code, 201, "{made}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_that_is_not_set_up_well_denies_whatever_it_asks_for() {
+    let (server, _reader, _dir) = admitting().await;
+    let spec = json!({"paramKind": {"apiVersion": "v1", "kind": "Secret"}, "validations": [{"expression": "true"}]});
+    let binding = json!({"validationActions": ["Warn"], "paramRef": {"name": "none", "namespace": "default", "parameterNotFoundAction": "Deny"}});
+    policy(&server, "warned", spec, binding).await;
+    let (code, message) = create(&server, "x", json!({})).await;
+    let want = "configmaps \"x\" is forbidden: ValidatingAdmissionPolicy 'warned' with binding 'warned-binding' denied request: \
+                failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction";
+    assert_eq!((code, message.as_str()), (422, want));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_annotation_that_cannot_be_made_refuses() {
+    let (server, _reader, _dir) = admitting().await;
+    let spec = json!({"validations": [{"expression": "true"}],
+        "auditAnnotations": [{"key": "size", "valueExpression": "object.data.missing"}, {"key": "none", "valueExpression": "null"}]});
+    policy(&server, "noting", spec, json!({"validationActions": ["Audit"]})).await;
+    let (code, message) = create(&server, "x", json!({"a": "1"})).await;
+    assert_eq!(code, 422);
+    assert!(
+        message.ends_with("denied request: expression 'object.data.missing' resulted in error: no such key: missing"),
+        "{message}"
+    );
+    assert_eq!(create(&server, "y", json!({"missing": "1"})).await.0, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutations_lose_nothing_and_say_why_they_fail() {
+    let (server, _reader, _dir) = admitting().await;
+    let selected = json!({"resourceRules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"]}]});
+    let whole = json!([{"patchType": "ApplyConfiguration", "applyConfiguration": {
+        "expression": "Object{spec: Object.spec{sessionAffinityConfig: Object.spec.sessionAffinityConfig{}, externalIPs: ['192.0.2.1']}}"}}]);
+    mutating(&server, "atomic", json!({"matchConstraints": selected, "mutations": whole}), json!({})).await;
+    let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+    let (code, error) = ask(&server, "POST", "/api/v1/namespaces/default/services", JSON, service).await;
+    let want = "policy 'atomic' with binding 'atomic-binding' denied request: error applying patch: \
+                invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.externalIPs";
+    assert_eq!((code, &error["reason"], error["message"].as_str().unwrap()), (403, &json!("Invalid"), want));
+    assert_eq!(error["details"]["causes"][0]["message"], want);
+    let patches = json!([
+        {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'test', path: '/data/a', value: '2'}, JSONPatch{op: 'add', path: '/data/never', value: 'x'}]"}},
+        {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'add', path: '/data/' + jsonpatch.escapeKey('b~c'), value: object.data.a}]"}}]);
+    mutating(&server, "tested", json!({"mutations": patches}), json!({})).await;
+    let (code, made) = ask(&server, "POST", MAPS, JSON, map("m", json!({"a": "1"}))).await;
+    // Such a key is none for a map, but the patch names it.
+    assert_eq!(code, 422, "{made}");
+    assert!(made["message"].as_str().unwrap().contains("data[b~c]"), "{made}");
+    let one = format!("{GROUP}/mutatingadmissionpolicies/tested");
+    assert_eq!(ask(&server, "DELETE", &one, JSON, Value::Null).await.0, 200);
+    let missing = json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'remove', path: '/data/no'}]"}},
+        {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'add', path: '/data/yes', value: 'x'}]"}}]);
+    mutating(&server, "missing", json!({"mutations": missing.clone()}), json!({})).await;
+    let (code, error) = ask(&server, "POST", MAPS, JSON, map("n", json!({"a": "1"}))).await;
+    let want = "policy 'missing' with binding 'missing-binding' denied request: JSON Patch: error in remove for path: '/data/no': Unable to remove nonexistent key: no: missing value";
+    assert_eq!((code, error["message"].as_str().unwrap()), (403, want));
+    // Who ignores failures still gets what could be done.
+    assert_eq!(
+        ask(&server, "DELETE", &format!("{GROUP}/mutatingadmissionpolicies/missing"), JSON, Value::Null).await.0,
+        200
+    );
+    mutating(&server, "patient", json!({"mutations": missing, "failurePolicy": "Ignore"}), json!({})).await;
+    let (code, made) = ask(&server, "POST", MAPS, JSON, map("o", json!({"a": "1"}))).await;
+    assert_eq!((code, &made["data"]), (201, &json!({"a": "1", "yes": "x"})));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_judge_what_is_sent_below_objects() {
+    let (server, _reader, _dir) = admitting().await;
+    let rules = json!({"resourceRules": [{"operations": ["*"], "apiGroups": ["", "apps"], "apiVersions": ["*"], "resources": ["*/*"]}]});
+    let spec = json!({"matchConstraints": rules, "validations": [
+        {"expression": "request.subResource != 'scale' || object.spec.replicas <= 5 && oldObject.spec.replicas == 1 && request.kind.group == 'autoscaling'",
+         "message": "too many"},
+        {"expression": "request.operation != 'CONNECT' || object.kind == 'PodExecOptions' && !('rm' in object.command)", "message": "not that"}]});
+    policy(&server, "below", spec, json!({})).await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let deployment =
+        json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+    assert_eq!(ask(&server, "POST", DEPLOYMENTS, JSON, deployment).await.0, 201);
+    let scale = |n: u32| {
+        ask(
+            &server,
+            "PATCH",
+            "/apis/apps/v1/namespaces/default/deployments/d/scale",
+            "application/merge-patch+json",
+            json!({"spec": {"replicas": n}}),
+        )
+    };
+    let (code, error) = scale(6).await;
+    let want = "deployments.apps \"d\" is forbidden: ValidatingAdmissionPolicy 'below' with binding 'below-binding' denied request: too many";
+    assert_eq!((code, error["message"].as_str().unwrap()), (422, want));
+    assert_eq!(scale(5).await.0, 200);
+    let (code, error) =
+        ask(&server, "POST", "/api/v1/namespaces/default/pods/p/exec?command=rm&command=x", JSON, Value::Null).await;
+    assert_eq!(code, 422, "{error}");
+    assert!(error["message"].as_str().unwrap().ends_with("denied request: not that"), "{error}");
 }

@@ -122,7 +122,7 @@ async fn a_failed_call_is_fatal_unless_the_policy_ignores_it() {
     let (code, error) = create(&server, "x").await;
     let message = error["message"].as_str().unwrap();
     let want = "Internal error occurred: failed calling webhook \"fail.example.com\": received invalid webhook response: \
-                expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got Kind=";
+                webhook response was absent";
     assert_eq!((code, message), (500, want));
     let one = format!("{GROUP}/validatingwebhookconfigurations/validating");
     let ignore = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]);

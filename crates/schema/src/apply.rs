@@ -224,6 +224,16 @@ fn once(
     Ok(merged)
 }
 
+/// What of a configuration would replace a whole that is known only as one; merging it would lose what it does not name.
+pub fn atomics(schema: &Schema<'_>, config: &Value) -> Vec<String> {
+    fields::atomics(schema.root(), config)
+}
+
+/// What is wrong with a configuration by its schema.
+pub fn problems(schema: &Schema<'_>, config: &Value) -> Vec<String> {
+    fields::problems(schema.root(), config)
+}
+
 /// An object with `config` merged over it, without regard to who owns what.
 pub fn merge(schema: &Schema<'_>, live: &Value, config: &Value) -> Value {
     merge::merge(schema.root(), live, config)

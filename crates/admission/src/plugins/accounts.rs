@@ -38,7 +38,7 @@ impl Plugin for ServiceAccounts {
         if resource != GroupResource::new("", "pods") || !request.subresource.is_empty() {
             return Ok(());
         }
-        let (namespace, name) = (request.namespace.clone(), request.name.clone());
+        let (namespace, name) = (request.namespace.clone(), request.shown().to_owned());
         let Some(pod) = request.object.as_mut() else { return Ok(()) };
         // A mirror of a pod that a kubelet runs by itself has nothing of the API.
         if pod["metadata"]["annotations"].get("kubernetes.io/config.mirror").is_some() {

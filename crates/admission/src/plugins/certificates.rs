@@ -5,7 +5,7 @@ use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use base64::Engine;
 use ironclad_api::error::Result;
-use ironclad_api::{ApiError, object, user};
+use ironclad_api::{object, user};
 use ironclad_auth::{Attributes, Authorizer, Decision};
 use ironclad_json::Value;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl Plugin for Signers {
             return Ok(());
         }
         let why = format!("user not permitted to {} requests with signerName {signer:?}", self.verb);
-        Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why))
+        Err(request.forbidden(why))
     }
 }
 
@@ -121,7 +121,7 @@ impl Plugin for Attest {
             return Ok(());
         }
         let why = format!("user not permitted to attest for signerName {signer:?}");
-        Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why))
+        Err(request.forbidden(why))
     }
 }
 
@@ -143,7 +143,6 @@ impl Plugin for Subjects {
         if object["spec"]["signerName"] != KUBELET_CLIENT {
             return Ok(());
         }
-        let resource = request.resource.group_resource();
         let encoded = object::text(object, &["spec", "request"]);
         let organizations = base64::engine::general_purpose::STANDARD
             .decode(encoded)
@@ -152,14 +151,10 @@ impl Plugin for Subjects {
         match organizations {
             Some(groups) if groups.iter().any(|g| g == user::MASTERS) => {
                 let why = format!("use of {KUBELET_CLIENT} signer with system:masters group is not allowed");
-                Err(ApiError::forbidden(&resource, &request.name, why))
+                Err(request.forbidden(why))
             }
             Some(_) => Ok(()),
-            None => Err(ApiError::forbidden(
-                &resource,
-                &request.name,
-                "failed to parse CSR: PEM block type must be CERTIFICATE REQUEST",
-            )),
+            None => Err(request.forbidden("failed to parse CSR: PEM block type must be CERTIFICATE REQUEST")),
         }
     }
 }

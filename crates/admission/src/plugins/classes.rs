@@ -75,7 +75,7 @@ impl Plugin for Runtime {
         if !is(request, "", "pods") {
             return Ok(());
         }
-        let (resource, pod_name) = (request.resource.group_resource(), request.name.clone());
+        let (resource, pod_name) = (request.resource.group_resource(), request.shown().to_owned());
         let Some(pod) = request.object.as_mut() else { return Ok(()) };
         let name = object::text(pod, &["spec", "runtimeClassName"]).to_owned();
         let refuse = |why: String| Err(ApiError::forbidden(&resource, &pod_name, why));

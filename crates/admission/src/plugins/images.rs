@@ -5,7 +5,6 @@
 
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
-use ironclad_api::ApiError;
 use ironclad_api::error::Result;
 use ironclad_api::expiring::Expiring;
 use ironclad_json::{Value, json};
@@ -156,7 +155,7 @@ impl Plugin for Images {
         }
         let Some(pod) = &request.object else { return Ok(()) };
         let review = review(request, pod);
-        let refuse = |why: &str| Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why));
+        let refuse = |why: &str| Err(request.forbidden(why));
         let key = review["spec"].to_string();
         let status = match self.known.get(&key) {
             Some(known) => known,

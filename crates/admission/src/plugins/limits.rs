@@ -7,7 +7,7 @@ use ironclad_api::error::Result;
 use ironclad_api::object::{entry, metadata_mut};
 use ironclad_api::quantity::Quantity;
 use ironclad_api::source::Source;
-use ironclad_api::{ApiError, GroupResource, object, pod_resources};
+use ironclad_api::{GroupResource, object, pod_resources};
 use ironclad_json::{Value, json};
 use k8s_openapi::api::core::v1::PodSpec;
 use std::collections::BTreeMap;
@@ -181,7 +181,7 @@ impl Plugin for LimitRanger {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why))
+        Err(request.forbidden(why))
     }
 }
 

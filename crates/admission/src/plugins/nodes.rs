@@ -99,7 +99,7 @@ impl Plugin for NodeRestriction {
         }
         let Some(node) = request.user.name.strip_prefix("system:node:").map(str::to_owned) else { return Ok(()) };
         self.check(request, &node).await.map_err(|why| match why {
-            Refusal::Forbidden(why) => ApiError::forbidden(&request.resource.group_resource(), &request.name, why),
+            Refusal::Forbidden(why) => request.forbidden(why),
             Refusal::Other(error) => error,
         })
     }

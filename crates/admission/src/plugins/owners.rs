@@ -5,7 +5,7 @@ use crate::world::World;
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
-use ironclad_api::{ApiError, GroupVersionKind, object};
+use ironclad_api::{GroupVersionKind, object};
 use ironclad_auth::{Attributes, Authorizer, Decision};
 use ironclad_json::Value;
 use std::sync::Arc;
@@ -66,8 +66,7 @@ impl Plugin for Owners {
         if new == old || !request.subresource.is_empty() {
             return Ok(());
         }
-        let resource = request.resource.group_resource();
-        let refuse = |why: String| Err(ApiError::forbidden(&resource, &request.name, why));
+        let refuse = |why: String| Err(request.forbidden(why));
         let creating = request.operation == Operation::Create;
         let deletion = Attributes {
             user: request.user.clone(),

@@ -45,7 +45,7 @@ impl Plugin for AlwaysDeny {
 
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let why = "admission control is denying all modifications";
-        Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why))
+        Err(request.forbidden(why))
     }
 }
 
@@ -117,7 +117,7 @@ impl Plugin for AlwaysPullImages {
             }
         }
         match wrong.into_iter().next() {
-            Some(first) => Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, first)),
+            Some(first) => Err(request.forbidden(first)),
             None => Ok(()),
         }
     }
@@ -174,6 +174,6 @@ impl Plugin for ExternalAddresses {
             return Ok(());
         }
         let why = "Use of external IPs is denied by admission control.";
-        Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why))
+        Err(request.forbidden(why))
     }
 }

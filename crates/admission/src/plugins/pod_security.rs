@@ -208,7 +208,7 @@ impl PodSecurity {
             note("enforce-policy", policy.enforce.to_string());
             if let Some(why) = violations(&policy.enforce, metadata, spec) {
                 let why = why.replacen("violate", "violates", 1);
-                return Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why));
+                return Err(request.forbidden(why));
             }
         }
         if let Some(why) = violations(&policy.warn, metadata, spec) {

@@ -65,7 +65,7 @@ impl Plugin for Priority {
             return Ok(());
         }
         let resource = request.resource.group_resource();
-        let name = request.name.clone();
+        let name = request.shown().to_owned();
         let Some(pod) = request.object.as_mut() else { return Ok(()) };
         let wanted = object::text(pod, &["spec", "priorityClassName"]).to_owned();
         let class = self.class(&wanted);

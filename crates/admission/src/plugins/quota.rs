@@ -291,7 +291,7 @@ impl Plugin for ResourceQuota {
         match self.grant(request, new).await {
             Ok(()) => Ok(()),
             Err(Refusal::Failed(error)) => Err(error),
-            Err(Refusal::Exceeded(why)) => Err(ApiError::forbidden(&resource, &request.name, why)),
+            Err(Refusal::Exceeded(why)) => Err(request.forbidden(why)),
         }
     }
 }

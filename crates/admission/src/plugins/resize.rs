@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::quantity::Quantity;
 use ironclad_api::source::Source;
-use ironclad_api::{ApiError, GroupResource, object, pod_resources};
+use ironclad_api::{GroupResource, object, pod_resources};
 use ironclad_json::Value;
 use k8s_openapi::api::core::v1::PodSpec;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Plugin for Room {
 
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let Some((pod, _)) = changed(request, &["resize"]) else { return Ok(()) };
-        self.check(pod).map_err(|why| ApiError::forbidden(&request.resource.group_resource(), &request.name, why))
+        self.check(pod).map_err(|why| request.forbidden(why))
     }
 }
 
@@ -132,7 +132,7 @@ impl Plugin for Declared {
         if needed.is_empty() {
             return Ok(());
         }
-        let refuse = |why: String| Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why));
+        let refuse = |why: String| Err(request.forbidden(why));
         let node = match node(&*self.source, pod) {
             Ok(node) => node,
             Err(why) => return refuse(why),

@@ -7,7 +7,7 @@ use ironclad_api::error::Result;
 use ironclad_api::object::{entry, metadata_mut};
 use ironclad_api::quantity::Quantity;
 use ironclad_api::source::Source;
-use ironclad_api::{ApiError, GroupResource, object};
+use ironclad_api::{GroupResource, object};
 use ironclad_json::{Value, json};
 use std::sync::Arc;
 
@@ -121,7 +121,7 @@ impl Plugin for Resize {
         if !is(request, "", "persistentvolumeclaims") || size(new) <= size(old) {
             return Ok(());
         }
-        let refuse = |why: &str| Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why));
+        let refuse = |why: &str| Err(request.forbidden(why));
         if object::text(old, &["status", "phase"]) != "Bound" {
             return refuse("Only bound persistent volume claims can be expanded");
         }

@@ -18,7 +18,7 @@ pub(super) struct Expression {
 
 impl Expression {
     fn new(env: &Environment, source: &str) -> Self {
-        let program = env.compile(source).map_err(|e| format!("compilation failed: {e}"));
+        let program = env.compile(source).map_err(|e| format!("compilation error: compilation failed: {e}"));
         Self { source: source.to_owned(), program }
     }
 
@@ -74,6 +74,8 @@ impl Policy {
         let mut scope = Scope { params: param_kind.is_some(), authorizer: true, namespace: true, ..Scope::default() };
         let conditions = Conditions::read(&spec["matchConditions"], &scope);
         let variables = read_variables(&spec["variables"], &mut scope);
+        // Messages are made without asking what anybody may do.
+        let telling = environment(&Scope { authorizer: false, ..scope.clone() });
         let env = environment(&Scope { mutations: mutating, ..scope });
         Self {
             name: object::name(policy).to_owned(),
@@ -84,7 +86,7 @@ impl Policy {
                 .map(|v| Validation {
                     expression: Expression::new(&env, object::text(v, &["expression"])),
                     message: object::text(v, &["message"]).trim().to_owned(),
-                    formula: Expression::optional(&env, v, "messageExpression"),
+                    formula: Expression::optional(&telling, v, "messageExpression"),
                     reason: object::text(v, &["reason"]).to_owned(),
                 })
                 .collect(),

@@ -2,13 +2,15 @@
 
 use super::compiled::{Binding, Mutation, Policy};
 use super::validating::Seen;
-use super::{Policies, configured, params, refusal, variables};
-use crate::expressions::{Inputs, Judges, Matched, evaluate};
+use super::{Policies, configured, params, variables};
+use crate::expressions::{Inputs, Judges, Matched, SPENT, evaluate};
 use crate::matching::is_exempt;
+use crate::world::Version;
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
-use ironclad_cel::{Budget, TOTAL_LIMIT, Val};
+use ironclad_api::{Reason, object};
+use ironclad_cel::{Budget, Error, TOTAL_LIMIT, Val};
 use ironclad_json::Value;
 use std::sync::Arc;
 
@@ -25,126 +27,228 @@ impl Mutating {
         Ok(Self { judges, policies })
     }
 
-    /// What a failure means for the request: nothing, if the policy says so.
-    fn failed(policy: &Policy, binding: Option<&Binding>, request: &Request, why: String) -> Result<()> {
-        if policy.ignores_failure {
-            tracing::warn!(policy = policy.name, why, "a mutating policy failed, failing open");
+    /// What is to be evaluated for a request, in order. What is chosen is chosen by the object as it came.
+    async fn invocations(&self, request: &Request, broken: &mut Vec<Broken>) -> Result<Vec<Invocation>> {
+        let mut out = Vec::new();
+        for (policy, bindings) in self.policies.bound().await? {
+            let seen = match policy.criteria.matches(request, &*self.judges.source, &*self.judges.world) {
+                Ok(Some(seen)) => seen,
+                Ok(None) => continue,
+                Err(error) => {
+                    broken.extend(Broken::of(&policy, None, &error.message));
+                    continue;
+                }
+            };
+            let kind = match params::kind(&self.judges, &policy) {
+                Ok(kind) => kind,
+                Err(why) => {
+                    broken.extend(Broken::of(&policy, None, &why));
+                    continue;
+                }
+            };
+            for binding in bindings {
+                match self.binds(&binding, request, kind.as_ref()).await {
+                    Err(why) => broken.extend(Broken::of(&policy, Some(&binding), &why)),
+                    Ok(params) => out.extend(params.into_iter().map(|param| Invocation {
+                        id: format!(
+                            "{}/{}/{}/{}",
+                            policy.name,
+                            binding.name,
+                            object::namespace(&param),
+                            object::name(&param)
+                        ),
+                        policy: policy.clone(),
+                        binding: binding.clone(),
+                        seen: seen.clone(),
+                        param,
+                    })),
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// The parameters of a binding for a request; none where it is not about the request.
+    async fn binds(
+        &self,
+        binding: &Binding,
+        request: &Request,
+        kind: Option<&Version>,
+    ) -> std::result::Result<Vec<Arc<Value>>, String> {
+        if let Some(criteria) = &binding.criteria {
+            let found = criteria.matches(request, &*self.judges.source, &*self.judges.world);
+            if found.map_err(|e| e.message)?.is_none() {
+                return Ok(Vec::new());
+            }
+        }
+        params::collect(&self.judges, kind, binding, request).await
+    }
+
+    /// Evaluates one policy with one parameter.
+    async fn invoke(&self, invocation: &Invocation, request: &mut Request, broken: &mut Vec<Broken>) -> Result<()> {
+        let Invocation { policy, seen, .. } = invocation;
+        let (mut object, old) = self.judges.objects(request, &seen.1).await?;
+        match self.conditions(invocation, request, &object, &old).await {
+            Matched::Yes => {}
+            Matched::No => return Ok(()),
+            Matched::Failed(why) => {
+                broken.extend(invocation.broken(&why));
+                return Ok(());
+            }
+        }
+        if request.reinvocation.round() > 0 && !request.reinvocation.wants(&invocation.id) {
             return Ok(());
         }
-        let message = match binding {
-            Some(b) => format!("policy '{}' with binding '{}' denied request: {why}", policy.name, b.name),
-            None => format!("policy {:?} denied request: {why}", policy.name),
-        };
-        Err(refusal(request, "", message))
-    }
-
-    async fn policy(&self, policy: &Policy, bindings: &[Arc<Binding>], request: &mut Request) -> Result<()> {
-        let seen = match policy.criteria.matches(request, &*self.judges.source, &*self.judges.world) {
-            Ok(Some(seen)) => seen,
-            Ok(None) => return Ok(()),
-            Err(error) => return Self::failed(policy, None, request, error.message),
-        };
-        for binding in bindings {
-            if let Some(criteria) = &binding.criteria {
-                match criteria.matches(request, &*self.judges.source, &*self.judges.world) {
-                    Ok(Some(_)) => {}
-                    Ok(None) => continue,
-                    Err(error) => return Self::failed(policy, Some(binding), request, error.message),
-                }
+        let before = object.clone();
+        for mutation in &policy.mutations {
+            match self.mutate(mutation, invocation, request, &object, &old).await {
+                Ok(new) => object = new,
+                // The mutations after it have their turn all the same.
+                Err(why) => broken.extend(invocation.broken(&why)),
             }
-            self.binding(policy, binding, &seen, request).await?;
+        }
+        if object != before {
+            if seen.1 != request.kind {
+                object = self.judges.world.convert(object, &request.kind).await?;
+            }
+            request.object = Some(object);
+            request.reinvocation.changed();
+        }
+        if policy.reinvoked {
+            request.reinvocation.asked(&invocation.id);
         }
         Ok(())
     }
 
-    async fn binding(&self, policy: &Policy, binding: &Binding, seen: &Seen, request: &mut Request) -> Result<()> {
-        let params = match params::collect(&self.judges, policy, binding, request).await {
-            Ok(params) => params,
-            Err(why) => {
-                let why = format!("failed to configure binding: {why}");
-                return Self::failed(policy, Some(binding), request, why);
-            }
-        };
-        for (index, param) in params.iter().enumerate() {
-            let id = format!("{}/{}/{index}", policy.name, binding.name);
-            if request.reinvocation.round() > 0 && !request.reinvocation.wants(&id) {
-                continue;
-            }
-            match self.evaluate(policy, seen, param, request).await {
-                Ok(None) => {}
-                Ok(Some(object)) => {
-                    if request.object.as_ref() != Some(&object) {
-                        request.object = Some(object);
-                        request.reinvocation.changed();
-                    }
-                }
-                Err(why) => Self::failed(policy, Some(binding), request, why)?,
-            }
-            if policy.reinvoked {
-                request.reinvocation.asked(&id);
-            }
+    async fn conditions(&self, invocation: &Invocation, request: &Request, object: &Value, old: &Value) -> Matched {
+        let Invocation { policy, seen, param, .. } = invocation;
+        if policy.conditions.is_empty() {
+            return Matched::Yes;
         }
-        Ok(())
+        let inputs = Inputs::new(request, (&seen.0, &seen.1), object.clone(), old.clone(), &*self.judges.source);
+        let mut activation = inputs.activation();
+        activation.set("params", Val::json(param, None));
+        variables::add(&mut activation, &policy.variables);
+        match policy.conditions.check(&activation, &*self.judges.authorizer, &request.user).await {
+            Matched::Failed(_) if policy.ignores_failure => Matched::No,
+            other => other,
+        }
     }
 
-    /// The object with all mutations of a policy; nothing where the policy is not about it.
-    async fn evaluate(
-        &self,
-        policy: &Policy,
-        seen: &Seen,
-        param: &Value,
-        request: &Request,
-    ) -> std::result::Result<Option<Value>, String> {
-        let (mut object, old) = self.judges.objects(request, &seen.1).await.map_err(|e| e.message)?;
-        let mut budget = Budget::new(TOTAL_LIMIT);
-        for (index, mutation) in policy.mutations.iter().enumerate() {
-            let inputs = Inputs::new(request, (&seen.0, &seen.1), object.clone(), old.clone(), &*self.judges.source);
-            let mut activation = inputs.activation();
-            activation.set("params", Val::json(param, None));
-            if index == 0 {
-                match policy.conditions.check(&activation, &*self.judges.authorizer, &request.user).await {
-                    Matched::Yes => {}
-                    Matched::No => return Ok(None),
-                    Matched::Failed(why) => return Err(why),
-                }
-            }
-            variables::add(&mut activation, &policy.variables);
-            let source = &mutation.expression.source;
-            let program = mutation.expression.program.as_ref().map_err(Clone::clone)?;
-            let value = evaluate(program, &activation, &mut budget, &*self.judges.authorizer, &request.user).await;
-            let value = value.map_err(|e| format!("expression '{source}' resulted in error: {e}"))?;
-            object = self.apply(mutation, &value, object, seen)?;
-        }
-        if seen.1 != request.kind {
-            object = self.judges.world.convert(object, &request.kind).await.map_err(|e| e.message)?;
-        }
-        self.judges.world.settle(&request.kind, object).map(Some)
-    }
-
-    fn apply(
+    /// The object with one mutation.
+    async fn mutate(
         &self,
         mutation: &Mutation,
-        value: &Val<'_>,
-        mut object: Value,
-        seen: &Seen,
+        invocation: &Invocation,
+        request: &Request,
+        object: &Value,
+        old: &Value,
     ) -> std::result::Result<Value, String> {
-        if mutation.patch {
-            let patch = value.to_json().ok_or("the patch cannot be written as JSON")?.to_string();
-            crate::webhooks::apply_patch(patch.as_bytes(), &mut object).map_err(|why| format!("JSON Patch: {why}"))?;
-            return Ok(object);
+        let Invocation { policy, seen, param, .. } = invocation;
+        let source = &mutation.expression.source;
+        let program = match &mutation.expression.program {
+            Ok(program) => program,
+            Err(why) => return Err(why.trim_start_matches("compilation error: ").to_owned()),
+        };
+        let inputs = Inputs::new(request, (&seen.0, &seen.1), object.clone(), old.clone(), &*self.judges.source);
+        let mut activation = inputs.activation();
+        activation.set("params", Val::json(param, None));
+        variables::add(&mut activation, &policy.variables);
+        let mut budget = Budget::new(TOTAL_LIMIT);
+        let value = evaluate(program, &activation, &mut budget, &*self.judges.authorizer, &request.user).await;
+        let value = match value {
+            Ok(value) => value,
+            Err(Error::Cost) if budget.left() == 0 => return Err(SPENT.to_owned()),
+            Err(error) => return Err(format!("expression '{source}' resulted in error: {error}")),
+        };
+        let new = if mutation.patch { patched(&value, object)? } else { self.applied(&value, object, seen)? };
+        match new {
+            Some(new) => self.judges.world.settle(&seen.1, new),
+            None => Ok(object.clone()),
         }
-        check_names(value, "Object")?;
-        let config = value.to_json().ok_or("the apply configuration cannot be written as JSON")?;
-        for field in ["apiVersion", "kind"] {
-            if config.get(field).is_some() {
-                return Err(format!("invalid ApplyConfiguration: {field} may not be set"));
-            }
-        }
-        if ["name", "namespace", "generateName"].iter().any(|f| config["metadata"].get(*f).is_some()) {
-            return Err("invalid ApplyConfiguration: metadata.name, metadata.namespace and metadata.generateName may not be set".into());
-        }
-        self.judges.world.merge(&seen.1, &object, &config).map_err(|why| format!("error applying patch: {why}"))
     }
+
+    fn applied(&self, value: &Val<'_>, object: &Value, seen: &Seen) -> std::result::Result<Option<Value>, String> {
+        check_names(value, "Object").map_err(|why| format!("type mismatch: {why}"))?;
+        let mut config = value.to_json().ok_or("the apply configuration cannot be written as JSON")?;
+        config["apiVersion"] = object["apiVersion"].clone();
+        config["kind"] = object["kind"].clone();
+        let merged = self.judges.world.merge(&seen.1, object, &config);
+        merged.map(Some).map_err(|why| format!("error applying patch: {why}"))
+    }
+}
+
+/// The object with a patch; nothing where a test in it does not hold.
+fn patched(value: &Val<'_>, object: &Value) -> std::result::Result<Option<Value>, String> {
+    for made in value.items().into_iter().flatten() {
+        if let Val::Struct(made) = &made
+            && let Some((_, value)) = made.fields.iter().find(|(name, _)| name == "value")
+            && let Val::Struct(typed) = value
+        {
+            // The type of a value stands for itself: what is below it must go on from there.
+            check_names(value, &typed.name).map_err(|why| format!("type mismatch: {why}"))?;
+        }
+    }
+    let patch = value.to_json().ok_or("the patch cannot be written as JSON")?.to_string();
+    let patch = crate::webhooks::read_patch(patch.as_bytes()).map_err(|why| format!("JSON Patch: {why}"))?;
+    let mut object = object.clone();
+    match crate::webhooks::apply_patch(&patch, &mut object) {
+        Ok(()) => Ok(Some(object)),
+        Err(broken) if broken.test => Ok(None),
+        Err(broken) => Err(format!("JSON Patch: {}", broken.why)),
+    }
+}
+
+/// A policy with a parameter, to be evaluated.
+struct Invocation {
+    id: String,
+    policy: Arc<Policy>,
+    binding: Arc<Binding>,
+    seen: Seen,
+    param: Arc<Value>,
+}
+
+impl Invocation {
+    fn broken(&self, why: &str) -> Option<Broken> {
+        let (policy, binding) = (&self.policy.name, &self.binding.name);
+        let message = format!("policy '{policy}' with binding '{binding}' denied request: {why}");
+        (!self.policy.ignores_failure).then_some(Broken { message, reason: Reason::Invalid })
+    }
+}
+
+/// Why a policy refuses a request.
+struct Broken {
+    message: String,
+    reason: Reason,
+}
+
+impl Broken {
+    /// A policy or binding that is not set up well; nothing, if the policy does not mind.
+    fn of(policy: &Policy, binding: Option<&Binding>, why: &str) -> Option<Self> {
+        if policy.ignores_failure {
+            tracing::warn!(policy = policy.name, why, "a mutating policy failed, failing open");
+            return None;
+        }
+        let message = match binding {
+            Some(b) => {
+                format!(
+                    "policy '{}' with binding '{}' denied request: failed to configure binding: {why}",
+                    policy.name, b.name
+                )
+            }
+            None => format!("policy {:?} denied request: failed to configure policy: {why}", policy.name),
+        };
+        Some(Self { message, reason: Reason::Forbidden })
+    }
+}
+
+/// All that refuses a request as one error: the first says it, the others are causes besides.
+fn conclude(request: &Request, broken: Vec<Broken>) -> Result<()> {
+    let Some(first) = broken.first() else { return Ok(()) };
+    let mut error = request.forbidden("");
+    error.message.clone_from(&first.message);
+    error.reason = first.reason;
+    Err(broken.into_iter().fold(error, |error, b| error.with_cause("", b.message, "")))
 }
 
 /// The type of each object must spell the path to it: `Object.spec` below `spec`.
@@ -175,12 +279,15 @@ impl Plugin for Mutating {
         if is_exempt(&request.resource) || request.object.is_none() {
             return Ok(());
         }
-        let bound = self.policies.bound().await?;
-        request.reinvocation.begin("policies", request.object.as_ref());
-        for (policy, bindings) in bound {
-            self.policy(&policy, &bindings, request).await?;
+        let mut broken = Vec::new();
+        let invocations = self.invocations(request, &mut broken).await?;
+        if !invocations.is_empty() {
+            request.reinvocation.begin("policies", request.object.as_ref());
+            for invocation in &invocations {
+                self.invoke(invocation, request, &mut broken).await?;
+            }
+            request.reinvocation.end("policies", request.object.as_ref());
         }
-        request.reinvocation.end("policies", request.object.as_ref());
-        Ok(())
+        conclude(request, broken)
     }
 }

@@ -3,25 +3,33 @@
 use super::compiled::{Binding, Policy};
 use crate::Request;
 use crate::expressions::Judges;
+use crate::world::Version;
 use ironclad_api::labels::Labels;
 use ironclad_api::{GroupVersionKind, object};
 use ironclad_json::{Map, Value};
 use std::sync::Arc;
 
+/// The kind of a policy's parameters as it is served; an error says that it is not.
+pub(super) fn kind(judges: &Judges, policy: &Policy) -> Result<Option<Version>, String> {
+    let Some(kind) = &policy.param_kind else { return Ok(None) };
+    let found = judges.world.of_kind(kind).ok_or_else(|| {
+        let GroupVersionKind { group, version, kind } = kind;
+        format!("failed to find resource referenced by paramKind: '{group}/{version}, Kind={kind}'")
+    });
+    found.map(Some)
+}
+
 /// The parameters for a request, one evaluation for each; null stands for none at all. An error says what is wrong
 /// with the binding.
 pub(super) async fn collect(
     judges: &Judges,
-    policy: &Policy,
+    version: Option<&Version>,
     binding: &Binding,
     request: &Request,
 ) -> Result<Vec<Arc<Value>>, String> {
     let none = || Ok(vec![Arc::new(Value::Null)]);
-    let Some(kind) = &policy.param_kind else { return none() };
-    let version = judges.world.of_kind(kind).ok_or_else(|| {
-        let GroupVersionKind { group, version, kind } = kind;
-        format!("failed to find resource referenced by paramKind: '{group}/{version}, Kind={kind}'")
-    })?;
+    let Some(version) = version else { return none() };
+    let kind = &version.kind;
     let Some(reference) = &binding.params else { return none() };
     let namespace = match (version.namespaced, reference.namespace.as_str()) {
         (false, "") => "",

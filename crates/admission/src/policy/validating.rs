@@ -2,18 +2,18 @@
 
 use super::compiled::{Binding, Policy, Validation};
 use super::{Policies, configured, params, refusal, variables};
-use crate::expressions::{Inputs, Judges, Matched, evaluate};
+use crate::expressions::{Inputs, Judges, Matched, SPENT, evaluate};
 use crate::matching::is_exempt;
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, GroupVersionKind, GroupVersionResource};
 use ironclad_cel::{Activation, Budget, Error, TOTAL_LIMIT, Val};
-use ironclad_json::{Value, json};
+use ironclad_json::Value;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const SPENT: &str = "validation failed due to running out of cost budget, no further validation rules will be run";
 /// Longest message that an expression makes.
 const MAX_MESSAGE: usize = 5 << 10;
 /// Longest value of an audit annotation.
@@ -56,17 +56,15 @@ impl Validating {
             if policy.ignores_failure {
                 return;
             }
-            let (noun, actions) = match binding {
-                Some(b) => ("binding", b.actions.clone()),
-                None => ("policy", vec!["Deny".to_owned()]),
-            };
+            let noun = if binding.is_some() { "binding" } else { "policy" };
             out.findings.push(Finding {
                 policy: policy.name.clone(),
                 binding: binding.map(|b| b.name.clone()),
                 message: format!("failed to configure {noun}: {why}"),
                 reason: String::new(),
                 index: 0,
-                actions,
+                // Whatever the binding asks for: nobody can tell whether it would.
+                actions: vec!["Deny".to_owned()],
             });
         };
         let seen = match policy.criteria.matches(request, &*self.judges.source, &*self.judges.world) {
@@ -74,11 +72,11 @@ impl Validating {
             Ok(None) => return,
             Err(error) => return broken(None, error.message, out),
         };
-        let objects = match self.judges.objects(request, &seen.1).await {
-            Ok(objects) => objects,
-            Err(error) => return broken(None, format!("failed to convert object: {error}"), out),
+        let kind = match params::kind(&self.judges, policy) {
+            Ok(kind) => kind,
+            Err(why) => return broken(None, why, out),
         };
-        let inputs = Inputs::new(request, (&seen.0, &seen.1), objects.0, objects.1, &*self.judges.source);
+        let mut inputs: Option<Inputs> = None;
         for binding in bindings {
             match self.binds(binding, request) {
                 Ok(true) => {}
@@ -88,12 +86,28 @@ impl Validating {
                     continue;
                 }
             }
-            match params::collect(&self.judges, policy, binding, request).await {
-                Err(why) => broken(Some(binding), why, out),
-                Ok(params) => {
-                    for param in params {
-                        self.evaluate(policy, binding, &inputs, &param, request, out).await;
+            let params = match params::collect(&self.judges, kind.as_ref(), binding, request).await {
+                Ok(params) => params,
+                Err(why) => {
+                    broken(Some(binding), why, out);
+                    continue;
+                }
+            };
+            if inputs.is_none() {
+                match self.judges.objects(request, &seen.1).await {
+                    Ok((object, old)) => {
+                        let source = &*self.judges.source;
+                        inputs = Some(Inputs::new(request, (&seen.0, &seen.1), object, old, source));
                     }
+                    Err(error) => {
+                        broken(Some(binding), format!("failed to convert object version: {error}"), out);
+                        continue;
+                    }
+                }
+            }
+            for param in params.iter().filter(|_| inputs.is_some()) {
+                if let Some(inputs) = &inputs {
+                    self.evaluate(policy, binding, inputs, param, request, out).await;
                 }
             }
         }
@@ -133,22 +147,49 @@ impl Validating {
             Matched::Failed(why) => return find(0, why, ""),
         }
         variables::add(&mut activation, &policy.variables);
-        let mut budget = Budget::new(TOTAL_LIMIT);
+        let (mut budget, mut found) = (Budget::new(TOTAL_LIMIT), Vec::new());
         for (index, validation) in policy.validations.iter().enumerate() {
             match self.validation(validation, &activation, &mut budget, request).await {
                 Ok(None) => {}
-                Ok(Some(message)) => find(index, message, &validation.reason),
+                Ok(Some(message)) => found.push((index, message, validation.reason.as_str())),
+                // What was found before counts no more.
+                Err(message) if message == SPENT => {
+                    if !policy.ignores_failure {
+                        find(0, message, "");
+                    }
+                    return;
+                }
                 Err(_) if policy.ignores_failure => {}
-                Err(message) => find(index, message, ""),
-            }
-            if budget.left() == 0 {
-                break;
+                Err(message) => found.push((index, message, "")),
             }
         }
-        for (key, value) in self.notes(policy, &activation, &mut budget, request).await {
-            let values = out.notes.entry(format!("{}/{key}", policy.name)).or_default();
-            if !values.contains(&value) {
-                values.push(value);
+        let notes = match self.notes(policy, &activation, request).await {
+            Ok(notes) => notes,
+            Err(()) => {
+                if !policy.ignores_failure {
+                    find(0, SPENT.to_owned(), "");
+                }
+                return;
+            }
+        };
+        found.into_iter().for_each(|(index, message, reason)| find(index, message, reason));
+        for (key, note) in notes {
+            match note {
+                Ok(value) => {
+                    let values = out.notes.entry(format!("{}/{key}", policy.name)).or_default();
+                    if !values.contains(&value) {
+                        values.push(value);
+                    }
+                }
+                Err(_) if policy.ignores_failure => {}
+                Err(message) => out.findings.push(Finding {
+                    policy: policy.name.clone(),
+                    binding: Some(binding.name.clone()),
+                    message,
+                    reason: String::new(),
+                    index: 0,
+                    actions: vec!["Deny".to_owned()],
+                }),
             }
         }
     }
@@ -162,10 +203,7 @@ impl Validating {
         request: &Request,
     ) -> std::result::Result<Option<String>, String> {
         let source = &validation.expression.source;
-        let program = match &validation.expression.program {
-            Ok(program) => program,
-            Err(why) => return Err(format!("expression '{source}' resulted in error: {why}")),
-        };
+        let program = validation.expression.program.as_ref().map_err(Clone::clone)?;
         match evaluate(program, activation, budget, &*self.judges.authorizer, &request.user).await {
             Ok(Val::Bool(true)) => Ok(None),
             Ok(Val::Bool(false)) => Ok(Some(self.message(validation, activation, budget, request).await)),
@@ -198,31 +236,66 @@ impl Validating {
         }
     }
 
+    /// The values of audit annotations, or what is wrong with them; an error where they cost too much.
     async fn notes(
         &self,
         policy: &Policy,
         activation: &Activation<'_>,
-        budget: &mut Budget,
         request: &Request,
-    ) -> Vec<(String, String)> {
-        let mut out = Vec::new();
+    ) -> std::result::Result<Vec<(String, std::result::Result<String, String>)>, ()> {
+        let (mut out, mut budget) = (Vec::new(), Budget::new(TOTAL_LIMIT));
         for (key, expression) in &policy.notes {
-            let Ok(program) = &expression.program else { continue };
-            let value = evaluate(program, activation, budget, &*self.judges.authorizer, &request.user).await;
-            if let Ok(Val::Text(text)) = value {
-                let mut text = text.trim().to_owned();
-                if text.len() > MAX_NOTE {
-                    let cut = (0..=MAX_NOTE).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-                    text.truncate(cut);
+            let source = &expression.source;
+            let program = match &expression.program {
+                Ok(program) => program,
+                Err(why) => {
+                    out.push((key.clone(), Err(why.clone())));
+                    continue;
                 }
-                if !text.is_empty() {
-                    out.push((key.clone(), text));
+            };
+            let value = evaluate(program, activation, &mut budget, &*self.judges.authorizer, &request.user).await;
+            match value {
+                Ok(Val::Text(text)) => {
+                    let mut text = text.trim().to_owned();
+                    if text.len() > MAX_NOTE {
+                        let cut = (0..=MAX_NOTE).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+                        text.truncate(cut);
+                    }
+                    if !text.is_empty() {
+                        out.push((key.clone(), Ok(text)));
+                    }
+                }
+                Ok(Val::Null) => {}
+                Ok(other) => {
+                    let why = format!(
+                        "valueExpression '{source}' resulted in unsupported return type: {}. Return type must be either string or null.",
+                        other.type_of()
+                    );
+                    out.push((key.clone(), Err(why)));
+                }
+                Err(Error::Cost) if budget.left() == 0 => return Err(()),
+                Err(error) => {
+                    out.push((key.clone(), Err(format!("expression '{source}' resulted in error: {error}"))));
                 }
             }
         }
-        out
+        Ok(out)
     }
 }
+
+/// What the audit log shows of a rule that does not hold.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failed {
+    message: String,
+    policy: String,
+    binding: String,
+    expression_index: usize,
+    validation_actions: Vec<String>,
+}
+
+/// How many of them are shown.
+const MAX_FAILED: usize = 50;
 
 /// Does what the bindings ask for; the first that denies decides what the client reads.
 fn conclude(request: &mut Request, outcome: Outcome) -> Result<()> {
@@ -240,16 +313,21 @@ fn conclude(request: &mut Request, outcome: Outcome) -> Result<()> {
                 "Warn" => request
                     .warnings
                     .push(format!("Validation failed for ValidatingAdmissionPolicy '{policy}'{bound}: {message}")),
-                "Audit" => audited.push(json!({
-                    "message": message, "policy": policy, "binding": binding, "expressionIndex": index,
-                    "validationActions": actions,
-                })),
+                "Audit" => audited.push(Failed {
+                    message: message.clone(),
+                    policy: policy.clone(),
+                    binding: binding.clone().unwrap_or_default(),
+                    expression_index: index,
+                    validation_actions: actions.clone(),
+                }),
                 _ => {}
             }
         }
     }
-    if !audited.is_empty() {
-        let text = Value::Array(audited.into()).to_string();
+    audited.truncate(MAX_FAILED);
+    if !audited.is_empty()
+        && let Ok(text) = serde_json::to_string(&audited)
+    {
         request.annotations.add("validation.policy.admission.k8s.io/validation_failure", text);
     }
     for (key, values) in outcome.notes {

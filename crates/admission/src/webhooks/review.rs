@@ -36,10 +36,10 @@ pub(crate) fn question(
 /// Checks an answer; the error says what is wrong with it.
 pub(crate) fn answer(mut review: Value, version: &str, uid: &str, mutating: bool) -> Result<Reply, String> {
     let expected = format!("admission.k8s.io/{version}, Kind=AdmissionReview");
-    let kind = format!("{}, Kind={}", object::text(&review, &["apiVersion"]), object::text(&review, &["kind"]));
-    if version == "v1" && kind != expected {
-        return Err(format!("expected webhook response of {expected}, got {}", kind.trim_start_matches(", ")));
-    }
+    let sent = object::text(&review, &["apiVersion"]).to_owned();
+    // As Go shows a kind: the slash stands there whatever is before it.
+    let slash = if sent.contains('/') { "" } else { "/" };
+    let kind = format!("{slash}{sent}, Kind={}", object::text(&review, &["kind"]));
     let response = review["response"].take();
     if !response.is_object() {
         return Err("webhook response was absent".to_owned());
@@ -48,10 +48,19 @@ pub(crate) fn answer(mut review: Value, version: &str, uid: &str, mutating: bool
     if given != uid && version == "v1" {
         return Err(format!("expected response.uid={uid:?}, got {given:?}"));
     }
-    let patch = patch(&response, version)?;
-    if patch.is_some() && !mutating {
-        return Err("validating webhook may not set response.patch".to_owned());
+    if version == "v1" && kind != expected {
+        return Err(format!("expected webhook response of {expected}, got {kind}"));
     }
+    let patch = match (mutating, version) {
+        (true, _) => patch(&response, version)?,
+        (false, "v1") if !object::text(&response, &["patch"]).is_empty() => {
+            return Err("validating webhook may not return response.patch".to_owned());
+        }
+        (false, "v1") if response["patchType"].is_string() => {
+            return Err("validating webhook may not return response.patchType".to_owned());
+        }
+        (false, _) => None,
+    };
     let texts = |v: &Value| v.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
     let notes = response["auditAnnotations"].as_object().into_iter().flatten();
     Ok(Reply {

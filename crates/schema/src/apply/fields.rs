@@ -6,6 +6,44 @@ use crate::bundle::Scalar;
 use ironclad_json::Value;
 use std::collections::BTreeMap;
 
+/// The paths of everything in `config` that would replace a whole that its owner knows only as one.
+pub(super) fn atomics(place: Place<'_>, config: &Value) -> Vec<String> {
+    let mut out = Vec::new();
+    find_atomics(place, config, &mut String::new(), &mut out);
+    out
+}
+
+fn find_atomics(place: Place<'_>, value: &Value, path: &mut String, out: &mut Vec<String>) {
+    let length = path.len();
+    match value {
+        Value::Object(map) => {
+            if place.is_map() && place.settled() == Form::Leaf {
+                out.push(path.clone());
+            }
+            for (name, value) in map {
+                let (child, declared) = place.child(name);
+                if declared && matches!(place.shape(), crate::bundle::Shape::Object(_)) {
+                    path.push('.');
+                    path.push_str(name);
+                    find_atomics(child, value, path, out);
+                    path.truncate(length);
+                }
+            }
+        }
+        Value::Array(items) if place.is_list() => {
+            if place.settled() == Form::Leaf {
+                out.push(path.clone());
+            }
+            for (index, item) in items.iter().enumerate() {
+                path.push_str(&format!("[{index}]"));
+                find_atomics(place.item(), item, path, out);
+                path.truncate(length);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Every field that `value` sets. Items of lists that cannot be told apart are left out.
 pub(super) fn field_set(place: Place<'_>, value: &Value) -> Set {
     let mut out = Set::default();

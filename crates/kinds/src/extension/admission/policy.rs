@@ -115,6 +115,7 @@ fn one_validation(validation: &Value, scope: &Scope, at: &Path) -> ErrorList {
         let detail = "must be non-empty if specified";
         errors.push(FieldError::invalid_str(&at.child("messageExpression"), formula, detail));
     } else if !formula.is_empty() {
+        let env = environment(&Scope { authorizer: false, ..scope.clone() });
         errors.extend(expression(&env, formula, &[Type::String], &at.child("messageExpression")).0);
     }
     if !message.is_empty() && message.trim().is_empty() {
