@@ -119,11 +119,6 @@ impl Table {
         })
     }
 
-    /// Every row that is served.
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
-        self.groups().iter().flat_map(|g| g.versions()).flat_map(|v| v.kinds())
-    }
-
     /// Documents about all groups; kept as long as the table.
     pub(crate) fn documents(&self) -> &Documents {
         self.whole.get_or_init(Documents::default)

@@ -2,12 +2,17 @@
 //!
 //! Documents are large and seldom asked for, so each is made when it is, one at a time, and then kept deflated. They
 //! depend on the release and on the kinds alone: the hash of those is known without making them, and lets clients keep
-//! them. A change to one group makes the documents of no other anew, but for version 2, which has all in one.
+//! them. A change to one group makes the documents of no other anew; version 2, which has all in one, is put together
+//! from pieces (`second.rs`).
+
+mod second;
+mod splice;
 
 use crate::aggregate::Part;
 use crate::catalog::{Document, Table, Version};
 use crate::server::Inner;
-use crate::{Body, request::Info, respond};
+use crate::{Body, body, request::Info, respond};
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -16,14 +21,17 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use ironclad_api::{ApiError, GroupVersionKind, Reason};
 use ironclad_json::Value;
 use ironclad_kinds::{Kind, Verb};
-use ironclad_schema::openapi::{self, Resource, Subresource};
+use ironclad_schema::openapi::{self, Resource, Sources, Subresource};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::sync::{Arc, OnceLock};
 
-/// How an answer of [`openapi::V2_PROTOBUF`] is called: as stock calls it, for `@` may not stand in a media type.
-const V2_ANSWER: HeaderValue = HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+/// How answers of protobuf are called: as stock calls them, for `@` may not stand in a media type.
+const V2_ANSWER: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const V3_ANSWER: &str = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
 const FOREVER: HeaderValue = HeaderValue::from_static("public, immutable, max-age=31536000");
+
+pub(crate) use second::{Added, Kept};
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,18 +41,32 @@ enum Wanted {
     V2 {
         protobuf: bool,
     },
-    /// The document of version 3 of a place: `api/v1`, `apis/apps/v1`.
-    V3(String),
+    /// The document of version 3 of a place: `api/v1`, `apis/apps/v1`, `apis/apps`, `version`.
+    V3 {
+        place: String,
+        protobuf: bool,
+    },
 }
 
 impl Wanted {
     fn of(path: &str, headers: &HeaderMap) -> Result<Self, ApiError> {
-        let version2 = path == "/openapi/v2";
-        let protobuf = accepted(headers, version2)?;
         match path {
-            "/openapi/v2" => Ok(Self::V2 { protobuf }),
-            "/openapi/v3" => Ok(Self::Index),
-            _ => path.strip_prefix("/openapi/v3/").map(|p| Self::V3(p.to_owned())).ok_or_else(missing),
+            "/openapi/v2" => Ok(Self::V2 { protobuf: accepted(headers, &[openapi::V2_PROTOBUF, V2_ANSWER])? }),
+            "/openapi/v3" => accepted(headers, &[]).map(|_| Self::Index),
+            _ => {
+                let protobuf = accepted(headers, &[openapi::V3_PROTOBUF, V3_ANSWER])?;
+                let place = path.strip_prefix("/openapi/v3/").ok_or_else(missing)?.to_owned();
+                Ok(Self::V3 { place, protobuf })
+            }
+        }
+    }
+
+    /// How its answer is called.
+    fn kind(&self) -> HeaderValue {
+        match self {
+            Self::V2 { protobuf: true } => HeaderValue::from_static(V2_ANSWER),
+            Self::V3 { protobuf: true, .. } => HeaderValue::from_static(V3_ANSWER),
+            _ => respond::JSON,
         }
     }
 }
@@ -55,20 +77,17 @@ pub(crate) async fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> R
     let table = inner.catalog.now();
     let tag = match &wanted {
         Wanted::Index => return Ok(respond::value(StatusCode::OK, &index(inner, &table))),
-        Wanted::V3(place) => version(&table, place).ok_or_else(missing)?.tag(&inner.version).to_owned(),
+        Wanted::V3 { place, .. } => tag(inner, &table, place).ok_or_else(missing)?,
         Wanted::V2 { protobuf } => whole_tag(inner, &table, *protobuf),
     };
     let hash = info.query.get("hash");
-    if let (Wanted::V3(place), true) = (&wanted, !hash.is_empty() && hash != tag) {
+    if let (Wanted::V3 { place, .. }, true) = (&wanted, !hash.is_empty() && hash != tag) {
         return moved(place, &tag);
     }
     let quoted = format!("\"{tag}\"");
     let mut response = match headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(quoted.as_str()) {
         true => respond::bytes(StatusCode::NOT_MODIFIED, ""),
-        false => {
-            let kind = if wanted == (Wanted::V2 { protobuf: true }) { V2_ANSWER } else { respond::JSON };
-            packed(kind, &kept(inner, &table, &wanted).await?, headers)?
-        }
+        false => packed(wanted.kind(), &kept(inner, &table, &wanted).await?, headers)?,
     };
     response.headers_mut().insert(ETAG, HeaderValue::from_str(&quoted).map_err(ApiError::internal)?);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
@@ -96,6 +115,20 @@ fn version<'a>(table: &'a Table, place: &str) -> Option<&'a Version> {
     }
 }
 
+/// The hash of the document of version 3 of a place.
+fn tag(inner: &Inner, table: &Table, place: &str) -> Option<String> {
+    if let Some(version) = version(table, place) {
+        return Some(version.tag(&inner.version).to_owned());
+    }
+    let places = openapi::v3_root_places(&second::built_in(table));
+    places.iter().any(|p| p == place).then(|| root_tag(&inner.version, place))
+}
+
+/// The hash of a document of what is no group's version: it depends on the release alone.
+fn root_tag(release: &str, place: &str) -> String {
+    hex::encode_upper(Sha256::digest(format!("{release} {place}")))
+}
+
 /// The index of the documents of version 3, each with a hash of its contents.
 fn index(inner: &Inner, table: &Table) -> Value {
     let release = &inner.version;
@@ -109,7 +142,12 @@ fn index(inner: &Inner, table: &Table) -> Value {
             places.push((place, version.tag(release)));
         }
     }
-    let mut index = openapi::v3_index(places.iter().map(|(place, tag)| (place.as_str(), *tag)));
+    let above: Vec<(String, String)> = openapi::v3_root_places(&second::built_in(table))
+        .into_iter()
+        .map(|place| (place.clone(), root_tag(release, &place)))
+        .collect();
+    let above = above.iter().map(|(place, tag)| (place.as_str(), tag.as_str()));
+    let mut index = openapi::v3_index(places.iter().map(|(place, tag)| (place.as_str(), *tag)).chain(above));
     for (place, url) in inner.aggregator.openapi_places() {
         index["paths"][place] = ironclad_json::json!({"serverRelativeURL": url});
     }
@@ -132,10 +170,9 @@ async fn kept(inner: &Inner, table: &Arc<Table>, wanted: &Wanted) -> Result<Docu
     let protobuf = *wanted == Wanted::V2 { protobuf: true };
     // With what other servers add it lasts as long as both.
     let tag = (!parts.is_empty()).then(|| whole_tag(inner, table, protobuf));
-    let slot = slot(table, wanted).ok_or_else(missing)?;
     let known = || match &tag {
         Some(tag) => inner.aggregator.kept_openapi(tag, protobuf),
-        None => slot.get().cloned(),
+        None => slot(table, wanted).and_then(|slot| slot.get().cloned()),
     };
     if let Some(document) = known() {
         return Ok(document);
@@ -146,14 +183,16 @@ async fn kept(inner: &Inner, table: &Arc<Table>, wanted: &Wanted) -> Result<Docu
         return Ok(document);
     }
     let (of, release, asked) = (table.clone(), inner.version.clone(), wanted.clone());
+    let base = inner.openapi.clone();
     let making = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        make(&of, &asked, &release, &parts)
+        make(&base, &of, &asked, &release, &parts)
     });
     let made = making.await.map_err(ApiError::internal)?.ok_or_else(missing)?.map_err(ApiError::internal)?;
-    match tag {
-        Some(tag) => inner.aggregator.keep_openapi(tag, protobuf, made.clone()),
-        None => drop(slot.set(made.clone())),
+    match (tag, slot(table, wanted)) {
+        (Some(tag), _) => inner.aggregator.keep_openapi(tag, protobuf, made.clone()),
+        (None, Some(slot)) => drop(slot.set(made.clone())),
+        (None, None) => {}
     }
     Ok(made)
 }
@@ -162,68 +201,95 @@ fn slot<'a>(table: &'a Table, wanted: &Wanted) -> Option<&'a OnceLock<Document>>
     match wanted {
         Wanted::Index => None,
         Wanted::V2 { protobuf } => Some(&table.documents().openapi[usize::from(*protobuf)]),
-        Wanted::V3(place) => Some(&version(table, place)?.openapi),
+        Wanted::V3 { place, protobuf } => Some(&version(table, place)?.openapi[usize::from(*protobuf)]),
     }
 }
 
-fn make(table: &Table, wanted: &Wanted, release: &str, parts: &[Arc<Part>]) -> Option<std::io::Result<Document>> {
-    let resources: Vec<Resource> = match wanted {
-        Wanted::V3(place) => version(table, place)?.kinds().iter().map(|k| resource(k)).collect(),
-        _ => table.kinds().map(|k| resource(k)).collect(),
+fn make(
+    base: &second::Kept,
+    table: &Table,
+    wanted: &Wanted,
+    release: &str,
+    parts: &[Arc<Part>],
+) -> Option<std::io::Result<Document>> {
+    let (place, protobuf) = match wanted {
+        Wanted::Index => return None,
+        Wanted::V2 { protobuf } => {
+            let made = second::document(base, table, release, *protobuf, parts);
+            return Some(made.map(|pieces| Document { packed: pieces.into() }));
+        }
+        Wanted::V3 { place, protobuf } => (place, *protobuf),
     };
-    let document = document(&resources, wanted, release, parts)?;
-    let mut packed = GzEncoder::new(Vec::with_capacity(document.len() / 8), Compression::fast());
-    Some(packed.write_all(&document).and_then(|()| packed.finish()).map(|p| Document { packed: p.into() }))
+    let json = third(table, place, release)?;
+    let bytes = if protobuf { openapi::v3_protobuf(&json) } else { json.to_string().into_bytes() };
+    drop(json);
+    let mut packed = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
+    let packed = packed.write_all(&bytes).and_then(|()| packed.finish());
+    Some(packed.map(|p| Document { packed: Arc::from([Bytes::from(p)]) }))
+}
+
+/// The document of version 3 of a place.
+fn third(table: &Table, place: &str, release: &str) -> Option<Value> {
+    let sources = Sources::default();
+    match version(table, place) {
+        Some(version) => {
+            let resources: Vec<Resource> = version.kinds().iter().map(|k| resource(k)).collect();
+            sources.v3(&resources, release)
+        }
+        None => sources.v3_root(place, release),
+    }
 }
 
 /// A kept document in the form that the client accepts.
 fn packed(kind: HeaderValue, document: &Document, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
     let accepts = headers.get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if accepts.split(',').any(|e| e.split(';').next().is_some_and(|e| e.trim() == "gzip")) {
-        let mut response = respond::kind(StatusCode::OK, kind, document.packed.clone());
+        let mut response = respond::kind(StatusCode::OK, kind, Bytes::new());
+        *response.body_mut() = body::chain(document.packed.to_vec());
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         return Ok(response);
     }
-    let mut whole = Vec::with_capacity(document.packed.len() * 8);
-    GzDecoder::new(&*document.packed).read_to_end(&mut whole).map_err(ApiError::internal)?;
+    let mut whole = Vec::new();
+    GzDecoder::new(Pieces(&document.packed, 0)).read_to_end(&mut whole).map_err(ApiError::internal)?;
     Ok(respond::kind(StatusCode::OK, kind, whole))
+}
+
+/// Pieces as something to read from, and how much of the first was read.
+struct Pieces<'a>(&'a [Bytes], usize);
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        while let Some((first, rest)) = self.0.split_first() {
+            let left = &first[self.1..];
+            if !left.is_empty() {
+                let read = left.len().min(into.len());
+                into[..read].copy_from_slice(&left[..read]);
+                self.1 += read;
+                return Ok(read);
+            }
+            *self = Self(rest, 0);
+        }
+        Ok(0)
+    }
 }
 
 fn missing() -> ApiError {
     ApiError::new(Reason::NotFound, "the server could not find the requested resource")
 }
 
-/// Whether the best accepted form is protobuf, which only version 2 has, and not JSON.
-fn accepted(headers: &HeaderMap, version2: bool) -> Result<bool, ApiError> {
+/// Whether the best accepted form is protobuf, by the names that it has here, and not JSON.
+fn accepted(headers: &HeaderMap, protobuf: &[&str]) -> Result<bool, ApiError> {
     let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
     for part in accept.split(',') {
         match part.split(';').next().unwrap_or_default().trim() {
             "application/json" | "application/*" | "*/*" | "" => return Ok(false),
-            openapi::V2_PROTOBUF if version2 => return Ok(true),
+            name if protobuf.contains(&name) => return Ok(true),
             _ => {}
         }
     }
-    let more = if version2 { format!(", {}", openapi::V2_PROTOBUF) } else { String::new() };
-    let message = format!("only the following media types are accepted: application/json{more}");
+    let all = [&["application/json"], protobuf].concat().join(", ");
+    let message = format!("only the following media types are accepted: {all}");
     Err(ApiError::new(Reason::NotAcceptable, message))
-}
-
-fn document(resources: &[Resource], wanted: &Wanted, version: &str, parts: &[Arc<Part>]) -> Option<Vec<u8>> {
-    let bundle = ironclad_schema::bundle();
-    let json = match wanted {
-        Wanted::Index => return None,
-        Wanted::V3(place) => openapi::v3(bundle, resources, place, version)?,
-        Wanted::V2 { .. } => {
-            let mut whole = openapi::v2(bundle, resources, version);
-            parts.iter().for_each(|part| part.merge_into(&mut whole));
-            whole
-        }
-    };
-    Some(if *wanted == (Wanted::V2 { protobuf: true }) {
-        openapi::v2_protobuf(&json)
-    } else {
-        json.to_string().into_bytes()
-    })
 }
 
 /// A hash of all that the document of a version depends on.
@@ -241,11 +307,13 @@ fn resource(kind: &Kind) -> Resource {
     };
     Resource {
         gvk: kind.gvk(),
+        list_kind: kind.list_kind.to_string(),
         plural: kind.plural.to_string(),
         namespaced: kind.namespaced,
         verbs: verbs(kind.verbs),
         subresources: kind.subresources.iter().map(below).collect(),
         schema: kind.custom.as_ref().map(|c| c.raw()),
+        selectable: kind.custom.iter().flat_map(|_| kind.selectable.iter().map(ToString::to_string)).collect(),
     }
 }
 
@@ -270,12 +338,51 @@ mod tests {
             ("/openapi/v2", openapi::V2_PROTOBUF, Some(Wanted::V2 { protobuf: true })),
             ("/openapi/v2", "text/html", None),
             ("/openapi/v3", "application/json", Some(Wanted::Index)),
-            ("/openapi/v3/apis/apps/v1", "application/json", Some(Wanted::V3("apis/apps/v1".into()))),
+            ("/openapi/v2", V2_ANSWER, Some(Wanted::V2 { protobuf: true })),
+            (
+                "/openapi/v3/apis/apps/v1",
+                "application/json",
+                Some(Wanted::V3 { place: "apis/apps/v1".into(), protobuf: false }),
+            ),
+            ("/openapi/v3/api/v1", openapi::V3_PROTOBUF, Some(Wanted::V3 { place: "api/v1".into(), protobuf: true })),
             ("/openapi/v3/api/v1", openapi::V2_PROTOBUF, None),
+            ("/openapi/v3", openapi::V3_PROTOBUF, None),
             ("/openapi/v4", "application/json", None),
         ];
         for (path, accept, wanted) in cases {
             assert_eq!(Wanted::of(path, &asking(accept)).ok(), wanted, "{path} {accept}");
+        }
+    }
+
+    #[test]
+    fn the_document_of_version_2_holds_all_that_it_refers_to() {
+        let catalog = crate::catalog::Catalog::new(ironclad_kinds::all());
+        let whole = |protobuf| {
+            let pieces = second::document(&Kept::default(), &catalog.now(), "v1", protobuf, &[]).unwrap();
+            let mut whole = Vec::new();
+            GzDecoder::new(Pieces(&pieces, 0)).read_to_end(&mut whole).unwrap();
+            whole
+        };
+        let document: Value = serde_json::from_slice(&whole(false)).unwrap();
+        let mut missing = Vec::new();
+        dangling(&document, &document, &mut missing);
+        assert_eq!(missing, Vec::<String>::new());
+        assert!(document["paths"]["/version/"].is_object() && document["paths"]["/api/v1/pods"].is_object());
+        assert!(whole(true).starts_with(b"\x0a\x032.0"));
+    }
+
+    fn dangling(value: &Value, whole: &Value, out: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                if let Some(to) = map.get("$ref").and_then(Value::as_str)
+                    && whole.pointer(to.trim_start_matches('#')).is_none()
+                {
+                    out.push(to.to_owned());
+                }
+                map.values().for_each(|v| dangling(v, whole, out));
+            }
+            Value::Array(items) => items.iter().for_each(|v| dangling(v, whole, out)),
+            _ => {}
         }
     }
 
@@ -292,8 +399,8 @@ mod tests {
 
     #[test]
     fn kubectl_finds_what_it_looks_for() {
-        let bytes = document(&resources(), &Wanted::V3("api/v1".into()), "v1", &[]).unwrap();
-        let document: Value = serde_json::from_slice(&bytes).unwrap();
+        let core: Vec<Resource> = resources().into_iter().filter(|r| r.gvk.api_version() == "v1").collect();
+        let document = Sources::default().v3(&core, "v1").unwrap();
         let item = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"];
         assert_eq!(
             item["patch"]["x-kubernetes-group-version-kind"],

@@ -127,6 +127,8 @@ pub(crate) struct Inner {
     pub(crate) version: String,
     /// Whose turn it is to have an OpenAPI document made.
     pub(crate) documents: Arc<tokio::sync::Semaphore>,
+    /// What OpenAPI of version 2 has of built-in kinds.
+    pub(crate) openapi: Arc<crate::openapi::Kept>,
 }
 
 impl Inner {
@@ -260,6 +262,7 @@ impl Prepared {
             auditor: self.auditor,
             version: self.config.version,
             documents: Arc::new(tokio::sync::Semaphore::new(1)),
+            openapi: Arc::default(),
         };
         let (advertise, port) = self.config.advertise;
         let first = Ipv4Addr::from(u32::from(self.config.service_cidr.network()) + 1);

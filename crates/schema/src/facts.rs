@@ -116,6 +116,14 @@ const GRANULAR: &[(&str, &str)] = &[("io.k8s.api.core.v1.PersistentVolumeSpec", 
 
 /// Definition, field, what the published schemas say of it where it is not given, as JSON.
 const DEFAULTS: &[(&str, &str, &str)] = &[
+    ("io.k8s.api.core.v1.ConfigMapEnvSource", "name", "\"\""),
+    ("io.k8s.api.core.v1.ConfigMapKeySelector", "name", "\"\""),
+    ("io.k8s.api.core.v1.ConfigMapProjection", "name", "\"\""),
+    ("io.k8s.api.core.v1.ConfigMapVolumeSource", "name", "\"\""),
+    ("io.k8s.api.core.v1.LocalObjectReference", "name", "\"\""),
+    ("io.k8s.api.core.v1.SecretEnvSource", "name", "\"\""),
+    ("io.k8s.api.core.v1.SecretKeySelector", "name", "\"\""),
+    ("io.k8s.api.core.v1.SecretProjection", "name", "\"\""),
     ("io.k8s.api.core.v1.ContainerPort", "protocol", "\"TCP\""),
     ("io.k8s.api.core.v1.ServicePort", "protocol", "\"TCP\""),
 ];
@@ -217,6 +225,7 @@ pub(crate) fn defaults(definition: &str, fields: &mut [Field], always: &[(String
     for (_, name, value) in DEFAULTS.iter().filter(|d| d.0 == definition) {
         if let Some(field) = fields.iter_mut().find(|f| f.name == *name) {
             field.default = serde_json::from_str(value).ok().map(Box::new);
+            field.required = false;
         }
     }
 }

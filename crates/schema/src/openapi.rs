@@ -1,28 +1,40 @@
 //! OpenAPI v2 and v3 documents: the schemas of the bundle and the paths of the resources that are served.
 //!
 //! A document is made when it is asked for, from the bundle and from what the caller serves; keep what it returns, for
-//! it depends on nothing else.
+//! it depends on nothing else. Version 2, which has everything in one document, is made of parts: one for each group's
+//! version, and the definitions that they share.
 
 mod custom;
 mod gnostic;
+mod gnostic3;
+mod group_versions;
+mod message;
+mod operations;
+mod parameters;
 mod paths;
+mod root;
 mod schemas;
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, bundle};
 use ironclad_api::GroupVersionKind;
 use ironclad_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-pub use gnostic::encode as v2_protobuf;
+pub use gnostic3::encode as v3_protobuf;
+pub use message::{open_bytes, varint};
 
-/// The media type of [`v2_protobuf`].
+/// The media type of version 2 as protobuf.
 pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// The media type of [`v3_protobuf`].
+pub const V3_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
 
 /// A resource that is served in one version.
 #[derive(Clone, Debug)]
 pub struct Resource {
     /// Group, version and kind of its objects.
     pub gvk: GroupVersionKind,
+    /// The kind of lists of them.
+    pub list_kind: String,
     /// Plural in paths.
     pub plural: String,
     /// Whether its objects live in namespaces.
@@ -33,6 +45,8 @@ pub struct Resource {
     pub subresources: Vec<Subresource>,
     /// For custom resources the schema of their definition.
     pub schema: Option<Value>,
+    /// For custom resources the fields by which they can be selected, as paths from the object.
+    pub selectable: Vec<String>,
 }
 
 /// What is below an object: `status`, `scale`, `exec`, ...
@@ -62,32 +76,116 @@ impl Form {
     }
 }
 
+fn security_scheme() -> Value {
+    json!({"BearerToken": {"description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey"}})
+}
+
 fn info(version: &str) -> Value {
     json!({"title": "Kubernetes", "version": version})
 }
 
-/// The document of `/openapi/v2`: every resource.
-pub fn v2(bundle: &Bundle, resources: &[Resource], version: &str) -> Value {
-    let mut schemas = schemas::Schemas::new(bundle, Form::V2);
-    resources.iter().for_each(|r| schemas.custom(r));
-    let paths = paths::all(&mut schemas, resources.iter());
-    json!({"swagger": "2.0", "info": info(version), "paths": paths, "definitions": schemas.finish()})
+/// What documents are made of: the types with their texts, which are unpacked once.
+pub struct Sources {
+    bundle: &'static Bundle,
+    docs: Vec<(String, Vec<String>)>,
 }
 
-/// The document of one group and version; `None` where nothing of it is served.
-pub fn v3(bundle: &Bundle, resources: &[Resource], group_version: &str, version: &str) -> Option<Value> {
-    let mut mine = resources.iter().filter(|r| place(&r.gvk) == group_version).peekable();
-    mine.peek()?;
-    let mut schemas = schemas::Schemas::new(bundle, Form::V3);
-    resources.iter().filter(|r| place(&r.gvk) == group_version).for_each(|r| schemas.custom(r));
-    let paths = paths::all(&mut schemas, mine);
-    let components = json!({"schemas": schemas.finish()});
-    Some(json!({"openapi": "3.0.0", "info": info(version), "paths": paths, "components": components}))
+/// What the resources of one version of a group add to the document of version 2.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// The paths.
+    pub paths: Map,
+    /// Definitions that nobody else has: those of custom resources.
+    pub definitions: Map,
+    /// Parameters by their names in the document.
+    pub parameters: Map,
+    /// The definitions of built-in types that are referred to.
+    pub wanted: BTreeSet<String>,
 }
 
-/// The places of all documents of version 3: `api/v1`, `apis/apps/v1`.
-pub fn v3_places(resources: &[Resource]) -> BTreeSet<String> {
-    resources.iter().map(|r| place(&r.gvk)).collect()
+impl Default for Sources {
+    fn default() -> Self {
+        Self { bundle: bundle(), docs: bundle().docs() }
+    }
+}
+
+impl Sources {
+    /// The document of one group's version in version 3; `None` where nothing of it is served.
+    pub fn v3(&self, resources: &[Resource], version: &str) -> Option<Value> {
+        let custom = resources.first()?.schema.is_some();
+        let mut schemas = schemas::Schemas::new(self, Form::V3);
+        resources.iter().for_each(|r| schemas.custom(r));
+        let paths = paths::all(&mut schemas, resources);
+        let mut components = json!({"schemas": schemas.finish()});
+        if custom {
+            let info = json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"});
+            return Some(json!({"openapi": "3.0.0", "info": info, "paths": paths, "components": components}));
+        }
+        components["securitySchemes"] = security_scheme();
+        Some(json!({"openapi": "3.0.0", "info": info(version), "paths": paths, "components": components}))
+    }
+
+    /// The document of what is no group's version: `api`, `apis`, `apis/apps`, `version`, ...
+    pub fn v3_root(&self, place: &str, version: &str) -> Option<Value> {
+        let mut schemas = schemas::Schemas::new(self, Form::V3);
+        let paths = root::paths(&mut schemas, place)?;
+        let components = json!({"schemas": schemas.finish(), "securitySchemes": security_scheme()});
+        Some(json!({"openapi": "3.0.0", "info": info(version), "paths": paths, "components": components}))
+    }
+
+    /// What the resources of one group's version add to the document of version 2.
+    pub fn v2_part(&self, resources: &[Resource]) -> Part {
+        let mut schemas = schemas::Schemas::new(self, Form::V2);
+        resources.iter().for_each(|r| schemas.custom(r));
+        let paths = paths::all(&mut schemas, resources);
+        part(schemas, paths)
+    }
+
+    /// What the doors above all groups add to the document of version 2; `groups` are the built-in ones.
+    pub fn v2_root(&self, groups: &[&str]) -> Part {
+        let mut schemas = schemas::Schemas::new(self, Form::V2);
+        let places = root::PLACES.iter().map(|p| (*p).to_owned());
+        let places = places.chain(groups.iter().filter(|g| !g.is_empty()).map(|g| format!("apis/{g}")));
+        let found: Vec<Map> = places.filter_map(|p| root::paths(&mut schemas, &p)).collect();
+        part(schemas, found.into_iter().flatten().collect())
+    }
+
+    /// The definitions of built-in types, with all that they refer to.
+    pub fn v2_definitions(&self, wanted: &BTreeSet<String>) -> Map {
+        let mut schemas = schemas::Schemas::new(self, Form::V2);
+        wanted.iter().for_each(|name| drop(schemas.reference(name)));
+        schemas.finish()
+    }
+}
+
+fn part(mut schemas: schemas::Schemas<'_>, mut paths: Map) -> Part {
+    let mut shared = parameters::Shared::default();
+    paths.values_mut().for_each(|item| shared.take(item));
+    let (definitions, wanted) = schemas.own();
+    Part { paths, definitions, parameters: shared.0.into_iter().collect(), wanted }
+}
+
+/// What stands in a document of version 2 beside paths, definitions and parameters.
+pub fn v2_head(version: &str) -> Map {
+    let head = json!({
+        "swagger": "2.0", "info": info(version), "securityDefinitions": security_scheme(),
+        "security": [{"BearerToken": []}],
+    });
+    match head {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// The places of documents of version 3 beside those of groups' versions; `groups` are the built-in ones.
+pub fn v3_root_places(groups: &[&str]) -> Vec<String> {
+    let above = root::PLACES.iter().map(|p| (*p).to_owned());
+    above.chain(groups.iter().filter(|g| !g.is_empty()).map(|g| format!("apis/{g}"))).collect()
+}
+
+/// The parts of a document of version 2 as protobuf, field by field of `openapi.v2.Document`.
+pub mod v2_message {
+    pub use super::gnostic::{DEFINITIONS, PARAMETERS, PATHS, definitions, head, parameters, paths};
 }
 
 /// The index at `/openapi/v3` of documents by their places, each with a hash of its contents.
@@ -101,6 +199,19 @@ pub fn v3_index<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
 /// `api/v1` or `apis/apps/v1`.
 fn place(gvk: &GroupVersionKind) -> String {
     if gvk.group.is_empty() { format!("api/{}", gvk.version) } else { format!("apis/{}", gvk.api_version()) }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// A name as part of an operation id: what divides its parts is taken out, and the next letter is large.
+fn word(text: &str, first: bool) -> String {
+    let mut parts = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let start = parts.next().unwrap_or_default();
+    let start = if first { capital(start) } else { start.to_owned() };
+    parts.fold(start, |out, part| out + &capital(part))
 }
 
 #[cfg(test)]

@@ -20,8 +20,10 @@ pub(super) fn part(mut whole: Value, place: &str) -> Part {
         Value::Object(map) => map,
         _ => Map::new(),
     };
+    let parameters = take(&mut whole, "parameters");
     let below = |path: &str| path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let paths: Map = take(&mut whole, "paths").into_iter().filter(|(path, _)| below(path)).collect();
+    let mut paths: Map = take(&mut whole, "paths").into_iter().filter(|(path, _)| below(path)).collect();
+    paths.values_mut().for_each(|item| resolve(item, &parameters));
     let mut all = take(&mut whole, "definitions");
     let mut wanted: Vec<String> = Vec::new();
     paths.values().for_each(|v| references(v, &mut wanted));
@@ -35,6 +37,21 @@ pub(super) fn part(mut whole: Value, place: &str) -> Part {
     let tag = Sha256::new_with_prefix(serde_json::to_vec(&paths).unwrap_or_default());
     let tag = tag.chain_update(serde_json::to_vec(&definitions).unwrap_or_default()).finalize();
     Part { paths, definitions, tag: hex::encode(tag) }
+}
+
+/// Puts shared parameters where they are referred to: ours may have others of their names.
+fn resolve(value: &mut Value, parameters: &Map) {
+    const SHARED: &str = "#/parameters/";
+    let name = value.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(SHARED)).map(str::to_owned);
+    if let Some(parameter) = name.and_then(|name| parameters.get(&name)) {
+        *value = parameter.clone();
+        return;
+    }
+    match value {
+        Value::Object(map) => map.values_mut().for_each(|v| resolve(v, parameters)),
+        Value::Array(items) => items.iter_mut().for_each(|v| resolve(v, parameters)),
+        _ => {}
+    }
 }
 
 /// The names of the definitions that a value refers to.
@@ -51,41 +68,37 @@ fn references(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-impl Part {
-    /// Puts the part into our document. A definition whose name stands for something else there gets another name.
-    pub(crate) fn merge_into(&self, into: &mut Value) {
-        merge(into, self);
-    }
-}
+/// What our own document has under a name.
+type Ours<'a> = &'a dyn Fn(&str) -> Option<Value>;
 
-fn merge(into: &mut Value, part: &Part) {
-    let names: BTreeMap<String, String> = {
-        let taken = into["definitions"].as_object();
-        let mut given: BTreeSet<String> = BTreeSet::new();
-        let differs = |name: &str, new: &Value| taken.and_then(|t| t.get(name)).is_some_and(|old| old != new);
-        let clashing = part.definitions.iter().filter(|(name, new)| differs(name, new));
-        clashing
-            .map(|(name, _)| {
-                let free = |n: &String| !given.contains(n) && taken.is_none_or(|t| !t.contains_key(n));
-                let fresh = (2..=u32::MAX).map(|i| format!("{name}_v{i}")).find(free).unwrap_or_default();
-                given.insert(fresh.clone());
-                (name.to_string(), fresh)
-            })
-            .collect()
-    };
-    let renamed = |value: &Value| {
-        let mut value = value.clone();
-        rename(&mut value, &names);
-        value
-    };
-    if let Some(definitions) = into["definitions"].as_object_mut() {
-        for (name, definition) in &part.definitions {
-            let name = names.get(name.as_str()).map_or(name.as_str(), String::as_str);
-            definitions.entry(name).or_insert_with(|| renamed(definition));
+impl Part {
+    /// Puts the part beside ours and what others have added. A definition whose name stands for something else there
+    /// gets another name.
+    pub(crate) fn merge_into(&self, paths: &mut Map, definitions: &mut Map, ours: Ours<'_>) {
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
+        let mut known: BTreeSet<String> = BTreeSet::new();
+        for (name, new) in &self.definitions {
+            let Some(old) = definitions.get(name).cloned().or_else(|| ours(name)) else { continue };
+            if old == *new {
+                known.insert(name.to_string());
+                continue;
+            }
+            let free = |n: &String| {
+                !names.values().any(|given| given == n) && !definitions.contains_key(n) && ours(n).is_none()
+            };
+            let fresh = (2..=u32::MAX).map(|i| format!("{name}_v{i}")).find(free).unwrap_or_default();
+            names.insert(name.to_string(), fresh);
         }
-    }
-    if let Some(paths) = into["paths"].as_object_mut() {
-        for (path, item) in &part.paths {
+        let renamed = |value: &Value| {
+            let mut value = value.clone();
+            rename(&mut value, &names);
+            value
+        };
+        for (name, definition) in self.definitions.iter().filter(|(name, _)| !known.contains(name.as_str())) {
+            let name = names.get(name.as_str()).map_or(name.as_str(), String::as_str);
+            definitions.insert(name, renamed(definition));
+        }
+        for (path, item) in &self.paths {
             paths.entry(path.as_str()).or_insert_with(|| renamed(item));
         }
     }
@@ -96,7 +109,7 @@ fn rename(value: &mut Value, names: &BTreeMap<String, String>) {
         Value::Object(map) => {
             let fresh = map.get("$ref").and_then(Value::as_str).and_then(|r| names.get(r.strip_prefix(PREFIX)?));
             if let Some(fresh) = fresh {
-                map.insert("$ref", format!("{PREFIX}{fresh}").into());
+                map.insert("$ref", Value::from(format!("{PREFIX}{fresh}")));
             }
             map.values_mut().for_each(|v| rename(v, names));
         }
@@ -120,11 +133,12 @@ mod tests {
         let part = part(whole, "/apis/a/v1");
         assert_eq!(part.paths.keys().collect::<Vec<_>>(), ["/apis/a/v1/flunders"]);
         assert_eq!(part.definitions.keys().collect::<Vec<_>>(), ["Flunder", "Meta"]);
-        let mut ours = json!({"paths": {"/api": {}}, "definitions": {"Meta": {"x": 2}}});
-        merge(&mut ours, &part);
-        assert_eq!(ours["definitions"]["Meta"], json!({"x": 2}), "ours stays");
-        assert_eq!(ours["definitions"]["Meta_v2"], json!({"x": 1}));
-        assert_eq!(ours["definitions"]["Flunder"]["meta"], to("Meta_v2"));
-        assert_eq!(ours["paths"]["/apis/a/v1/flunders"]["get"]["schema"], to("Flunder"));
+        let (mut paths, mut definitions) = (Map::new(), Map::new());
+        let ours = |name: &str| (name == "Meta").then(|| json!({"x": 2}));
+        part.merge_into(&mut paths, &mut definitions, &ours);
+        assert!(definitions.get("Meta").is_none(), "ours stays");
+        assert_eq!(definitions["Meta_v2"], json!({"x": 1}));
+        assert_eq!(definitions["Flunder"]["meta"], to("Meta_v2"));
+        assert_eq!(paths["/apis/a/v1/flunders"]["get"]["schema"], to("Flunder"));
     }
 }

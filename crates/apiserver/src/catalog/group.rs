@@ -14,8 +14,8 @@ const CUSTOM: u32 = 1_000_000;
 /// A document that is kept: deflated, for few ask for it, and those mostly accept it so.
 #[derive(Clone)]
 pub(crate) struct Document {
-    /// gzip.
-    pub(crate) packed: Bytes,
+    /// gzip, in as many pieces as it was put together from.
+    pub(crate) packed: Arc<[Bytes]>,
 }
 
 /// What is served of a group.
@@ -43,8 +43,10 @@ pub(crate) struct Version {
     by_plural: HashMap<Arc<str>, usize>,
     resources: OnceLock<Bytes>,
     tag: OnceLock<String>,
-    /// OpenAPI of version 3.
-    pub(crate) openapi: OnceLock<Document>,
+    /// OpenAPI of version 3, as JSON and as protobuf.
+    pub(crate) openapi: [OnceLock<Document>; 2],
+    /// What it adds to OpenAPI of version 2, as JSON and as protobuf.
+    pub(crate) second: [OnceLock<Arc<openapi::Added>>; 2],
 }
 
 impl Group {
@@ -130,8 +132,16 @@ impl Version {
         let served = rows.iter().filter(|k| k.version == name && k.served != Served::Stored);
         let kinds: Vec<Arc<Kind>> = served.cloned().collect();
         let by_plural = kinds.iter().enumerate().map(|(i, k)| (Arc::from(&*k.plural), i)).collect();
-        let (resources, tag, openapi) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { name: name.into(), kinds, by_plural, resources, tag, openapi }
+        let (resources, tag) = (OnceLock::new(), OnceLock::new());
+        Self {
+            name: name.into(),
+            kinds,
+            by_plural,
+            resources,
+            tag,
+            openapi: [const { OnceLock::new() }; 2],
+            second: [const { OnceLock::new() }; 2],
+        }
     }
 
     pub(crate) fn name(&self) -> &str {

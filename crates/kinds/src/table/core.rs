@@ -5,6 +5,9 @@ use crate::row::Verb;
 use crate::{apps, core, quota, template, volume};
 use std::sync::Arc;
 
+/// Namespaces are deleted one by one.
+const ONE_BY_ONE: &[Verb] =
+    &[Verb::Create, Verb::Delete, Verb::Get, Verb::List, Verb::Patch, Verb::Update, Verb::Watch];
 const AUTHN: &str = "authentication.k8s.io";
 
 const EVENT_FIELDS: &[&str] = &[
@@ -65,6 +68,7 @@ pub(super) const CORE: &[Row] = &[
         .short(&["ns"])
         .subs(&[("finalize", None, UPDATE), STATUS])
         .fields(&["status.phase"])
+        .verbs(ONE_BY_ONE)
         .with(|| Arc::new(core::Namespace)),
     cl("", "v1", "Node", "nodes")
         .short(&["no"])

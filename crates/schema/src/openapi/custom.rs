@@ -30,6 +30,10 @@ pub(super) fn definition(schemas: &mut Schemas<'_>, resource: &Resource, raw: &V
         embed(schemas, &mut schema);
         whole(schemas, &mut schema);
     }
+    if !resource.selectable.is_empty() {
+        let paths: Vec<Value> = resource.selectable.iter().map(|f| json!({"fieldPath": f})).collect();
+        schema["x-kubernetes-selectable-fields"] = Value::from(paths);
+    }
     let GroupVersionKind { group, version, kind } = &resource.gvk;
     schema["x-kubernetes-group-version-kind"] = json!([{"group": group, "kind": kind, "version": version}]);
     schema
@@ -53,8 +57,16 @@ fn whole(schemas: &mut Schemas<'_>, schema: &mut Value) {
 fn embed(schemas: &mut Schemas<'_>, schema: &mut Value) {
     each(schema, &mut |inner| {
         embed(schemas, inner);
-        if inner.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true)) {
+        let open = inner.get(PRESERVE) == Some(&Value::Bool(true)) && schemas.form == Form::V2;
+        if inner.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true)) && !open {
             whole(schemas, inner);
+            let Some(map) = inner.as_object_mut() else { return };
+            let required = map.entry("required").or_insert_with(|| json!([]));
+            for head in ["kind", "apiVersion"] {
+                if let Some(list) = required.as_array_mut().filter(|l| !l.iter().any(|r| r == head)) {
+                    list.push(json!(head));
+                }
+            }
         }
     });
 }
@@ -88,8 +100,8 @@ fn plain(schema: &mut Value) {
         map.remove("properties");
     }
     let nullable = |m: &Map, key: &str| m.get(key).is_some_and(|p| p["nullable"] == Value::Bool(true));
-    let loose: Vec<ironclad_json::Text> = match map.get("properties").and_then(Value::as_object) {
-        Some(properties) => properties.keys().filter(|k| nullable(properties, k)).cloned().collect(),
+    let loose: Vec<String> = match map.get("properties").and_then(Value::as_object) {
+        Some(properties) => properties.keys().filter(|k| nullable(properties, k)).map(ToString::to_string).collect(),
         None => Vec::new(),
     };
     if let Some(required) = map.get_mut("required").and_then(Value::as_array_mut) {
@@ -104,11 +116,13 @@ fn plain(schema: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openapi::{v2, v3};
+    use crate::openapi::Sources;
 
     fn resource() -> Resource {
         Resource {
             gvk: GroupVersionKind::new("stable.example.com", "v1", "Widget"),
+            list_kind: "WidgetList".into(),
+            selectable: vec!["spec.a".into()],
             plural: "widgets".into(),
             namespaced: true,
             verbs: vec!["get", "list", "create", "patch"],
@@ -124,7 +138,7 @@ mod tests {
     #[test]
     fn a_custom_resource_is_described_in_both_versions() {
         let name = "com.example.stable.v1.Widget";
-        let three = v3(crate::bundle(), &[resource()], "apis/stable.example.com/v1", "v1").unwrap();
+        let three = Sources::default().v3(&[resource()], "v1").unwrap();
         let widget = &three["components"]["schemas"][name];
         assert_eq!(widget["properties"]["spec"]["description"], "What is wanted.");
         assert_eq!(widget["properties"]["spec"]["properties"]["a"]["default"], "x");
@@ -136,16 +150,16 @@ mod tests {
         assert!(post["requestBody"]["content"]["application/json"].is_object());
         assert!(post["requestBody"]["content"]["application/vnd.kubernetes.protobuf"].is_null());
 
-        let two = v2(crate::bundle(), &[resource()], "v1");
-        let spec = &two["definitions"][name]["properties"]["spec"];
+        let two = Sources::default().v2_part(&[resource()]);
+        let spec = &two.definitions[name]["properties"]["spec"];
         assert_eq!(spec["required"], json!(["a"]));
         assert!(spec["properties"]["a"].get("default").is_none());
         assert!(spec["properties"]["n"].get("type").is_none());
         assert!(spec["properties"]["either"].get("anyOf").is_none());
         let open =
             Resource { schema: Some(json!({"type": "object", "description": "d", PRESERVE: true})), ..resource() };
-        let two = v2(crate::bundle(), &[open], "v1");
-        let keys: Vec<&ironclad_json::Text> = two["definitions"][name].as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["type", "x-kubernetes-group-version-kind"]);
+        let two = Sources::default().v2_part(&[open]);
+        let keys: Vec<&ironclad_json::Text> = two.definitions[name].as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["type", "x-kubernetes-group-version-kind", "x-kubernetes-selectable-fields"]);
     }
 }

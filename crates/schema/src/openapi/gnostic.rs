@@ -1,86 +1,81 @@
-//! A v2 document as the protobuf message that kubectl asks for (`openapi.v2.Document`). Extensions travel as YAML text,
-//! of which JSON is a part.
+//! Documents of version 2 as the protobuf message that clients ask for (`openapi.v2.Document`). Extensions travel as
+//! YAML text, of which JSON is a part.
 
+use super::message::Message;
 use ironclad_json::{Map, Value};
 
-/// Encodes a document made by [`super::v2`].
-pub fn encode(document: &Value) -> Vec<u8> {
+/// The field of a document that holds its paths.
+pub const PATHS: u32 = 8;
+/// The field that holds its definitions.
+pub const DEFINITIONS: u32 = 9;
+/// The field that holds its shared parameters.
+pub const PARAMETERS: u32 = 10;
+
+/// All that stands beside paths, definitions and parameters; see [`super::v2_head`].
+pub fn head(head: &Map) -> Vec<u8> {
+    let of = |key: &str| head.get(key).unwrap_or(&Value::Null);
     let mut out = Message::default();
-    out.text(1, &document["swagger"]);
+    out.text(1, of("swagger"));
     out.message(2, |m| {
-        m.text(1, &document["info"]["title"]);
-        m.text(2, &document["info"]["version"]);
+        m.text(1, &of("info")["title"]);
+        m.text(2, &of("info")["version"]);
     });
-    out.message(8, |m| m.named(2, &document["paths"], path_item));
-    out.message(9, |m| m.named(1, &document["definitions"], schema));
+    for requirement in of("security").as_array().into_iter().flatten() {
+        out.message(12, |m| m.entries(1, requirement, |m, scopes| m.texts(1, scopes)));
+    }
+    out.message(13, |m| {
+        m.entries(1, of("securityDefinitions"), |m, s| {
+            m.message(2, |m| {
+                m.text(1, &s["type"]);
+                m.text(2, &s["name"]);
+                m.text(3, &s["in"]);
+                m.text(4, &s["description"]);
+            });
+        });
+    });
     out.bytes
 }
 
-#[derive(Default)]
-struct Message {
-    bytes: Vec<u8>,
+/// The inside of the field of paths.
+pub fn paths(paths: &Map) -> Vec<u8> {
+    let mut out = Message::default();
+    out.named(2, paths, path_item);
+    out.bytes
 }
 
-impl Message {
-    fn varint(&mut self, mut n: u64) {
-        while n >= 0x80 {
-            self.bytes.push((n as u8) | 0x80);
-            n >>= 7;
-        }
-        self.bytes.push(n as u8);
-    }
-
-    fn raw(&mut self, tag: u32, bytes: &[u8]) {
-        self.varint(u64::from(tag << 3 | 2));
-        self.varint(bytes.len() as u64);
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    fn text(&mut self, tag: u32, value: &Value) {
-        if let Some(text) = value.as_str().filter(|t| !t.is_empty()) {
-            self.raw(tag, text.as_bytes());
-        }
-    }
-
-    fn texts(&mut self, tag: u32, values: &Value) {
-        values.as_array().into_iter().flatten().for_each(|v| self.text(tag, v));
-    }
-
-    fn flag(&mut self, tag: u32, value: &Value) {
-        if value == &Value::Bool(true) {
-            self.varint(u64::from(tag << 3));
-            self.varint(1);
-        }
-    }
-
-    fn message(&mut self, tag: u32, fill: impl FnOnce(&mut Self)) {
-        let mut inner = Self::default();
-        fill(&mut inner);
-        self.raw(tag, &inner.bytes);
-    }
-
-    /// The entries of an object as pairs of name and message.
-    fn named(&mut self, tag: u32, values: &Value, fill: fn(&mut Self, &Value)) {
-        for (name, value) in values.as_object().into_iter().flatten() {
-            self.message(tag, |m| {
-                m.raw(1, name.as_bytes());
-                m.message(2, |m| fill(m, value));
-            });
-        }
-    }
-
-    fn extensions(&mut self, tag: u32, object: &Value) {
-        let all = object.as_object().into_iter().flatten();
-        let mine: Map = all.filter(|(k, _)| k.starts_with("x-")).map(|(k, v)| (k.clone(), v.clone())).collect();
-        self.named(tag, &Value::Object(mine), |m, value| m.raw(2, value.to_string().as_bytes()));
-    }
+/// The inside of the field of definitions.
+pub fn definitions(definitions: &Map) -> Vec<u8> {
+    let mut out = Message::default();
+    out.named(1, definitions, schema);
+    out.bytes
 }
+
+/// The inside of the field of shared parameters.
+pub fn parameters(parameters: &Map) -> Vec<u8> {
+    let mut out = Message::default();
+    out.named(1, parameters, parameter);
+    out.bytes
+}
+
+const METHODS: [(u32, &str); 7] =
+    [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (6, "options"), (7, "head"), (8, "patch")];
 
 fn path_item(m: &mut Message, item: &Value) {
-    for (tag, method) in [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (8, "patch")] {
+    for (tag, method) in METHODS {
         if let Some(op) = item.get(method) {
             m.message(tag, |m| operation(m, op));
         }
+    }
+    list(m, 9, &item["parameters"]);
+}
+
+/// Parameters, or references to shared ones.
+fn list(m: &mut Message, tag: u32, parameters: &Value) {
+    for p in parameters.as_array().into_iter().flatten() {
+        m.message(tag, |m| match p.get("$ref") {
+            Some(reference) => m.message(2, |m| m.text(1, reference)),
+            None => m.message(1, |m| parameter(m, p)),
+        });
     }
 }
 
@@ -90,10 +85,9 @@ fn operation(m: &mut Message, op: &Value) {
     m.text(5, &op["operationId"]);
     m.texts(6, &op["produces"]);
     m.texts(7, &op["consumes"]);
-    for p in op["parameters"].as_array().into_iter().flatten() {
-        m.message(8, |m| m.message(1, |m| parameter(m, p)));
-    }
-    m.message(9, |m| m.named(1, &op["responses"], |m, r| m.message(1, |m| response(m, r))));
+    list(m, 8, &op["parameters"]);
+    m.message(9, |m| m.entries(1, &op["responses"], |m, r| m.message(1, |m| response(m, r))));
+    m.texts(10, &op["schemes"]);
     m.extensions(13, op);
 }
 
@@ -131,10 +125,34 @@ fn response(m: &mut Message, r: &Value) {
 fn schema(m: &mut Message, s: &Value) {
     m.text(1, &s["$ref"]);
     m.text(2, &s["format"]);
+    m.text(3, &s["title"]);
     m.text(4, &s["description"]);
+    if let Some(default) = s.get("default") {
+        m.any(5, default);
+    }
+    m.double(6, &s["multipleOf"]);
+    m.double(7, &s["maximum"]);
+    m.flag(8, &s["exclusiveMaximum"]);
+    m.double(9, &s["minimum"]);
+    m.flag(10, &s["exclusiveMinimum"]);
+    for (tag, key) in [
+        (11, "maxLength"),
+        (12, "minLength"),
+        (14, "maxItems"),
+        (15, "minItems"),
+        (17, "maxProperties"),
+        (18, "minProperties"),
+    ] {
+        m.count(tag, &s[key]);
+    }
+    m.text(13, &s["pattern"]);
+    m.flag(16, &s["uniqueItems"]);
     m.texts(19, &s["required"]);
-    if let Some(values) = s.get("additionalProperties") {
-        m.message(21, |m| m.message(1, |m| schema(m, values)));
+    s["enum"].as_array().into_iter().flatten().for_each(|v| m.any(20, v));
+    match s.get("additionalProperties") {
+        Some(Value::Bool(allowed)) => m.message(21, |m| m.flag(2, &Value::Bool(*allowed))),
+        Some(values) => m.message(21, |m| m.message(1, |m| schema(m, values))),
+        None => {}
     }
     if s["type"].is_string() {
         m.message(22, |m| m.text(1, &s["type"]));
@@ -143,7 +161,7 @@ fn schema(m: &mut Message, s: &Value) {
         m.message(23, |m| m.message(1, |m| schema(m, items)));
     }
     if s["properties"].is_object() {
-        m.message(25, |m| m.named(1, &s["properties"], schema));
+        m.message(25, |m| m.entries(1, &s["properties"], schema));
     }
     m.extensions(31, s);
 }

@@ -1,18 +1,20 @@
 //! The schemas of a document: what its paths refer to, and whatever that refers to.
 
-use super::{Form, Resource, custom};
+use super::{Form, Resource, Sources, custom, group_versions};
 use crate::bundle::{Bundle, Field, List, Scalar, Shape, Type, TypeId};
 use crate::facts;
+use crate::proto::wire::wire;
 use ironclad_api::GroupVersionKind;
 use ironclad_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
 pub(super) struct Schemas<'a> {
     bundle: &'a Bundle,
-    docs: Vec<(String, Vec<String>)>,
+    docs: &'a [(String, Vec<String>)],
     pub(super) form: Form,
     wanted: BTreeSet<String>,
     pub(super) done: BTreeMap<String, Value>,
@@ -21,10 +23,10 @@ pub(super) struct Schemas<'a> {
 }
 
 impl<'a> Schemas<'a> {
-    pub(super) fn new(bundle: &'a Bundle, form: Form) -> Self {
+    pub(super) fn new(sources: &'a Sources, form: Form) -> Self {
         Self {
-            bundle,
-            docs: bundle.docs(),
+            bundle: sources.bundle,
+            docs: &sources.docs,
             form,
             wanted: BTreeSet::new(),
             done: BTreeMap::new(),
@@ -61,18 +63,30 @@ impl<'a> Schemas<'a> {
     }
 
     /// A reference to the list of a kind's objects.
-    pub(super) fn list(&mut self, gvk: &GroupVersionKind) -> Option<Value> {
+    pub(super) fn list(&mut self, gvk: &GroupVersionKind, kind: &str) -> Option<Value> {
         let item = self.definition_of(gvk)?;
-        let name = format!("{item}List");
+        let custom = self.named.contains_key(gvk);
+        let name = match item.rsplit_once('.') {
+            Some((before, _)) => format!("{before}.{kind}"),
+            None => kind.to_owned(),
+        };
         if !self.done.contains_key(&name) {
-            let items = json!({"type": "array", "items": self.reference(&item)});
-            let meta = self.reference(LIST_META);
+            let mut element = self.reference(&item);
+            let mut meta = self.reference(LIST_META);
+            if self.form == Form::V3 && !custom {
+                element = json!({"allOf": [element], "default": {}});
+                meta = json!({"allOf": [meta], "default": {}});
+            }
+            let items = json!({"type": "array", "items": element, "description": "The objects of the list."});
+            if self.form == Form::V3 && custom {
+                meta = json!({"allOf": [meta]});
+            }
+            meta["description"] = json!("Standard metadata of lists.");
             let mut properties = self.head();
             properties.insert("items", items);
             properties.insert("metadata", meta);
-            let kind = format!("{}List", gvk.kind);
             let list = json!({
-                "description": format!("{kind} is a list of {} objects.", gvk.kind), "type": "object",
+                "description": format!("{kind} is a list of {}", gvk.kind), "type": "object",
                 "required": ["items"], "properties": properties,
                 "x-kubernetes-group-version-kind": [{"group": gvk.group, "kind": kind, "version": gvk.version}],
             });
@@ -81,8 +95,14 @@ impl<'a> Schemas<'a> {
         Some(self.form.reference(&name))
     }
 
+    /// The definitions that no type of the bundle has, and what is referred to besides. Lists of built-in kinds are
+    /// told apart by their names, so that each part has those of its own kinds.
+    pub(super) fn own(&mut self) -> (Map, BTreeSet<String>) {
+        (std::mem::take(&mut self.done).into_iter().collect(), std::mem::take(&mut self.wanted))
+    }
+
     /// All that was referred to.
-    pub(super) fn finish(mut self) -> Value {
+    pub(super) fn finish(mut self) -> Map {
         while let Some(name) = self.wanted.pop_first() {
             let schema = match self.bundle.definition(&name) {
                 Some(id) => self.definition(id),
@@ -90,7 +110,7 @@ impl<'a> Schemas<'a> {
             };
             self.done.insert(name, schema);
         }
-        Value::Object(self.done.into_iter().collect())
+        self.done.into_iter().collect()
     }
 
     /// `apiVersion` and `kind`, which every whole object has, with the docs that a kind of the bundle has for them.
@@ -110,6 +130,9 @@ impl<'a> Schemas<'a> {
 
     fn definition(&mut self, id: TypeId) -> Value {
         let ty = self.bundle.get(id);
+        if ty.definition == WATCH_EVENT {
+            return watch_event(self);
+        }
         let doc = plain(&self.docs[id.0 as usize].0);
         let mut schema = match ty.scalar {
             Some(s) => scalar_definition(self.form, &ty.definition, s),
@@ -118,7 +141,9 @@ impl<'a> Schemas<'a> {
         if !doc.is_empty() {
             schema["description"] = json!(doc);
         }
-        if let Some(gvk) = &ty.gvk {
+        if let Some(all) = group_versions::of(self.bundle, &ty.definition) {
+            schema["x-kubernetes-group-version-kind"] = all;
+        } else if let Some(gvk) = &ty.gvk {
             let GroupVersionKind { group, version, kind } = gvk;
             schema["x-kubernetes-group-version-kind"] = json!([{"group": group, "kind": kind, "version": version}]);
         }
@@ -145,17 +170,26 @@ impl<'a> Schemas<'a> {
             schema["properties"] = Value::Object(properties);
         }
         let required: Vec<&str> = ty.fields.iter().filter(|f| f.required).map(|f| f.name.as_str()).collect();
-        // Stock calls the parts of a whole object optional.
-        if !required.is_empty() && (ty.gvk.is_none() || required != ["metadata"]) {
-            schema["required"] = json!(required.into_iter().filter(|r| *r != "metadata").collect::<Vec<_>>());
+        // Stock calls the metadata of whole objects optional, but for one kind.
+        let metadata = ty.gvk.is_none() || ty.definition == "io.k8s.api.core.v1.Event";
+        let mut required: Vec<&str> = required.into_iter().filter(|r| metadata || *r != "metadata").collect();
+        let order = wire().order(&ty.definition);
+        required.sort_by_key(|r| order.iter().position(|o| o == r));
+        if !required.is_empty() {
+            schema["required"] = json!(required);
         }
         schema
     }
 
     fn field(&mut self, ty: &Type, field: &Field, doc: &str) -> Value {
         let mut schema = self.shape(&field.shape, field.refers);
-        if self.form == Form::V3 && schema.get("$ref").is_some() {
-            schema = json!({"allOf": [schema]});
+        if self.form == Form::V3 {
+            if schema.get("$ref").is_some() {
+                schema = json!({"allOf": [schema]});
+            }
+            if let Some(default) = &field.default {
+                schema["default"] = (**default).clone();
+            }
         }
         if !doc.is_empty() {
             schema["description"] = json!(doc);
@@ -189,10 +223,32 @@ impl<'a> Schemas<'a> {
         schema
     }
 
+    /// An item of a list or a value of a map, with what stands for nothing.
+    fn inner(&mut self, shape: &Shape, refers: Option<TypeId>) -> Value {
+        let mut schema = self.shape(shape, refers);
+        if self.form == Form::V2 {
+            return schema;
+        }
+        let default = match shape {
+            Shape::Object(_) => json!({}),
+            // Types that read themselves have none.
+            Shape::Scalar(_) if refers.is_some() => return schema,
+            Shape::Scalar(Scalar::String) => json!(""),
+            Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Double) => json!(0),
+            Shape::Scalar(Scalar::Bool) => json!(false),
+            _ => return schema,
+        };
+        if schema.get("$ref").is_some() {
+            schema = json!({"allOf": [schema]});
+        }
+        schema["default"] = default;
+        schema
+    }
+
     fn shape(&mut self, shape: &Shape, refers: Option<TypeId>) -> Value {
         match shape {
-            Shape::List(item, _) => json!({"type": "array", "items": self.shape(item, refers)}),
-            Shape::Map(value, _) => json!({"type": "object", "additionalProperties": self.shape(value, refers)}),
+            Shape::List(item, _) => json!({"type": "array", "items": self.inner(item, refers)}),
+            Shape::Map(value, _) => json!({"type": "object", "additionalProperties": self.inner(value, refers)}),
             Shape::Object(id) => {
                 let name = self.bundle.get(*id).definition.clone();
                 self.reference(&name)
@@ -206,6 +262,23 @@ impl<'a> Schemas<'a> {
             },
         }
     }
+}
+
+/// What a watch sends, which no type of the bundle is.
+fn watch_event(schemas: &mut Schemas<'_>) -> Value {
+    let raw = schemas.reference("io.k8s.apimachinery.pkg.runtime.RawExtension");
+    let (object, ty) = match schemas.form {
+        Form::V2 => (raw, json!({"type": "string"})),
+        Form::V3 => (json!({"allOf": [raw]}), json!({"type": "string", "default": ""})),
+    };
+    let mut event = json!({
+        "description": "Event represents a single event to a watched resource.", "type": "object",
+        "required": ["type", "object"], "properties": {"object": object, "type": ty},
+    });
+    if let Some(all) = group_versions::of(schemas.bundle, WATCH_EVENT) {
+        event["x-kubernetes-group-version-kind"] = all;
+    }
+    event
 }
 
 fn plain_scalar(scalar: Scalar) -> Value {
@@ -224,10 +297,11 @@ fn plain_scalar(scalar: Scalar) -> Value {
 
 /// A named type that is one JSON value.
 fn scalar_definition(form: Form, definition: &str, scalar: Scalar) -> Value {
-    let string_or = |other: &str| json!([{"type": "string"}, {"type": other}]);
     match (form, scalar) {
-        (Form::V3, Scalar::Quantity) => json!({"oneOf": string_or("number")}),
-        (Form::V3, Scalar::IntOrString) => json!({"format": "int-or-string", "oneOf": string_or("integer")}),
+        (Form::V3, Scalar::Quantity) => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+        (Form::V3, Scalar::IntOrString) => {
+            json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+        }
         (_, Scalar::Any) => match definition.rsplit('.').next() {
             Some("RawExtension" | "FieldsV1" | "Patch") => json!({"type": "object"}),
             _ => json!({}),

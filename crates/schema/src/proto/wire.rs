@@ -107,6 +107,24 @@ impl Wire {
         self.names.get(definition).copied()
     }
 
+    /// The fields of a definition in the order of their numbers, which is that of Go's types.
+    pub(crate) fn order(&self, definition: &str) -> Vec<&str> {
+        let mut out = Vec::new();
+        if let Some(id) = self.find(definition) {
+            self.order_of(id, &mut out);
+        }
+        out
+    }
+
+    fn order_of<'a>(&'a self, id: MessageId, out: &mut Vec<&'a str>) {
+        for field in &self.get(id).fields {
+            match field.sort {
+                Sort::Message(inner) if field.name.is_empty() => self.order_of(inner, out),
+                _ => out.push(&field.name),
+            }
+        }
+    }
+
     /// The fields of a definition that Go always writes.
     pub(crate) fn always(&self, definition: &str) -> Vec<(String, Always)> {
         let mut out = Vec::new();
