@@ -72,6 +72,18 @@ pub struct NamespaceOptions {
     pub pid: PidMode,
     /// Use the node's IPC.
     pub host_ipc: bool,
+    /// Users of the pod's own; `None` shares the node's.
+    #[serde(default)]
+    pub users: Option<UserMapping>,
+}
+
+/// Which users and groups of the node those of a pod are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UserMapping {
+    /// What user and group 0 of the pod are.
+    pub host_id: u32,
+    /// How many there are.
+    pub length: u32,
 }
 
 /// Whose process ids a container sees.

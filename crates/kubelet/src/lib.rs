@@ -25,6 +25,7 @@ mod statics;
 mod stats;
 mod status;
 mod streams;
+mod users;
 mod volumes;
 mod worker;
 

@@ -6,6 +6,7 @@ use crate::objects::Objects;
 use crate::pod::{MIRROR, is_static};
 use crate::pulls::Pulls;
 use crate::statics::{self, Mirrors};
+use crate::users::Users;
 use crate::worker::{Shared, Table, Worker};
 use crate::{Config, container, evict, gc, node, server};
 use ironclad_client::events::Recorder;
@@ -60,6 +61,7 @@ pub async fn run(config: Config, ready: Arc<Notify>, token: CancellationToken) {
         mirrors: Arc::new(Mirrors::new(&config)),
         uses: Arc::default(),
         pulls: Arc::new(Pulls::new(&config.root_dir)),
+        users: Arc::new(Users::load(&config)),
         node_changed: Arc::default(),
         config: config.clone(),
     };

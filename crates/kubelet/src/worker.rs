@@ -23,6 +23,7 @@ use crate::pod::Plan;
 use crate::probe::{Counts, Kind, Probes, Surroundings};
 use crate::pulls::Pulls;
 use crate::statics::Mirrors;
+use crate::users::Users;
 use crate::volumes::Volumes;
 use ironclad_client::Informer;
 use ironclad_client::events::{EventType, Recorder};
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) mirrors: Arc<Mirrors>,
     pub(crate) uses: Arc<Uses>,
     pub(crate) pulls: Arc<Pulls>,
+    pub(crate) users: Arc<Users>,
     /// Told when the node's status has news.
     pub(crate) node_changed: Arc<Notify>,
 }

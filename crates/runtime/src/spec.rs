@@ -100,6 +100,10 @@ pub(crate) struct Mount {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Linux {
     pub(crate) namespaces: Vec<Namespace>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) uid_mappings: Vec<IdMapping>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gid_mappings: Vec<IdMapping>,
     pub(crate) devices: Vec<Device>,
     pub(crate) cgroups_path: String,
     pub(crate) resources: Resources,
@@ -108,6 +112,23 @@ pub(crate) struct Linux {
     pub(crate) readonly_paths: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seccomp: Option<crate::seccomp::Profile>,
+}
+
+/// Ids of a container and what they are on the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IdMapping {
+    #[serde(rename = "containerID")]
+    pub(crate) container: u32,
+    #[serde(rename = "hostID")]
+    pub(crate) host: u32,
+    pub(crate) size: u32,
+}
+
+impl Spec {
+    /// What user and group 0 of the container are on the node.
+    pub(crate) fn root_id(&self) -> u32 {
+        self.linux.uid_mappings.first().map_or(0, |m| m.host)
+    }
 }
 
 /// A namespace: a new one, or with a path an existing one.

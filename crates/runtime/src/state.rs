@@ -63,6 +63,10 @@ pub(crate) struct ShimConfig {
     /// A process namespace for the whole pod.
     pub(crate) shared_pid: bool,
     pub(crate) sysctls: Vec<(String, String)>,
+    /// A user namespace of its own, pinned at `userns` in the directory, that the others belong to: what user and
+    /// group 0 in it are, and how many there are.
+    #[serde(default)]
+    pub(crate) users: Option<(u32, u32)>,
     /// Where the shim itself lives.
     pub(crate) cgroups: Vec<String>,
     /// Where the first process of a shared process namespace lives.

@@ -15,7 +15,7 @@ async fn a_privileged_pod_of_the_node_sees_the_node() {
     let node = Node::new(BUSYBOX).await;
     let mut pod = node.pod();
     pod.hostname = String::new();
-    pod.namespaces = NamespaceOptions { host_network: true, pid: PidMode::Node, host_ipc: true };
+    pod.namespaces = NamespaceOptions { host_network: true, pid: PidMode::Node, host_ipc: true, users: None };
     let mut config = shell(
         "for n in net uts ipc pid; do readlink /proc/self/ns/$n; done; mount -t tmpfs t /tmp && echo mounted; \
         test -w /sys/fs/cgroup/memory && echo cgroup; ls /dev/kmsg; sleep 1000 & sleep 1000",
@@ -160,5 +160,47 @@ async fn bad_requests_are_refused_before_anything_is_made() {
     assert!(error.contains("failed to create pod sandbox") && error.contains("kernel.no_such"), "{error}");
     assert_eq!(node.runtime.list_pod_sandboxes(None).await.unwrap().len(), 1);
     assert!(node.runtime.stop_pod_sandbox("none").await.is_ok() && node.runtime.remove_container("none").await.is_ok());
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_of_a_pod_are_others_on_the_node() {
+    use std::os::unix::fs::MetadataExt;
+    let node = Node::new(BUSYBOX).await;
+    let volume = node.dir.path().join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    std::fs::write(volume.join("old"), "").unwrap();
+    let mut pod = node.pod();
+    pod.namespaces.users = Some(UserMapping { host_id: 1_000_000, length: 65_536 });
+    let script = "cat /proc/self/uid_map; ls -lnd / /etc/passwd /v /v/old /dev/null | awk '{print $3, $4}'; \
+        touch /v/new /root/new; chown 7:7 /v/new; echo again > /dev/stdout; mount -t tmpfs t /tmp && echo mounted; \
+        hostname other && echo named; cat /sys/class/net/lo/address; sysctl -w net.ipv4.ip_forward=1; \
+        echo 3 > /proc/sys/vm/drop_caches; mknod /x c 1 3; sleep 1000";
+    let mut config = shell(script);
+    config.mounts = vec![Mount {
+        container_path: "/v".into(),
+        host_path: volume.to_string_lossy().into_owned(),
+        ..Mount::default()
+    }];
+    config.security.add_capabilities = vec!["SYS_ADMIN".into(), "NET_ADMIN".into()];
+    let sandbox = node.runtime.run_pod_sandbox(pod).await.unwrap();
+    let id = node.runtime.create_container(&sandbox, config).await.unwrap();
+    node.runtime.start_container(&id).await.unwrap();
+    let log = node.runtime.container_status(&id).await.unwrap().log_path;
+    while !log_text(&log).contains("mknod") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let text = log_text(&log);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.starts_with("0 1000000 65536 0 0 0 0 0 0 0 0 0 0 again mounted named"), "{text}");
+    assert!(text.contains("net.ipv4.ip_forward = 1"), "{text}");
+    assert!(text.contains("drop_caches: Permission denied") && text.contains("mknod: /x: Operation not"), "{text}");
+    // On the disk a volume has the pod's numbers; the process has the node's.
+    assert_eq!(std::fs::metadata(volume.join("new")).unwrap().uid(), 7);
+    let ps = node.runtime.exec_sync(&id, &["sh".into(), "-c".into(), "id -u; touch /v/by-exec".into()], None).await;
+    assert_eq!(String::from_utf8_lossy(&ps.unwrap().stdout), "0\n");
+    assert_eq!(std::fs::metadata(volume.join("by-exec")).unwrap().uid(), 0);
+    let owned = |entry: &std::fs::DirEntry| entry.metadata().is_ok_and(|m| m.uid() == 1_000_000);
+    assert!(std::fs::read_dir("/proc").unwrap().flatten().any(|e| owned(&e)));
     node.end().await;
 }

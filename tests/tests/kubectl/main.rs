@@ -132,6 +132,7 @@ fn node() -> Vec<Scenario> {
             images_are_refused_by_name,
             mounts_propagate_as_they_are_told,
             https_probes_trust_any_certificate,
+            a_pod_has_users_of_its_own,
             an_image_is_for_those_who_could_pull_it,
             logs_show_what_is_asked_for,
             what_ends_at_once_is_seen_by_who_attaches,

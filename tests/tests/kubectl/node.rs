@@ -202,9 +202,10 @@ pub(crate) fn a_running_pod_is_resized(ns: &Namespace<'_>) {
     path(ns, "a", limits, |t| t == r#"{"cpu":"500m","memory":"40Mi"}0"#);
     patch(json!({"limits": {"memory": "60Mi"}}));
     path(ns, "a", limits, |t| t == r#"{"cpu":"500m","memory":"60Mi"}1"#);
-    patch(json!({"limits": {"cpu": "9k"}, "requests": {"cpu": "9k"}}));
-    let pending = r#"{.status.conditions[?(@.type=="PodResizePending")].reason}"#;
-    path(ns, "a", pending, |t| t == "Infeasible");
+    let large = json!({"limits": {"cpu": "9k"}, "requests": {"cpu": "9k"}});
+    let patch = json!({"spec": {"containers": [{"name": "c0", "resources": large}]}}).to_string();
+    let why = ns.kubectl(&["patch", "pod", "a", "--subresource", "resize", "-p", &patch]).err();
+    assert!(why.contains("Node didn't have enough allocatable resources: cpu, requested: 9000000"), "{why}");
 }
 
 pub(crate) fn the_node_refuses_what_it_cannot_have(ns: &Namespace<'_>) {
@@ -308,6 +309,46 @@ pub(crate) fn mounts_propagate_as_they_are_told(ns: &Namespace<'_>) {
     ns.ok(&["delete", "pod", "master", "slave", "private", "--now"]);
     run("umount", &["-R", "-l", &host]);
     assert!(!all.contains("false") && at_host, "{at_host} {all}");
+}
+
+pub(crate) fn a_pod_has_users_of_its_own(ns: &Namespace<'_>) {
+    ns.ok(&["create", "configmap", "cm", "--from-literal=a=1"]);
+    let volumes = json!([{"name": "e", "emptyDir": {}}, {"name": "m", "emptyDir": {"medium": "Memory"}},
+        {"name": "cm", "configMap": {"name": "cm"}},
+        {"name": "i", "image": {"reference": "nginx:1.27", "pullPolicy": "IfNotPresent"}}]);
+    let mounts = json!([{"name": "e", "mountPath": "/e"}, {"name": "m", "mountPath": "/m"},
+        {"name": "cm", "mountPath": "/cm"}, {"name": "i", "mountPath": "/i"}]);
+    let script = "cat /proc/self/uid_map; id -u; touch /e/f /m/f; for f in /e/f /m/f /cm/a /etc/hosts /i/etc/nginx; do \
+        stat -c '%u:%g' $f; done; cat /cm/a; test -r /var/run/secrets/kubernetes.io/serviceaccount/token && echo token";
+    let inner = json!({"volumeMounts": mounts});
+    let pod = |uid: Value| {
+        json!({"hostUsers": false, "restartPolicy": "Never", "volumes": volumes,
+            "securityContext": {"runAsUser": uid, "fsGroup": 2000}})
+    };
+    let mut ranges = Vec::new();
+    for (name, uid) in [("root", 0), ("user", 1000)] {
+        apply(ns, name, &[(script, inner.clone())], pod(json!(uid)));
+        phase(ns, name, "Succeeded");
+        let text = ns.ok(&["logs", name]);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!((words[0], words[2]), ("0", "65536"), "{text}");
+        ranges.push(words[1].parse::<u32>().expect("a number"));
+        let owner = uid.to_string();
+        assert_eq!(words[3], owner, "{text}");
+        let file = format!("{owner}:2000");
+        assert_eq!((words[4], words[5]), (file.as_str(), file.as_str()), "{text}");
+        assert_eq!(words[6..].join(" "), "0:0 0:0 0:0 1token", "{text}");
+    }
+    assert!(ranges[0] >= 65_536 && ranges[0].abs_diff(ranges[1]) >= 65_536, "{ranges:?}");
+    // A server that opens its own standard output; exec and a terminal.
+    let web = json!({"containers": [{"name": "web", "image": "nginx:1.27"}], "hostUsers": false,
+        "terminationGracePeriodSeconds": 0});
+    ns.apply(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": web}).to_string());
+    ns.wait("pod/web", "condition=Ready");
+    let get = "wget -qO- http://127.0.0.1/ && touch /root/f && stat -c %u /root/f";
+    let text = ns.ok(&["exec", "web", "--", "sh", "-c", get]);
+    assert!(text.contains("Welcome to nginx") && text.ends_with("\n0\n"), "{text}");
+    ns.until(&["logs", "web"], |t| t.contains("GET / HTTP/1.1"));
 }
 
 pub(crate) fn https_probes_trust_any_certificate(ns: &Namespace<'_>) {

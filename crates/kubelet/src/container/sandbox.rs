@@ -47,7 +47,7 @@ pub(super) fn namespaces(plan: &Plan) -> NamespaceOptions {
         (_, Some(true)) => PidMode::Pod,
         _ => PidMode::Container,
     };
-    NamespaceOptions { host_network: plan.host_network(), pid, host_ipc: spec.host_ipc == Some(true) }
+    NamespaceOptions { host_network: plan.host_network(), pid, host_ipc: spec.host_ipc == Some(true), users: None }
 }
 
 fn is_privileged(unit: &Unit) -> bool {

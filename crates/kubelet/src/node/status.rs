@@ -162,7 +162,7 @@ pub(super) async fn status(shared: &Shared, old: &Value) -> Value {
         ],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
         "images": images(shared).await,
-        "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": true, "userNamespaces": false}}],
+        "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": true, "userNamespaces": true}}],
         "features": {"supplementalGroupsPolicy": true},
         "nodeInfo": {
             "machineID": machine, "systemUUID": if product.is_empty() { &machine } else { &product },

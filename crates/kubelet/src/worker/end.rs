@@ -243,12 +243,11 @@ impl Worker {
         }
         let dir = config.pod_dir(&self.uid);
         let removed = tokio::task::spawn_blocking(move || volumes::remove(&dir)).await;
-        removed
-            .map_err(std::io::Error::other)
-            .and_then(|r| r)
-            .inspect_err(|error| {
-                tracing::warn!(%error, "cannot remove a pod's directory");
-            })
-            .is_ok()
+        if let Err(error) = removed.map_err(std::io::Error::other).and_then(|r| r) {
+            tracing::warn!(%error, "cannot remove a pod's directory");
+            return false;
+        }
+        self.shared.users.release(&self.uid);
+        true
     }
 }

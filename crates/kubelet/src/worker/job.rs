@@ -340,7 +340,11 @@ async fn sandbox(ctx: &Ctx, olds: Vec<String>) -> Result<(), Duration> {
         ctx.event(None, EventType::Warning, "FailedCreatePodSandBox", format!("Failed to create pod sandbox: {why}"));
         AGAIN
     };
-    let (config, warnings) = container::sandbox(&ctx.shared.config, &ctx.plan, olds.len() as u32).map_err(failed)?;
+    let kubelet = &ctx.shared.config;
+    let (mut config, warnings) = container::sandbox(kubelet, &ctx.plan, olds.len() as u32).map_err(failed)?;
+    if ctx.plan.spec.host_users == Some(false) {
+        config.namespaces.users = Some(ctx.shared.users.get(kubelet, &ctx.plan.uid).map_err(failed)?);
+    }
     for warning in warnings {
         ctx.event(None, EventType::Warning, "DNSConfigForming", warning);
     }

@@ -89,7 +89,8 @@ impl Inner {
         for name in ["rootfs", "upper", "work"] {
             fs::create_dir_all(dir.join(name)).map_err(internal("create the container's directory"))?;
         }
-        self.copy_root_mode(image, &dir.join("upper"))?;
+        let root = pod.config.namespaces.users.map_or(0, |u| u.host_id);
+        self.copy_root_mode(image, &dir.join("upper"), root)?;
         make_sources(&config.mounts)?;
         let text = |path: &str| dir.join(path).to_string_lossy().into_owned();
         let (passwd, group) = (self.images.file(image, "etc/passwd"), self.images.file(image, "etc/group"));
@@ -146,11 +147,13 @@ impl Inner {
     }
 
     /// The root directory of the uppermost layer gives owner and mode to the one that is written to.
-    fn copy_root_mode(&self, image: &Record, upper: &Path) -> Result<()> {
+    /// `root` is what user and group 0 of the container are.
+    fn copy_root_mode(&self, image: &Record, upper: &Path, root: u32) -> Result<()> {
         use std::os::unix::fs::{MetadataExt, PermissionsExt};
         if let Some(top) = image.layers.last() {
             let meta = fs::metadata(self.images.layer_dir().join(top)).map_err(internal("look at the image's root"))?;
-            std::os::unix::fs::chown(upper, Some(meta.uid()), Some(meta.gid())).map_err(internal("chown upper"))?;
+            let (uid, gid) = (root.saturating_add(meta.uid()), root.saturating_add(meta.gid()));
+            std::os::unix::fs::chown(upper, Some(uid), Some(gid)).map_err(internal("chown upper"))?;
             let mode = fs::Permissions::from_mode(meta.mode() & 0o7777);
             fs::set_permissions(upper, mode).map_err(internal("chmod upper"))?;
         }

@@ -91,6 +91,7 @@ impl Inner {
             hostname,
             shared_pid,
             sysctls: config.sysctls.clone().into_iter().collect(),
+            users: config.namespaces.users.map(|u| (u.host_id, u.length)),
             cgroups: self.layout.join_dirs(&self.shim_cgroup()),
             pause_cgroups: if shared_pid { self.layout.join_dirs(&pause) } else { vec![] },
         };
@@ -228,7 +229,7 @@ impl Inner {
 
 /// Unmounts what a sandbox's directory holds. Fine for what is not mounted.
 pub(super) fn release_mounts(run: &Path) -> Result<()> {
-    for name in ["netns", "shm"] {
+    for name in ["netns", "userns", "shm"] {
         match rustix::mount::unmount(run.join(name), rustix::mount::UnmountFlags::DETACH) {
             Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
             Err(e) => return Err(Error::Internal(format!("unmount {}/{name}: {e}", run.display()))),

@@ -85,7 +85,14 @@ pub(crate) fn build(input: &Input<'_>) -> Result<Spec, String> {
         (Seccomp::RuntimeDefault, _) => Some(seccomp::runtime_default(&process.capabilities.bounding)),
         (Seccomp::Localhost(_), _) => input.local_profile.clone(),
     };
-    let (devices, rules) = devices(config)?;
+    let (mut devices, rules) = devices(config)?;
+    let users = input.sandbox.namespaces.users;
+    let mappings: Vec<spec::IdMapping> =
+        users.iter().map(|u| spec::IdMapping { container: 0, host: u.host_id, size: u.length }).collect();
+    for device in devices.iter_mut().filter(|_| users.is_some()) {
+        // The container's root.
+        (device.uid, device.gid) = users.map_or((0, 0), |u| (u.host_id, u.host_id));
+    }
     let annotations = BTreeMap::from([
         (spec::OVERLAY.to_owned(), serde_json::to_string(&input.overlay).map_err(|e| e.to_string())?),
         (spec::CGROUPS.to_owned(), input.cgroup_dirs.join("\n")),
@@ -107,6 +114,8 @@ pub(crate) fn build(input: &Input<'_>) -> Result<Spec, String> {
         annotations,
         linux: Linux {
             namespaces: namespaces(input)?,
+            uid_mappings: mappings.clone(),
+            gid_mappings: mappings,
             devices,
             cgroups_path: input.cgroup.clone(),
             resources: Resources { devices: rules },
@@ -174,6 +183,9 @@ fn namespaces(input: &Input<'_>) -> Result<Vec<Namespace>, String> {
     let new = |kind: &str| Namespace { kind: kind.into(), path: String::new() };
     let join = |kind: &str, path: String| Namespace { kind: kind.into(), path };
     let mut list = vec![new("mount")];
+    if options.users.is_some() {
+        list.push(join("user", format!("{}/userns", input.sandbox_dir)));
+    }
     match &input.config.security.pid {
         PidMode::Container => list.push(new("pid")),
         PidMode::Pod => list.push(join("pid", format!("/proc/{}/ns/pid", input.pause_pid))),

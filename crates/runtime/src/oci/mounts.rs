@@ -12,10 +12,12 @@ pub(super) fn of(input: &Input<'_>) -> Result<Vec<Mount>, String> {
     let privileged = input.config.security.privileged;
     let own: Vec<&str> = input.config.mounts.iter().map(|m| m.container_path.trim_end_matches('/')).collect();
     let sys = if privileged { "rw" } else { "ro" };
+    let root = input.sandbox.namespaces.users.map_or(0, |u| u.host_id);
+    let owner = [format!("uid={root}"), format!("gid={root}"), format!("gid={}", root + 5)];
     let mut list = vec![
         fs_mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
-        fs_mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        fs_mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        fs_mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k", &owner[0], &owner[1]]),
+        fs_mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", &owner[2]]),
         fs_mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         fs_mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", sys]),
         fs_mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", sys]),
@@ -64,6 +66,10 @@ pub(super) fn of(input: &Input<'_>) -> Result<Vec<Mount>, String> {
             (false, false) => "rw",
         };
         list.push(bind(&mount.container_path, &mount.host_path, &["rbind", propagation, access]));
+    }
+    if input.sandbox.namespaces.users.is_some() {
+        // Owners on the disk are those of the container.
+        list.iter_mut().filter(|m| m.kind == "bind").for_each(|m| m.options.push("idmap".to_owned()));
     }
     list.sort_by_key(|m| m.destination.split('/').filter(|p| !p.is_empty()).count());
     Ok(list)

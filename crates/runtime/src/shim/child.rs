@@ -4,7 +4,7 @@
 //! why it does not. A terminal's master comes as a descriptor with an empty object before that.
 
 use super::mounts::{at, enter_rootfs};
-use super::process::{become_program, take_terminal};
+use super::process::{Users, become_program, take_terminal};
 use super::wire;
 use crate::spec::{CGROUPS, Process, Spec};
 use crate::sys;
@@ -39,46 +39,54 @@ fn say(report: &OwnedFd, error: &str) -> ! {
 }
 
 fn container(bundle: &str, stdio: Stdio, report: &OwnedFd) -> String {
-    let prepare = || -> Result<Spec, String> {
+    let prepare = || -> Result<(Spec, Option<OwnedFd>), String> {
         let spec = load(bundle)?;
+        let users = super::users::open(&spec)?;
         sys::setsid().map_err(at("setsid"))?;
         join_cgroups(&spec)?;
         hide_cgroups(&spec)?;
-        stdio_in_place(stdio)?;
+        stdio_in_place(stdio, owner(&spec, &spec.process))?;
         enter_rootfs(&spec)?;
         make_cwd(&spec.process)?;
         if spec.process.terminal {
-            let master = take_terminal()?;
+            let master = take_terminal(owner(&spec, &spec.process))?;
             console().map_err(|e| format!("set up /dev/console: {e}"))?;
             hand_over(report, &master)?;
         }
-        Ok(spec)
+        Ok((spec, users))
     };
     match prepare() {
-        Ok(spec) => become_program(&spec.process, spec.linux.seccomp.as_ref(), true),
+        Ok((spec, users)) => {
+            let entry = users.map(|fd| Users { fd, own_mounts: true });
+            become_program(&spec.process, spec.linux.seccomp.as_ref(), entry)
+        }
         Err(e) => e,
     }
 }
 
 fn executed(bundle: &str, process: &str, namespaces: &[(OwnedFd, i32)], stdio: Stdio, report: &OwnedFd) -> String {
-    let prepare = || -> Result<(Spec, Process), String> {
+    let prepare = || -> Result<(Spec, Process, Option<OwnedFd>), String> {
         let spec = load(bundle)?;
+        let users = super::users::open(&spec)?;
         let text = std::fs::read(process).map_err(at(format!("read {process}")))?;
         let process: Process = serde_json::from_slice(&text).map_err(|e| format!("parse the process: {e}"))?;
         sys::setsid().map_err(at("setsid"))?;
         join_cgroups(&spec)?;
-        stdio_in_place(stdio)?;
+        stdio_in_place(stdio, owner(&spec, &process))?;
         for (fd, kind) in namespaces {
             sys::setns(fd.as_fd(), *kind).map_err(at("enter the container's namespaces"))?;
         }
         if process.terminal {
-            let master = take_terminal()?;
+            let master = take_terminal(owner(&spec, &process))?;
             hand_over(report, &master)?;
         }
-        Ok((spec, process))
+        Ok((spec, process, users))
     };
     match prepare() {
-        Ok((spec, process)) => become_program(&process, spec.linux.seccomp.as_ref(), true),
+        Ok((spec, process, users)) => {
+            let entry = users.map(|fd| Users { fd, own_mounts: false });
+            become_program(&process, spec.linux.seccomp.as_ref(), entry)
+        }
         Err(e) => e,
     }
 }
@@ -104,9 +112,19 @@ fn hide_cgroups(spec: &Spec) -> Result<(), String> {
     sys::unshare(libc::CLONE_NEWCGROUP).map_err(at("make a cgroup namespace"))
 }
 
-fn stdio_in_place(stdio: Stdio) -> Result<(), String> {
+/// What the process's user is on the node.
+fn owner(spec: &Spec, process: &Process) -> u32 {
+    spec.root_id().saturating_add(process.user.uid)
+}
+
+/// The process may open its streams anew, so they belong to its user.
+fn stdio_in_place(stdio: Stdio, owner: u32) -> Result<(), String> {
     if let Some(fds) = stdio {
         for (number, fd) in fds.iter().enumerate() {
+            let stat = rustix::fs::fstat(fd).map_err(at("look at stdio"))?;
+            if stat.st_mode & libc::S_IFMT == libc::S_IFIFO {
+                rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(owner)), None).map_err(at("own stdio"))?;
+            }
             sys::dup_to(fd.as_fd(), number as i32).map_err(at("set up stdio"))?;
         }
     }

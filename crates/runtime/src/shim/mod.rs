@@ -10,6 +10,7 @@ pub(crate) mod mounts;
 mod process;
 mod sandbox;
 mod streams;
+mod users;
 pub(crate) mod wire;
 
 use crate::state::ShimConfig;

@@ -3,6 +3,7 @@
 //! Invariant: no path inside the container is followed out of it: targets are opened with `RESOLVE_IN_ROOT` below the
 //! root, and mounts are moved onto the opened descriptors.
 
+use super::users::Layers;
 use crate::spec::{Device, Mount, Overlay, Spec};
 use crate::sys::{check, cstring};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
@@ -42,12 +43,13 @@ pub(crate) fn enter_rootfs(spec: &Spec) -> Result<(), String> {
     // Sources are taken before the tree is cut off from the host's, so that shared ones stay shared.
     let sources = spec.mounts.iter().map(clone_source).collect::<Result<Vec<_>, _>>()?;
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).map_err(at("make / rslave"))?;
-    mount_root(spec)?;
+    let mut layers = Layers::open(spec)?;
+    mount_root(spec, layers.as_mut())?;
     let root =
         openat2(CWD, spec.root.path.as_str(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), ResolveFlags::empty())
             .map_err(at(format!("open {}", spec.root.path)))?;
     for (entry, source) in spec.mounts.iter().zip(sources) {
-        place(root.as_fd(), entry, source)
+        place(root.as_fd(), entry, source, layers.as_mut())
             .map_err(|e| format!("error mounting {:?} to rootfs at {:?}: {e}", entry.source, entry.destination))?;
     }
     devices(root.as_fd(), &spec.linux.devices)?;
@@ -66,16 +68,29 @@ pub(crate) fn enter_rootfs(spec: &Spec) -> Result<(), String> {
 }
 
 /// Mounts the overlay, or for a plain directory the directory itself, on the root's path.
-fn mount_root(spec: &Spec) -> Result<(), String> {
+fn mount_root(spec: &Spec, layers: Option<&mut Layers>) -> Result<(), String> {
     let root = spec.root.path.as_str();
     match spec.annotations.get(crate::spec::OVERLAY) {
         None => mount_bind_recursive(root, root).map_err(at("bind the root"))?,
         Some(text) => {
             let overlay: Overlay = serde_json::from_str(text).map_err(|e| format!("overlay: {e}"))?;
-            mount_overlay(&overlay, root).map_err(at("mount overlay"))?;
+            match layers {
+                None => mount_overlay(&overlay, root).map_err(at("mount overlay"))?,
+                Some(layers) => mount_mapped(layers, &overlay, root)?,
+            }
         }
     }
     mount_change(root, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(at("make root private"))
+}
+
+/// Mounts layers that are shown with the container's users. What is written has their ids on the disk.
+fn mount_mapped(layers: &mut Layers, overlay: &Overlay, target: &str) -> Result<(), String> {
+    let base = Path::new(&overlay.base);
+    let lower = overlay.lower.iter().map(|name| layers.add(&base.join(name))).collect::<Result<_, _>>()?;
+    layers.enter()?;
+    let overlay = Overlay { base: ".".to_owned(), lower, ..overlay.clone() };
+    mount_overlay(&overlay, target).map_err(at("mount overlay"))?;
+    std::env::set_current_dir("/").map_err(at("chdir /"))
 }
 
 /// Mounts layers. Names of layers are relative, because the options must fit into a page.
@@ -120,8 +135,16 @@ fn clone_source(entry: &Mount) -> Result<Option<OwnedFd>, String> {
     open_tree(CWD, entry.source.as_str(), flags).map(Some).map_err(at(what))
 }
 
-fn place(root: BorrowedFd<'_>, entry: &Mount, source: Option<OwnedFd>) -> Result<(), String> {
+fn place(
+    root: BorrowedFd<'_>,
+    entry: &Mount,
+    source: Option<OwnedFd>,
+    layers: Option<&mut Layers>,
+) -> Result<(), String> {
     if let Some(source) = source {
+        if let Some(layers) = layers.filter(|_| entry.options.iter().any(|o| o == "idmap")) {
+            super::users::map(source.as_fd(), layers.users(), &entry.source)?;
+        }
         let stat = rustix::fs::fstat(&source).map_err(at("stat the source"))?;
         let directory = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
         let target = make_target(root, &entry.destination, directory)?;
@@ -133,6 +156,11 @@ fn place(root: BorrowedFd<'_>, entry: &Mount, source: Option<OwnedFd>) -> Result
     let path = format!("/proc/self/fd/{}", target.as_raw_fd());
     let (flags, data) = split_options(&entry.options);
     let data = cstring(&data.join(",")).map_err(at("options"))?;
+    if let (Some(layers), "overlay") = (layers, entry.kind.as_str()) {
+        let lower = entry.options.iter().find_map(|o| o.strip_prefix("lowerdir=")).unwrap_or_default();
+        let lower = lower.split(':').map(str::to_owned).collect();
+        return mount_mapped(layers, &Overlay { base: "/".to_owned(), lower, ..Overlay::default() }, &path);
+    }
     if entry.kind == "cgroup" {
         return cgroups(root, &entry.destination, flags);
     }
@@ -159,7 +187,8 @@ fn split_options(options: &[String]) -> (MountFlags, Vec<String>) {
             "noatime" => flags |= MountFlags::NOATIME,
             "relatime" => flags |= MountFlags::RELATIME,
             "strictatime" => flags |= MountFlags::STRICTATIME,
-            "rw" | "bind" | "rbind" | "rprivate" | "private" | "rslave" | "slave" | "rshared" | "shared" | "rro" => {}
+            "rw" | "bind" | "rbind" | "rprivate" | "private" | "rslave" | "slave" | "rshared" | "shared" | "rro"
+            | "idmap" => {}
             other => data.push(other.to_owned()),
         }
     }
@@ -183,6 +212,13 @@ fn mount_setattr(dir: BorrowedFd<'_>, path: &str, recursive: bool, attr: &MountA
     check(unsafe { libc::syscall(libc::SYS_mount_setattr, fd, path.as_ptr(), flags, attr, size) }).map(drop)
 }
 
+/// Shows a mount that is not attached yet with the ids of a user namespace.
+pub(super) fn mount_setattr_idmap(tree: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
+    let attr = MountAttr { set: ATTR_IDMAP, userns: users.as_raw_fd() as u64, ..MountAttr::default() };
+    mount_setattr(tree, "", false, &attr)
+}
+
+const ATTR_IDMAP: u64 = 0x0010_0000;
 const ATTR_RDONLY: u64 = 1;
 const ATTR_NOSUID: u64 = 2;
 const ATTR_NODEV: u64 = 4;

@@ -9,9 +9,17 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-/// Becomes the program of `process`; the file system and namespaces are entered already. Returns only an error.
-pub(crate) fn become_program(process: &Process, seccomp: Option<&Profile>, limits: bool) -> String {
-    match prepare(process, seccomp, limits) {
+/// The users that a process is to be among.
+pub(crate) struct Users {
+    pub(crate) fd: OwnedFd,
+    /// Its mounts are to belong to those users too, so that their root may mount.
+    pub(crate) own_mounts: bool,
+}
+
+/// Becomes the program of `process`; the file system and the other namespaces are entered already. Returns only an
+/// error.
+pub(crate) fn become_program(process: &Process, seccomp: Option<&Profile>, users: Option<Users>) -> String {
+    match prepare(process, seccomp, users) {
         Err(e) => e,
         Ok((path, args, env, late)) => {
             for filter in late {
@@ -27,17 +35,21 @@ pub(crate) fn become_program(process: &Process, seccomp: Option<&Profile>, limit
 
 type Program = (CString, Vec<CString>, Vec<CString>, Vec<seccompiler::BpfProgram>);
 
-fn prepare(process: &Process, seccomp: Option<&Profile>, limits: bool) -> Result<Program, String> {
+fn prepare(process: &Process, seccomp: Option<&Profile>, users: Option<Users>) -> Result<Program, String> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    if limits {
-        for limit in &process.rlimits {
-            if let Some(kind) = rlimit_number(&limit.kind) {
-                sys::set_rlimit(kind, limit.soft, limit.hard).map_err(at(format!("set {}", limit.kind)))?;
-            }
+    for limit in &process.rlimits {
+        if let Some(kind) = rlimit_number(&limit.kind) {
+            sys::set_rlimit(kind, limit.soft, limit.hard).map_err(at(format!("set {}", limit.kind)))?;
         }
     }
     if let Some(score) = process.oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", score.to_string()).map_err(at("set oom_score_adj"))?;
+    }
+    if let Some(users) = users {
+        sys::setns(users.fd.as_fd(), libc::CLONE_NEWUSER).map_err(at("enter the pod's users"))?;
+        if users.own_mounts {
+            sys::unshare(libc::CLONE_NEWNS).map_err(at("own the mounts"))?;
+        }
     }
     if process.no_new_privileges {
         sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at("set no_new_privs"))?;
@@ -167,9 +179,10 @@ fn find_program(name: &str, env: &[String]) -> Result<String, String> {
     })
 }
 
-/// Gives the process a terminal of the container's own `devpts`; returns the master.
-pub(crate) fn take_terminal() -> Result<OwnedFd, String> {
+/// Gives the process a terminal of the container's own `devpts` that belongs to its user; returns the master.
+pub(crate) fn take_terminal(owner: u32) -> Result<OwnedFd, String> {
     let (master, slave) = sys::open_terminal("/dev/pts/ptmx").map_err(at("open a terminal"))?;
+    rustix::fs::fchown(&slave, Some(rustix::fs::Uid::from_raw(owner)), None).map_err(at("own the terminal"))?;
     sys::control_terminal(slave.as_fd()).map_err(at("set the controlling terminal"))?;
     for number in 0..3 {
         sys::dup_to(slave.as_fd(), number).map_err(at("set up the terminal"))?;

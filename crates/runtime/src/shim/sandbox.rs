@@ -26,7 +26,10 @@ pub(super) fn set_up(dir: &Path, config: &ShimConfig) -> Result<i32, String> {
     let kinds = if config.network { libc::CLONE_NEWNET } else { 0 }
         | if config.ipc { libc::CLONE_NEWIPC } else { 0 }
         | if config.hostname.is_empty() { 0 } else { libc::CLONE_NEWUTS };
-    sys::unshare(kinds).map_err(at("make the pod's namespaces"))?;
+    match config.users {
+        None => sys::unshare(kinds).map_err(at("make the pod's namespaces"))?,
+        Some(users) => super::users::make(&dir.join("userns"), kinds, users)?,
+    }
     if config.network {
         sys::loopback_up().map_err(at("bring the loopback device up"))?;
         let pin = dir.join("netns");
