@@ -42,7 +42,7 @@ impl Configurations {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|e| format!("unable to read admission control configuration from {shown:?} [{e}]"))?;
-        let value = yaml(&text)?;
+        let value: Value = ironclad_api::yaml::read(&text)?;
         if value["kind"].is_null() && value["apiVersion"].is_null() && LEGACY.iter().any(|(_, f)| !value[*f].is_null())
         {
             let plugins = LEGACY.iter().map(|(name, _)| ((*name).to_owned(), value.clone())).collect();
@@ -72,13 +72,8 @@ impl Entry {
         let path: PathBuf = base.join(path);
         let text = std::fs::read_to_string(&path)
             .map_err(|e| format!("couldn't open admission plugin configuration {}: {e}", path.display()))?;
-        yaml(&text).map(|value| (name, value))
+        ironclad_api::yaml::read(&text).map(|value| (name, value))
     }
-}
-
-fn yaml(text: &str) -> Result<Value, String> {
-    serde_saphyr::from_str_with_options(text, serde_saphyr::options! { legacy_octal_numbers: true })
-        .map_err(|e| e.to_string())
 }
 
 /// Refuses a directory of manifests, which this server does not read: nobody is to think that they are in force.

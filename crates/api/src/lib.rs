@@ -18,6 +18,7 @@ pub mod source;
 pub mod table;
 pub mod time;
 pub mod user;
+pub mod yaml;
 
 pub use error::{ApiError, Cause, Reason};
 pub use field::{ErrorList, FieldError, Path};

@@ -111,7 +111,7 @@ pub struct Decision {
 impl Policy {
     /// From YAML or JSON.
     pub fn parse(text: &str) -> Result<Self> {
-        let parsed: Self = serde_saphyr::from_str(text).map_err(|e| Error::Policy(e.to_string()))?;
+        let parsed: Self = ironclad_api::yaml::read(text).map_err(Error::Policy)?;
         parsed.check()?;
         Ok(parsed)
     }

@@ -82,7 +82,7 @@ const SINGLE: [&str; 5] = ["Node", "RBAC", "ABAC", "AlwaysAllow", "AlwaysDeny"];
 impl AuthorizationConfiguration {
     /// From YAML or JSON.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let parsed: Self = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
+        let parsed: Self = ironclad_api::yaml::read(text)?;
         parsed.check()?;
         Ok(parsed)
     }

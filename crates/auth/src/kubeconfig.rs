@@ -28,7 +28,7 @@ pub fn public(url: &str, ca: &str) -> Result<String> {
         "apiVersion": "v1", "kind": "Config",
         "clusters": [{"name": "", "cluster": {"server": url, "certificate-authority-data": authority}}],
     });
-    serde_saphyr::to_string(&config).map_err(|e| Error::Parse("cluster-info".into(), e.to_string()))
+    ironclad_api::yaml::write(&config).map_err(|e| Error::Parse("cluster-info".into(), e))
 }
 
 /// Writes a kubeconfig with mode 0600, whole or not at all.
@@ -36,7 +36,7 @@ pub fn save(path: &Path, config: &Value) -> Result<()> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(|source| Error::File { path: dir.to_owned(), source })?;
     }
-    let text = serde_saphyr::to_string(config).map_err(|e| Error::Parse(path.to_owned(), e.to_string()))?;
+    let text = ironclad_api::yaml::write(config).map_err(|e| Error::Parse(path.to_owned(), e))?;
     write(path, &text)
 }
 
@@ -53,7 +53,7 @@ fn load(path: &Path) -> Result<Value> {
     let empty = || json!({"apiVersion": "v1", "kind": "Config", "preferences": {}, "clusters": [], "users": [], "contexts": []});
     match std::fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => Ok(empty()),
-        Ok(text) => serde_saphyr::from_str(&text).map_err(|e| Error::Parse(path.to_owned(), e.to_string())),
+        Ok(text) => ironclad_api::yaml::read(&text).map_err(|e| Error::Parse(path.to_owned(), e)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(empty()),
         Err(source) => Err(Error::File { path: path.to_owned(), source }),
     }

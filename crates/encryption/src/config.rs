@@ -96,7 +96,7 @@ pub(crate) struct Kms {
 impl Configuration {
     /// From YAML or JSON.
     pub fn parse(text: &str) -> Result<Self> {
-        let parsed: Self = serde_saphyr::from_str(text).map_err(|e| Error::Invalid(e.to_string()))?;
+        let parsed: Self = ironclad_api::yaml::read(text).map_err(Error::Invalid)?;
         parsed.check()?;
         Ok(parsed)
     }

@@ -87,7 +87,7 @@ impl Keyring {
     /// Writes the file whole or not at all.
     fn save(&self, configuration: &Configuration) -> Result<()> {
         configuration.check()?;
-        let text = serde_saphyr::to_string(configuration).map_err(|e| Error::Invalid(e.to_string()))?;
+        let text = ironclad_api::yaml::write(configuration).map_err(Error::Invalid)?;
         let fresh = self.path.with_extension("new");
         let put = || -> std::io::Result<()> {
             if let Some(dir) = self.path.parent() {

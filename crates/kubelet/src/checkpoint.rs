@@ -27,8 +27,8 @@ fn write(dir: &Path, pod: &Pod) -> std::io::Result<()> {
 /// All pods that were kept.
 pub(crate) fn load(config: &Config) -> Vec<Pod> {
     let read = |uid: &String| -> std::io::Result<Pod> {
-        let text = std::fs::read(config.pod_dir(uid).join(NAME))?;
-        Ok(serde_json::from_slice(&text)?)
+        let text = std::fs::read_to_string(config.pod_dir(uid).join(NAME))?;
+        Ok(serde_json::from_str(&text)?)
     };
     let read =
         |uid: String| read(&uid).inspect_err(|error| tracing::warn!(%error, uid, "a pod on disk cannot be read")).ok();

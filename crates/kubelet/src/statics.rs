@@ -92,9 +92,7 @@ fn read(config: &Config, file: &Path) -> Result<Pod, String> {
         return Err(format!("it is longer than {MAX} bytes"));
     }
     let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
-    // By way of a value: a reader of YAML made for every type of a pod is megabytes of code.
-    let value: serde_json::Value = serde_saphyr::from_str(&text).map_err(|e| e.to_string())?;
-    let pod: Pod = serde_json::from_value(value).map_err(|e| e.to_string())?;
+    let pod: Pod = ironclad_api::yaml::read(&text)?;
     complete(config, file, &text, pod)
 }
 

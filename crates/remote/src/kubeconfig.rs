@@ -145,7 +145,7 @@ fn data(data: &Option<String>, file: &Option<String>, base: &Path, path: &Path) 
 
 fn file(path: &Path) -> Result<File> {
     let text = read(path)?;
-    serde_saphyr::from_str(&String::from_utf8_lossy(&text)).map_err(|e| bad(path, e))
+    ironclad_api::yaml::read(&String::from_utf8_lossy(&text)).map_err(|e| bad(path, e))
 }
 
 /// What the current context of a kubeconfig means.

@@ -133,7 +133,7 @@ const MOST_ISSUERS: usize = 64;
 impl AuthenticationConfiguration {
     /// From YAML or JSON.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let parsed: Self = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
+        let parsed: Self = ironclad_api::yaml::read(text)?;
         parsed.check()?;
         Ok(parsed)
     }
