@@ -15,6 +15,7 @@ mod pod_security;
 mod pods;
 pub(crate) mod quota;
 mod resize;
+mod secrets;
 mod selectors;
 mod storage;
 mod tolerations;

@@ -75,9 +75,11 @@ where
     let table = inner.catalog.now();
     let kind = table.find(&info.group, &info.version, &info.resource).cloned().ok_or_else(no_such_path)?;
     check_segments(info)?;
-    let mut info = info.clone();
-    if &*kind.plural == "namespaces" && info.name.is_empty() {
-        info.namespace = String::new();
+    let info = info.clone();
+    // Whoever may do something in a namespace must not get at what is the cluster's below its path (CVE-2019-11247).
+    let itself = &*kind.plural == "namespaces" && kind.group.is_empty() && info.name == info.namespace;
+    if !kind.namespaced && !info.namespace.is_empty() && !itself {
+        return Err(no_such_path());
     }
     if kind.namespaced && info.namespace.is_empty() && !matches!(&*info.verb, "list" | "watch") {
         let reviews = kind.verbs == Verb::CREATE;

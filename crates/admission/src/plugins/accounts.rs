@@ -1,6 +1,7 @@
 //! ServiceAccount: every pod has an account, and a token of it where it can be read.
 
 use super::quota::Ledger;
+use super::secrets;
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
@@ -21,6 +22,15 @@ impl ServiceAccounts {
     pub(super) fn new(source: Arc<dyn Source>, ledger: Arc<dyn Ledger>) -> Self {
         Self { source, ledger }
     }
+
+    /// A service account, also one that was made a moment ago.
+    async fn account(&self, namespace: &str, name: &str) -> Result<Option<Arc<Value>>> {
+        let accounts = GroupResource::new("", "serviceaccounts");
+        match self.source.get(&accounts, namespace, name) {
+            None => Ok(self.ledger.find(&accounts, namespace, name).await?.map(Arc::new)),
+            found => Ok(found),
+        }
+    }
 }
 
 #[async_trait]
@@ -30,18 +40,19 @@ impl Plugin for ServiceAccounts {
     }
 
     fn handles(&self, operation: Operation) -> bool {
-        operation == Operation::Create
+        matches!(operation, Operation::Create | Operation::Update)
     }
 
     async fn admit(&self, request: &mut Request) -> Result<()> {
         let resource = request.resource.group_resource();
-        if resource != GroupResource::new("", "pods") || !request.subresource.is_empty() {
+        let new = request.operation == Operation::Create && request.subresource.is_empty();
+        if resource != GroupResource::new("", "pods") || !new {
             return Ok(());
         }
         let (namespace, name) = (request.namespace.clone(), request.shown().to_owned());
         let Some(pod) = request.object.as_mut() else { return Ok(()) };
         // A mirror of a pod that a kubelet runs by itself has nothing of the API.
-        if pod["metadata"]["annotations"].get("kubernetes.io/config.mirror").is_some() {
+        if is_mirror(pod) {
             return Ok(());
         }
         let spec = entry(pod, "spec");
@@ -52,13 +63,7 @@ impl Plugin for ServiceAccounts {
         let account = spec["serviceAccountName"].clone();
         spec.insert("serviceAccount", account.clone());
         let account = account.as_str().unwrap_or_default().to_owned();
-        let accounts = GroupResource::new("", "serviceaccounts");
-        let mut found = self.source.get(&accounts, &namespace, &account);
-        if found.is_none() {
-            // It may have been made a moment ago.
-            found = self.ledger.find(&accounts, &namespace, &account).await?.map(Arc::new);
-        }
-        let Some(found) = found else {
+        let Some(found) = self.account(&namespace, &account).await? else {
             let why =
                 format!("error looking up service account {namespace}/{account}: serviceaccount {account:?} not found");
             return Err(ApiError::forbidden(&resource, &name, why));
@@ -73,6 +78,32 @@ impl Plugin for ServiceAccounts {
         }
         Ok(())
     }
+
+    async fn validate(&self, request: &mut Request) -> Result<()> {
+        let (resource, operation) = (request.resource.group_resource(), request.operation);
+        let new = match (operation, &*request.subresource) {
+            (Operation::Create, "") => true,
+            (Operation::Update, "ephemeralcontainers") => false,
+            _ => return Ok(()),
+        };
+        let Some(pod) = request.object.as_ref().filter(|_| resource == GroupResource::new("", "pods")) else {
+            return Ok(());
+        };
+        let no = |why: &str| Err(ApiError::forbidden(&resource, &request.name, why));
+        if new && is_mirror(pod) {
+            return secrets::refused_to_mirror(pod).map_or(Ok(()), no);
+        }
+        let account = object::text(pod, &["spec", "serviceAccountName"]);
+        let Some(account) = self.account(&request.namespace, account).await?.filter(|a| secrets::enforced(a)) else {
+            return Ok(());
+        };
+        let refused = if new { secrets::refused(&account, pod) } else { secrets::ephemeral_refused(&account, pod) };
+        refused.map_or(Ok(()), |why| no(&why))
+    }
+}
+
+fn is_mirror(pod: &Value) -> bool {
+    pod["metadata"]["annotations"].get("kubernetes.io/config.mirror").is_some()
 }
 
 /// Gives every container that mounts nothing there a token, the cluster's certificate and the namespace.
