@@ -1,6 +1,8 @@
 //! Objects as stock servers store them in etcd: built-in kinds as protobuf in an envelope, definitions of resources and
 //! of APIs and custom resources as JSON; never with a resource version. Both forms are read everywhere.
 
+mod older;
+
 use crate::encode;
 use crate::special::allocate::ports;
 use crate::special::endpoints::LEASES;
@@ -99,15 +101,24 @@ impl Codec for StockCodec {
 
 /// An object that somebody else stored, in the version in which the kind is stored here, with today's defaults.
 fn current(kind: &Kind, object: Value) -> Value {
-    let version = object["apiVersion"].as_str().and_then(|v| v.rsplit('/').next()).unwrap_or_default();
-    let mut object = match version == &*kind.storage_version {
-        true => object,
-        false => kind.strategy.convert(object, &kind.storage_version),
-    };
+    let mut object = object;
+    let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    if version != &*kind.storage_version {
+        match row(kind, version) {
+            Some(from) => object = from.strategy.convert(object, &kind.storage_version),
+            None => older::upgrade(&kind.kind, version, &mut object),
+        }
+    }
     object["apiVersion"] = json!(kind.api_version());
     object["kind"] = json!(kind.kind);
     kind.strategy.default(&mut object);
     object
+}
+
+/// The row of another version of a kind, if that is served or can be.
+fn row(kind: &Kind, version: &str) -> Option<&'static Arc<Kind>> {
+    ironclad_kinds::all().iter().find(|k| k.kind == kind.kind && k.group == kind.group && &*k.version == version)
 }
 
 /// The bytes of a template with no place for a resource version.
@@ -218,6 +229,30 @@ mod tests {
         let back = codec.decode("/registry/configmaps/b/a", stored).unwrap().unwrap().render(Revision(9));
         let back = encode::decode(back.bytes());
         assert_eq!((&back["data"]["x"], &back["metadata"]["resourceVersion"]), (&json!("y"), &json!("9")));
+    }
+
+    #[test]
+    fn objects_in_other_versions_keep_what_they_say() {
+        let codec = StockCodec::default();
+        let read = |key: &str, object: &Value| {
+            let stored = proto::encode(bundle(), object).unwrap().unwrap();
+            encode::decode(codec.decode(key, &stored).unwrap().unwrap().render(Revision(9)).bytes())
+        };
+        let scaler = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
+            "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "w"}, "targetCPUUtilizationPercentage": 50}});
+        let read_scaler = read("/registry/horizontalpodautoscalers/b/a", &scaler);
+        assert_eq!(read_scaler["apiVersion"], "autoscaling/v2");
+        assert_eq!(read_scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 50);
+        let backend = json!({"serviceName": "s", "servicePort": 80});
+        let ingress = json!({"apiVersion": "networking.k8s.io/v1beta1", "kind": "Ingress", "metadata": {"name": "a"},
+            "spec": {"backend": backend}});
+        let read_ingress = read("/registry/ingress/b/a", &ingress);
+        assert_eq!(read_ingress["apiVersion"], "networking.k8s.io/v1");
+        assert_eq!(read_ingress["spec"]["defaultBackend"], json!({"service": {"name": "s", "port": {"number": 80}}}));
+        let job = json!({"apiVersion": "batch/v1beta1", "kind": "CronJob", "metadata": {"name": "a"},
+            "spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": {"spec": {"containers": []}}}}}});
+        let read_job = read("/registry/cronjobs/b/a", &job);
+        assert_eq!((&read_job["apiVersion"], &read_job["spec"]["schedule"]), (&json!("batch/v1"), &json!("@daily")));
     }
 
     #[test]

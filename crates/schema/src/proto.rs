@@ -5,6 +5,7 @@
 
 mod decode;
 mod encode;
+mod older;
 mod reader;
 pub(crate) mod wire;
 
@@ -35,9 +36,7 @@ enum Form {
 pub fn message(bundle: &Bundle, gvk: &GroupVersionKind) -> Option<MessageId> {
     let own = bundle.kind(gvk).and_then(|id| wire().find(&bundle.get(id).definition));
     // Requests and answers that every group has, such as `DeleteOptions` and `Status`.
-    // What servers keep for themselves in their store, and nobody is served.
-    let kept = || (gvk.kind == "RangeAllocation").then(|| wire().find("io.k8s.api.core.v1.RangeAllocation"))?;
-    own.or_else(|| wire().find(&format!("{META}.{}", gvk.kind))).or_else(kept)
+    own.or_else(|| wire().find(&format!("{META}.{}", gvk.kind))).or_else(|| older::message(gvk))
 }
 
 fn form(bundle: &Bundle, gvk: &GroupVersionKind) -> Option<Form> {
