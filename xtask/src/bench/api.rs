@@ -11,6 +11,7 @@ mod server;
 mod watches;
 mod writes;
 
+use ironclad_auth::pki;
 use report::Report;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +33,24 @@ pub(crate) struct Args {
     /// Only these parts: idle, create, get, patch, list, watch, memory, allocated.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Keep objects in an etcd of its own beside the server.
+    #[arg(long)]
+    etcd: bool,
+    /// Measure a server that runs already, for example a stock one: IP:PORT
+    #[arg(long, value_name = "IP:PORT", requires_all = ["ca", "cert", "key", "pid"])]
+    server: Option<std::net::SocketAddr>,
+    /// The authority of that server
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The administrator's certificate for it
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The number of that server's process
+    #[arg(long)]
+    pid: Option<u32>,
     /// Where the store is made; the directory for temporary files if it is not given.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -70,7 +89,13 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     ];
     for (_, part) in parts.iter().filter(|(name, _)| args.wants(name)) {
         let place = args.place()?;
-        let server = client::Server::start(place.path()).await?;
+        let etcd = if args.etcd { Some(ironclad_testkit::Etcd::start()?) } else { None };
+        let server = match (&args.server, &args.ca, &args.cert, &args.key, args.pid) {
+            (Some(address), Some(ca), Some(cert), Some(key), Some(pid)) => {
+                client::Server::running(*address, &std::fs::read_to_string(ca)?, &pki::read_pair(cert, key)?, pid)?
+            }
+            _ => client::Server::start(place.path(), etcd.as_ref().map(ironclad_testkit::Etcd::url)).await?,
+        };
         let done = part.measure(args, &server, &mut report).await;
         server.stop().await?;
         done?;

@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
         Some(dir) => tempfile::tempdir_in(dir)?,
         None => tempfile::tempdir()?,
     };
-    let server = Server::start(place.path()).await?;
+    let server = Server::start(place.path(), None).await?;
     let mut client = server.connect().await?;
     let before = server.memory()?;
     timed(&mut client, "aggregated discovery without them", "/apis", AGGREGATED).await?;

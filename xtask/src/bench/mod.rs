@@ -22,6 +22,8 @@ pub(crate) enum Bench {
     ApiServer {
         /// Where its store and certificates are.
         dir: std::path::PathBuf,
+        /// The etcd that is its store instead.
+        etcd: Option<String>,
     },
     /// A whole cluster: start, idle cost, time until a pod runs.
     Cluster(cluster::Args),
@@ -68,7 +70,9 @@ pub(crate) fn run(what: &Bench) -> Result<(), Box<dyn std::error::Error>> {
     let tokio = tokio::runtime::Runtime::new()?;
     match what {
         Bench::Api(args) => tokio.block_on(api::run(args)).map_err(|e| e as Box<dyn std::error::Error>),
-        Bench::ApiServer { dir } => tokio.block_on(api::serve(dir)).map_err(|e| e as Box<dyn std::error::Error>),
+        Bench::ApiServer { dir, etcd } => {
+            tokio.block_on(api::serve(dir, etcd.as_deref())).map_err(|e| e as Box<dyn std::error::Error>)
+        }
         Bench::Cluster(args) => cluster::run(args, &tokio),
         Bench::Crds(args) => tokio.block_on(crds::run(args)).map_err(|e| e as Box<dyn std::error::Error>),
         Bench::Container { count } => tokio.block_on(container::run(*count)),

@@ -46,7 +46,7 @@ pub(crate) async fn run(dir: &Path, report: &mut Report) -> Result<()> {
     }
     let token = CancellationToken::new();
     let pki = Pki::open_or_create(&dir.join("pki"), "bench")?;
-    let server = server::start(dir, &pki, &token).await?;
+    let server = server::start(dir, None, &pki, &token).await?;
     let json = "application/json";
     let account = json!({"metadata": {"name": "default"}}).to_string();
     ask(&server, "POST", "/api/v1/namespaces/default/serviceaccounts", json, account.into()).await?;

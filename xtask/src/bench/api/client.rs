@@ -8,7 +8,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use ironclad_auth::pki::{Pki, Subject};
+use ironclad_auth::pki::{self, Pair, Pki, Subject};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -21,15 +22,26 @@ pub(crate) const JSON: &str = "application/json";
 
 /// The child process that serves.
 pub(crate) struct Server {
-    child: Child,
-    port: u16,
+    /// None for one that runs anyway.
+    child: Option<Child>,
+    process: u32,
+    address: SocketAddr,
     tls: TlsConnector,
     /// From the start of the process to its first answer.
     pub(crate) started: Duration,
 }
 
 impl Server {
-    pub(crate) async fn start(dir: &Path) -> Result<Self> {
+    /// A server that somebody else has started.
+    pub(crate) fn running(address: SocketAddr, ca: &str, admin: &Pair, process: u32) -> Result<Self> {
+        let mut tls = (*pki::client_tls(admin, Some(ca))?).clone();
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let tls = TlsConnector::from(Arc::new(tls));
+        Ok(Self { child: None, process, address, tls, started: Duration::ZERO })
+    }
+
+    /// One of our own, over a store in `dir` or an etcd.
+    pub(crate) async fn start(dir: &Path, etcd: Option<String>) -> Result<Self> {
         // Certificates are made once in a cluster's life: not part of the start that is measured.
         let pki = Pki::open_or_create(&dir.join("pki"), "bench")?;
         pki.issue("apiserver", &Subject::server("kube-apiserver", "", vec!["127.0.0.1".into()]))?;
@@ -40,6 +52,7 @@ impl Server {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["bench", "api-server"])
             .arg(dir)
+            .args(etcd)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -47,22 +60,26 @@ impl Server {
         let out = child.stdout.take().ok_or("the server has no output")?;
         let line = BufReader::new(out).lines().next_line().await?.ok_or("the server ended at its start")?;
         let tls = TlsConnector::from(Arc::new(tls));
-        let mut server = Self { child, port: line.trim().parse()?, tls, started: Duration::ZERO };
+        let address = SocketAddr::from(([127, 0, 0, 1], line.trim().parse()?));
+        let process = child.id().ok_or("the server has ended")?;
+        let mut server = Self { child: Some(child), process, address, tls, started: Duration::ZERO };
         server.connect().await?.ask(Method::GET, "/readyz", JSON, Bytes::new()).await?;
         server.started = begin.elapsed();
         Ok(server)
     }
 
     pub(crate) async fn stop(mut self) -> Result<()> {
-        drop(self.child.stdin.take());
-        self.child.wait().await?;
+        if let Some(mut child) = self.child.take() {
+            drop(child.stdin.take());
+            child.wait().await?;
+        }
         Ok(())
     }
 
     pub(crate) async fn connect(&self) -> Result<Connection> {
-        let stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await?;
+        let stream = tokio::net::TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let stream = self.tls.connect("127.0.0.1".try_into()?, stream).await?;
+        let stream = self.tls.connect(self.address.ip().into(), stream).await?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(64 << 20)
@@ -75,14 +92,12 @@ impl Server {
 
     /// Resident memory of the server that is its own, in bytes.
     pub(crate) fn memory(&self) -> Result<f64> {
-        let id = self.child.id().ok_or("the server has ended")?;
-        Ok(process::memory(id)?)
+        Ok(process::memory(self.process)?)
     }
 
     /// Seconds of processor time that the server has used.
     pub(crate) fn processor(&self) -> Result<f64> {
-        let id = self.child.id().ok_or("the server has ended")?;
-        Ok(process::processor(id)?)
+        Ok(process::processor(self.process)?)
     }
 }
 

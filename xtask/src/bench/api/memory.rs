@@ -23,7 +23,7 @@ pub(crate) async fn idle(server: &Server, report: &mut Report) -> Result<()> {
 }
 
 pub(crate) async fn run(dir: &Path, pods: usize, report: &mut Report) -> Result<()> {
-    let server = Server::start(dir).await?;
+    let server = Server::start(dir, None).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let empty = server.memory()?;
     objects::account(&mut server.connect().await?).await?;
@@ -37,7 +37,7 @@ pub(crate) async fn run(dir: &Path, pods: usize, report: &mut Report) -> Result<
     let each = (server.memory()? - before) / pods as f64;
     report.cost("memory of a stored pod", each / 1024.0, "KiB", None, "with its history, after creation");
     server.stop().await?;
-    let server = Server::start(dir).await?;
+    let server = Server::start(dir, None).await?;
     let started = server.started.as_secs_f64() * 1e3;
     report.cost(&format!("start with {pods} pods to first answer"), started, "ms", None, "");
     tokio::time::sleep(Duration::from_secs(1)).await;

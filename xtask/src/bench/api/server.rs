@@ -4,12 +4,12 @@ use super::Result;
 use async_trait::async_trait;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, TokenIssuer};
+use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, StockCodec, TokenIssuer};
 use ironclad_auth::pki::{Pki, Subject, verifier};
 use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{Authorizer, Authorizers, Bearer, Certificates, NodeAuthorizer, Rbac, Union, bootstrap};
 use ironclad_json::Value;
-use ironclad_store::{LogStore, Options};
+use ironclad_store::{EtcdOptions, EtcdStore, LogStore, Options, Tls};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
@@ -34,10 +34,24 @@ pub(crate) fn admin() -> UserInfo {
     UserInfo::new("bench", &["system:masters"])
 }
 
-/// An API server over a store in `dir`.
-pub(crate) async fn start(dir: &Path, pki: &Pki, token: &CancellationToken) -> Result<ApiServer> {
+async fn shared(url: &str) -> Result<EtcdStore> {
+    let options = EtcdOptions {
+        servers: vec![url.to_owned()],
+        tls: Tls::default(),
+        prefix: ("/registry".to_owned(), "/registry".to_owned()),
+        codec: Arc::new(StockCodec::default()),
+        transform: None,
+    };
+    Ok(EtcdStore::open(options).await?)
+}
+
+/// An API server over a store in `dir` or an etcd.
+pub(crate) async fn start(dir: &Path, etcd: Option<&str>, pki: &Pki, token: &CancellationToken) -> Result<ApiServer> {
     let config = Config {
-        store: Arc::new(LogStore::open(&dir.join("store"), Options::default())?),
+        store: match etcd {
+            Some(url) => Arc::new(shared(url).await?),
+            None => Arc::new(LogStore::open(&dir.join("store"), Options::default())?),
+        },
         service_cidr: "10.96.0.0/12".parse()?,
         node_ports: (30000, 32767),
         advertise: ("192.0.2.1".parse()?, 6443),
@@ -70,12 +84,12 @@ pub(crate) async fn start(dir: &Path, pki: &Pki, token: &CancellationToken) -> R
 }
 
 /// The child process: serves on loopback, says where, and ends with its standard input.
-pub(crate) async fn serve(dir: &Path) -> Result<()> {
+pub(crate) async fn serve(dir: &Path, etcd: Option<&str>) -> Result<()> {
     ironclad_auth::install_crypto();
     let token = CancellationToken::new();
     let pki = Pki::open_or_create(&dir.join("pki"), "bench")?;
     let serving = pki.issue("apiserver", &Subject::server("kube-apiserver", "", vec!["127.0.0.1".into()]))?;
-    let server = start(dir, &pki, &token).await?;
+    let server = start(dir, etcd, &pki, &token).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?.port());
     let tls = pki.server_tls(&serving)?;
