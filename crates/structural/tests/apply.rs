@@ -273,8 +273,9 @@ proptest! {
         let live = specs.iter().zip(names).fold(Value::Null, |live, (spec, name)| kind.apply(&live, spec, name, true).unwrap());
         let (last, name) = specs.iter().zip(names).next_back().unwrap();
         // Of an object that nobody owns anything of, all belongs to those before.
-        prop_assume!(!live["metadata"]["managedFields"].is_null());
-        prop_assert_eq!(kind.apply(&live, last, name, false).unwrap(), live);
+        if !live["metadata"]["managedFields"].is_null() {
+            prop_assert_eq!(kind.apply(&live, last, name, false).unwrap(), live);
+        }
     }
 
     #[test]

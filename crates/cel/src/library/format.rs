@@ -3,6 +3,7 @@
 use super::Func;
 use super::convert::show_double;
 use super::opaque::Opaque;
+use super::strings::bounded;
 use crate::error::Error;
 use crate::value::Val;
 use ironclad_api::names;
@@ -134,7 +135,9 @@ pub(super) fn format_text<'a>(args: &[Val<'a>]) -> Result<Val<'a>, Error> {
             .ok_or_else(|| Error::new(format!("index {} out of range", list.size().unwrap_or_default())))?;
         let formatted =
             clause_text(clause, precision, item).map_err(|why| Error::new(format!("error during formatting: {why}")));
-        out.push_str(&formatted?);
+        let formatted = formatted?;
+        bounded(out.len() + formatted.len())?;
+        out.push_str(&formatted);
     }
     Ok(Val::text(out))
 }

@@ -24,6 +24,14 @@ pub(super) fn find(name: &str) -> Option<Func> {
     })
 }
 
+/// Bytes of the longest text that is made: going through a longer one costs more than any call may.
+const LONGEST: usize = 10 << 20;
+
+/// Refuses to make a text of so many bytes if that is too long.
+pub(super) fn bounded(length: usize) -> Result<(), Error> {
+    if length > LONGEST { Err(Error::Cost) } else { Ok(()) }
+}
+
 pub(super) fn one<'v>(args: &'v [Val<'_>]) -> Result<&'v str, Error> {
     match args.first() {
         Some(Val::Text(text)) => Ok(text),
@@ -91,10 +99,14 @@ pub(super) fn last_index_of<'a>(args: &[Val<'a>]) -> Result<Val<'a>, Error> {
 
 fn replace<'a>(args: &[Val<'a>]) -> Result<Val<'a>, Error> {
     match args {
-        [Val::Text(text), Val::Text(from), Val::Text(to)] => Ok(Val::text(text.replace(&**from, to))),
+        [Val::Text(text), Val::Text(from), Val::Text(to)] => {
+            bounded(text.len().saturating_add(text.matches(&**from).count().saturating_mul(to.len())))?;
+            Ok(Val::text(text.replace(&**from, to)))
+        }
         [Val::Text(text), Val::Text(from), Val::Text(to), Val::Int(count)] => {
             let all = text.chars().count() + 1;
-            let count = usize::try_from(*count).unwrap_or(all);
+            let count = usize::try_from(*count).unwrap_or(all).min(all);
+            bounded(text.len().saturating_add(text.matches(&**from).take(count).count().saturating_mul(to.len())))?;
             Ok(Val::text(text.replacen(&**from, to, count)))
         }
         _ => Err(Error::overload()),
@@ -156,6 +168,7 @@ fn join<'a>(args: &[Val<'a>]) -> Result<Val<'a>, Error> {
         let Val::Text(text) = item else {
             return Err(Error::new(format!("join: invalid input: {}", item.show())));
         };
+        bounded(out.len() + separator.len() + text.len())?;
         if n > 0 {
             out.push_str(separator);
         }
