@@ -52,7 +52,7 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 /// Small pieces are gathered up to so many bytes: a frame of its own for each costs more than the copy.
 const GATHERED: usize = 64 << 10;
 /// Pieces from this size on go out as they are.
-const LARGE: usize = 16 << 10;
+const LARGE: usize = 8 << 10;
 
 /// A body of many pieces, which are held once however many answers share them.
 pub(crate) fn chain(pieces: Vec<Bytes>) -> Body {

@@ -8,6 +8,7 @@ mod object;
 mod pick;
 mod resource;
 mod watchers;
+mod written;
 
 use crate::metrics::{head, sample};
 use ironclad_api::GroupResource;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 pub(crate) use watchers::{Over, Scope, Subscription};
+use written::Written;
 
 /// How long a revision may take to come by itself before the store is asked for a sign.
 const PROGRESS: Duration = Duration::from_millis(20);
@@ -36,6 +38,7 @@ pub(crate) struct Caches {
     /// Up to here watchers were offered every change.
     offered: AtomicU64,
     store: Arc<dyn Store>,
+    pub(crate) written: Written,
     following: std::sync::atomic::AtomicBool,
     orders: mpsc::UnboundedSender<Order>,
 }
@@ -60,7 +63,15 @@ impl Caches {
         let (orders, mut ordered) = mpsc::unbounded_channel();
         let (by_prefix, following) = (RwLock::new(by_prefix), true.into());
         let revision = watch::Sender::new(Revision(0));
-        let caches = Arc::new(Self { by_prefix, revision, offered: AtomicU64::new(0), store, following, orders });
+        let caches = Arc::new(Self {
+            by_prefix,
+            revision,
+            offered: AtomicU64::new(0),
+            store,
+            written: Written::default(),
+            following,
+            orders,
+        });
         let revision = caches.load().await?;
         let following = caches.clone();
         tokio::spawn(async move {
@@ -280,6 +291,11 @@ impl Caches {
     /// Whether the caches still follow the store.
     pub(crate) fn is_following(&self) -> bool {
         self.following.load(Ordering::Acquire)
+    }
+
+    /// The object of an entry of the store.
+    pub(crate) fn decoded(&self, key: &str, bytes: &[u8]) -> ironclad_json::Value {
+        self.written.find(key, bytes).unwrap_or_else(|| crate::encode::decode(bytes))
     }
 
     /// How many objects there are of each resource.

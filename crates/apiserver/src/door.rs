@@ -189,7 +189,8 @@ where
     let answer = match mutating && !info.is_long() {
         true => to_its_end(inner, info, user, request, held, current).await,
         false => {
-            let answer = handler::answer(inner, info, &user, request).await;
+            // In a place of its own, so that writes, which go elsewhere, need no room for it here.
+            let answer = Box::pin(handler::answer(inner, info, &user, request)).await;
             match held.running {
                 // It counts as running until its body ends.
                 Some(running) => answer.map(|a| a.map(|body| body::with(body, running))),

@@ -6,7 +6,7 @@ use ironclad_store::Template;
 
 /// Encodes an object. The resource version that stands in it is left out: the commit puts the right one in.
 pub(crate) fn template(object: &Value) -> Template {
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Vec::with_capacity(size(object));
     out.push(b'{');
     for field in ["kind", "apiVersion"] {
         member(&mut out, field, &object[field]);
@@ -30,6 +30,23 @@ pub(crate) fn template(object: &Value) -> Template {
     }
     out.push(b'}');
     Template::new(Bytes::from(out), at)
+}
+
+/// About how many bytes an object takes, a little more rather than less.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(n) => {
+            if n.is_f64() {
+                24
+            } else {
+                12
+            }
+        }
+        Value::String(text) => text.len() + 2 + text.bytes().filter(|b| matches!(b, b'"' | b'\\' | b'\n')).count(),
+        Value::Array(items) => 2 + items.iter().map(|i| size(i) + 1).sum::<usize>(),
+        Value::Object(map) => 2 + map.iter().map(|(k, v)| k.len() + 4 + size(v)).sum::<usize>(),
+    }
 }
 
 /// Fields that come first, in this order; what else there is follows by name.

@@ -53,13 +53,13 @@ impl Source for Reader {
     fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
         let (cache, kind) = self.cache(resource)?;
         let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
-        cache.get(&format!("{}{place}{name}", kind.prefix)).map(|c| c.shared())
+        cache.get(&format!("{}{place}{name}", kind.prefix)).map(|c| c.shared(&self.caches))
     }
 
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Value>> {
         let Some((cache, kind)) = self.cache(resource) else { return Vec::new() };
         let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
-        cache.list(&format!("{}{place}", kind.prefix), None).iter().map(|c| c.shared()).collect()
+        cache.list(&format!("{}{place}", kind.prefix), None).iter().map(|c| c.shared(&self.caches)).collect()
     }
 
     fn subscribe(&self, resource: &GroupResource) -> Changes {
@@ -129,7 +129,7 @@ impl Following {
     async fn next(&mut self) -> Option<Change> {
         loop {
             if let Some(pending) = self.queue.pop_front() {
-                return Some(pending.decoded());
+                return Some(pending.decoded(&self.reader.caches));
             }
             let Some(changes) = &mut self.changes else {
                 // The catalog lives as long as the reader.
@@ -140,7 +140,7 @@ impl Following {
             match changes.recv().await {
                 Ok(c) => {
                     self.seen = c.revision;
-                    return Some(pending(&c).decoded());
+                    return Some(pending(&c).decoded(&self.reader.caches));
                 }
                 Err(Over::Lagged) => self.catch_up(),
                 Err(Over::Closed) => {
@@ -163,10 +163,10 @@ enum Pending {
 }
 
 impl Pending {
-    fn decoded(self) -> Change {
+    fn decoded(self, caches: &Caches) -> Change {
         match self {
-            Self::Put(object) => Change::Put(object.shared()),
-            Self::Delete(object) => Change::Delete(object.shared()),
+            Self::Put(object) => Change::Put(object.shared(caches)),
+            Self::Delete(object) => Change::Delete(object.shared(caches)),
             Self::Synced => Change::Synced,
         }
     }

@@ -248,7 +248,9 @@ impl Registry {
         let name = object::name(object);
         let ttl = (&*request.kind.plural == "events").then_some(EVENT_TTL);
         let key = request.key(name);
-        let change = Change::Put { value: encode::template(object), ttl };
+        let value = encode::template(object);
+        self.caches.written.keep(&key, &value, object);
+        let change = Change::Put { value, ttl };
         let mut ops = vec![Op { key: key.clone(), expect, change }];
         ops.extend(with);
         let committed = self.store.commit(ops).await;

@@ -105,7 +105,7 @@ pub(crate) fn patches(data: &[u8]) {
         drop(check::object(bundle(), pod(), &mut patched));
     }
     if let Ok(mut patched) = patch::strategic(bundle(), pod(), &sample(), &change) {
-        drop(check::patched(bundle(), pod(), &mut patched));
+        drop(check::patched(bundle(), pod(), &mut patched, &ironclad_json::Value::Null));
     }
     patch::go_value(&change);
 }

@@ -19,7 +19,7 @@ mod write;
 pub use change::diverging;
 pub use list::List;
 pub use macros::{BySerde, ByShare, Wrap};
-pub use map::{Entry, Map};
+pub use map::{Entry, Fate, Map};
 pub use read::from_value;
 pub use serde_json::{Error, Number};
 pub use value::Value;

@@ -19,6 +19,20 @@ impl List {
         }
     }
 
+    /// Says of each item whether it gets another value; copies nothing where none does. Returns whether any did.
+    pub fn rewrite<E>(&mut self, mut judge: impl FnMut(usize, &Value) -> Result<Option<Value>, E>) -> Result<bool, E> {
+        let mut changes = Vec::new();
+        for (at, item) in self.iter().enumerate() {
+            changes.extend(judge(at, item)?.map(|value| (at, value)));
+        }
+        if changes.is_empty() {
+            return Ok(false);
+        }
+        let items: &mut Vec<Value> = self;
+        changes.into_iter().for_each(|(at, value)| items[at] = value);
+        Ok(true)
+    }
+
     /// The items; copied only if somebody else has the list too.
     pub fn into_vec(self) -> Vec<Value> {
         self.0.map(Arc::unwrap_or_clone).unwrap_or_default()

@@ -132,6 +132,32 @@ impl Map {
         }
     }
 
+    /// Says of each member what becomes of it; copies nothing where all are kept. Returns whether any was not.
+    pub fn rewrite<E>(&mut self, mut judge: impl FnMut(&Text, &Value) -> Result<Fate, E>) -> Result<bool, E> {
+        let mut changes: Vec<(usize, Option<Value>)> = Vec::new();
+        for (at, (name, value)) in self.members().iter().enumerate() {
+            match judge(name, value)? {
+                Fate::Keep => {}
+                Fate::Set(value) => changes.push((at, Some(value))),
+                Fate::Remove => changes.push((at, None)),
+            }
+        }
+        if changes.is_empty() {
+            return Ok(false);
+        }
+        let members = self.members_mut();
+        let mut gone = Vec::new();
+        for (at, change) in changes {
+            match change {
+                Some(value) => members[at].1 = value,
+                None => gone.push(at),
+            }
+        }
+        let (mut at, mut gone) = (0..members.len(), gone.into_iter().peekable());
+        members.retain(|_| gone.next_if_eq(&at.next().unwrap_or_default()).is_none());
+        Ok(true)
+    }
+
     /// Sets and takes out (`None`) many members at once, at the cost of their number and of what is there.
     pub fn set_all(&mut self, changes: Vec<(Text, Option<Value>)>) {
         if changes.len() <= 8 {
@@ -192,6 +218,24 @@ impl Map {
     #[allow(missing_docs, reason = "the name says it")]
     pub fn into_values(self) -> impl Iterator<Item = Value> {
         self.into_iter().map(|(_, v)| v)
+    }
+}
+
+/// What becomes of a member.
+#[derive(Debug)]
+pub enum Fate {
+    /// It stays as it is.
+    Keep,
+    /// It gets this value.
+    Set(Value),
+    /// It goes.
+    Remove,
+}
+
+impl From<Option<Value>> for Fate {
+    /// Another value, or the one that is there.
+    fn from(value: Option<Value>) -> Self {
+        value.map_or(Self::Keep, Self::Set)
     }
 }
 

@@ -16,6 +16,12 @@ pub trait Strategy: Send + Sync + 'static {
     /// Fills in the defaults of the version. Called on every object that enters, before mutating admission.
     fn default(&self, _object: &mut Value) {}
 
+    /// [`Self::default`] for what became of an object that has its defaults; who knows on which parts they depend need
+    /// not look at the rest.
+    fn default_changed(&self, new: &mut Value, _old: &Value) {
+        self.default(new);
+    }
+
     /// Readies a new object: resets what clients may not set. The generic registry has removed `status` already for
     /// kinds with a status subresource; a strategy that begins with a status (pods: `Pending`) sets it here.
     fn prepare_create(&self, _new: &mut Value) {}

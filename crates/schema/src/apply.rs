@@ -9,6 +9,7 @@ mod fields;
 mod last;
 mod managers;
 mod merge;
+mod nodes;
 mod place;
 mod quick;
 mod reconcile;
@@ -25,6 +26,7 @@ use ironclad_api::{ApiError, Reason};
 use ironclad_json::{Value, json};
 use managers::Managed;
 use place::Place;
+use std::convert::Infallible;
 use update::Update;
 
 /// Fields that belong to the server and to no manager.
@@ -168,7 +170,11 @@ pub fn apply(
     if let Err(why) = schema.normalize(&mut config) {
         return Err(untyped(&config, &[why]));
     }
-    match once(schema, live, &config, manager, force) {
+    let applied = match quick::applied(schema, live, &config, manager) {
+        Some(object) => Ok(object),
+        None => once(schema, live, &config, manager, force),
+    };
+    match applied {
         Err(conflicts) => {
             let left = last::not_from_last_applied(schema, live, conflicts, manager);
             if !left.is_empty() {
@@ -324,16 +330,36 @@ fn bare(object: &Value) -> Value {
 
 /// Takes out what stands for Go's lists that are none.
 fn without_nulls(value: &mut Value) {
+    if !holds_null(value) {
+        return;
+    }
     match value {
         Value::Object(map) => {
             map.retain(|_, v| !v.is_null());
-            map.values_mut().for_each(without_nulls);
+            let Ok(_) = map.rewrite(|_, v| Ok::<_, Infallible>(cleaned(v).into()));
         }
         Value::Array(items) => {
             items.retain(|v| !v.is_null());
-            items.iter_mut().for_each(without_nulls);
+            let Ok(_) = items.rewrite(|_, v| Ok::<_, Infallible>(cleaned(v)));
         }
         _ => {}
+    }
+}
+
+/// A value that has nulls in it without them.
+fn cleaned(value: &Value) -> Option<Value> {
+    holds_null(value).then(|| {
+        let mut value = value.clone();
+        without_nulls(&mut value);
+        value
+    })
+}
+
+fn holds_null(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.values().any(|v| v.is_null() || holds_null(v)),
+        Value::Array(items) => items.iter().any(|v| v.is_null() || holds_null(v)),
+        _ => false,
     }
 }
 

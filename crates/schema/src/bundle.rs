@@ -4,8 +4,9 @@ use crate::facts;
 use crate::proto::wire::{Always, wire};
 use flate2::read::DeflateDecoder;
 use ironclad_api::GroupVersionKind;
-use ironclad_json::Value;
+use ironclad_json::{Text, Value};
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io::Read;
 use std::sync::LazyLock;
 
@@ -219,27 +220,39 @@ impl Bundle {
         }
     }
 
-    /// [`Self::complete`] for an object and all that is in it.
+    /// [`Self::complete`] for an object and all that is in it. What is complete is not touched.
     pub fn complete_all(&self, id: TypeId, value: &mut Value, lists: bool) {
-        let Value::Object(map) = value else { return };
-        self.complete(id, map, lists);
-        for (name, value) in map {
-            if let Some(field) = self.get(id).field(name) {
-                self.complete_below(&field.shape, value, lists);
-            }
+        if let Some(completed) = self.completed(id, value, lists) {
+            *value = completed;
         }
     }
 
-    fn complete_below(&self, shape: &Shape, value: &mut Value, lists: bool) {
+    fn completed(&self, id: TypeId, value: &Value, lists: bool) -> Option<Value> {
+        let Value::Object(before) = value else { return None };
+        let mut map = before.clone();
+        self.complete(id, &mut map, lists);
+        let ty = self.get(id);
+        let below = |name: &Text, value: &Value| {
+            Ok::<_, Infallible>(ty.field(name).and_then(|f| self.completed_below(&f.shape, value, lists)).into())
+        };
+        let Ok(_) = map.rewrite(below);
+        (!map.is_same(before)).then_some(Value::Object(map))
+    }
+
+    fn completed_below(&self, shape: &Shape, value: &Value, lists: bool) -> Option<Value> {
         match (shape, value) {
-            (Shape::Object(id), value) => self.complete_all(*id, value, lists),
+            (Shape::Object(id), value) => self.completed(*id, value, lists),
             (Shape::List(item, _), Value::Array(items)) => {
-                items.iter_mut().for_each(|v| self.complete_below(item, v, lists))
+                let mut items = items.clone();
+                let Ok(changed) = items.rewrite(|_, v| Ok::<_, Infallible>(self.completed_below(item, v, lists)));
+                changed.then_some(Value::Array(items))
             }
             (Shape::Map(item, _), Value::Object(map)) => {
-                map.values_mut().for_each(|v| self.complete_below(item, v, lists))
+                let mut map = map.clone();
+                let Ok(changed) = map.rewrite(|_, v| Ok::<_, Infallible>(self.completed_below(item, v, lists).into()));
+                changed.then_some(Value::Object(map))
             }
-            _ => {}
+            _ => None,
         }
     }
 

@@ -3,7 +3,8 @@
 
 use crate::bundle::{Bundle, Field, Scalar, Shape, TypeId};
 use ironclad_api::quantity::Quantity;
-use ironclad_json::{Map, Value, json};
+use ironclad_json::{Fate, Map, Text, Value, json};
+use std::fmt::Write;
 
 /// What was noticed in an object whose types are right.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,37 +18,34 @@ const NAMED: usize = 100;
 
 /// Checks and normalizes an object of type `id` in place. The error is worded as Go's decoder words it.
 pub fn object(bundle: &Bundle, id: TypeId, value: &mut Value) -> Result<Noticed, String> {
-    let mut walk = Walk::new(bundle);
-    walk.object(id, value, &mut String::new())?;
-    Ok(walk.noticed)
+    Walk::new(bundle).run(&Shape::Object(id), value, None)
 }
 
-/// As [`object`], with errors worded as the converter words them that Go has for strategic merge patches.
-pub fn patched(bundle: &Bundle, id: TypeId, value: &mut Value) -> Result<Noticed, String> {
-    let mut walk = Walk { converter: true, ..Walk::new(bundle) };
-    walk.object(id, value, &mut String::new())?;
-    Ok(walk.noticed)
+/// As [`object`] for what became of an object that was checked before: what both share is right.
+pub fn changed(bundle: &Bundle, id: TypeId, value: &mut Value, before: &Value) -> Result<Noticed, String> {
+    Walk::new(bundle).run(&Shape::Object(id), value, Some(before))
+}
+
+/// As [`changed`], with errors worded as the converter words them that Go has for strategic merge patches.
+pub fn patched(bundle: &Bundle, id: TypeId, value: &mut Value, before: &Value) -> Result<Noticed, String> {
+    Walk { converter: true, ..Walk::new(bundle) }.run(&Shape::Object(id), value, Some(before))
 }
 
 /// Checks and normalizes a configuration to be applied: nothing is put in that it does not say.
 pub fn config(bundle: &Bundle, shape: &Shape, value: &mut Value) -> Result<Noticed, String> {
-    let mut walk = Walk { complete: false, ..Walk::new(bundle) };
-    walk.shape(shape, value, &mut String::new(), "")?;
-    Ok(walk.noticed)
+    Walk { complete: false, ..Walk::new(bundle) }.run(shape, value, None)
 }
 
 /// Checks and normalizes a value of a shape.
 pub fn value(bundle: &Bundle, shape: &Shape, value: &mut Value) -> Result<Noticed, String> {
-    let mut walk = Walk::new(bundle);
-    walk.shape(shape, value, &mut String::new(), "")?;
-    Ok(walk.noticed)
+    Walk::new(bundle).run(shape, value, None)
 }
 
 struct Walk<'a> {
     bundle: &'a Bundle,
     noticed: Noticed,
     /// Names of the fields on the way, without indexes, as Go's messages have them.
-    fields: Vec<String>,
+    fields: Vec<Text>,
     /// Whether what a typed server always writes is put in.
     complete: bool,
     /// Whether errors are those of Go's converter, not of its JSON decoder.
@@ -60,124 +58,148 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Another value, or `None` for the one that is there.
+type Changed = Option<Value>;
+
 impl Walk<'_> {
-    fn object(&mut self, id: TypeId, value: &mut Value, path: &mut String) -> Result<(), String> {
+    fn run(mut self, shape: &Shape, value: &mut Value, known: Option<&Value>) -> Result<Noticed, String> {
+        let of = match shape {
+            Shape::Object(id) => self.bundle.get(*id).definition.rsplit('.').next().unwrap_or_default(),
+            _ => "",
+        };
+        if let Some(changed) = self.shape(shape, value, known, &mut String::new(), of)? {
+            *value = changed;
+        }
+        Ok(self.noticed)
+    }
+
+    fn object(&mut self, id: TypeId, map: &Map, known: Option<&Value>, path: &mut String) -> Result<Changed, String> {
         let ty = self.bundle.get(id);
         let name = ty.definition.rsplit('.').next().unwrap_or_default();
-        let Value::Object(map) = value else { return Err(self.wrong(value, name, &go_object(&ty.definition))) };
-        let keys: Vec<ironclad_json::Text> = map.keys().cloned().collect();
-        for key in keys {
+        let mut out = map.clone();
+        out.rewrite(|key, value| {
             let length = path.len();
             if !path.is_empty() {
                 path.push('.');
             }
-            path.push_str(&key);
+            path.push_str(key);
             // Every whole object says what it is.
             let head = ty.gvk.is_some() && matches!(key.as_str(), "apiVersion" | "kind");
-            match ty.field(&key) {
-                None if head || ty.open => {}
+            let fate = match ty.field(key) {
+                None if head || ty.open => Fate::Keep,
                 None => {
                     if self.noticed.unknown.len() < NAMED {
                         self.noticed.unknown.push(path.clone());
                     }
-                    map.remove(&key);
+                    Fate::Remove
                 }
+                Some(field) if is_left_out(field, value) => Fate::Remove,
                 Some(field) => {
-                    self.fields.push(key.to_string());
-                    self.field(field, map, path, name)?;
+                    self.fields.push(key.clone());
+                    let changed = self.shape(&field.shape, value, known.and_then(|k| k.get(key)), path, name)?;
                     self.fields.pop();
+                    changed.into()
                 }
-            }
+            };
             path.truncate(length);
-        }
+            Ok::<_, String>(fate)
+        })?;
         if self.complete {
-            self.bundle.complete(id, map, false);
+            self.bundle.complete(id, &mut out, false);
         }
-        Ok(())
+        Ok((!out.is_same(map)).then_some(Value::Object(out)))
     }
 
-    fn field(&mut self, field: &Field, map: &mut Map, path: &mut String, of: &str) -> Result<(), String> {
-        let Some(value) = map.get_mut(&field.name) else { return Ok(()) };
-        // What Go leaves out when it encodes: nothing, and empty lists and maps of optional fields.
-        let empty = match (&field.shape, &*value) {
-            (Shape::Scalar(Scalar::Any | Scalar::Deduced), _) => false,
-            (_, Value::Null) => true,
-            (Shape::List(..), Value::Array(a)) => a.is_empty() && !field.required,
-            (Shape::Map(..), Value::Object(o)) => o.is_empty() && !field.required,
-            _ => false,
-        };
-        if empty {
-            map.remove(&field.name);
-            return Ok(());
+    fn shape(
+        &mut self,
+        shape: &Shape,
+        value: &Value,
+        known: Option<&Value>,
+        path: &mut String,
+        of: &str,
+    ) -> Result<Changed, String> {
+        if known.is_some_and(|known| known.is_same(value)) {
+            return Ok(None);
         }
-        self.shape(&field.shape, value, path, of)
-    }
-
-    fn shape(&mut self, shape: &Shape, value: &mut Value, path: &mut String, of: &str) -> Result<(), String> {
-        match shape {
-            Shape::Object(id) => match value {
-                Value::Object(_) => self.object(*id, value, path),
-                _ => Err(self.wrong(value, of, &go_object(&self.bundle.get(*id).definition))),
-            },
-            Shape::List(item, _) => {
-                let Value::Array(items) = value else { return Err(self.wrong(value, of, &self.go(shape))) };
-                for (index, item_value) in items.iter_mut().enumerate() {
+        match (shape, value) {
+            (Shape::Object(id), Value::Object(map)) => self.object(*id, map, known, path),
+            (Shape::Object(id), _) => Err(self.wrong(value, of, &go_object(&self.bundle.get(*id).definition))),
+            (Shape::List(item, _), Value::Array(list)) => {
+                let mut out = list.clone();
+                let changed = out.rewrite(|index, value| {
                     let length = path.len();
-                    path.push_str(&format!("[{index}]"));
-                    if item_value.is_null() {
-                        zero(item, item_value);
-                    }
-                    self.shape(item, item_value, path, of)?;
+                    // Writing to a text cannot fail.
+                    let _ = write!(path, "[{index}]");
+                    let changed = self.item(item, value, known.and_then(|k| k.get(index)), path, of)?;
                     path.truncate(length);
-                }
-                Ok(())
+                    Ok::<_, String>(changed)
+                })?;
+                Ok(changed.then_some(Value::Array(out)))
             }
-            Shape::Map(item, _) => {
-                let Value::Object(map) = value else { return Err(self.wrong(value, of, &self.go(shape))) };
-                for (key, item_value) in map.iter_mut() {
+            (Shape::Map(item, _), Value::Object(map)) => {
+                let mut out = map.clone();
+                let changed = out.rewrite(|key, value| {
                     let length = path.len();
                     path.push('.');
                     path.push_str(key);
-                    if item_value.is_null() {
-                        zero(item, item_value);
-                    }
-                    self.shape(item, item_value, path, of)?;
+                    let changed = self.item(item, value, known.and_then(|k| k.get(key)), path, of)?;
                     path.truncate(length);
-                }
-                Ok(())
+                    Ok::<_, String>(changed.into())
+                })?;
+                Ok(changed.then_some(Value::Object(out)))
             }
-            Shape::Scalar(scalar) => self.scalar(*scalar, value, of),
+            (Shape::List(..) | Shape::Map(..), _) => Err(self.wrong(value, of, &self.go(shape))),
+            (Shape::Scalar(scalar), _) => self.scalar(*scalar, value, of),
         }
     }
 
-    fn scalar(&self, scalar: Scalar, value: &mut Value, of: &str) -> Result<(), String> {
-        match (scalar, &*value) {
+    /// An item of a list or a map, which may be null.
+    fn item(
+        &mut self,
+        shape: &Shape,
+        value: &Value,
+        known: Option<&Value>,
+        path: &mut String,
+        of: &str,
+    ) -> Result<Changed, String> {
+        if !value.is_null() {
+            return self.shape(shape, value, known, path, of);
+        }
+        let mut filled = Value::Null;
+        zero(shape, &mut filled);
+        let changed = self.shape(shape, &filled, None, path, of)?;
+        Ok(changed.or(Some(filled)))
+    }
+
+    fn scalar(&self, scalar: Scalar, value: &Value, of: &str) -> Result<Changed, String> {
+        let other = |new: Value| (new != *value).then_some(new);
+        let brought = |form: &dyn Fn(&mut Value) -> Result<(), String>| {
+            let mut new = value.clone();
+            form(&mut new).map(|()| other(new))
+        };
+        match (scalar, value) {
             (Scalar::Any | Scalar::Deduced, _)
             | (Scalar::String, Value::String(_))
-            | (Scalar::Bool, Value::Bool(_)) => Ok(()),
-            (Scalar::Double, Value::Number(_)) => Ok(()),
+            | (Scalar::Bool, Value::Bool(_)) => Ok(None),
+            (Scalar::Double, Value::Number(_)) => Ok(None),
             (Scalar::Int32 | Scalar::Int64, Value::Number(n)) => match whole(n) {
-                Some(i) if scalar == Scalar::Int64 || i32::try_from(i).is_ok() => {
-                    *value = json!(i);
-                    Ok(())
-                }
+                Some(i) if scalar == Scalar::Int64 || i32::try_from(i).is_ok() => Ok(other(i.into())),
                 _ => Err(self.wrong_text(&format!("number {n}"), of, go_scalar(scalar))),
             },
             (Scalar::IntOrString, Value::Number(n)) => {
-                *value = json!(whole(n).ok_or_else(|| self.wrong_text(&format!("number {n}"), of, "int32"))?);
-                Ok(())
+                let whole = whole(n).ok_or_else(|| self.wrong_text(&format!("number {n}"), of, "int32"))?;
+                Ok(other(whole.into()))
             }
-            (Scalar::IntOrString, Value::String(_)) => Ok(()),
-            (Scalar::Quantity, Value::Number(n)) => canonical(&n.to_string(), value),
-            (Scalar::Quantity, Value::String(s)) => canonical(&s.clone(), value),
-            (Scalar::Time, Value::String(s)) => time(&s.clone(), value, ironclad_api::time::rfc3339),
-            (Scalar::MicroTime, Value::String(s)) => time(&s.clone(), value, ironclad_api::time::rfc3339_micro),
+            (Scalar::IntOrString, Value::String(_)) => Ok(None),
+            (Scalar::Quantity, Value::Number(n)) => brought(&|v| canonical(&n.to_string(), v)),
+            (Scalar::Quantity, Value::String(s)) => brought(&|v| canonical(s, v)),
+            (Scalar::Time, Value::String(s)) => brought(&|v| time(s, v, ironclad_api::time::rfc3339)),
+            (Scalar::MicroTime, Value::String(s)) => brought(&|v| time(s, v, ironclad_api::time::rfc3339_micro)),
             (Scalar::Bytes, Value::String(s)) => {
                 use base64::Engine;
                 let decoded = base64::engine::general_purpose::STANDARD.decode(s.replace(['\n', '\r'], ""));
                 let bytes = decoded.map_err(|e| format!("illegal base64 data: {e}"))?;
-                *value = json!(base64::engine::general_purpose::STANDARD.encode(bytes));
-                Ok(())
+                Ok(other(base64::engine::general_purpose::STANDARD.encode(bytes).into()))
             }
             _ => Err(self.wrong(value, of, go_scalar(scalar))),
         }
@@ -224,6 +246,17 @@ impl Walk<'_> {
             Shape::List(item, _) => format!("[]{}", self.go(item)),
             Shape::Map(item, _) => format!("map[string]{}", self.go(item)),
         }
+    }
+}
+
+/// What Go leaves out when it encodes: nothing, and empty lists and maps of optional fields.
+fn is_left_out(field: &Field, value: &Value) -> bool {
+    match (&field.shape, value) {
+        (Shape::Scalar(Scalar::Any | Scalar::Deduced), _) => false,
+        (_, Value::Null) => true,
+        (Shape::List(..), Value::Array(a)) => a.is_empty() && !field.required,
+        (Shape::Map(..), Value::Object(o)) => o.is_empty() && !field.required,
+        _ => false,
     }
 }
 

@@ -55,6 +55,13 @@ impl Template {
         self.bytes.split_at(self.at as usize)
     }
 
+    /// The digits of the revision in bytes that were made of this; `None` for others.
+    pub fn revision_in<'b>(&self, rendered: &'b [u8]) -> Option<&'b str> {
+        let (before, behind) = self.parts();
+        let digits = rendered.strip_prefix(before)?.strip_suffix(behind)?;
+        std::str::from_utf8(digits).ok().filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()))
+    }
+
     /// Where the revision belongs.
     pub fn at(&self) -> usize {
         self.at as usize

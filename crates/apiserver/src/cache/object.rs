@@ -77,10 +77,10 @@ impl Cached {
     }
 
     /// The object decoded, once for all in process who look at it at the same time.
-    pub(crate) fn shared(&self) -> Arc<Value> {
+    pub(crate) fn shared(&self, caches: &super::Caches) -> Arc<Value> {
         let mut decoded = self.decoded.lock();
         decoded.upgrade().unwrap_or_else(|| {
-            let value = Arc::new(self.value());
+            let value = Arc::new(caches.decoded(&self.key, &self.bytes));
             *decoded = Arc::downgrade(&value);
             value
         })

@@ -16,7 +16,7 @@ use std::sync::Arc;
 impl Registry {
     /// A stored object in the version of the request.
     pub(crate) async fn load(&self, request: &Request<'_>, entry: &Entry) -> Result<Value, ApiError> {
-        self.convert_one(request, encode::decode(entry.value.bytes())).await
+        self.convert_one(request, self.caches.decoded(&entry.key, entry.value.bytes())).await
     }
 
     /// An object of any version in that of the request.

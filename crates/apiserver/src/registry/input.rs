@@ -75,6 +75,13 @@ fn parse_yaml(bytes: &Bytes) -> Result<Input, ApiError> {
 
 /// Reads a configuration to be applied: YAML in every case, so that what stands twice is told by its lines.
 pub(super) fn configuration(bytes: &Bytes) -> Result<Input, ApiError> {
+    // JSON is YAML too, and read sooner; what it says of keys that stand twice is no line.
+    if bytes.first() == Some(&b'{')
+        && let Ok(parsed) = json::parse(bytes)
+        && parsed.duplicates.is_empty()
+    {
+        return Ok(Input { value: parsed.value, twice: Twice::Nothing });
+    }
     let bad = |e: &dyn std::fmt::Display| ApiError::bad_request(format!("error decoding YAML: {e}"));
     let text = std::str::from_utf8(bytes).map_err(|e| bad(&e))?;
     let (value, duplicates) = yaml::parse(text).map_err(|e| bad(&e))?;
@@ -147,34 +154,37 @@ impl Request<'_> {
     }
 
     /// Checks what a patch made.
-    pub(crate) fn check_patched(&self, mut value: Value, from: Source<'_>) -> Result<(Value, Vec<String>), ApiError> {
+    pub(crate) fn check_patched(
+        &self,
+        mut value: Value,
+        before: &Value,
+        from: Source<'_>,
+    ) -> Result<(Value, Vec<String>), ApiError> {
         must_be_object(&value)?;
         self.check_type(self.kind, &mut value)?;
-        // As text, which is a tenth of a copy.
-        let whole = match from {
-            Source::Strategic(..) => String::new(),
-            Source::Patched(_) => value.to_string(),
-        };
-        let before = match from {
+        let whole = value.clone();
+        let noted = match from {
             Source::Strategic(notes, _) | Source::Patched(notes) => notes,
         };
         let checked = match (&self.kind.custom, from) {
             (Some(custom), _) => custom.check(&mut value).map_err(|why| why.to_string()),
             (None, Source::Strategic(..)) => {
-                check::patched(bundle(), type_of(self.kind)?, &mut value).map(|n| n.unknown)
+                check::patched(bundle(), type_of(self.kind)?, &mut value, before).map(|n| n.unknown)
             }
-            (None, Source::Patched(_)) => check::object(bundle(), type_of(self.kind)?, &mut value).map(|n| n.unknown),
+            (None, Source::Patched(_)) => {
+                check::changed(bundle(), type_of(self.kind)?, &mut value, before).map(|n| n.unknown)
+            }
         };
         let refused = |why: String| {
             let shown = match from {
                 Source::Strategic(_, patch) => patch::go_value(patch),
-                Source::Patched(_) => whole.clone(),
+                Source::Patched(_) => whole.to_string(),
             };
             ApiError::invalid("", "", "", &[FieldError::invalid_str(&Path::new("patch"), &shown, why)])
         };
         let unknown = checked.map_err(&refused)?;
         let unknown = unknown.iter().map(|u| format!("unknown field {u:?}"));
-        let notes: Vec<String> = before.iter().cloned().chain(unknown).collect();
+        let notes: Vec<String> = noted.iter().cloned().chain(unknown).collect();
         let warnings = self.judge(notes, |notes| refused(format!("strict decoding error: {}", notes.join(", "))))?;
         Ok((value, warnings))
     }

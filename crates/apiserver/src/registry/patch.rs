@@ -102,7 +102,7 @@ impl Registry {
             }
             Patch::Apply(_) => return Err(ApiError::internal("an apply has a way of its own")),
         };
-        let (object, warnings) = request.check_patched(new, source)?;
+        let (object, warnings) = request.check_patched(new, old, source)?;
         Ok(Changed { object, warnings, applied: false })
     }
 

@@ -88,7 +88,7 @@ impl Registry {
         }
         keep_managers(&mut new, &old);
         if request.info.subresource.is_empty() || &*request.info.verb == "update" {
-            kind.strategy.default(&mut new);
+            kind.strategy.default_changed(&mut new, &old);
         }
         if !applied {
             self.track(request, &old, &mut new).await;
@@ -170,7 +170,7 @@ impl Registry {
                 if kind.subresource("status").is_some() {
                     put(new, "status", old.get("status").cloned());
                 }
-                kind.strategy.default(new);
+                kind.strategy.default_changed(new, old);
                 kind.strategy.prepare_update(new, old);
             }
         }

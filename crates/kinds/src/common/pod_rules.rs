@@ -21,9 +21,8 @@ pub(crate) fn template_spec(spec: &Value, at: &Path) -> ErrorList {
 
 /// Checks a pod's own specification and what belongs to it in the metadata.
 pub(crate) fn pod(pod: &Value) -> ErrorList {
-    let mut errors = ErrorList::new();
+    let mut errors = metadata(pod);
     let (spec, at) = (&pod["spec"], Path::new("spec"));
-    annotations(pod, &Path::new("metadata").child("annotations"), &mut errors);
     errors.extend(check(spec, Some(pod), &at));
     if text(spec, &["serviceAccountName"]).is_empty() {
         for (i, volume) in items(spec, &["volumes"]).iter().enumerate() {
@@ -41,6 +40,13 @@ pub(crate) fn pod(pod: &Value) -> ErrorList {
             container_rules::image_is_trimmed(c, &at.child(key).index(i), &mut errors);
         }
     }
+    errors
+}
+
+/// Checks what a pod's metadata say of it.
+pub(crate) fn metadata(pod: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    annotations(pod, &Path::new("metadata").child("annotations"), &mut errors);
     errors
 }
 

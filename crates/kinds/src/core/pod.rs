@@ -18,6 +18,13 @@ impl Strategy for Pod {
         pod_defaults::pod(pod);
     }
 
+    fn default_changed(&self, new: &mut Value, old: &Value) {
+        // Nothing else is defaulted.
+        if new["spec"] != old["spec"] {
+            self.default(new);
+        }
+    }
+
     fn prepare_create(&self, pod: &mut Value) {
         let mut status = json!({"phase": "Pending", "qosClass": qos::class(pod)});
         if pod["spec"]["schedulingGates"].as_array().is_some_and(|g| !g.is_empty()) {

@@ -16,6 +16,10 @@ const MUTABLE: &str = "pod updates may not change fields other than `spec.contai
 /// What is wrong with an update of a pod through the main resource.
 pub(crate) fn validate(new: &Value, old: &Value) -> ErrorList {
     let at = Path::new("spec");
+    if new["spec"] == old["spec"] {
+        // It was checked when it came.
+        return pod_rules::metadata(new);
+    }
     let mut errors = pod_rules::pod(new);
     for key in CONTAINERS {
         if items(new, &["spec", key]).len() != items(old, &["spec", key]).len() {
@@ -24,7 +28,7 @@ pub(crate) fn validate(new: &Value, old: &Value) -> ErrorList {
             return errors;
         }
     }
-    if new["spec"] == old["spec"] || !deadline(new, old, &at, &mut errors) {
+    if !deadline(new, old, &at, &mut errors) {
         return errors;
     }
     tolerations(new, old, &at, &mut errors);

@@ -4,7 +4,8 @@
 use super::compare::{Change, compare};
 use super::managers::Manager;
 use super::set::{PathElement, Set};
-use super::{Schema, UPDATERS, strip};
+use super::{Schema, UPDATERS, fields, merge, strip};
+use ironclad_api::object::metadata_mut;
 use ironclad_json::{Map, Value};
 
 /// The managed fields after a write of `manager` that changed `old` to `new`, where they are `list` with another time;
@@ -45,6 +46,39 @@ pub(super) fn renewed(
     Some(list)
 }
 
+/// The object after an apply of the fields that its manager applied before, where nobody else owns what it changes;
+/// `None` where more is to be done.
+pub(super) fn applied(schema: &Schema<'_>, live: &Value, config: &Value, manager: &Manager) -> Option<Value> {
+    let list = live["metadata"]["managedFields"].as_array().filter(|l| !l.is_empty())?;
+    // Of a custom resource the schema can have changed since, and with it what the entries mean.
+    if schema.bundle.is_extension() || !list.iter().all(|e| is_plain(e, manager)) {
+        return None;
+    }
+    let is_own = |entry: &Value| is_called(entry, manager, "Apply");
+    let own = list.iter().position(is_own)?;
+    let fields = fields::field_set(schema.root(), config).without_trees(&schema.ignored);
+    if strip(fields).to_value() != list[own]["fieldsV1"] {
+        return None;
+    }
+    let typed = schema.typed(live);
+    let merged = schema.completed(schema.stored(merge::merge(schema.root(), &typed, config)));
+    if typed == merged {
+        return Some(live.clone());
+    }
+    let change = compare(schema.root(), &typed, &merged).without(&schema.ignored);
+    let touched = change.touched();
+    let others = list.iter().filter(|e| !is_own(e)).map(|e| &e["fieldsV1"]);
+    if others.into_iter().any(|fields| meets(&touched, fields) || meets(&change.removed, fields)) {
+        return None;
+    }
+    let mut list = list.clone();
+    list[own]["time"] = manager.time.clone().into();
+    list.sort_by(|a, b| order(a).cmp(&order(b)));
+    let mut merged = schema.stored(merged);
+    metadata_mut(&mut merged).insert("managedFields", Value::Array(list.into()));
+    Some(merged)
+}
+
 /// Both objects without the fields that are equal in both, and without their managed fields.
 pub(super) fn differing(old: &Value, new: &Value) -> (Value, Value) {
     let (Value::Object(before), Value::Object(after)) = (old, new) else { return (old.clone(), new.clone()) };
@@ -79,8 +113,12 @@ fn is_plain(entry: &Value, manager: &Manager) -> bool {
 }
 
 fn is_of(entry: &Value, manager: &Manager) -> bool {
+    is_called(entry, manager, "Update")
+}
+
+fn is_called(entry: &Value, manager: &Manager, operation: &str) -> bool {
     text(entry, "manager") == manager.name
-        && text(entry, "operation") == "Update"
+        && text(entry, "operation") == operation
         && text(entry, "subresource") == manager.subresource
 }
 

@@ -1,8 +1,8 @@
 //! Sets of fields, and their form in `metadata.managedFields` (`FieldsV1`).
 
+use super::nodes::Nodes;
 use ironclad_json::{Map, Text, Value, json};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// One step of a path to a field.
@@ -119,7 +119,7 @@ pub(super) fn describe(path: &[PathElement]) -> String {
 /// A set of fields: a tree in which a node may be a member itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Set {
-    pub(super) nodes: BTreeMap<PathElement, Node>,
+    pub(super) nodes: Nodes,
 }
 
 /// What a set holds at one element.
@@ -147,7 +147,7 @@ impl Set {
 
     pub(super) fn insert(&mut self, path: &[PathElement]) {
         let Some((first, rest)) = path.split_first() else { return };
-        let node = self.nodes.entry(first.clone()).or_default();
+        let node = self.nodes.at(first);
         if rest.is_empty() {
             node.member = true;
         } else {
@@ -173,7 +173,7 @@ impl Set {
     pub fn union(&self, other: &Self) -> Self {
         let mut out = self.clone();
         for (element, node) in &other.nodes {
-            let mine = out.nodes.entry(element.clone()).or_default();
+            let mine = out.nodes.at(element);
             mine.member |= node.member;
             mine.below = mine.below.union(&node.below);
         }

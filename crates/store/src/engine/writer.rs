@@ -21,11 +21,16 @@ const GROUP_BYTES: usize = 8 << 20;
 /// How long after the disk was full what has expired is tried again.
 const FULL: Duration = Duration::from_secs(1);
 
+/// The largest buffer that is kept from round to round.
+const BUFFERED: usize = 64 << 10;
+
 pub(super) struct Writer {
     dir: PathBuf,
     options: Options,
     memory: Arc<RwLock<Memory>>,
     log: Log,
+    /// Where a round is encoded.
+    buffer: Vec<u8>,
     deadlines: HashMap<Key, u64>,
     by_deadline: BTreeSet<(u64, Key)>,
     /// Bytes of logs that came before the present one, behind the last snapshot.
@@ -66,6 +71,7 @@ impl Writer {
             options,
             memory,
             log,
+            buffer: Vec::new(),
             deadlines,
             by_deadline,
             older_bytes: 0,
@@ -259,10 +265,12 @@ impl Writer {
     }
 
     fn persist(&mut self, round: &Round) -> Result<()> {
-        let mut bytes = Vec::with_capacity(round.bytes + 128 * round.commits.len());
-        frame::encode(&round.commits, self.options.transform.as_deref(), &mut bytes)
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFERED);
+        self.buffer.reserve(round.bytes + 128 * round.commits.len());
+        frame::encode(&round.commits, self.options.transform.as_deref(), &mut self.buffer)
             .map_err(|(key, why)| Error::Value { key, why })?;
-        self.log.append(&bytes)
+        self.log.append(&self.buffer)
     }
 
     fn track_deadlines(&mut self, commit: &Commit) {
