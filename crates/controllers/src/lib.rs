@@ -6,6 +6,7 @@
 mod accounts;
 mod aggregation;
 mod bootstrap;
+mod bundles;
 pub mod certificates;
 mod claim;
 mod deployment;
@@ -98,6 +99,10 @@ pub async fn run(context: Context, token: CancellationToken) {
         "certificatesigningrequest-signing-controller",
         certificates::run(context.of("certificate-controller"), t()),
     );
+    let publisher = context.of("kube-apiserver-serving-clustertrustbundle-publisher");
+    tasks.spawn("kube-apiserver-serving-clustertrustbundle-publisher-controller", bundles::publish(publisher, t()));
+    let cleaner = context.of("podcertificaterequestcleaner");
+    tasks.spawn("podcertificaterequest-cleaner-controller", bundles::clean(cleaner, t()));
     tasks.spawn("deployment-controller", deployment::run(context.of("deployment-controller"), t()));
     tasks.spawn("endpointslice-controller", endpoints::run(c(), t()));
     tasks.spawn("taint-eviction-controller", eviction::run(context.of("taint-eviction-controller"), t()));

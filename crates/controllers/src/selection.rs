@@ -16,6 +16,11 @@ const NAMES: &[&[(&str, &str)]] = &[
         ("certificatesigningrequest-approving-controller", "csrapproving"),
         ("certificatesigningrequest-cleaner-controller", "csrcleaner"),
     ],
+    &[(
+        "kube-apiserver-serving-clustertrustbundle-publisher-controller",
+        "kube-apiserver-serving-clustertrustbundle-publisher",
+    )],
+    &[("podcertificaterequest-cleaner-controller", "podcertificaterequestcleaner")],
     &[("deployment-controller", "deployment")],
     &[("endpointslice-controller", "endpointslice"), ("endpoints-controller", "endpoint")],
     &[("taint-eviction-controller", "")],

@@ -1,6 +1,9 @@
 //! CertificateSigningRequests.
 
 mod rules;
+mod signature;
+
+pub(crate) use signature::{P256, P384, P521, curve, has_its_key};
 
 use crate::print;
 use crate::read::{child, fill, has, int, items, put, text};

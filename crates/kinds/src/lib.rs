@@ -7,6 +7,7 @@ mod address;
 mod apps;
 mod autoscaler;
 mod batch;
+mod certificate;
 mod cluster;
 mod common;
 mod core;

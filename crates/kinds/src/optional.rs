@@ -1,8 +1,8 @@
 //! Kinds that are served on request alone: what they print, and the little that is checked of them.
 
+use crate::certificate;
 use crate::cluster::lease::{OLDEST, strategy};
 use crate::common::checks::{immutable, required, rule};
-use crate::csr::signer_name;
 use crate::print;
 use crate::read::{items, text};
 use crate::rules::Rules;
@@ -67,20 +67,19 @@ fn candidate(o: &Value) -> ErrorList {
 }
 
 pub(crate) const TRUST_BUNDLE: Rules = Rules::new()
-    .checks(|o| {
-        let mut errors = ErrorList::new();
-        let signer = text(o, &["spec", "signerName"]);
-        if !signer.is_empty() {
-            signer_name(signer, &Path::new("spec").child("signerName"), &mut errors);
-        }
-        errors
-    })
-    .named(|name| names::dns1123_subdomain(&name.replace(':', ".")))
+    .checks(certificate::bundle)
+    .checks_update(certificate::bundle_update)
+    // Its name goes by its signer, so that the whole object is looked at.
+    .named(|_| Vec::new())
     .prints(const { &[Column::object_name(), Column::text("SignerName", "Whose certificates they are.")] }, |o| {
         vec![print::name(o), print::or_none(o, &["spec", "signerName"])]
     });
 
 pub(crate) const POD_CERTIFICATE: Rules = Rules::new()
+    .defaults(certificate::default_request)
+    .on_create(certificate::new_request)
+    .checks(certificate::request)
+    .checks_status(certificate::answer)
     .converts(|mut o, version| {
         if version == "v1"
             && let Some(spec) = o.get_mut("spec").and_then(Value::as_object_mut)

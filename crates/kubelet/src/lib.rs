@@ -21,6 +21,7 @@ mod pod;
 mod probe;
 mod pulls;
 mod server;
+mod signers;
 mod statics;
 mod stats;
 mod status;

@@ -5,6 +5,7 @@ use crate::checkpoint;
 use crate::objects::Objects;
 use crate::pod::{MIRROR, is_static};
 use crate::pulls::Pulls;
+use crate::signers::Signers;
 use crate::statics::{self, Mirrors};
 use crate::users::Users;
 use crate::worker::{Shared, Table, Worker};
@@ -51,10 +52,11 @@ pub async fn run(config: Config, ready: Arc<Notify>, token: CancellationToken) {
     let services = config.informers.get::<Service>();
     let filter = Filter { fields: format!("spec.nodeName={}", config.node_name), ..Filter::default() };
     let pods = config.informers.filtered::<Pod>(filter, Api::all(config.client.clone()));
+    let signers = Signers::new(config.client.clone(), config.informers.clone(), &config.node_name);
     let shared = Shared {
         recorder: recorder.clone(),
         services: services.clone(),
-        objects: Objects::new(config.client.clone()),
+        objects: Objects::new(config.client.clone(), signers),
         counts: Arc::default(),
         admitted: Arc::new(Admitted::default()),
         table: Arc::new(Table::default()),

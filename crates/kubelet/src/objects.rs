@@ -3,6 +3,7 @@
 //! Invariant: an object is watched once however many pods use it, and no longer than one does; the node may read no
 //! other (it is only allowed what its pods refer to).
 
+use crate::signers::Signers;
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -84,6 +85,8 @@ pub(crate) struct Objects {
     client: Client,
     config_maps: Shared<ConfigMap>,
     secrets: Shared<Secret>,
+    /// What signers have for the node.
+    pub(crate) signers: Arc<Signers>,
 }
 
 /// What a pod uses: keeps it watched.
@@ -94,8 +97,8 @@ pub(crate) struct Used {
 }
 
 impl Objects {
-    pub(crate) fn new(client: Client) -> Arc<Self> {
-        Arc::new(Self { client, config_maps: Mutex::default(), secrets: Mutex::default() })
+    pub(crate) fn new(client: Client, signers: Arc<Signers>) -> Arc<Self> {
+        Arc::new(Self { client, config_maps: Mutex::default(), secrets: Mutex::default(), signers })
     }
 
     /// Watches what a pod refers to; `wake` is told of every change.

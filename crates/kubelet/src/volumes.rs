@@ -2,18 +2,21 @@
 //!
 //! Invariant: what is written for a pod lies below the pod's directory, and is replaced as a whole or not at all.
 
+mod certificate;
 mod content;
 mod directories;
 mod files;
 mod owner;
 mod persistent;
 mod token;
+mod trust;
 
 use crate::Config;
 use crate::container::{Volume, release_subpaths};
 use crate::env::Facts;
 use crate::objects::{Objects, Used};
 use crate::pod::Plan;
+use crate::signers::Signers;
 pub(crate) use directories::unmount_below;
 use files::Files;
 use k8s_openapi::api::core::v1::Volume as Wanted;
@@ -31,6 +34,9 @@ pub(crate) struct Volumes {
     /// What the pod refers to.
     pub(crate) used: Used,
     tokens: token::Tokens,
+    certificates: certificate::Certificates,
+    /// What signers have, and who is woken when that changes.
+    signers: Option<(Arc<Signers>, Arc<Notify>)>,
     /// Files of each volume as they were written last.
     written: BTreeMap<String, Files>,
 }
@@ -47,7 +53,7 @@ impl Volumes {
     pub(crate) fn new(objects: &Objects, plan: &Plan, wake: &Arc<Notify>) -> Self {
         let (config_maps, secrets) = references(plan);
         let used = objects.follow(&plan.namespace, config_maps, secrets, wake);
-        Self { used, ..Self::default() }
+        Self { used, signers: Some((objects.signers.clone(), wake.clone())), ..Self::default() }
     }
 
     /// Watches what the pod refers to since it was changed.
@@ -70,9 +76,10 @@ impl Volumes {
         Ok(())
     }
 
-    /// When a token must be renewed.
+    /// When a token or a certificate must be renewed.
     pub(crate) fn due(&self, now: Instant) -> Option<Duration> {
-        self.tokens.due().map(|at| at.saturating_duration_since(now))
+        let first = self.tokens.due().into_iter().chain(self.certificates.due()).min();
+        first.map(|at| at.saturating_duration_since(now))
     }
 
     async fn one(&mut self, around: &Around<'_>, volume: &Wanted) -> Result<(), String> {

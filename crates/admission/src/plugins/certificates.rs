@@ -5,7 +5,7 @@ use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use base64::Engine;
 use ironclad_api::error::Result;
-use ironclad_api::{object, user};
+use ironclad_api::{ApiError, FieldError, Path, object, user};
 use ironclad_auth::{Attributes, Authorizer, Decision};
 use ironclad_json::Value;
 use std::sync::Arc;
@@ -58,6 +58,28 @@ impl Signers {
     }
 }
 
+/// Whether a request answers one for a pod's certificate.
+fn of_pod(request: &Request) -> bool {
+    let what = (request.resource.group.as_str(), request.resource.resource.as_str(), request.subresource.as_str());
+    what == (GROUP, "podcertificaterequests", "status")
+}
+
+impl Signers {
+    /// Only a signer answers.
+    async fn answer(&self, request: &Request) -> Result<()> {
+        let (new, old) = (request.object.as_ref(), request.old.as_deref().unwrap_or(&Value::Null));
+        let status = |o: &Value| o["status"].as_object().cloned().unwrap_or_default();
+        let signer = object::text(old, &["spec", "signerName"]);
+        if new.map(status) == Some(status(old)) || may(&*self.authorizer, request, "sign", signer).await {
+            return Ok(());
+        }
+        let user = &request.user.name;
+        let why = format!("User {user:?} is not permitted to \"sign\" for signer {signer:?}");
+        let error = FieldError::forbidden(&Path::new("spec").child("signerName"), why);
+        Err(ApiError::invalid(GROUP, "PodCertificateRequest", &request.name, &[error]))
+    }
+}
+
 #[async_trait]
 impl Plugin for Signers {
     fn name(&self) -> &'static str {
@@ -69,6 +91,9 @@ impl Plugin for Signers {
     }
 
     async fn validate(&self, request: &mut Request) -> Result<()> {
+        if self.verb == "sign" && of_pod(request) {
+            return self.answer(request).await;
+        }
         if !requests(request, self.subresource) {
             return Ok(());
         }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 pub(crate) mod hook;
+pub(crate) mod secure;
 
 struct Anybody;
 

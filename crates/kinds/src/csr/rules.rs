@@ -172,7 +172,11 @@ fn check_request(encoded: &str) -> Result<(), String> {
     if block.tag() != "CERTIFICATE REQUEST" {
         return Err(NO_PEM.to_owned());
     }
-    X509CertificationRequest::from_der(block.contents()).map(|_| ()).map_err(|e| e.to_string())
+    let (_, request) = X509CertificationRequest::from_der(block.contents()).map_err(|e| e.to_string())?;
+    match super::has_its_key(&request) {
+        true => Ok(()),
+        false => Err("x509: invalid signature: its sender does not have its key".to_owned()),
+    }
 }
 
 fn check_certificate(encoded: &str) -> Result<(), String> {

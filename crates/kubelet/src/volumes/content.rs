@@ -60,8 +60,9 @@ pub(super) async fn files(volumes: &mut Volumes, around: &Around<'_>, volume: &V
         let mode = source.default_mode.unwrap_or(MODE);
         downward(around, source.items.as_deref(), mode, &mut out);
     } else if let Some(source) = &volume.projected {
-        for part in source.sources.iter().flatten() {
-            project(volumes, around, volume, part, source.default_mode.unwrap_or(MODE), &mut out).await?;
+        for (at, part) in source.sources.iter().flatten().enumerate() {
+            let place = (volume.name.as_str(), at);
+            project(volumes, around, place, part, source.default_mode.unwrap_or(MODE), &mut out).await?;
         }
     }
     Ok(out)
@@ -70,7 +71,7 @@ pub(super) async fn files(volumes: &mut Volumes, around: &Around<'_>, volume: &V
 async fn project(
     volumes: &mut Volumes,
     around: &Around<'_>,
-    volume: &Volume,
+    place: (&str, usize),
     part: &VolumeProjection,
     mode: i32,
     out: &mut Files,
@@ -85,16 +86,38 @@ async fn project(
         downward(around, part.items.as_deref(), mode, out);
     } else if let Some(part) = &part.service_account_token {
         let ask = super::token::request(around, part);
-        let text = volumes.tokens.get(&volume.name, &part.path, ask).await?;
-        // Only who runs the containers may read it.
-        let user = owner::user(around.plan);
-        let strict = user.is_some() || owner::group(around.plan).is_some();
-        let mode = if strict { 0o600 } else { mode as u32 };
-        out.insert(part.path.clone(), File { bytes: text.into_bytes(), mode, user });
+        let text = volumes.tokens.get(place.0, &part.path, ask).await?;
+        out.insert(part.path.clone(), private(around, text, mode, None));
+    } else if let Some(part) = &part.cluster_trust_bundle {
+        if let Some(bytes) = volumes.bundle(part).await? {
+            let user = part.user.map(|u| u as u32);
+            out.insert(part.path.clone(), File { bytes, mode: mode as u32, user });
+        }
+    } else if let Some(part) = &part.pod_certificate {
+        let signers = volumes.signers.clone().ok_or_else(|| "nobody follows what signers say".to_owned())?;
+        let pair = volumes.certificates.get(around, &signers, place, part).await?;
+        let both = format!("{}{}", pair.key, pair.chain);
+        let files = [
+            (&part.credential_bundle_path, both),
+            (&part.key_path, pair.key),
+            (&part.certificate_chain_path, pair.chain),
+        ];
+        for (path, text) in files {
+            if let Some(path) = path.as_ref().filter(|p| !p.is_empty()) {
+                out.insert(path.clone(), private(around, text, mode, part.user));
+            }
+        }
     } else {
         return Err("this sort of projection is not supported on this node".to_owned().into());
     }
     Ok(())
+}
+
+/// A file that only who runs the containers may read.
+fn private(around: &Around<'_>, text: String, mode: i32, user: Option<i64>) -> File {
+    let user = user.map(|u| u as u32).or_else(|| owner::user(around.plan));
+    let strict = user.is_some() || owner::group(around.plan).is_some();
+    File { bytes: text.into_bytes(), mode: if strict { 0o600 } else { mode as u32 }, user }
 }
 
 /// Which keys become which files.
