@@ -172,6 +172,8 @@ fn source_ranges_and_affinity_hold_at_every_door() {
         assert_eq!(seen.len(), 1);
         assert_eq!(world.pods[1].inside(|| get(doors[0])).unwrap_err().kind(), std::io::ErrorKind::TimedOut);
         assert!(world.pods[1].inside(|| get(doors[1])).is_ok());
+        // Who lists the table sees no complaint, and what the rules are for.
+        assert!(nft_list().contains("where this client went before"));
         applier.update(balanced(&["192.0.2.0/24", "10.244.0.3/32"]), &place()).unwrap();
         assert_eq!(world.pods[0].inside(|| get(doors[0])).unwrap_err().kind(), std::io::ErrorKind::TimedOut);
         assert!(world.pods[1].inside(|| get(doors[0])).is_ok());
@@ -303,5 +305,6 @@ fn the_other_family_is_served_alike() {
         for door in ["[fd00:96::1]:80", "[2001:db8::1]:30083"] {
             assert_eq!(names(door).len(), 1, "{door}");
         }
+        assert!(nft_list().contains("fd00:96::1"));
     });
 }

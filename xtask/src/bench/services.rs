@@ -5,6 +5,7 @@ use ironclad_client::ObjectKey;
 use ironclad_network::proxy::applier::Applier;
 use ironclad_network::proxy::model::{Place, ServicePort, service_ports};
 use serde_json::json;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,7 +23,11 @@ pub(crate) fn run(count: usize, changes: usize) -> std::result::Result<(), Box<d
 fn measure(count: usize, changes: usize) -> Result<()> {
     let place = Place { node: "n".to_owned(), zone: String::new(), pod_cidrs: vec!["10.244.0.0/16".parse()?] };
     let mut applier = Applier::open("bench")?;
-    let all = (0..count).map(|i| service(i, &[2, 3], &place)).collect::<Result<Vec<_>>>()?;
+    let server = Server::start()?;
+    applier.replace(vec![server.service(&place)?], &place)?;
+    let few = server.connections()?;
+    let others = (0..count).map(|i| service(i, &[2, 3], &place));
+    let all = others.chain([server.service(&place)]).collect::<Result<Vec<_>>>()?;
     let (memory, slab) = (process::memory(std::process::id())?, slab()?);
     let began = Instant::now();
     applier.replace(all, &place)?;
@@ -34,6 +39,8 @@ fn measure(count: usize, changes: usize) -> Result<()> {
         each(own),
         each(self::slab()? - slab)
     );
+    let many = server.connections()?;
+    println!("a connection through a cluster address: {few:.1} us with 1 Service, {many:.1} us with {count}");
     let at = |n: usize| n * 7919 % count;
     let mut timed = |what: &str, services: &dyn Fn(usize) -> Result<Wanted>| -> Result<()> {
         let mut times = Vec::with_capacity(changes);
@@ -54,6 +61,48 @@ fn measure(count: usize, changes: usize) -> Result<()> {
     timed("the first endpoint come", &|n| service(at(n), &[2], &place))?;
     timed("a Service more", &|n| service(count + n, &[2, 3], &place))?;
     timed("a Service less", &|n| Ok((key(count + n), Vec::new())))
+}
+
+/// Something that a Service leads to.
+struct Server(TcpListener);
+
+impl Server {
+    const CONNECTIONS: usize = 3000;
+
+    fn start() -> Result<Self> {
+        for arguments in ["link set lo up", "addr add 10.244.255.1/32 dev lo", "route add 10.0.0.0/8 dev lo"] {
+            let status = std::process::Command::new("ip").args(arguments.split(' ')).status()?;
+            if !status.success() {
+                return Err(format!("ip {arguments}: {status}").into());
+            }
+        }
+        Ok(Self(TcpListener::bind("10.244.255.1:8080")?))
+    }
+
+    fn service(&self, place: &Place) -> Result<Wanted> {
+        let meta = json!({"namespace": "bench", "name": "real"});
+        let service = json!({"metadata": meta, "spec": {"clusterIP": "10.96.0.1", "ports": [{"port": 80}]}});
+        let slice = json!({"metadata": meta, "addressType": "IPv4", "ports": [{"port": 8080}],
+            "endpoints": [{"addresses": ["10.244.255.1"]}]});
+        let slice = Arc::new(serde_json::from_value(slice)?);
+        let ports = service_ports(&serde_json::from_value(service)?, &[slice], place);
+        Ok((ObjectKey::new("bench", "real"), ports))
+    }
+
+    /// Microseconds of a connection: the fastest of some rounds, because others use the machine too.
+    fn connections(&self) -> Result<f64> {
+        let mut best = f64::INFINITY;
+        for _ in 0..5 {
+            let began = Instant::now();
+            for _ in 0..Self::CONNECTIONS / 5 {
+                let client = TcpStream::connect("10.96.0.1:80")?;
+                drop(self.0.accept()?);
+                drop(client);
+            }
+            best = best.min(began.elapsed().as_secs_f64() * 1e6 / (Self::CONNECTIONS / 5) as f64);
+        }
+        Ok(best)
+    }
 }
 
 fn key(i: usize) -> ObjectKey {

@@ -1,6 +1,6 @@
 //! Transactions: messages between a begin and an end that the kernel applies together.
 
-use super::{Rule, Verdict};
+use super::{Rule, Verdict, types};
 use crate::netlink::{self, ACK, APPEND, Buffer, CREATE, REQUEST};
 use crate::{Error, Result};
 use std::io;
@@ -123,7 +123,11 @@ impl Batch {
     /// Appends a rule to a chain.
     pub fn add_rule(&mut self, chain: &str, rule: &Rule) {
         self.message(6, CREATE | APPEND, format!("add rule to {chain}"), |b| {
-            b.string(2, chain).nest(4, |b| rule.0.iter().for_each(|e| e.encode(b)));
+            b.string(2, chain).nest(4, |b| rule.steps.iter().for_each(|e| e.encode(b)));
+            if !rule.comment.is_empty() {
+                let text = rule.comment.as_bytes();
+                b.attribute(7, &[&[0, text.len() as u8 + 1], text, &[0]].concat());
+            }
         });
     }
 
@@ -141,6 +145,10 @@ impl Batch {
                 b.be32(6, kind).be32(7, length);
             }
             b.be32(10, id);
+            if spec.key.0 == types::MARK {
+                // For those who list the table: keys are in the machine's order.
+                b.attribute(13, &[0, 4, 1, 0, 0, 0]);
+            }
             if let Some(size) = spec.dynamic {
                 b.nest(9, |b| {
                     b.be32(1, size);

@@ -75,7 +75,10 @@ pub fn concat(values: &[&[u8]]) -> Vec<u8> {
 
 /// A rule under construction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rule(pub Vec<Expression>);
+pub struct Rule {
+    pub(super) steps: Vec<Expression>,
+    pub(super) comment: &'static str,
+}
 
 impl Rule {
     /// A rule for packets of one family.
@@ -84,7 +87,13 @@ impl Rule {
     }
 
     fn with(mut self, expression: Expression) -> Self {
-        self.0.push(expression);
+        self.steps.push(expression);
+        self
+    }
+
+    /// Says what the rule does to those who list the table.
+    pub fn comment(mut self, text: &'static str) -> Self {
+        self.comment = text;
         self
     }
 
@@ -198,6 +207,22 @@ impl Rule {
     /// The registers from `key` on are in a set.
     pub fn contained_at(self, set: &str, key: u32) -> Self {
         self.with(Expression::Lookup { set: set.to_owned(), key, data: None })
+    }
+
+    /// Loads the packet's mark.
+    pub fn load_mark(self, register: u32) -> Self {
+        self.with(Expression::Meta { key: 3, register })
+    }
+
+    /// Loads the destination address and port, next to each other.
+    pub fn load_target(self, family: Family, register: u32) -> Self {
+        let port = register + family.length() / 4;
+        self.load_address(family, false, register).with(Expression::Payload {
+            transport: true,
+            offset: 2,
+            length: 2,
+            register: port,
+        })
     }
 
     /// The key registers are in a set.

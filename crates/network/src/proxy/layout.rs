@@ -19,9 +19,8 @@ pub(super) const LOCAL: u32 = 1 << 31;
 /// Clients that stay with an endpoint, in each family.
 const CLIENTS: u32 = 1 << 18;
 
-/// Where the data of a Service's entry lie: an empty word, what is done, the same for those inside and for those
-/// outside, the Service's number. The empty word is for the `nft` program, which ends in the midst of a listing when a
-/// rule looks something up by the register into which it loaded from a map.
+/// Where the data of a Service's entry lie: an empty word (see [`found`]), what is done, the same for those inside and
+/// for those outside, the Service's number.
 pub(super) const WAY: u32 = DATA + 1;
 pub(super) const INSIDE: u32 = DATA + 2;
 pub(super) const OUTSIDE: u32 = DATA + 3;
@@ -75,12 +74,23 @@ pub(super) enum By {
     Port,
 }
 
-/// Loads the data of the Service that a packet is for.
-pub(super) fn found(rule: Rule, family: Family, by: By) -> Rule {
+/// Loads the data of the Service that a packet is for, of which `read` is looked at.
+///
+/// The `nft` program knows a register only by what was loaded into it as such: it ends in the midst of a listing, or
+/// complains, where a rule looks something up by what came out of a map. So each such register is loaded with
+/// something harmless before it is filled, and a listing shows that in its place.
+pub(super) fn found(rule: Rule, family: Family, by: By, read: u32) -> Rule {
+    let rule = rule.load_mark(read);
     match by {
         By::Address => rule.load_destination(family).map(services(family)),
         By::Port => rule.load_service(KEY).map(node_ports(family)),
     }
+}
+
+/// Loads an endpoint from a map by the number and what stands behind it.
+pub(super) fn endpoint_of(rule: Rule, family: Family, map: &str) -> Rule {
+    // As in `found`.
+    rule.load_mark(OWNER).load_target(family, BACKEND).map_at(map, NUMBER, SLOT).load_mark(SLOT)
 }
 
 /// The table without any Service.
@@ -90,10 +100,11 @@ pub(super) fn frame(batch: &mut Batch, pods: &[IpNet]) {
     super::ways::add_split(batch, pods);
     batch.add_chain("services", None);
     for family in [Family::V4, Family::V6] {
-        let by_address = found(Rule::family(family), family, By::Address);
-        let by_port = found(Rule::family(family).to_host(), family, By::Port);
-        batch.add_rule("services", &by_address.verdict_map("ways", WAY));
-        batch.add_rule("services", &by_port.verdict_map("ways", WAY));
+        let by_address = found(Rule::family(family), family, By::Address, WAY);
+        let by_port = found(Rule::family(family).to_host(), family, By::Port, WAY);
+        let (by_address, by_port) = (by_address.verdict_map("ways", WAY), by_port.verdict_map("ways", WAY));
+        batch.add_rule("services", &by_address.comment("what the Service of this address says"));
+        batch.add_rule("services", &by_port.comment("what the Service of this node port says"));
     }
     batch.add_chain("prerouting", Some(Hook { kind: "nat", number: 0, priority: -100 }));
     batch.add_chain("output", Some(Hook { kind: "nat", number: 3, priority: -100 }));

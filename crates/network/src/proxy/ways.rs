@@ -88,7 +88,9 @@ pub(super) fn add_split(batch: &mut Batch, pods: &[IpNet]) {
         batch.add_chain(chain, None);
         let mut go = |rule: &Rule, register: u32| {
             for by in [By::Address, By::Port] {
-                batch.add_rule(chain, &layout::found(rule.clone(), family, by).verdict_map("ends", register));
+                let found = layout::found(rule.clone(), family, by, register).verdict_map("ends", register);
+                let who = if register == INSIDE { "for pods and this node" } else { "for everybody else" };
+                batch.add_rule(chain, &found.comment(who));
             }
         };
         for pods in pods.iter().filter(|p| Family::of(p.addr()) == family) {
@@ -113,15 +115,15 @@ impl Spread {
         for by in [By::Address, By::Port] {
             if let Some(seconds) = self.affinity {
                 let timeout = u64::from(seconds) * 1000;
-                rules.push(self.stay(family, by, timeout));
+                rules.push(self.stay(family, by, timeout).comment("where this client went before"));
                 let first = self.pick(family, by, self.count).load_address(family, true, INDEX);
                 let map = layout::affinity(family);
                 let first = first.forget(map, NUMBER, SLOT).remember(map, NUMBER, SLOT, timeout);
-                rules.push(first.dnat_to(family, BACKEND));
+                rules.push(first.dnat_to(family, BACKEND).comment("an endpoint by chance, and stay there"));
             }
-            rules.push(self.pick(family, by, self.count).dnat_to(family, BACKEND));
+            rules.push(self.pick(family, by, self.count).dnat_to(family, BACKEND).comment("an endpoint by chance"));
             // Between two lookups the last endpoint can have gone: the first is there as long as any is.
-            rules.push(self.pick(family, by, 1).dnat_to(family, BACKEND));
+            rules.push(self.pick(family, by, 1).dnat_to(family, BACKEND).comment("the first endpoint"));
         }
         rules.push(Rule::default().verdict(Verdict::Drop));
         rules
@@ -129,19 +131,20 @@ impl Spread {
 
     /// Finds the Service and its number.
     fn found(&self, family: Family, by: By) -> Rule {
-        let rule = layout::found(Rule::family(family), family, by);
+        let rule = layout::found(Rule::family(family), family, by, NUMBER);
         if self.local { rule.flip(NUMBER, LOCAL) } else { rule }
     }
 
     /// Picks one of the first `count` endpoints.
     fn pick(&self, family: Family, by: By, count: u32) -> Rule {
-        self.found(family, by).random(count, INDEX).map_at(layout::backends(family), NUMBER, SLOT)
+        layout::endpoint_of(self.found(family, by).random(count, INDEX), family, layout::backends(family))
     }
 
     /// A known client goes where it went, if that still is an endpoint.
     fn stay(&self, family: Family, by: By, timeout: u64) -> Rule {
         let map = layout::affinity(family);
-        let known = self.found(family, by).load_address(family, true, INDEX).map_at(map, NUMBER, SLOT);
+        let client = self.found(family, by).load_address(family, true, INDEX);
+        let known = layout::endpoint_of(client, family, map);
         let member = known.contained_at(layout::members(family), OWNER);
         member.remember(map, NUMBER, SLOT, timeout).dnat_to(family, BACKEND)
     }

@@ -32,7 +32,8 @@ pub(crate) fn ip(arguments: &[&str]) {
 
 pub(crate) fn nft_list() -> String {
     let output = std::process::Command::new("nft").args(["list", "ruleset"]).output().unwrap();
-    assert!(output.status.success(), "{:?} {}", output.status, String::from_utf8_lossy(&output.stderr));
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && complaints.is_empty(), "{:?} {complaints}", output.status);
     String::from_utf8(output.stdout).unwrap()
 }
 
