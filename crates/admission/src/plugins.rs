@@ -3,6 +3,7 @@
 mod accounts;
 mod certificates;
 mod classes;
+mod devices;
 mod escalation;
 mod events;
 mod images;
@@ -148,6 +149,7 @@ const PLUGINS: &[Row] = &[
     ("PodResizeValidator", true, |m| some(resize::Room::new(m.source()))),
     // What stock's registries check themselves, which nobody can turn off.
     ("", true, |m| some(escalation::Escalation::new(m.source(), m.authorizer()))),
+    ("", true, |m| some(devices::AdminAccess::new(m.source()))),
     ("", true, |m| some(policy::Grants::new(m.judges()))),
     ("MutatingAdmissionPolicy", true, |m| some(policy::Mutating::new(m.judges(), m.config)?)),
     ("MutatingAdmissionWebhook", true, |m| some(webhooks::Mutating::new(m.judges(), m.config)?)),

@@ -236,3 +236,23 @@ async fn webhooks_are_shown_the_credentials_of_their_host() {
     assert_eq!(ask(&server, "POST", "/api/v1/namespaces/default/configmaps", JSON, map).await.0, 201);
     assert_eq!(hook.shown.lock().last().map(String::as_str), Some("Bearer secret"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_of_others_are_for_marked_namespaces() {
+    let (server, ..) = with(&[], json!([])).await;
+    let claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+    let claim = |name: &str| {
+        let exactly = json!({"deviceClassName": "c", "adminAccess": true});
+        json!({"metadata": {"name": name}, "spec": {"devices": {"requests": [{"name": "r", "exactly": exactly}]}}})
+    };
+    let (code, error) = ask(&server, "POST", claims, JSON, claim("x")).await;
+    let want = "ResourceClaim.resource.k8s.io \"x\" is invalid: spec.devices.requests[0].adminAccess: Forbidden: \
+                admin access to devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace";
+    assert_eq!((code, error["message"].as_str().unwrap()), (422, want));
+    let label = json!({"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}});
+    let namespace = "/api/v1/namespaces/default";
+    assert_eq!(ask(&server, "PATCH", namespace, "application/merge-patch+json", label).await.0, 200);
+    settled().await;
+    let (code, made) = ask(&server, "POST", claims, JSON, claim("x")).await;
+    assert_eq!(code, 201, "{made}");
+}

@@ -65,11 +65,13 @@ pub struct Decl {
     pub min_bytes: u64,
     /// Whether null is a value of it.
     pub nullable: bool,
+    /// Most characters of a key of a map.
+    pub key_max: u64,
 }
 
 impl Decl {
     fn new(name: &str, shape: Shape, max: u64, min_bytes: u64) -> Self {
-        Self { name: name.to_owned(), shape, max, min_bytes, nullable: false }
+        Self { name: name.to_owned(), shape, max, min_bytes, nullable: false, key_max: MAX_REQUEST }
     }
 
     /// A value of which nothing is known.
@@ -110,6 +112,13 @@ impl Decl {
         Self::new("map", Shape::Map { value }, max, 2)
     }
 
+    /// A map whose keys have no more characters than so many.
+    #[must_use]
+    pub fn keyed(mut self, max: u64) -> Self {
+        self.key_max = max;
+        self
+    }
+
     /// An object with these fields, by their names in JSON; names that no expression can spell are left out.
     pub fn object(name: &str, fields: impl IntoIterator<Item = (String, Arc<Self>)>, min_bytes: u64) -> Self {
         let spelled = |(json, decl): (String, Arc<Self>)| Some((escape(&json)?, (json, decl)));
@@ -140,6 +149,8 @@ impl Decl {
         match &self.shape {
             Shape::List { item, .. } if step == "@items" => Some(item),
             Shape::Map { value } if step == "@values" => Some(value),
+            // What is of no known type in a map of names, by its name.
+            Shape::Map { value } if self.key_max < MAX_REQUEST && matches!(value.shape, Shape::Dyn) => Some(value),
             Shape::Object { fields } => fields.get(step).map(|(_, d)| d),
             _ => None,
         }

@@ -16,6 +16,7 @@ const SHORT: usize = 64;
 pub struct Environment {
     variables: HashMap<String, Type>,
     mutations: bool,
+    bindings: bool,
     /// The declarations by whose sizes costs are estimated, by the names of variables.
     pub(crate) decls: HashMap<String, std::sync::Arc<crate::Decl>>,
 }
@@ -48,6 +49,13 @@ impl Environment {
         self
     }
 
+    /// With `cel.bind`, by which an expression names a part of it.
+    #[must_use]
+    pub fn with_bindings(mut self) -> Self {
+        self.bindings = true;
+        self
+    }
+
     pub(crate) fn variable(&self, name: &str) -> Option<&Type> {
         self.variables.get(name)
     }
@@ -60,7 +68,7 @@ impl Environment {
     /// Parses and checks an expression.
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
         let compiled = stack::run(source.len() <= SHORT, || {
-            let mut ast = parse(source)?;
+            let mut ast = parse(source, self.bindings)?;
             let checked = check(self, &mut ast).map_err(|issues| CompileError::new(source, issues))?;
             Ok(Program::new(self, ast, checked))
         });

@@ -158,9 +158,10 @@ impl<'e> Estimator<'e> {
     /// The size that the declaration at a path allows.
     fn declared(&self, path: Option<&[String]>) -> Option<Size> {
         let path = path.filter(|p| !p.is_empty() && p[0] != ACCUMULATOR)?;
-        if path.last().is_some_and(|p| p == "@keys") {
-            // The keys of a map can be as long as the request.
-            return Some(Size { min: 0, max: crate::decl::MAX_REQUEST });
+        if let Some((_, map)) = path.split_last().filter(|(last, _)| *last == "@keys") {
+            // Unless something is said of it, the keys of a map can be as long as the request.
+            let max = self.decl(map).map_or(crate::decl::MAX_REQUEST, |d| d.key_max);
+            return Some(Size { min: 0, max });
         }
         self.decl(path).map(|d| Size { min: 0, max: d.max })
     }

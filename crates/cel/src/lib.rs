@@ -10,6 +10,7 @@ mod compare;
 mod cost;
 mod decl;
 mod decls;
+pub mod device;
 mod env;
 mod error;
 mod estimate;

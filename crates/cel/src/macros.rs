@@ -25,12 +25,22 @@ pub(crate) fn global(p: &mut Parser, at: usize, name: &str, mut args: Vec<Expr>)
 /// `target.name(args)`.
 pub(crate) fn member(p: &mut Parser, at: usize, target: Expr, name: &str, args: Vec<Expr>) -> Expanded {
     match (name, args.len()) {
+        ("bind", 3) if p.bindings && matches!(&target.kind, Kind::Ident(name) if name == "cel") => bind(p, at, args),
         ("all" | "exists" | "exists_one" | "existsOne" | "filter", 2)
         | ("map" | "optMap" | "optFlatMap" | "sortBy", 2)
         | ("map", 3)
         | ("all" | "exists" | "existsOne" | "exists_one", 3)
         | ("transformList" | "transformMap" | "transformMapEntry", 3 | 4) => expand(p, at, target, name, args),
         _ => Ok(p.call(at, name, Some(target), args)),
+    }
+}
+
+/// `cel.bind(name, value, result)`.
+fn bind(p: &mut Parser, at: usize, args: Vec<Expr>) -> Expanded {
+    let Ok([name, value, result]) = <[Expr; 3]>::try_from(args) else { unreachable!("the caller counted them") };
+    match name.kind {
+        Kind::Ident(text) => Ok(bound(p, at, text, value, result)),
+        _ => p.fail(name.at, "cel.bind() variable names must be simple identifiers"),
     }
 }
 

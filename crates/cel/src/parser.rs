@@ -57,10 +57,12 @@ pub(crate) struct Parser {
     ids: usize,
     depth: usize,
     issues: Vec<Issue>,
+    /// Whether there is `cel.bind`.
+    pub(crate) bindings: bool,
 }
 
 /// Parses an expression.
-pub(crate) fn parse(source: &str) -> Result<Ast, CompileError> {
+pub(crate) fn parse(source: &str, bindings: bool) -> Result<Ast, CompileError> {
     let chars: Vec<char> = source.chars().collect();
     let too_long = |size: usize| {
         let message = format!("expression code point size exceeds limit: size: {size}, limit {MAX_SOURCE}");
@@ -70,7 +72,7 @@ pub(crate) fn parse(source: &str) -> Result<Ast, CompileError> {
         return Err(too_long(chars.len()));
     }
     let (tokens, issues) = lex(&chars);
-    let mut parser = Parser { tokens, next: 0, ids: 0, depth: 0, issues };
+    let mut parser = Parser { tokens, next: 0, ids: 0, depth: 0, issues, bindings };
     let root = parser.whole();
     match root {
         Ok(root) if parser.issues.is_empty() => Ok(Ast { root, ids: parser.ids }),

@@ -1,11 +1,13 @@
 //! Devices: classes, claims, slices and taints.
 
+mod capacity;
 mod claim;
 mod names;
+mod off;
 mod old;
 mod slice;
 
-use crate::common::checks::immutable;
+use crate::common::checks::{IMMUTABLE, immutable, same};
 use crate::common::conditions;
 use crate::metadata;
 use crate::older::Older;
@@ -13,7 +15,7 @@ use crate::print;
 use crate::read::{each, fill_zero, has, items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
-use ironclad_api::{ErrorList, Path};
+use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_json::{Value, json};
 
 /// The version in which requests and devices have another shape.
@@ -26,7 +28,7 @@ pub(crate) const OLD_TEMPLATE: Older<Rules> =
 /// Slices of v1beta1.
 pub(crate) const OLD_SLICE: Older<Rules> = Older { rules: &SLICE, up: old::slice_up, down: old::slice_down };
 
-pub(crate) const CLASS: Rules = Rules::new().checks(claim::device_class);
+pub(crate) const CLASS: Rules = Rules::new().checks(claim::device_class).checks_update(claim::changed_class);
 
 pub(crate) const CLAIM: Rules = Rules::new()
     .converts(|o, version| if version == OLD { old::claim_down(o) } else { o })
@@ -36,7 +38,16 @@ pub(crate) const CLAIM: Rules = Rules::new()
         claim::spec(&o["spec"], &Path::new("spec"), &mut errors);
         errors
     })
-    .checks_update(fixed)
+    .on_create(|o| off::requests(o, &["spec", "devices", "requests"]))
+    .on_update(|o, _| off::requests(o, &["spec", "devices", "requests"]))
+    .on_subresource(|_, new, old| {
+        off::status(new);
+        claim::forget_devices(new, old);
+    })
+    .checks_update(|new, old| match same(&new["spec"], &old["spec"]) {
+        true => ErrorList::new(),
+        false => vec![FieldError::invalid(&Path::new("spec"), &Value::Null, IMMUTABLE)],
+    })
     .checks_status(claim::status)
     .prints(
         const { &[Column::object_name(), Column::text("State", "What became of the claim."), Column::age()] },
@@ -54,9 +65,13 @@ pub(crate) const TEMPLATE: Rules = Rules::new()
         claim::spec(&o["spec"]["spec"], &at.child("spec"), &mut errors);
         errors
     })
+    .on_create(|o| off::requests(o, &["spec", "spec", "devices", "requests"]))
+    .on_update(|o, _| off::requests(o, &["spec", "spec", "devices", "requests"]))
     .checks_update(fixed);
 
 pub(crate) const SLICE: Rules = Rules::new()
+    .on_create(off::slice)
+    .on_update(|o, _| off::slice(o))
     .converts(|o, version| if version == OLD { old::slice_down(o) } else { o })
     .checks(slice::validate)
     .checks_update(slice::update)
@@ -77,26 +92,36 @@ pub(crate) const SLICE: Rules = Rules::new()
         },
     );
 
+/// Most conditions of a rule that taints.
+const CONDITIONS_MAX: usize = 8;
+
+fn taint_rule(o: &Value, old: Option<&Value>) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let (at, selector) = (Path::new("spec"), &o["spec"]["deviceSelector"]);
+    let selector_at = at.child("deviceSelector");
+    if has(selector, &["driver"]) {
+        names::driver(selector, &selector_at, &mut errors);
+    }
+    if has(selector, &["pool"]) {
+        names::pool(text(selector, &["pool"]), &selector_at.child("pool"), &mut errors);
+    }
+    if has(selector, &["device"]) {
+        names::label(selector, &selector_at, "device", &mut errors);
+    }
+    names::taint(&o["spec"]["taint"], old.map(|old| &old["spec"]["taint"]), &at.child("taint"), &mut errors);
+    errors
+}
+
 pub(crate) const TAINT: Rules = Rules::new()
-    .checks(|o| {
-        let mut errors = ErrorList::new();
-        let (at, selector) = (Path::new("spec"), &o["spec"]["deviceSelector"]);
-        let selector_at = at.child("deviceSelector");
-        if has(selector, &["driver"]) {
-            names::driver(selector, &selector_at, &mut errors);
-        }
-        if has(selector, &["pool"]) {
-            names::pool(text(selector, &["pool"]), &selector_at.child("pool"), &mut errors);
-        }
-        if has(selector, &["device"]) {
-            names::label(selector, &selector_at, "device", &mut errors);
-        }
-        names::taint(&o["spec"]["taint"], &at.child("taint"), &mut errors);
-        errors
-    })
+    .checks(|o| taint_rule(o, None))
+    .checks_update(|new, old| taint_rule(new, Some(old)))
     .checks_status(|o, _| {
         let mut errors = ErrorList::new();
-        conditions::all(items(o, &["status", "conditions"]), &Path::new("status").child("conditions"), &mut errors);
+        let (list, at) = (items(o, &["status", "conditions"]), Path::new("status").child("conditions"));
+        conditions::all(list, &at, &mut errors);
+        if list.len() > CONDITIONS_MAX {
+            errors.push(FieldError::too_many(&at, list.len(), CONDITIONS_MAX));
+        }
         errors
     })
     .prints(

@@ -24,6 +24,20 @@ pub(crate) fn cidr(given: &str, at: &Path, errors: &mut ErrorList) {
     }
 }
 
+/// Checks the address of an interface: an address with the length of its network, as it is usually written.
+pub(crate) fn interface_address(given: &str, at: &Path, errors: &mut ErrorList) {
+    match given.parse::<ipnet::IpNet>() {
+        Err(_) => {
+            let why = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+            errors.push(FieldError::invalid_str(at, given, why));
+        }
+        Ok(net) if net.to_string() != given => {
+            errors.push(FieldError::invalid_str(at, given, format!("must be in canonical form (\"{net}\")")));
+        }
+        Ok(_) => {}
+    }
+}
+
 /// Checks an address that traffic is sent to: not unspecified, loopback or link-local.
 pub(crate) fn endpoint(given: &str, at: &Path, errors: &mut ErrorList) {
     let Some(ip) = address(given, at, errors) else { return };

@@ -1,11 +1,15 @@
 //! What is wrong with a claim to devices, with a class of devices and with what a claim got.
 
-use super::names::{binding, class, driver, each, fully_qualified, label, pool, set, toleration};
+use super::names::{
+    binding, class, declared_pool, driver, each, fully_qualified, label, pool, set, set_by, share, toleration,
+};
 use crate::common::affinity_rules::node_selector;
-use crate::common::checks::{immutable, required};
+use crate::common::checks::{required, same};
 use crate::common::conditions;
+use crate::common::ip::interface_address;
 use crate::read::{count, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
+use ironclad_cel::{Type, device};
 use ironclad_json::{Value, json};
 
 const LIST_MAX: usize = 32;
@@ -14,13 +18,13 @@ const RESERVED_MAX: usize = 256;
 const CONDITIONS_MAX: usize = 8;
 const PARAMETERS_MAX: usize = 10 * 1024;
 const EXPRESSION_MAX: usize = 10 * 1024;
+const ADDRESSES_MAX: usize = 16;
 
 /// What holds for the specification of a claim.
 pub(super) fn spec(spec: &Value, at: &Path, errors: &mut ErrorList) {
     let (devices, at) = (&spec["devices"], at.child("devices"));
     let known = requests(devices);
-    let name = |o: &Value| json!(text(o, &["name"]));
-    set(items(devices, &["requests"]), LIST_MAX, name, &at.child("requests"), errors, request);
+    named(items(devices, &["requests"]), LIST_MAX, &at.child("requests"), errors, request);
     let constraints = items(devices, &["constraints"]);
     each(constraints, LIST_MAX, &at.child("constraints"), errors, |o, at, errors| {
         references(o, &known, at, errors);
@@ -36,8 +40,13 @@ pub(super) fn spec(spec: &Value, at: &Path, errors: &mut ErrorList) {
     });
     each(items(devices, &["config"]), LIST_MAX, &at.child("config"), errors, |o, at, errors| {
         references(o, &known, at, errors);
-        configuration(o, at, errors);
+        configuration(o, false, at, errors);
     });
+}
+
+/// Checks each item of a list, and that none has the name of one before.
+fn named(list: &[Value], max: usize, at: &Path, errors: &mut ErrorList, check: fn(&Value, &Path, &mut ErrorList)) {
+    set_by(list, max, |o| json!(text(o, &["name"])), at, errors, check);
 }
 
 /// The names by which a claim's parts refer to its requests.
@@ -83,9 +92,8 @@ fn request(o: &Value, at: &Path, errors: &mut ErrorList) {
         }
         (true, false) => asked(&o["exactly"], &at.child("exactly"), errors),
         (false, true) => {
-            let name = |o: &Value| json!(text(o, &["name"]));
             let at = at.child("firstAvailable");
-            set(alternatives, ALTERNATIVES_MAX, name, &at, errors, |sub, at, errors| {
+            named(alternatives, ALTERNATIVES_MAX, &at, errors, |sub, at, errors| {
                 label(sub, at, "name", errors);
                 asked(sub, at, errors);
             });
@@ -95,7 +103,7 @@ fn request(o: &Value, at: &Path, errors: &mut ErrorList) {
 
 fn asked(o: &Value, at: &Path, errors: &mut ErrorList) {
     class(o, at, errors);
-    selectors(o, at, errors);
+    selectors(o, false, at, errors);
     let (n, count_at) = (count(o, &["count"]), at.child("count"));
     match text(o, &["allocationMode"]) {
         "All" if n != 0 => {
@@ -116,32 +124,52 @@ fn asked(o: &Value, at: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn selectors(o: &Value, at: &Path, errors: &mut ErrorList) {
+/// `stored` selectors were compiled when they came.
+fn selectors(o: &Value, stored: bool, at: &Path, errors: &mut ErrorList) {
     each(items(o, &["selectors"]), LIST_MAX, &at.child("selectors"), errors, |selector, at, errors| {
         let at = at.child("cel");
         if !has(selector, &["cel"]) {
             errors.push(FieldError::required(&at, ""));
-        } else if text(selector, &["cel", "expression"]).len() > EXPRESSION_MAX {
-            errors.push(FieldError::too_long(&at.child("expression"), EXPRESSION_MAX));
+        } else if !stored {
+            expression(text(selector, &["cel", "expression"]), &at.child("expression"), errors);
         }
     });
 }
 
-fn configuration(o: &Value, at: &Path, errors: &mut ErrorList) {
+fn expression(source: &str, at: &Path, errors: &mut ErrorList) {
+    if source.len() > EXPRESSION_MAX {
+        errors.push(FieldError::too_long(at, EXPRESSION_MAX));
+        return;
+    }
+    match device::environment().compile(source) {
+        Err(why) => errors.push(FieldError::invalid_str(at, source, format!("compilation failed: {why}"))),
+        Ok(program) if !matches!(program.result(), Type::Bool | Type::Dyn) => {
+            let why = format!("must evaluate to bool or the unknown type, not {}", program.result());
+            errors.push(FieldError::invalid_str(at, source, why));
+        }
+        Ok(program) if program.cost().max > device::MAX_COST => {
+            errors.push(FieldError::forbidden(at, "too complex, exceeds cost limit"));
+        }
+        Ok(_) => {}
+    }
+}
+
+/// `stored` parameters may be longer than new ones.
+fn configuration(o: &Value, stored: bool, at: &Path, errors: &mut ErrorList) {
     let (opaque, at) = (&o["opaque"], at.child("opaque"));
     if opaque.is_null() {
         errors.push(FieldError::required(&at, ""));
         return;
     }
     driver(opaque, &at, errors);
-    raw(&opaque["parameters"], &at.child("parameters"), errors);
+    raw(&opaque["parameters"], stored, &at.child("parameters"), errors);
 }
 
 /// An object of a kind that the server does not know.
-fn raw(value: &Value, at: &Path, errors: &mut ErrorList) {
+fn raw(value: &Value, stored: bool, at: &Path, errors: &mut ErrorList) {
     match value {
         Value::Null => errors.push(FieldError::required(at, "")),
-        Value::Object(_) if value.to_string().len() > PARAMETERS_MAX => {
+        _ if !stored && !value.is_null() && value.to_string().len() > PARAMETERS_MAX => {
             errors.push(FieldError::too_long(at, PARAMETERS_MAX));
         }
         Value::Object(_) => {}
@@ -151,17 +179,39 @@ fn raw(value: &Value, at: &Path, errors: &mut ErrorList) {
 
 /// What holds for a class.
 pub(super) fn device_class(o: &Value) -> ErrorList {
+    changed_class(o, &Value::Null)
+}
+
+/// What holds for a class that was changed: what is as it was is not compiled again.
+pub(super) fn changed_class(o: &Value, old: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     let at = Path::new("spec");
-    selectors(&o["spec"], &at, &mut errors);
-    each(items(o, &["spec", "config"]), LIST_MAX, &at.child("config"), &mut errors, configuration);
+    let stored = |key: &str| !old.is_null() && same(&o["spec"][key], &old["spec"][key]);
+    selectors(&o["spec"], stored("selectors"), &at, &mut errors);
+    each(items(o, &["spec", "config"]), LIST_MAX, &at.child("config"), &mut errors, |o, at, errors| {
+        configuration(o, stored("config"), at, errors);
+    });
     if let Some(name) = o["spec"]["extendedResourceName"].as_str()
         && !crate::common::resources::is_extended(name)
     {
-        let why = "must be a valid extended resource name";
-        errors.push(FieldError::invalid_str(&at.child("extendedResourceName"), name, why));
+        extended_name(name, &at.child("extendedResourceName"), &mut errors);
     }
     errors
+}
+
+/// What is wrong with the name of an extended resource.
+fn extended_name(name: &str, at: &Path, errors: &mut ErrorList) {
+    let mut wrong = Vec::new();
+    if !name.contains('/') {
+        wrong.push("a name must be a domain-prefixed path, such as 'example.com/my-prop'".to_owned());
+    } else if name.contains("kubernetes.io/") {
+        wrong.push("must not have \"kubernetes.io/\" domain".to_owned());
+    }
+    if name.starts_with("requests.") {
+        wrong.push("must not have \"requests.\" prefix".to_owned());
+    }
+    wrong.extend(names::qualified_name(&format!("requests.{name}")));
+    crate::common::checks::rule(wrong, name, at, errors);
 }
 
 /// What holds for the status of a claim: what it got, and who uses it.
@@ -171,7 +221,7 @@ pub(super) fn status(new: &Value, old: &Value) -> ErrorList {
     let known = requests(&new["spec"]["devices"]);
     let users = items(status, &["reservedFor"]);
     let users_at = at.child("reservedFor");
-    set(
+    set_by(
         users,
         RESERVED_MAX,
         |o| json!(text(o, &["uid"])),
@@ -182,9 +232,8 @@ pub(super) fn status(new: &Value, old: &Value) -> ErrorList {
         },
     );
     let results = items(status, &["allocation", "devices", "results"]);
-    let id = |o: &Value| ["driver", "pool", "device", "shareID"].map(|k| text(o, &[k]).to_owned());
     let key = |o: &Value| json!(id(o).iter().filter(|p| !p.is_empty()).cloned().collect::<Vec<_>>().join("/"));
-    set(items(status, &["devices"]), usize::MAX, key, &at.child("devices"), &mut errors, |o, at, errors| {
+    set_by(items(status, &["devices"]), usize::MAX, key, &at.child("devices"), &mut errors, |o, at, errors| {
         device_status(o, at, errors);
         if !results.iter().any(|r| id(r) == id(o)) {
             errors.push(FieldError::invalid(at, &key(o), "must be an allocated device in the claim"));
@@ -199,11 +248,30 @@ pub(super) fn status(new: &Value, old: &Value) -> ErrorList {
         errors.push(FieldError::forbidden(&users_at, why));
     }
     match (has(was, &["allocation"]), has(status, &["allocation"])) {
-        (true, true) => immutable(status, was, &at, &["allocation"], &mut errors),
+        (true, true) if !same(&status["allocation"], &was["allocation"]) => {
+            let why = "field cannot be modified once set";
+            errors.push(FieldError::invalid(&at.child("allocation"), &Value::Null, why));
+        }
         (false, true) => allocation(&status["allocation"], &known, &at.child("allocation"), &mut errors),
         _ => {}
     }
     errors
+}
+
+/// What identifies a device of a claim.
+fn id(o: &Value) -> [String; 4] {
+    ["driver", "pool", "device", "shareID"].map(|k| text(o, &[k]).to_owned())
+}
+
+/// Forgets what was told of devices that the claim had and has no more.
+pub(super) fn forget_devices(new: &mut Value, old: &Value) {
+    let had = |o: &Value| -> Vec<[String; 4]> {
+        items(o, &["status", "allocation", "devices", "results"]).iter().map(id).collect()
+    };
+    let kept = had(new);
+    let gone: Vec<[String; 4]> = had(old).into_iter().filter(|device| !kept.contains(device)).collect();
+    let Some(devices) = crate::read::at_mut(new, &["status", "devices"]).and_then(Value::as_array_mut) else { return };
+    devices.retain(|told| !gone.contains(&id(told)));
 }
 
 fn allocation(o: &Value, known: &[String], at: &Path, errors: &mut ErrorList) {
@@ -211,9 +279,13 @@ fn allocation(o: &Value, known: &[String], at: &Path, errors: &mut ErrorList) {
     each(items(o, &["devices", "results"]), LIST_MAX, &devices.child("results"), errors, |o, at, errors| {
         reference(text(o, &["request"]), known, &at.child("request"), errors);
         driver(o, at, errors);
-        pool(text(o, &["pool"]), &at.child("pool"), errors);
+        declared_pool(text(o, &["pool"]), &at.child("pool"), errors);
         label(o, at, "device", errors);
         binding(o, at, errors);
+        for (i, item) in items(o, &["tolerations"]).iter().enumerate() {
+            toleration(item, &at.child("tolerations").index(i), errors);
+        }
+        share(o, at, errors);
     });
     each(items(o, &["devices", "config"]), 2 * LIST_MAX, &devices.child("config"), errors, |o, at, errors| {
         match text(o, &["source"]) {
@@ -225,7 +297,7 @@ fn allocation(o: &Value, known: &[String], at: &Path, errors: &mut ErrorList) {
             }
         }
         references(o, known, at, errors);
-        configuration(o, at, errors);
+        configuration(o, false, at, errors);
     });
     if has(o, &["nodeSelector"]) {
         node_selector(&o["nodeSelector"], &at.child("nodeSelector"), errors);
@@ -236,12 +308,22 @@ fn device_status(o: &Value, at: &Path, errors: &mut ErrorList) {
     driver(o, at, errors);
     pool(text(o, &["pool"]), &at.child("pool"), errors);
     label(o, at, "device", errors);
+    share(o, at, errors);
     let list = items(o, &["conditions"]);
     if list.len() > CONDITIONS_MAX {
         errors.push(FieldError::too_many(&at.child("conditions"), list.len(), CONDITIONS_MAX));
     }
     conditions::all(list, &at.child("conditions"), errors);
     if has(o, &["data"]) {
-        raw(&o["data"], &at.child("data"), errors);
+        raw(&o["data"], false, &at.child("data"), errors);
     }
+    let (data, at) = (&o["networkData"], at.child("networkData"));
+    for (key, max) in [("interfaceName", 256), ("hardwareAddress", 128)] {
+        if text(data, &[key]).len() > max {
+            errors.push(FieldError::too_long(&at.child(key), max));
+        }
+    }
+    set(items(data, &["ips"]), ADDRESSES_MAX, Value::clone, &at.child("ips"), errors, |address, at, errors| {
+        interface_address(address.as_str().unwrap_or_default(), at, errors);
+    });
 }

@@ -8,6 +8,7 @@ use ironclad_json::{Value, json};
 
 const POOL_MAX: usize = 253;
 const ID_MAX: usize = 32;
+const DOMAIN_MAX: usize = 63;
 const IDENTIFIER: &str = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')";
 
 /// The name of a driver.
@@ -24,6 +25,38 @@ pub(super) fn label(o: &Value, at: &Path, key: &str, errors: &mut ErrorList) {
 /// The class of devices that is asked for.
 pub(super) fn class(o: &Value, at: &Path, errors: &mut ErrorList) {
     required_rule(o, at, "deviceClassName", names::dns1123_subdomain, errors);
+}
+
+/// The name of the pool of what a claim got; what is wrong is said in the words of the rules that stock generates.
+pub(super) fn declared_pool(name: &str, at: &Path, errors: &mut ErrorList) {
+    if name.is_empty() {
+        errors.push(FieldError::required(at, ""));
+        return;
+    }
+    if name.len() > POOL_MAX {
+        errors.push(FieldError::too_long(at, POOL_MAX));
+    }
+    for (i, part) in name.split('/').enumerate() {
+        if part.is_empty() {
+            errors.push(FieldError::invalid_str(at, name, format!("segment {i}: must not be empty")));
+        } else {
+            let wrong = names::dns1123_subdomain(part).into_iter().map(|why| format!("segment {i}: {why}"));
+            rule(wrong.collect(), part, at, errors);
+        }
+    }
+}
+
+/// The identifier of a share of a device.
+pub(super) fn share(o: &Value, at: &Path, errors: &mut ErrorList) {
+    let Some(id) = o["shareID"].as_str() else { return };
+    let fits = |(i, b): (usize, u8)| match i {
+        8 | 13 | 18 | 23 => b == b'-',
+        _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    if id.len() != 36 || !id.bytes().enumerate().all(fits) {
+        let why = "must be a lowercase UUID in 8-4-4-4-12 format";
+        errors.push(FieldError::invalid_str(&at.child("shareID"), id, why));
+    }
 }
 
 /// The name of a pool: domains with slashes between.
@@ -71,9 +104,28 @@ pub(super) fn qualified(name: &str, at: &Path, errors: &mut ErrorList) {
     }
 }
 
-/// The name of an attribute with its domain.
+/// The name of an attribute with its domain; what is wrong is said in the words of the rules that stock generates.
 pub(super) fn fully_qualified(name: &str, at: &Path, errors: &mut ErrorList) {
-    qualified(name, at, errors);
+    let parts: Vec<&str> = name.split('/').collect();
+    match parts.as_slice() {
+        [domain, id] => {
+            match domain.len() {
+                0 => errors.push(FieldError::invalid_str(at, "", "prefix must not be empty")),
+                length => {
+                    if length > DOMAIN_MAX {
+                        errors.push(FieldError::too_long(at, DOMAIN_MAX));
+                    }
+                    let wrong = names::dns1123_subdomain(domain).into_iter().map(|why| format!("prefix: {why}"));
+                    rule(wrong.collect(), domain, at, errors);
+                }
+            }
+            match id.is_empty() {
+                true => errors.push(FieldError::invalid_str(at, "", "name must not be empty")),
+                false => identifier(id, at, errors),
+            }
+        }
+        _ => qualified(name, at, errors),
+    }
     if !name.contains('/') {
         let why = "a fully qualified name must be a domain and a name separated by a slash";
         errors.push(FieldError::invalid_str(at, name, why));
@@ -98,7 +150,7 @@ pub(super) fn each(
     true
 }
 
-/// Checks each item of a list, and that none has the key of one before.
+/// Checks each item of a list, and that none has the key of one before, which is told.
 pub(super) fn set(
     list: &[Value],
     max: usize,
@@ -107,13 +159,38 @@ pub(super) fn set(
     errors: &mut ErrorList,
     check: impl FnMut(&Value, &Path, &mut ErrorList),
 ) {
-    if !each(list, max, at, errors, check) {
-        return;
+    if each(list, max, at, errors, check) {
+        let twice = repeated(list, key).into_iter();
+        errors.extend(twice.map(|(i, key)| FieldError::duplicate(&at.index(i), &key)));
     }
-    let keys: Vec<Value> = list.iter().map(key).collect();
-    for (i, key) in keys.iter().enumerate().filter(|(i, key)| keys[..*i].contains(key)) {
-        errors.push(FieldError::duplicate(&at.index(i), key));
+}
+
+/// As [`set`], but the whole item is told, as the rules that stock generates do.
+pub(super) fn set_by(
+    list: &[Value],
+    max: usize,
+    key: impl Fn(&Value) -> Value,
+    at: &Path,
+    errors: &mut ErrorList,
+    check: impl FnMut(&Value, &Path, &mut ErrorList),
+) {
+    if each(list, max, at, errors, check) {
+        let twice = repeated(list, key).into_iter();
+        errors.extend(twice.map(|(i, _)| FieldError::duplicate(&at.index(i), &list[i])));
     }
+}
+
+/// The items that have the key of one before.
+fn repeated(list: &[Value], key: impl Fn(&Value) -> Value) -> Vec<(usize, Value)> {
+    let mut keys = Vec::new();
+    let mut twice = Vec::new();
+    for (i, key) in list.iter().map(key).enumerate() {
+        if keys.contains(&key) {
+            twice.push((i, key.clone()));
+        }
+        keys.push(key);
+    }
+    twice
 }
 
 /// Names that conditions have, none twice and none on both sides.
@@ -143,14 +220,15 @@ pub(super) fn binding(o: &Value, at: &Path, errors: &mut ErrorList) {
 
 const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "None"];
 
-/// A taint of a device.
-pub(super) fn taint(o: &Value, at: &Path, errors: &mut ErrorList) {
+/// A taint of a device. An effect that it had before is not checked again.
+pub(super) fn taint(o: &Value, old: Option<&Value>, at: &Path, errors: &mut ErrorList) {
     let (key, value, effect) = (text(o, &["key"]), text(o, &["value"]), text(o, &["effect"]));
     rule(names::qualified_name(key), key, &at.child("key"), errors);
     if !value.is_empty() {
         rule(names::label_value(value), value, &at.child("value"), errors);
     }
-    if effect.is_empty() {
+    if old.is_some_and(|old| text(old, &["effect"]) == effect) {
+    } else if effect.is_empty() {
         errors.push(FieldError::required(&at.child("effect"), ""));
     } else if !EFFECTS.contains(&effect) {
         errors.push(FieldError::not_supported(&at.child("effect"), &json!(effect), &EFFECTS));

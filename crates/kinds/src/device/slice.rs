@@ -1,8 +1,9 @@
 //! What is wrong with a ResourceSlice and the devices in it.
 
-use super::names::{binding, driver, each, label, pool, qualified, set, taint};
+use super::capacity;
+use super::names::{binding, driver, each, label, pool, qualified, set, set_by, taint};
 use crate::common::affinity_rules::node_selector;
-use crate::common::checks::{immutable, rule};
+use crate::common::checks::{immutable, rule, same};
 use crate::read::{count, flag, has, items, map, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Map, Value, json};
@@ -14,11 +15,21 @@ const COUNTERS_MAX: usize = 32;
 const CONSUMPTIONS_MAX: usize = 2;
 const PARTS_MAX: usize = 32;
 const VALUE_MAX: usize = 64;
+const VALUES_MAX: usize = 48;
 const TAINTS_MAX: usize = 16;
 const PLACES: &str = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
 
 /// What holds for a slice.
 pub(super) fn validate(o: &Value) -> ErrorList {
+    check(o, None)
+}
+
+/// What holds for a change.
+pub(super) fn update(new: &Value, old: &Value) -> ErrorList {
+    check(new, Some(old))
+}
+
+fn check(o: &Value, old: Option<&Value>) -> ErrorList {
     let mut errors = ErrorList::new();
     let (spec, at) = (&o["spec"], Path::new("spec"));
     driver(spec, &at, &mut errors);
@@ -34,6 +45,10 @@ pub(super) fn validate(o: &Value) -> ErrorList {
         let why = "must be greater than or equal to zero";
         errors.push(FieldError::invalid(&pool_at.child("generation"), &json!(generation), why));
     }
+    if let Some(was) = old.map(|old| &old["spec"]) {
+        immutable(&spec["pool"], &was["pool"], &pool_at, &["name"], &mut errors);
+        immutable(spec, was, &at, &["driver", "nodeName"], &mut errors);
+    }
     place(spec, &at, &mut errors);
     if has(spec, &["sharedCounters"]) && has(spec, &["devices"]) {
         let why = "only one of `sharedCounters` or `devices` is allowed";
@@ -41,23 +56,18 @@ pub(super) fn validate(o: &Value) -> ErrorList {
     }
     let devices = items(spec, &["devices"]);
     let rich = |d: &Value| !items(d, &["taints"]).is_empty() || !items(d, &["consumesCounters"]).is_empty();
+    let was =
+        |d: &Value| items(old?, &["spec", "devices"]).iter().find(|was| text(was, &["name"]) == text(d, &["name"]));
     let max = if devices.iter().any(rich) { RICH_DEVICES_MAX } else { DEVICES_MAX };
     let own_place = flag(spec, &["perDeviceNodeSelection"]);
     let name = |o: &Value| json!(text(o, &["name"]));
-    set(devices, max, name, &at.child("devices"), &mut errors, |d, at, errors| device(d, own_place, at, errors));
+    set(devices, max, name, &at.child("devices"), &mut errors, |d, at, errors| {
+        device(d, was(d), own_place, at, errors);
+    });
     let shared = items(spec, &["sharedCounters"]);
-    set(shared, COUNTER_SETS_MAX, name, &at.child("sharedCounters"), &mut errors, |o, at, errors| {
+    set_by(shared, COUNTER_SETS_MAX, name, &at.child("sharedCounters"), &mut errors, |o, at, errors| {
         counters(o, "name", at, errors);
     });
-    errors
-}
-
-/// What holds for a change.
-pub(super) fn update(new: &Value, old: &Value) -> ErrorList {
-    let mut errors = validate(new);
-    let (now, was, at) = (&new["spec"], &old["spec"], Path::new("spec"));
-    immutable(&now["pool"], &was["pool"], &at.child("pool"), &["name"], &mut errors);
-    immutable(now, was, &at, &["driver", "nodeName"], &mut errors);
     errors
 }
 
@@ -132,7 +142,8 @@ fn device_place(o: &Value, at: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn device(o: &Value, own_place: bool, at: &Path, errors: &mut ErrorList) {
+/// What is as it was, of capacities and taints, is not checked again.
+fn device(o: &Value, was: Option<&Value>, own_place: bool, at: &Path, errors: &mut ErrorList) {
     label(o, at, "name", errors);
     let parts = |key: &str| map(o, &[key]).map_or(0, Map::len);
     let total = parts("attributes") + parts("capacity");
@@ -140,21 +151,33 @@ fn device(o: &Value, own_place: bool, at: &Path, errors: &mut ErrorList) {
         let why = format!("the total number of attributes and capacities must not exceed {PARTS_MAX}");
         errors.push(FieldError::invalid(at, &json!(total), why));
     }
+    let values = map(o, &["attributes"]).into_iter().flat_map(Map::values).map(attribute_values).sum::<usize>();
+    if values > VALUES_MAX {
+        let why = format!("the total number of attribute values must not exceed {VALUES_MAX}");
+        errors.push(FieldError::invalid(at, &json!(values), why));
+    }
     for (name, value) in map(o, &["attributes"]).into_iter().flatten() {
         qualified(name, &at.child("attributes"), errors);
         attribute(value, &at.child("attributes").key(name), errors);
     }
-    for (name, value) in map(o, &["capacity"]).into_iter().flatten() {
+    let changed = |key: &str| was.is_none_or(|was| !same(&was[key], &o[key]));
+    for (name, value) in map(o, &["capacity"]).filter(|_| changed("capacity")).into_iter().flatten() {
         qualified(name, &at.child("capacity"), errors);
-        if has(value, &["requestPolicy"]) && !flag(o, &["allowMultipleAllocations"]) {
-            let at = at.child("capacity").key(name).child("requestPolicy");
-            errors.push(FieldError::forbidden(&at, "allowMultipleAllocations must be true"));
+        let at = at.child("capacity").key(name).child("requestPolicy");
+        match (has(value, &["requestPolicy"]), flag(o, &["allowMultipleAllocations"])) {
+            (true, true) => capacity::policy(value, &at, errors),
+            (true, false) => errors.push(FieldError::forbidden(&at, "allowMultipleAllocations must be true")),
+            _ => {}
         }
     }
-    each(items(o, &["taints"]), TAINTS_MAX, &at.child("taints"), errors, taint);
+    if changed("taints") {
+        each(items(o, &["taints"]), TAINTS_MAX, &at.child("taints"), errors, |o, at, errors| {
+            taint(o, None, at, errors)
+        });
+    }
     let key = |o: &Value| json!(text(o, &["counterSet"]));
     let consumed = items(o, &["consumesCounters"]);
-    set(consumed, CONSUMPTIONS_MAX, key, &at.child("consumesCounters"), errors, |o, at, errors| {
+    set_by(consumed, CONSUMPTIONS_MAX, key, &at.child("consumesCounters"), errors, |o, at, errors| {
         counters(o, "counterSet", at, errors);
     });
     if own_place {
@@ -164,6 +187,14 @@ fn device(o: &Value, own_place: bool, at: &Path, errors: &mut ErrorList) {
         errors.push(FieldError::invalid(at, &Value::Null, why));
     }
     binding(o, at, errors);
+}
+
+const SCALARS: [&str; 4] = ["int", "bool", "string", "version"];
+const LISTS: [&str; 4] = ["ints", "bools", "strings", "versions"];
+
+/// How many values an attribute has.
+fn attribute_values(o: &Value) -> usize {
+    LISTS.iter().map(|key| items(o, &[key]).len()).sum::<usize>().max(1)
 }
 
 fn attribute(o: &Value, at: &Path, errors: &mut ErrorList) {
@@ -180,11 +211,16 @@ fn attribute(o: &Value, at: &Path, errors: &mut ErrorList) {
             errors.push(FieldError::too_long(&at, VALUE_MAX));
         }
     }
-    let kinds = ["bool", "int", "string", "version", "bools", "ints", "strings", "versions"];
-    match kinds.iter().filter(|k| has(o, &[k])).count() {
-        0 => errors.push(FieldError::invalid_str(at, "", "exactly one value must be specified")),
+    let shown = |keys: Vec<&str>| keys.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
+    let all = || shown(SCALARS.into_iter().chain(LISTS).collect());
+    let given: Vec<&str> = SCALARS.into_iter().chain(LISTS).filter(|k| has(o, &[k])).collect();
+    match given.len() {
+        0 => errors.push(FieldError::invalid_str(at, "", format!("must specify one of: {}", all()))),
         1 => {}
-        _ => errors.push(FieldError::invalid(at, o, "exactly one value must be specified")),
+        _ => {
+            let given = format!("{{{}}}", shown(given));
+            errors.push(FieldError::invalid_str(at, &given, format!("must specify exactly one of: {}", all())));
+        }
     }
 }
 
