@@ -300,7 +300,7 @@ pub(crate) fn store_error(error: &Error) -> ApiError {
         ),
         Error::Future { requested, newest } => {
             let what = "Too large resource version";
-            ApiError::new(Reason::Timeout, format!("{what}: {requested}, current: {newest}"))
+            ApiError::new(Reason::Timeout, format!("Timeout: {what}: {requested}, current: {newest}"))
                 .with_cause("ResourceVersionTooLarge", what, "")
                 .retry_after(1)
         }

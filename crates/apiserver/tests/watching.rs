@@ -148,7 +148,7 @@ async fn versions_that_cannot_be_are_refused_in_the_stock_words() {
     let future = format!("{maps}?resourceVersion={}", now + 1000);
     let (code, error) = ask(&server, "GET", &future, JSON, Value::Null).await;
     assert_eq!((code, &error["reason"]), (504, &json!("Timeout")));
-    assert_eq!(error["message"], format!("Too large resource version: {}, current: {now}", now + 1000));
+    assert_eq!(error["message"], format!("Timeout: Too large resource version: {}, current: {now}", now + 1000));
     assert_eq!(error["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
     assert_eq!(error["details"]["retryAfterSeconds"], 1);
     let table = [
