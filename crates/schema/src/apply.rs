@@ -263,8 +263,12 @@ pub fn track(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manage
 fn track_in_full(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manager) {
     let sent = &new["metadata"]["managedFields"];
     let through_subresource = !manager.subresource.is_empty();
-    // One empty entry asks to forget everybody.
-    let reset = sent.as_array().is_some_and(|l| matches!(l.as_slice(), [one] if is_empty_entry(one)));
+    // An empty list, or one empty entry, asks to forget everybody.
+    let reset = sent.as_array().is_some_and(|l| match l.as_slice() {
+        [] => true,
+        [one] => is_empty_entry(one),
+        _ => false,
+    });
     let mut managed = match reset && !through_subresource {
         true => Managed::default(),
         false => {
@@ -293,6 +297,9 @@ fn track_in_full(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Ma
 /// The managed fields that a write goes on from.
 fn quick_list<'a>(old: &'a Value, new: &'a Value, through_subresource: bool) -> Option<&'a [Value]> {
     let of = |object: &'a Value| object["metadata"]["managedFields"].as_array().filter(|l| !l.is_empty());
+    if !through_subresource && new["metadata"]["managedFields"].as_array().is_some_and(Vec::is_empty) {
+        return None;
+    }
     let sent = of(new).filter(|_| !through_subresource);
     sent.or_else(|| of(old)).map(Vec::as_slice)
 }

@@ -254,7 +254,8 @@ fn is_left_out(field: &Field, value: &Value) -> bool {
     match (&field.shape, value) {
         (Shape::Scalar(Scalar::Any | Scalar::Deduced), _) => false,
         (_, Value::Null) => true,
-        (Shape::List(..), Value::Array(a)) => a.is_empty() && !field.required,
+        // Who sends an empty list of managers asks to forget them.
+        (Shape::List(..), Value::Array(a)) => a.is_empty() && !field.required && field.name != "managedFields",
         (Shape::Map(..), Value::Object(o)) => o.is_empty() && !field.required,
         _ => false,
     }

@@ -150,11 +150,11 @@ impl Sources {
         part(schemas, found.into_iter().flatten().collect())
     }
 
-    /// The definitions of built-in types, with all that they refer to.
-    pub fn v2_definitions(&self, wanted: &BTreeSet<String>) -> Map {
+    /// Calls a function with the definitions of built-in types, and with all that they refer to, one after the other.
+    pub fn v2_definitions(&self, wanted: &BTreeSet<String>, act: &mut dyn FnMut(&str, Value)) {
         let mut schemas = schemas::Schemas::new(self, Form::V2);
         wanted.iter().for_each(|name| drop(schemas.reference(name)));
-        schemas.finish()
+        schemas.each(act);
     }
 }
 

@@ -12,7 +12,7 @@ use ironclad_schema::openapi::{self, Sources, v2_message};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::io::Result;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a version of a group adds.
 pub(crate) struct Added {
@@ -20,7 +20,7 @@ pub(crate) struct Added {
     definitions: Piece,
 }
 
-/// What stands there whatever custom resources are served.
+/// What stands there whatever custom resources are served, but for what each version of a group adds.
 struct Base {
     /// The release and the tags of the built-in versions.
     tag: String,
@@ -88,15 +88,10 @@ pub(super) fn document(
     let mut sources = Lazy::default();
     let base = base(kept, table, release, form, &mut sources)?;
     let mut all = vec![];
-    for version in custom(table) {
-        let slot = &version.second[usize::from(protobuf)];
-        let added = match slot.get() {
+    for version in versions(table) {
+        let added = match slot(version, form).get() {
             Some(added) => added.clone(),
-            None => {
-                let part = sources.get().v2_part(&resources(version));
-                let made = Arc::new(form.added(&part.paths, &part.definitions)?);
-                slot.get_or_init(|| made).clone()
-            }
+            None => keep(version, form, &sources.get().v2_part(&resources(version)))?,
         };
         all.push(added);
     }
@@ -106,6 +101,16 @@ pub(super) fn document(
     }
     let added: Vec<&Added> = std::iter::once(&base.added).chain(all.iter().map(|a| &**a)).collect();
     splice(form, &base, &added)
+}
+
+fn slot(version: &Version, form: Form) -> &OnceLock<Arc<Added>> {
+    &version.second[usize::from(form == Form::Protobuf)]
+}
+
+/// Keeps what a version adds.
+fn keep(version: &Version, form: Form, part: &openapi::Part) -> Result<Arc<Added>> {
+    let made = Arc::new(form.added(&part.paths, &part.definitions)?);
+    Ok(slot(version, form).get_or_init(|| made).clone())
 }
 
 fn splice(form: Form, base: &Base, added: &[&Added]) -> Result<Vec<Bytes>> {
@@ -145,8 +150,8 @@ fn is_custom(version: &Version) -> bool {
     version.kinds().iter().any(|k| k.custom.is_some())
 }
 
-fn custom(table: &Table) -> impl Iterator<Item = &Version> {
-    table.groups().iter().flat_map(|g| g.versions()).filter(|v| is_custom(v))
+fn versions(table: &Table) -> impl Iterator<Item = &Version> {
+    table.groups().iter().flat_map(|g| g.versions())
 }
 
 /// The built-in groups by their names.
@@ -156,28 +161,26 @@ pub(super) fn built_in(table: &Table) -> Vec<&str> {
 }
 
 fn base(kept: &Kept, table: &Table, release: &str, form: Form, sources: &mut Lazy) -> Result<Arc<Base>> {
-    let versions = || table.groups().iter().flat_map(|g| g.versions()).filter(|v| !is_custom(v));
-    let tag = versions().fold(release.to_owned(), |tag, v| tag + v.tag(release));
+    let own = || versions(table).filter(|v| !is_custom(v));
+    let tag = own().fold(release.to_owned(), |tag, v| tag + v.tag(release));
     let slot = &kept.0[usize::from(form == Form::Protobuf)];
     if let Some(base) = slot.lock().as_ref().filter(|b| b.tag == tag) {
         return Ok(base.clone());
     }
     let sources = sources.get();
     let root = sources.v2_root(&built_in(table));
-    let (mut paths, mut parameters, mut wanted) = (root.paths, root.parameters, root.wanted);
-    let mut definitions = root.definitions;
-    for version in versions() {
+    let (mut parameters, mut wanted) = (root.parameters, root.wanted);
+    for version in own() {
         let part = sources.v2_part(&resources(version));
-        paths.extend(part.paths);
+        keep(version, form, &part)?;
         parameters.extend(part.parameters);
-        definitions.extend(part.definitions);
         wanted.extend(part.wanted);
     }
     // Custom resources share what all of them have.
     let example = sources.v2_part(&[example()]);
     parameters.extend(example.parameters);
     wanted.extend(example.wanted);
-    definitions.extend(sources.v2_definitions(&wanted));
+    let added = Added { paths: form.paths(&root.paths)?, definitions: definitions(form, sources, &wanted)? };
     let head = openapi::v2_head(release);
     let head = match form {
         Form::Protobuf => v2_message::head(&head),
@@ -191,9 +194,31 @@ fn base(kept: &Kept, table: &Table, release: &str, form: Form, sources: &mut Laz
         Form::Json => inside(&parameters)?,
         Form::Protobuf => Piece::new(&v2_message::parameters(&parameters))?,
     };
-    let made = Arc::new(Base { tag, head, parameters, added: form.added(&paths, &definitions)? });
+    let made = Arc::new(Base { tag, head, parameters, added });
     *slot.lock() = Some(made.clone());
     Ok(made)
+}
+
+/// The definitions of built-in types. They are many, so that only one is held as a value.
+fn definitions(form: Form, sources: &Sources, wanted: &BTreeSet<String>) -> Result<Piece> {
+    let mut text = Vec::new();
+    let mut failed = None;
+    sources.v2_definitions(wanted, &mut |name, schema| {
+        let one = Map::from_iter([(name, schema)]);
+        match form {
+            Form::Protobuf => text.extend(v2_message::definitions(&one)),
+            Form::Json => match serde_json::to_vec(&one) {
+                Ok(entry) => {
+                    if !text.is_empty() {
+                        text.push(b',');
+                    }
+                    text.extend_from_slice(&entry[1..entry.len() - 1]);
+                }
+                Err(error) => failed = Some(std::io::Error::other(error)),
+            },
+        }
+    });
+    failed.map_or_else(|| Piece::new(&text), Err)
 }
 
 /// A custom resource with everything that one can have.
@@ -220,9 +245,15 @@ fn example() -> openapi::Resource {
 fn foreign(table: &Table, others: &[Arc<Part>], sources: &Sources) -> (Map, Map) {
     let ours = |name: &str| -> Option<Value> {
         if ironclad_schema::bundle().definition(name).is_some() {
-            return sources.v2_definitions(&BTreeSet::from([name.to_owned()])).remove(name);
+            let mut found = None;
+            sources.v2_definitions(&BTreeSet::from([name.to_owned()]), &mut |one, schema| {
+                if one == name {
+                    found = Some(schema);
+                }
+            });
+            return found;
         }
-        custom(table).find_map(|v| sources.v2_part(&resources(v)).definitions.remove(name))
+        versions(table).filter(|v| is_custom(v)).find_map(|v| sources.v2_part(&resources(v)).definitions.remove(name))
     };
     let (mut paths, mut definitions) = (Map::new(), Map::new());
     for part in others {

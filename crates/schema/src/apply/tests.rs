@@ -102,6 +102,21 @@ fn an_apply_that_changes_nothing_keeps_the_time() {
 }
 
 #[test]
+fn an_empty_list_of_managers_asks_to_forget_them_but_not_through_a_subresource() {
+    let live = apply(&schema(), &Value::Null, &deployment(json!({"replicas": 3})), &applier("a"), false).unwrap();
+    for empty in [json!([]), json!([{}])] {
+        let mut sent = live.clone();
+        sent["metadata"]["managedFields"] = empty;
+        let mut through = sent.clone();
+        track(&schema(), &live, &mut sent, &manager("b", Operation::Update));
+        assert!(sent["metadata"].get("managedFields").is_none(), "{sent}");
+        let status = Manager { subresource: "status".into(), ..manager("b", Operation::Update) };
+        track(&schema(), &live, &mut through, &status);
+        assert_eq!(through["metadata"]["managedFields"], live["metadata"]["managedFields"]);
+    }
+}
+
+#[test]
 fn old_updaters_become_one() {
     let mut live = deployment(json!({"replicas": 0}));
     track(&schema(), &Value::Null, &mut live, &manager("first", Operation::Update));

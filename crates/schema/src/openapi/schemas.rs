@@ -18,6 +18,8 @@ pub(super) struct Schemas<'a> {
     pub(super) form: Form,
     wanted: BTreeSet<String>,
     pub(super) done: BTreeMap<String, Value>,
+    /// What was handed out already.
+    seen: BTreeSet<String>,
     /// The definitions of custom resources.
     named: HashMap<GroupVersionKind, String>,
 }
@@ -30,13 +32,14 @@ impl<'a> Schemas<'a> {
             form,
             wanted: BTreeSet::new(),
             done: BTreeMap::new(),
+            seen: BTreeSet::new(),
             named: HashMap::new(),
         }
     }
 
     /// A reference to a definition, which becomes part of the document.
     pub(super) fn reference(&mut self, definition: &str) -> Value {
-        if !self.done.contains_key(definition) {
+        if !self.done.contains_key(definition) && !self.seen.contains(definition) {
             self.wanted.insert(definition.to_owned());
         }
         self.form.reference(definition)
@@ -103,14 +106,22 @@ impl<'a> Schemas<'a> {
 
     /// All that was referred to.
     pub(super) fn finish(mut self) -> Map {
+        let mut all = std::mem::take(&mut self.done);
+        self.seen.extend(all.keys().cloned());
+        self.each(&mut |name, schema| drop(all.insert(name.to_owned(), schema)));
+        all.into_iter().collect()
+    }
+
+    /// Calls a function with each definition that was referred to, one after the other.
+    pub(super) fn each(mut self, act: &mut dyn FnMut(&str, Value)) {
         while let Some(name) = self.wanted.pop_first() {
+            self.seen.insert(name.clone());
             let schema = match self.bundle.definition(&name) {
                 Some(id) => self.definition(id),
                 None => json!({"type": "object"}),
             };
-            self.done.insert(name, schema);
+            act(&name, schema);
         }
-        self.done.into_iter().collect()
     }
 
     /// `apiVersion` and `kind`, which every whole object has, with the docs that a kind of the bundle has for them.
