@@ -12,6 +12,7 @@ pub(crate) mod ip;
 pub(crate) mod mount_rules;
 pub(crate) mod numbers;
 pub(crate) mod pod_defaults;
+pub(crate) mod pod_off;
 pub(crate) mod pod_rules;
 pub(crate) mod pod_warnings;
 pub(crate) mod port;

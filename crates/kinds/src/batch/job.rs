@@ -45,6 +45,10 @@ fn default(o: &mut Value) {
 
 /// Fills in the defaults of a job's own specification.
 fn default_spec(spec: &mut Value) {
+    // WorkloadWithJob is off.
+    if let Some(spec) = spec.as_object_mut() {
+        spec.remove("scheduling");
+    }
     if !has(spec, &["completions"]) && !has(spec, &["parallelism"]) {
         fill(spec, "completions", 1);
     }

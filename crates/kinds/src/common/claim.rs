@@ -76,9 +76,11 @@ fn sources(spec: &Value, at: &Path, errors: &mut ErrorList) {
 
 /// Each of the two fields for a source follows from the other.
 pub(crate) fn normalize_sources(spec: &mut Value) {
-    let crosses = !text(spec, &["dataSourceRef", "namespace"]).is_empty();
-    if crosses {
-        return;
+    // CrossNamespaceVolumeDataSource is off: a source elsewhere is dropped.
+    if has(spec, &["dataSourceRef", "namespace"])
+        && let Some(spec) = spec.as_object_mut()
+    {
+        spec.remove("dataSourceRef");
     }
     for (from, to) in [("dataSource", "dataSourceRef"), ("dataSourceRef", "dataSource")] {
         if has(spec, &[from]) && !has(spec, &[to]) {

@@ -28,6 +28,7 @@ fn amounts(resources: &mut Value) {
 /// Fills in the defaults of a pod's or template's `spec`.
 pub(crate) fn spec(spec: &mut Value) {
     let Some(spec) = spec.as_object_mut() else { return };
+    super::pod_off::drop(spec);
     set(spec, "restartPolicy", &json!("Always"));
     default_to(spec, "terminationGracePeriodSeconds", || json!(30));
     set(spec, "dnsPolicy", &json!("ClusterFirst"));

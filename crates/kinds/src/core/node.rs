@@ -27,6 +27,13 @@ static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
 
 const ROLE: &str = "node-role.kubernetes.io/";
 
+/// InPlacePodVerticalScalingSchedulerPreemption.
+fn drop_what_is_off(node: &mut Value) {
+    if let Some(spec) = node.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("podPreemptionPolicy");
+    }
+}
+
 impl Strategy for Node {
     fn default(&self, node: &mut Value) {
         if let Some(status) = node.get_mut("status").and_then(Value::as_object_mut)
@@ -37,10 +44,12 @@ impl Strategy for Node {
     }
 
     fn prepare_create(&self, node: &mut Value) {
+        drop_what_is_off(node);
         node_rules::first_cidr(node);
     }
 
     fn prepare_update(&self, new: &mut Value, _old: &Value) {
+        drop_what_is_off(new);
         node_rules::first_cidr(new);
     }
 

@@ -45,7 +45,9 @@ pub(crate) const DRIVER: Rules = Rules::new()
 fn default(o: &mut Value) {
     let spec = spec(o);
     fill(spec, "attachRequired", true);
-    for key in ["podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount"] {
+    for key in
+        ["podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount", "preventPodSchedulingIfMissing"]
+    {
         fill(spec, key, false);
     }
     fill(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
@@ -68,6 +70,11 @@ fn validate(o: &Value) -> ErrorList {
     }
     one_of(spec, &at, "fsGroupPolicy", &["File", "None", "ReadWriteOnceWithFSType"], false, &mut errors);
     tokens(items(spec, &["tokenRequests"]), &at.child("tokenRequests"), &mut errors);
+    if has(spec, &["serviceAccountTokenInSecrets"]) && items(spec, &["tokenRequests"]).is_empty() {
+        let given = &spec["serviceAccountTokenInSecrets"];
+        let why = "must be unset when tokenRequests is empty";
+        errors.push(FieldError::invalid(&at.child("serviceAccountTokenInSecrets"), given, why));
+    }
     let modes = ["Persistent", "Ephemeral"];
     for mode in items(spec, &["volumeLifecycleModes"]).iter().filter(|m| !modes.contains(&m.as_str().unwrap_or(""))) {
         errors.push(FieldError::not_supported(&at.child("volumeLifecycleModes"), mode, &modes));

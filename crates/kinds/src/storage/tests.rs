@@ -95,3 +95,13 @@ fn a_capacity_belongs_to_a_class() {
     let other = json!({"storageClassName": "d", "capacity": "1Gi"});
     assert_eq!(update(&CAPACITY, other, capacity), ["storageClassName: Invalid value: \"d\": field is immutable"]);
 }
+
+#[test]
+fn a_driver_keeps_no_pods_away_unless_it_says_so() {
+    let mut driver = json!({"metadata": {"name": "d.x"}, "spec": {}});
+    super::driver::DRIVER.default(&mut driver);
+    assert_eq!(driver["spec"]["preventPodSchedulingIfMissing"], false);
+    assert!(super::driver::DRIVER.validate(&driver).is_empty());
+    driver["spec"]["serviceAccountTokenInSecrets"] = json!(true);
+    assert_eq!(super::driver::DRIVER.validate(&driver).len(), 1);
+}

@@ -203,6 +203,14 @@ mod tests {
     }
 
     #[test]
+    fn a_source_in_another_namespace_is_dropped() {
+        let mut claim = claim("1Gi", "Pending");
+        claim["spec"]["dataSourceRef"] = json!({"kind": "PersistentVolumeClaim", "name": "x", "namespace": "other"});
+        CLAIM.prepare_create(&mut claim);
+        assert!(claim["spec"]["dataSourceRef"].is_null());
+    }
+
+    #[test]
     fn a_bound_claim_grows_and_shrinks_down_to_what_it_has() {
         let first = |new: &Value, old: &Value| {
             validate_update(new, old).first().map_or_else(String::new, |e| e.to_string().lines().next().unwrap().into())
