@@ -209,3 +209,15 @@ async fn mutating_webhooks_see_what_was_sent_and_validating_ones_what_is_stored(
     );
     assert_eq!(validating["object"]["status"]["message"], Value::Null);
 }
+
+#[tokio::test]
+async fn a_node_is_made_with_its_status_and_other_kinds_without() {
+    let (server, _, _dir) = admitting().await;
+    let node =
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}, "status": {"capacity": {"cpu": "4"}}});
+    let (code, made) = ask(&server, "POST", "/api/v1/nodes", JSON, node).await;
+    assert_eq!((code, &made["status"]["capacity"]["cpu"]), (201, &json!("4")), "{made}");
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "a"}, "status": {"hard": {"pods": "1"}}});
+    let (code, made) = ask(&server, "POST", "/api/v1/namespaces/default/resourcequotas", JSON, quota).await;
+    assert_eq!((code, &made["status"]), (201, &json!({})), "{made}");
+}

@@ -309,7 +309,7 @@ fn finish(child: Child, command: String) -> Output {
 }
 
 /// The program under test: named by the environment, else beside the test's own directory.
-fn program() -> Result<PathBuf> {
+pub fn program() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("IRONCLAD_BIN") {
         return Ok(path.into());
     }

@@ -102,9 +102,10 @@ impl Registry {
     }
 }
 
-/// A status cannot be set when an object is made, where it has a door of its own.
+/// A status cannot be set when an object is made, where it has a door of its own. Only nodes come with theirs.
 fn without_status(kind: &Kind, object: &mut Value) {
-    if kind.subresource("status").is_none() {
+    let is_node = kind.group.is_empty() && &*kind.plural == "nodes";
+    if is_node || kind.subresource("status").is_none() {
         return;
     }
     if let Some(map) = object.as_object_mut() {
