@@ -33,6 +33,8 @@ pub(crate) fn run(args: Down) -> Result<()> {
         }
         if cluster.run_dir().exists() {
             std::fs::remove_dir_all(cluster.run_dir()).context("cannot remove the volatile state")?;
+            // The last cluster takes what all share along; beside others the directory is not empty and stays.
+            let _ = cluster.run_dir().parent().map(std::fs::remove_dir);
         }
         std::fs::remove_dir_all(&cluster.dir).context("cannot remove the data directory")?;
         eprintln!(" ✓ {} removed", cluster.dir.display());
