@@ -4,6 +4,7 @@ use super::list::{partial_object, same_version};
 use super::{Request, convert};
 use crate::accept::{Accepted, Media, View};
 use crate::cache::{Cached, Changed};
+use crate::rows::Rows;
 use crate::selection::Selection;
 use crate::table;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -24,8 +25,10 @@ pub(super) struct Format {
     /// Whether objects go out as they are stored.
     same: bool,
     message: Option<MessageId>,
+    /// Whether the bytes of the cache are of the version of the request.
+    same_version: bool,
     headed: AtomicBool,
-    table_objects: String,
+    rows: Rows,
 }
 
 impl Format {
@@ -36,8 +39,9 @@ impl Format {
             accepted: request.accept,
             same: request.accept.view == View::Object && same_version(request),
             message: proto::message(bundle(), &request.kind.gvk()),
+            same_version: same_version(request),
             headed: false.into(),
-            table_objects: request.query().get("includeObject").to_owned(),
+            rows: Rows::of(request),
         }
     }
 
@@ -85,16 +89,29 @@ impl Format {
             }
             _ => {}
         }
+        if self.same_version && self.accepted.media == Media::Json && self.accepted.view != View::Object {
+            return json_frame(event, &self.written(object), out);
+        }
         let value = convert(&self.stored, &self.kind, object.value());
         let shown = match self.accepted.view {
             View::Object => value,
             View::Partial => partial_object(&value, self.accepted),
             View::Table => {
                 let first = !self.headed.swap(true, Ordering::Relaxed);
-                table::of_event(&self.kind, &value, &self.table_objects, first, self.accepted)
+                table::of_event(&self.kind, &value, &self.rows.include, first, self.accepted)
             }
         };
         out.extend_from_slice(&self.value(event, &shown));
+    }
+
+    /// A table or a partial object, written from the object's bytes.
+    fn written(&self, object: &Cached) -> Vec<u8> {
+        if self.accepted.view == View::Table {
+            return self.rows.of_event(object, !self.headed.swap(true, Ordering::Relaxed));
+        }
+        let mut out = Vec::new();
+        self.rows.partial(object, &mut out);
+        out
     }
 
     fn protobuf_frame(&self, event: &str, message: Bytes) -> Bytes {

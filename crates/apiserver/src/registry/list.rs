@@ -6,7 +6,7 @@ use super::{Registry, Request, convert, store_error};
 use crate::accept::{Accepted, Media, View};
 use crate::cache::{Cached, ResourceCache};
 use crate::selection::Selection;
-use crate::{Body, encode, respond, table};
+use crate::{Body, encode, respond, rows, table};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use ironclad_api::ApiError;
@@ -39,6 +39,12 @@ impl Registry {
             }
             (View::Object, Media::Protobuf) if same_version(request) => protobuf(request, &page).await?,
             (View::Object, _) => whole(request, &page),
+            (View::Table, Media::Json) if same_version(request) && !accepted.pretty => {
+                rows::table(request, &page.objects, &list_meta(&page)).await?
+            }
+            (View::Partial, Media::Json) if same_version(request) && !accepted.pretty => {
+                rows::partial(request, &page.objects, &list_meta(&page)).await?
+            }
             (View::Table, _) => answer(request, &table::of_list(request, &page.objects, &list_meta(&page))),
             (View::Partial, _) => answer(request, &partial(&page, accepted)),
         })
