@@ -136,9 +136,12 @@ async fn clients_can_reset_and_rewrite_managed_fields() {
     let one = format!("{MAPS}/a");
     ask(&server, "POST", MAPS, JSON, json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await;
     let kind = "application/json-patch+json";
-    // An empty list changes nothing, for clients that do not know the field send it.
+    // An empty list forgets every manager, and the next write is followed again only by an apply.
     let empty = json!([{"op": "replace", "path": "/metadata/managedFields", "value": []}]);
-    let (_, kept) = ask(&server, "PATCH", &one, kind, empty).await;
+    let (code, bare) = ask(&server, "PATCH", &one, kind, empty).await;
+    assert_eq!((code, bare["metadata"].get("managedFields")), (200, None));
+    ask(&server, "DELETE", &one, JSON, Value::Null).await;
+    let (_, kept) = ask(&server, "POST", MAPS, JSON, json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await;
     assert_eq!(kept["metadata"]["managedFields"].as_array().map(Vec::len), Some(1));
 
     // How kubectl gives to its applies what it applied on its own side before.
