@@ -1,6 +1,6 @@
 //! IPAddresses and ServiceCIDRs.
 
-use crate::common::checks::{IMMUTABLE, immutable, optional_rule, required_rule};
+use crate::common::checks::{IMMUTABLE, frozen, optional_rule, required_rule};
 use crate::common::ip::{NO_CIDR, NO_IP};
 use crate::print;
 use crate::read::{items, text};
@@ -15,7 +15,7 @@ pub(crate) const IP: Rules = Rules::new()
     .checks(check_ip)
     .checks_update(|new, old| {
         let mut errors = ErrorList::new();
-        immutable(&new["spec"], &old["spec"], &Path::new("spec"), &["parentRef"], &mut errors);
+        frozen(&new["spec"], &old["spec"], &Path::new("spec"), &["parentRef"], &mut errors);
         errors
     })
     .prints(

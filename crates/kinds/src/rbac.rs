@@ -63,7 +63,7 @@ fn validate_rules(o: &Value, namespaced: bool) -> ErrorList {
     for (i, rule) in items(o, &["rules"]).iter().enumerate() {
         let at = Path::new("rules").index(i);
         if items(rule, &["verbs"]).is_empty() {
-            errors.push(FieldError::required(&at.child("verbs"), "verbs must contain at least one value"));
+            errors.push(FieldError::required(&at.child("verbs"), ""));
         }
         let urls = items(rule, &["nonResourceURLs"]);
         let resources = ["apiGroups", "resources", "resourceNames"].iter().any(|k| !items(rule, &[k]).is_empty());

@@ -27,8 +27,11 @@ pub(super) fn validate(o: &Value) -> ErrorList {
         let why = "must be greater than or equal to 1";
         errors.push(FieldError::invalid(&at.child("minReplicas"), &json!(least), why));
     }
-    if most < 1 {
-        errors.push(FieldError::invalid(&at.child("maxReplicas"), &json!(most), "must be greater than 0"));
+    if most == 0 {
+        errors.push(FieldError::required(&at.child("maxReplicas"), ""));
+    } else if most < 0 {
+        let why = "must be greater than or equal to 1";
+        errors.push(FieldError::invalid(&at.child("maxReplicas"), &json!(most), why));
     }
     if least.is_some_and(|least| most < least) {
         let why = "must be greater than or equal to `minReplicas`";

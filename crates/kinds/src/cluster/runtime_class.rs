@@ -19,7 +19,7 @@ pub(crate) const STRATEGY: Rules = Rules::new()
     .checks_update(|new, old| {
         let mut errors = ErrorList::new();
         if new["handler"] != old["handler"] {
-            errors.push(FieldError::invalid(&Path::new("handler"), &new["handler"], "field is immutable"));
+            errors.push(FieldError::invalid(&Path::new("handler"), &Value::Null, "field is immutable"));
         }
         errors
     })

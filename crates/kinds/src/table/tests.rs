@@ -118,6 +118,43 @@ fn mistakes_have_the_stock_wording() {
     }
 }
 
+/// Where stock generates a rule, what that rule says takes the place of what was written by hand.
+#[test]
+fn generated_rules_have_words_of_their_own() {
+    let slice = |kind: &str, addresses: ironclad_json::Value| json!({"addressType": kind, "endpoints": [{"addresses": addresses}]});
+    let required = [
+        ("rbac.authorization.k8s.io", "ClusterRole", json!({"rules": [{}]}), "rules[0].verbs: Required value"),
+        ("discovery.k8s.io", "EndpointSlice", slice("IPv4", json!([])), "endpoints[0].addresses: Required value"),
+        ("autoscaling", "HorizontalPodAutoscaler", json!({"spec": {}}), "spec.maxReplicas: Required value"),
+        (
+            "autoscaling",
+            "HorizontalPodAutoscaler",
+            json!({"spec": {"maxReplicas": -1}}),
+            "spec.maxReplicas: Invalid value: -1: must be greater than or equal to 1",
+        ),
+    ];
+    for (group, kind, object, expected) in required {
+        assert_eq!(first_error(group, kind, &object), expected, "{kind} {object}");
+    }
+    let fixed = [
+        (STORAGE, "VolumeAttachment", json!({"spec": {"attacher": "a"}}), json!({"spec": {"attacher": "b"}}), "spec"),
+        ("node.k8s.io", "RuntimeClass", json!({"handler": "a"}), json!({"handler": "b"}), "handler"),
+        (
+            "discovery.k8s.io",
+            "EndpointSlice",
+            slice("IPv4", json!(["10.0.0.1"])),
+            json!({"addressType": "FQDN"}),
+            "addressType",
+        ),
+    ];
+    for (group, kind, new, old, at) in fixed {
+        let row = all().iter().find(|k| k.group == group && k.kind == kind).unwrap();
+        let found: Vec<String> = row.strategy.validate_update(&new, &old).iter().map(ToString::to_string).collect();
+        let want = format!("{at}: Invalid value: null: field is immutable");
+        assert!(found.contains(&want), "{kind} {found:?}");
+    }
+}
+
 #[test]
 fn a_put_creates_only_what_stock_lets_it() {
     let plurals: BTreeSet<&str> = all().iter().filter(|k| k.create_on_update).map(|k| &*k.plural).collect();
