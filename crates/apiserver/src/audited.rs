@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use ironclad_api::{ApiError, UserInfo};
 use ironclad_audit::{Backends, Current, Facts, Level, Policy, Stage, Subject};
-use ironclad_json::{Value, json};
+use ironclad_json::json;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -50,6 +50,14 @@ fn source_ips(parts: &Parts) -> Vec<String> {
     out
 }
 
+/// What a client calls itself, if it says no more than can be kept.
+fn shortened(agent: &str) -> String {
+    match agent.char_indices().nth(1024) {
+        Some((at, _)) => format!("{}...TRUNCATED", &agent[..at]),
+        None => agent.to_owned(),
+    }
+}
+
 impl Auditor {
     fn facts(info: &Info, parts: &Parts, user: &UserInfo, id: &str) -> Facts {
         let agent = parts.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -59,7 +67,7 @@ impl Auditor {
             verb: info.verb.clone(),
             user: user.clone(),
             source_ips: source_ips(parts),
-            user_agent: agent.chars().take(1024).collect(),
+            user_agent: shortened(agent),
             is_resource: info.is_resource,
             group: info.group.clone(),
             version: info.version.clone(),
@@ -159,9 +167,7 @@ pub(crate) async fn finish(slot: &Slot, info: &Info, panicked: bool, response: R
         return response.map(|body| Watched { body, current }.boxed_unsync());
     }
     let (head, body) = response.into_parts();
-    let json =
-        head.headers.get(http::header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
-    let wanted = json
+    let wanted = is_object(&head.headers)
         && head.headers.get(http::header::CONTENT_ENCODING).is_none()
         && (code >= 400 || current.level() == Level::RequestResponse);
     if !wanted {
@@ -172,7 +178,8 @@ pub(crate) async fn finish(slot: &Slot, info: &Info, panicked: bool, response: R
     let (value, body) = match body.collect().await {
         Ok(collected) => {
             let bytes = collected.to_bytes();
-            (serde_json::from_slice::<Value>(&bytes).ok(), crate::body::full(bytes))
+            let value = crate::registry::decode(&head.headers, &bytes).ok().map(|input| input.value);
+            (value.filter(|v| v.get("kind").is_some()), crate::body::full(bytes))
         }
         Err(error) => {
             tracing::debug!(%error, "an answer ended early");
@@ -182,6 +189,13 @@ pub(crate) async fn finish(slot: &Slot, info: &Info, panicked: bool, response: R
     current.response(code, value);
     current.tell(Stage::ResponseComplete).await;
     Response::from_parts(head, body)
+}
+
+/// Whether an answer may be an object, in whatever form.
+fn is_object(headers: &HeaderMap) -> bool {
+    let media = headers.get(http::header::CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim();
+    matches!(media, "application/json" | "application/yaml" | "application/vnd.kubernetes.protobuf")
 }
 
 /// A body whose end is told.

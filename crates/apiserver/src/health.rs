@@ -38,6 +38,9 @@ const HOOKS: [&str; 26] = [
     "kube-apiserver-autoregistration",
 ];
 
+/// Checks of what is outside of this crate, by their names.
+pub type Checks = std::sync::Arc<dyn Fn() -> Vec<(String, bool)> + Send + Sync>;
+
 /// The checks behind a door, each by its name, in the order in which they are shown.
 pub(crate) fn checks(inner: &Inner, door: &str) -> Vec<(String, bool)> {
     let caches = &inner.registry.caches;
@@ -48,6 +51,10 @@ pub(crate) fn checks(inner: &Inner, door: &str) -> Vec<(String, bool)> {
         checks.extend([("etcd-readiness", reaches), ("informer-sync", follows)]);
     }
     let mut checks: Vec<(String, bool)> = checks.into_iter().map(|(n, g)| (n.to_owned(), g)).collect();
+    if let Some(more) = &inner.checks {
+        let before = checks.iter().position(|(name, _)| name == "informer-sync").unwrap_or(checks.len());
+        checks.splice(before..before, more());
+    }
     checks.extend(HOOKS.iter().map(|hook| (format!("poststarthook/{hook}"), true)));
     checks.push(("autoregister-completion".to_owned(), true));
     checks.push(("poststarthook/apiservice-openapi-controller".to_owned(), true));

@@ -43,6 +43,7 @@ mod yaml;
 
 pub use audited::Auditor;
 pub use enablement::RuntimeConfig;
+pub use health::Checks;
 pub use limits::Load;
 pub use reader::Reader;
 pub use server::{ApiServer, Config, KubeletAccess, Prepared, TokenIssuer};

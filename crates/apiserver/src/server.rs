@@ -7,6 +7,7 @@ use crate::catalog::Catalog;
 use crate::custom::{self, Webhooks};
 use crate::enablement::RuntimeConfig;
 use crate::flow::{self, Fairness};
+use crate::health::Checks;
 use crate::limits::{Limits, Load};
 use crate::metrics::{Metrics, TimedChain, TimedStore};
 use crate::reader::Reader;
@@ -110,6 +111,8 @@ pub(crate) struct Inner {
     pub(crate) aggregator: Aggregator,
     /// Who keeps what of requests.
     pub(crate) auditor: Option<Auditor>,
+    /// What else is asked whether it is well.
+    pub(crate) checks: Option<Checks>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
@@ -200,6 +203,7 @@ pub struct Prepared {
     catalog: Arc<Catalog>,
     token: CancellationToken,
     auditor: Option<Auditor>,
+    checks: Option<Checks>,
     metrics: Arc<Metrics>,
 }
 
@@ -213,6 +217,12 @@ impl Prepared {
     #[must_use]
     pub fn audited(self, auditor: Option<Auditor>) -> Self {
         Self { auditor, ..self }
+    }
+
+    /// Has more asked whether the server is well.
+    #[must_use]
+    pub fn checked(self, checks: Option<Checks>) -> Self {
+        Self { checks, ..self }
     }
 
     /// The store as admission sees it.
@@ -260,6 +270,7 @@ impl Prepared {
             load,
             stage: AtomicU8::new(Stage::Serving as u8),
             auditor: self.auditor,
+            checks: self.checks,
             version: self.config.version,
             documents: Arc::new(tokio::sync::Semaphore::new(1)),
             openapi: Arc::default(),
@@ -308,6 +319,7 @@ impl ApiServer {
             catalog: Arc::new(Catalog::new(&kinds)),
             token,
             auditor: None,
+            checks: None,
             metrics: Arc::default(),
         })
     }

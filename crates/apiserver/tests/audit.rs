@@ -9,7 +9,7 @@ use ironclad_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{JSON, ask, audited, send};
+use support::{JSON, ask, audited, bytes, send, with};
 
 const POLICY: &str = "
 apiVersion: audit.k8s.io/v1
@@ -83,6 +83,35 @@ async fn each_request_is_kept_as_its_rule_says() {
     );
     assert_eq!(all[3]["auditID"], all[4]["auditID"]);
     assert!(!all[1].to_string().contains("hunter2"), "metadata holds no content");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_every_form_are_kept_as_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    let policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived], omitManagedFields: true, rules: [{level: RequestResponse, verbs: [list], resources: [{group: '', resources: [configmaps]}]}, {level: None}]}";
+    let (server, _dir) = audited(Auditor { policy: Policy::parse(policy).unwrap(), ..auditor(path.clone()) }).await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let map = json!({"metadata": {"name": "a"}, "data": {"k": "v"}});
+    assert_eq!(ask(&server, "POST", maps, JSON, map).await.0, 201);
+    let forms = [
+        ("application/json", "ConfigMapList"),
+        ("application/yaml", "ConfigMapList"),
+        ("application/vnd.kubernetes.protobuf", "ConfigMapList"),
+        ("application/json;as=Table;g=meta.k8s.io;v=v1", "Table"),
+    ];
+    let agent = "a".repeat(2000);
+    for (at, (form, kind)) in forms.into_iter().enumerate() {
+        let told = bytes(with(&server, "GET", maps, &[("accept", form), ("user-agent", &agent)], "").await).await;
+        assert!(!told.is_empty());
+        let event = events(&path, at + 1).await.remove(at);
+        let object = &event["responseObject"];
+        assert_eq!(object["kind"], kind, "{form}: {event}");
+        assert!(!object.to_string().contains("managedFields"), "{form}: {object}");
+        let rows = if kind == "Table" { &object["rows"][0]["object"] } else { &object["items"][0] };
+        assert_eq!(rows["metadata"]["name"], "a", "{form}: {object}");
+        assert_eq!(event["userAgent"], format!("{}...TRUNCATED", "a".repeat(1024)));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

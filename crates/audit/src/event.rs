@@ -139,7 +139,7 @@ pub(crate) fn event(facts: &Facts, decision: &Decision, learned: &Learned, stage
     out
 }
 
-/// An object, or the items of a list, without managed fields.
+/// An object, the items of a list or the objects of a table, without managed fields.
 fn trimmed(mut value: Value) -> Value {
     let trim = |object: &mut Value| {
         if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -149,6 +149,9 @@ fn trimmed(mut value: Value) -> Value {
     trim(&mut value);
     for item in value.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten() {
         trim(item);
+    }
+    for row in value.get_mut("rows").and_then(Value::as_array_mut).into_iter().flatten() {
+        row.get_mut("object").into_iter().for_each(trim);
     }
     value
 }

@@ -9,7 +9,7 @@ mod wire;
 
 use crate::config::Kms;
 use crate::{Error, Result, aes};
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use aws_lc_rs::hkdf;
 use ironclad_api::expiring::Expiring;
 use ironclad_store::Opened;
@@ -17,7 +17,7 @@ use plugin::Plugin;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::EncryptedObject;
 
 const INFO: usize = 32;
@@ -36,31 +36,62 @@ struct Source {
     annotations: std::collections::HashMap<String, Vec<u8>>,
 }
 
+/// How often a plugin is asked how it is and which key it uses, and for how long its last good answer counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between two questions while all is well.
+    pub good: Duration,
+    /// Between two questions while something is wrong.
+    pub bad: Duration,
+    /// How long values are sealed after the last good answer.
+    pub trust: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { good: Duration::from_secs(20), bad: Duration::from_secs(3), trust: Duration::from_mins(3) }
+    }
+}
+
+/// What is known of the plugin.
+#[derive(Clone, Default)]
+struct State {
+    source: Option<Arc<Source>>,
+    /// When it last said that all is well.
+    good: Option<Instant>,
+    /// What is wrong since.
+    error: Option<String>,
+}
+
 /// One KMS provider.
 pub(crate) struct Envelope {
     prefix: Vec<u8>,
     plugin: Plugin,
-    current: Arc<ArcSwapOption<Source>>,
+    state: Arc<ArcSwap<State>>,
+    trust: Duration,
     seeds: Expiring<[u8; 32], Vec<u8>>,
 }
 
 impl Envelope {
     /// Connects to the plugin and gets a first seed; a plugin that does not answer is an error.
-    pub(crate) fn start(kms: &Kms) -> Result<Arc<Self>> {
+    pub(crate) fn start(kms: &Kms, pace: Pace) -> Result<Arc<Self>> {
         let failed = |why: String| Error::Kms { name: kms.name.clone(), why };
         let path = kms.endpoint.trim_start_matches("unix://").to_owned();
-        let current = Arc::new(ArcSwapOption::empty());
-        let plugin = Plugin::start(path, kms.patience().map_err(failed)?, current.clone()).map_err(failed)?;
+        let state = Arc::new(ArcSwap::default());
+        let patience = kms.patience().map_err(failed)?;
+        let plugin = Plugin::start(path, patience, pace, state.clone()).map_err(failed)?;
         Ok(Arc::new(Self {
             prefix: format!("k8s:enc:kms:v2:{}:", kms.name).into_bytes(),
             plugin,
-            current,
+            state,
+            trust: pace.trust,
             seeds: Expiring::new(SEEDS),
         }))
     }
 
     pub(crate) fn seal(&self, key: &str, plain: &[u8]) -> std::result::Result<Vec<u8>, String> {
-        let source = self.current.load_full().ok_or("the KMS plugin has given no key yet")?;
+        let state = self.state.load();
+        let source = state.source.as_ref().ok_or("the KMS plugin has given no key yet")?;
         let object = EncryptedObject {
             encrypted_data: seal_with_seed(&source.seed, key.as_bytes(), plain)?,
             key_id: source.key_id.clone(),
@@ -71,6 +102,21 @@ impl Envelope {
         let mut out = self.prefix.clone();
         object.encode(&mut out).map_err(|e| e.to_string())?;
         Ok(out)
+    }
+
+    /// Whether new values may be sealed: not when the plugin has been out of reach for long, and its key may be gone.
+    pub(crate) fn ready(&self) -> std::result::Result<(), String> {
+        let state = self.state.load();
+        if state.good.is_some_and(|at| at.elapsed() <= self.trust) {
+            return Ok(());
+        }
+        let why = state.error.as_deref().unwrap_or("it does not answer");
+        Err(format!("the key of the KMS plugin was not confirmed for too long: {why}"))
+    }
+
+    /// What is wrong with the plugin.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.state.load().error.clone()
     }
 
     /// Opens what this provider has sealed; `None` for what another one has.
@@ -87,13 +133,13 @@ impl Envelope {
             wire::SEED_TYPE => open_with_seed(&seed, key.as_bytes(), &object.encrypted_data)?,
             other => return Err(format!("the sort {other} of sealed keys is not known")),
         };
-        let stale = self.current.load().as_ref().is_none_or(|c| c.key_id != object.key_id)
+        let stale = self.state.load().source.as_ref().is_none_or(|c| c.key_id != object.key_id)
             || object.encrypted_dek_source_type != wire::SEED_TYPE;
         Ok(Opened { plain, stale })
     }
 
     fn seed_of(&self, object: &EncryptedObject) -> std::result::Result<Vec<u8>, String> {
-        if let Some(current) = self.current.load().as_ref().filter(|c| c.sealed == object.encrypted_dek_source) {
+        if let Some(current) = self.state.load().source.as_ref().filter(|c| c.sealed == object.encrypted_dek_source) {
             return Ok(current.seed.to_vec());
         }
         let id: [u8; 32] = Sha256::digest(&object.encrypted_dek_source).into();

@@ -13,6 +13,7 @@ mod resources;
 
 pub use config::Configuration;
 pub use keyring::Keyring;
+pub use kms::Pace;
 pub use resources::Resources;
 
 use arc_swap::ArcSwap;
@@ -61,18 +62,34 @@ struct Rule {
 pub struct Encryption {
     resources: Resources,
     rules: ArcSwap<Vec<Rule>>,
+    pace: Pace,
 }
 
 impl Encryption {
     /// From a configuration; talks to the KMS plugins that it names.
     pub fn new(configuration: &Configuration, resources: Resources) -> Result<Arc<Self>> {
-        let rules = rules(configuration)?;
-        Ok(Arc::new(Self { resources, rules: ArcSwap::from_pointee(rules) }))
+        Self::paced(configuration, resources, Pace::default())
+    }
+
+    /// The same, where plugins are asked at another pace.
+    pub fn paced(configuration: &Configuration, resources: Resources, pace: Pace) -> Result<Arc<Self>> {
+        let rules = ArcSwap::from_pointee(rules(configuration, pace)?);
+        Ok(Arc::new(Self { resources, rules, pace }))
+    }
+
+    /// What is wrong with each KMS plugin, in the order in which they are named.
+    pub fn plugins(&self) -> Vec<Option<String>> {
+        let rules = self.rules.load();
+        let of = |provider: &Provider| match provider {
+            Provider::Kms(envelope) => Some(envelope.trouble()),
+            _ => None,
+        };
+        rules.iter().flat_map(|r| &r.providers).filter_map(of).collect()
     }
 
     /// Goes on with another configuration. What was sealed before stays so until it is written again.
     pub fn replace(&self, configuration: &Configuration) -> Result<()> {
-        self.rules.store(Arc::new(rules(configuration)?));
+        self.rules.store(Arc::new(rules(configuration, self.pace)?));
         Ok(())
     }
 
@@ -86,10 +103,10 @@ impl Encryption {
     }
 }
 
-fn rules(configuration: &Configuration) -> Result<Vec<Rule>> {
+fn rules(configuration: &Configuration, pace: Pace) -> Result<Vec<Rule>> {
     configuration.check()?;
     let rule = |r: &config::ResourceConfiguration| -> Result<Rule> {
-        let providers = r.providers.iter().map(Provider::new).collect::<Result<_>>()?;
+        let providers = r.providers.iter().map(|p| Provider::new(p, pace)).collect::<Result<_>>()?;
         Ok(Rule { patterns: r.resources.clone(), providers })
     };
     configuration.resources.iter().map(rule).collect()
@@ -98,6 +115,10 @@ fn rules(configuration: &Configuration) -> Result<Vec<Rule>> {
 impl Transform for Encryption {
     fn seals(&self, key: &str) -> bool {
         self.with(key, |rule| rule.is_some_and(|r| !matches!(r.providers.first(), None | Some(Provider::Identity))))
+    }
+
+    fn ready(&self, key: &str) -> std::result::Result<(), String> {
+        self.with(key, |rule| rule.and_then(|r| r.providers.first()).map_or(Ok(()), Provider::ready))
     }
 
     fn seal(&self, key: &str, plain: &[u8]) -> std::result::Result<Vec<u8>, String> {

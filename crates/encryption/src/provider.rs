@@ -1,7 +1,7 @@
 //! One provider of a rule: how it marks what it has sealed, and which of its keys opens it.
 
 use crate::config::{Keys, ProviderConfiguration};
-use crate::kms::Envelope;
+use crate::kms::{Envelope, Pace};
 use crate::{Result, SEALED, aes};
 use ironclad_store::Opened;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub(crate) enum Provider {
 }
 
 impl Provider {
-    pub(crate) fn new(configuration: &ProviderConfiguration) -> Result<Self> {
+    pub(crate) fn new(configuration: &ProviderConfiguration, pace: Pace) -> Result<Self> {
         let keyed = [
             (Cipher::Gcm, &configuration.aesgcm),
             (Cipher::Cbc, &configuration.aescbc),
@@ -65,8 +65,16 @@ impl Provider {
             return Ok(Self::Keys(cipher, named(keys)?));
         }
         match &configuration.kms {
-            Some(kms) => Ok(Self::Kms(Envelope::start(kms)?)),
+            Some(kms) => Ok(Self::Kms(Envelope::start(kms, pace)?)),
             None => Ok(Self::Identity),
+        }
+    }
+
+    /// Whether new values may be sealed.
+    pub(crate) fn ready(&self) -> std::result::Result<(), String> {
+        match self {
+            Self::Kms(envelope) => envelope.ready(),
+            Self::Identity | Self::Keys(..) => Ok(()),
         }
     }
 

@@ -51,8 +51,11 @@ mod kms {
     use http_body_util::{BodyExt, Full};
     use hyper::body::Incoming;
     use hyper_util::rt::{TokioExecutor, TokioIo};
+    use ironclad_encryption::Pace;
     use prost::Message;
     use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
 
     #[derive(Clone, PartialEq, Message)]
     struct Status {
@@ -72,24 +75,62 @@ mod kms {
         key_id: String,
     }
 
+    /// What the plugin says of itself.
+    struct Says {
+        key: String,
+        health: String,
+    }
+
+    type Told = Arc<Mutex<Says>>;
+
+    fn says(key: &str, health: &str) -> Told {
+        Arc::new(Mutex::new(Says { key: key.to_owned(), health: health.to_owned() }))
+    }
+
+    fn serve(socket: &std::path::Path, told: &Told) {
+        let listener = tokio::net::UnixListener::bind(socket).unwrap();
+        let told = told.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let told = told.clone();
+                let service = hyper::service::service_fn(move |request| answer(told.clone(), request));
+                tokio::spawn(async move {
+                    hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await
+                });
+            }
+        });
+    }
+
+    fn configuration(socket: &std::path::Path) -> Configuration {
+        let text = format!(
+            "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: ['*.']\n  providers: [{{kms: {{apiVersion: v2, name: vault, endpoint: 'unix://{}'}}}}, {{identity: {{}}}}]\n",
+            socket.display()
+        );
+        Configuration::parse(&text).unwrap()
+    }
+
     /// A plugin whose key is to flip every bit.
     async fn answer(
+        told: Told,
         request: http::Request<Incoming>,
     ) -> Result<http::Response<http_body_util::combinators::BoxBody<Bytes, Infallible>>, Infallible> {
         let path = request.uri().path().to_owned();
         let body = request.into_body().collect().await.unwrap().to_bytes();
+        let (key, health) = {
+            let told = told.lock().unwrap();
+            (told.key.clone(), told.health.clone())
+        };
         let flip = |bytes: &[u8]| bytes.iter().map(|b| !b).collect::<Vec<u8>>();
         let message = match path.as_str() {
             "/v2.KeyManagementService/Status" => {
-                Status { version: "v2".into(), healthz: "ok".into(), key_id: "k".into() }.encode_to_vec()
+                Status { version: "v2".into(), healthz: health, key_id: key }.encode_to_vec()
             }
             _ => {
                 let blob = Blob::decode(&body[5..]).unwrap();
-                Blob {
-                    bytes: flip(&blob.bytes),
-                    key_id: if path.ends_with("Encrypt") { "k".into() } else { String::new() },
-                }
-                .encode_to_vec()
+                Blob { bytes: flip(&blob.bytes), key_id: if path.ends_with("Encrypt") { key } else { String::new() } }
+                    .encode_to_vec()
             }
         };
         let mut out = BytesMut::new();
@@ -106,22 +147,8 @@ mod kms {
     async fn a_plugin_keeps_the_key() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("kms.sock");
-        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let service = hyper::service::service_fn(answer);
-                tokio::spawn(async move {
-                    hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await
-                });
-            }
-        });
-        let text = format!(
-            "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: ['*.']\n  providers: [{{kms: {{apiVersion: v2, name: vault, endpoint: 'unix://{}'}}}}, {{identity: {{}}}}]\n",
-            socket.display()
-        );
-        let configuration = Configuration::parse(&text).unwrap();
+        serve(&socket, &says("k", "ok"));
+        let configuration = configuration(&socket);
         let make = move || Encryption::new(&configuration, resources()).unwrap();
         let (one, two) = tokio::task::spawn_blocking(move || (make(), make())).await.unwrap();
         let sealed = one.seal(KEY, b"secret").unwrap();
@@ -133,6 +160,48 @@ mod kms {
             (&b"secret"[..], false),
             "another process opens it through the plugin"
         );
+    }
+
+    fn until(what: &str, mut good: impl FnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !good() {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_plugin_changes_its_key_falls_ill_and_gets_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("kms.sock");
+        let told = says("one", "ok");
+        serve(&socket, &told);
+        let configuration = configuration(&socket);
+        let check = move || {
+            let quick = Duration::from_millis(20);
+            let pace = Pace { good: quick, bad: quick, trust: Duration::from_millis(300) };
+            let encryption = Encryption::paced(&configuration, resources(), pace).unwrap();
+            let old = encryption.seal(KEY, b"secret").unwrap();
+            assert!(!encryption.open(KEY, &old).unwrap().stale);
+            assert_eq!(encryption.plugins(), [None]);
+            told.lock().unwrap().key = "two".to_owned();
+            until("what the old key sealed is stale", || encryption.open(KEY, &old).unwrap().stale);
+            assert_eq!(encryption.open(KEY, &old).unwrap().plain, b"secret");
+            let new = encryption.seal(KEY, b"other").unwrap();
+            assert!(!encryption.open(KEY, &new).unwrap().stale && new.windows(3).any(|w| w == b"two"));
+
+            told.lock().unwrap().health = "the vault is sealed".to_owned();
+            until("its illness is told", || encryption.plugins()[0].is_some());
+            assert_eq!(encryption.plugins()[0].as_deref(), Some("got unexpected healthz status: the vault is sealed"));
+            until("nothing new is written with a key that may be gone", || encryption.ready(KEY).is_err());
+            assert!(encryption.ready("/registry/nothing").is_ok());
+            assert_eq!(encryption.open(KEY, &new).unwrap().plain, b"other", "it is still read");
+            assert!(encryption.seal(KEY, b"other").is_ok(), "what is there can be written anew");
+            told.lock().unwrap().health = "ok".to_owned();
+            until("it is well again", || encryption.ready(KEY).is_ok() && encryption.plugins() == [None]);
+            assert!(!encryption.open(KEY, &new).unwrap().stale, "the key is the same");
+        };
+        tokio::task::spawn_blocking(check).await.unwrap();
     }
 
     #[test]

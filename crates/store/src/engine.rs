@@ -13,7 +13,7 @@ mod watch;
 mod window;
 mod writer;
 
-use crate::{Batch, Committed, Entry, Error, Op, Page, RangeQuery, Result, Revision, Store, Transform, Watch};
+use crate::{Batch, Change, Committed, Entry, Error, Op, Page, RangeQuery, Result, Revision, Store, Transform, Watch};
 use async_trait::async_trait;
 use memory::Memory;
 use parking_lot::RwLock;
@@ -75,6 +75,7 @@ pub struct LogStore {
     writer: Option<std::thread::JoinHandle<()>>,
     dir: PathBuf,
     watch_buffer: usize,
+    transform: Option<Arc<dyn Transform>>,
     _lock: files::DirLock,
 }
 
@@ -89,14 +90,15 @@ impl LogStore {
         let memory = Arc::new(RwLock::new(recovered.memory));
         let (requests, receiver) = channel();
         let places = Arc::new(Semaphore::new(WAITING));
-        let watch_buffer = options.watch_buffer;
+        let (watch_buffer, transform) = (options.watch_buffer, options.transform.clone());
         let mut writer = writer::Writer::new(dir, options, memory.clone(), recovered.log, recovered.deadlines);
         if recovered.stale {
             writer.reseal()?;
         }
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&receiver));
         let writer = Some(thread.map_err(|e| files::io("cannot start the writer", e))?);
-        Ok(Self { memory, requests: Some(requests), places, writer, dir: dir.to_owned(), watch_buffer, _lock: lock })
+        let (requests, dir) = (Some(requests), dir.to_owned());
+        Ok(Self { memory, requests, places, writer, dir, watch_buffer, transform, _lock: lock })
     }
 }
 
@@ -125,6 +127,12 @@ impl Store for LogStore {
     }
 
     async fn commit(&self, ops: Vec<Op>) -> Result<Committed> {
+        // Before they share a round with others, who have nothing to do with it.
+        if let Some(transform) = &self.transform {
+            for op in ops.iter().filter(|op| matches!(op.change, Change::Put { .. })) {
+                transform.ready(&op.key).map_err(|why| Error::Value { key: op.key.clone(), why })?;
+            }
+        }
         let (reply, answer) = oneshot::channel();
         let closed = || Error::Closed("its writer has ended".to_owned());
         let requests = self.requests.as_ref().ok_or_else(closed)?;

@@ -96,7 +96,9 @@ impl Inner {
         let bad = |why| Error::Value { key: key.into(), why };
         let plain = self.codec.encode(key, value).map_err(bad)?;
         match &self.transform {
-            Some(transform) if transform.seals(key) => transform.seal(key, &plain).map_err(bad),
+            Some(transform) if transform.seals(key) => {
+                transform.ready(key).and_then(|()| transform.seal(key, &plain)).map_err(bad)
+            }
             _ => Ok(plain),
         }
     }

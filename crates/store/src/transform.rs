@@ -20,6 +20,10 @@ pub trait Transform: Send + Sync + 'static {
     fn seals(&self, _key: &str) -> bool {
         true
     }
+    /// Whether something new may be written under `key` now. What was written before may be sealed anew all the same.
+    fn ready(&self, _key: &str) -> Result<(), String> {
+        Ok(())
+    }
     /// The bytes to store for `plain` under `key`.
     fn seal(&self, key: &str, plain: &[u8]) -> Result<Vec<u8>, String>;
     /// The reverse of `seal`; also for values that were written before `key` was sealed, or with older keys.

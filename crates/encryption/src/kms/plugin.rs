@@ -2,9 +2,9 @@
 //! value may wait for it anywhere.
 
 use super::wire::{DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse};
-use super::{LARGEST, SEED, Source};
+use super::{LARGEST, Pace, SEED, Source, State};
 use crate::aes;
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::Request;
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,14 +13,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 type Outcome<T> = Result<T, String>;
 
-/// How often the plugin is asked which key it uses: it has no way to tell by itself.
-const STATUS: Duration = Duration::from_mins(1);
 /// The longest message that a plugin may send.
 const MESSAGE: usize = 1 << 20;
 
@@ -36,20 +34,20 @@ pub(super) struct Plugin {
 }
 
 impl Plugin {
-    /// Starts the thread; returns when `current` holds a first seed.
-    pub(super) fn start(path: String, patience: Duration, current: Arc<ArcSwapOption<Source>>) -> Outcome<Self> {
+    /// Starts the thread; returns when `state` holds a first seed.
+    pub(super) fn start(path: String, patience: Duration, pace: Pace, state: Arc<ArcSwap<State>>) -> Outcome<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
         let (asks, receiver) = unbounded_channel();
         let (ready, first) = mpsc::sync_channel(1);
         let work = move || {
             let mut calls = Calls { path, patience, sender: None };
             runtime.block_on(async {
-                let outcome = calls.renew(&current).await;
+                let outcome = calls.look(&state).await;
                 let good = outcome.is_ok();
                 // Whoever waited has its own time-out.
                 let _ = ready.send(outcome);
                 if good {
-                    calls.serve(receiver, &current).await;
+                    calls.serve(receiver, pace, &state).await;
                 }
             });
         };
@@ -73,9 +71,8 @@ struct Calls {
 }
 
 impl Calls {
-    async fn serve(&mut self, mut asks: UnboundedReceiver<Ask>, current: &ArcSwapOption<Source>) {
-        let mut minute = tokio::time::interval(STATUS);
-        minute.tick().await;
+    async fn serve(&mut self, mut asks: UnboundedReceiver<Ask>, pace: Pace, state: &ArcSwap<State>) {
+        let mut next = tokio::time::Instant::now() + pace.good;
         loop {
             tokio::select! {
                 ask = asks.recv() => {
@@ -84,17 +81,31 @@ impl Calls {
                     // A caller that waits no more does not get the answer.
                     let _ = ask.reply.send(answer.map(|a| a.plaintext));
                 }
-                _ = minute.tick() => {
-                    if let Err(error) = self.renew(current).await {
-                        tracing::error!(error, "the KMS plugin cannot be used; the last key stays in use");
+                () = tokio::time::sleep_until(next) => {
+                    let good = self.look(state).await;
+                    if let Err(error) = &good {
+                        tracing::error!(error, "the KMS plugin cannot be used; the last key stays in use for a while");
                     }
+                    next = tokio::time::Instant::now() + if good.is_ok() { pace.good } else { pace.bad };
                 }
             }
         }
     }
 
+    /// Asks how the plugin is, and notes the answer.
+    async fn look(&mut self, state: &ArcSwap<State>) -> Outcome<()> {
+        let before = State::clone(&state.load());
+        let outcome = self.renew(before.source.as_deref()).await;
+        let (source, good, error) = match &outcome {
+            Ok(newer) => (newer.clone().or(before.source), Some(Instant::now()), None),
+            Err(why) => (before.source, before.good, Some(why.clone())),
+        };
+        state.store(Arc::new(State { source, good, error }));
+        outcome.map(drop)
+    }
+
     /// Makes a new seed if the plugin uses another key than for the last one.
-    async fn renew(&mut self, current: &ArcSwapOption<Source>) -> Outcome<()> {
+    async fn renew(&mut self, current: Option<&Source>) -> Outcome<Option<Arc<Source>>> {
         let status: StatusResponse = self.call("Status", &StatusRequest {}).await?;
         if status.healthz != "ok" {
             return Err(format!("got unexpected healthz status: {}", status.healthz));
@@ -105,8 +116,8 @@ impl Calls {
         if status.key_id.is_empty() || status.key_id.len() > LARGEST {
             return Err("got an empty or too long KMSv2 KeyID".to_owned());
         }
-        if current.load().as_ref().is_some_and(|c| c.key_id == status.key_id) {
-            return Ok(());
+        if current.is_some_and(|c| c.key_id == status.key_id) {
+            return Ok(None);
         }
         let seed: [u8; SEED] = aes::random()?;
         let request = EncryptRequest { plaintext: seed.to_vec(), uid: uuid::Uuid::new_v4().to_string() };
@@ -116,8 +127,7 @@ impl Calls {
             return Err("the answer to Encrypt is empty or too long".to_owned());
         }
         let source = Source { seed, key_id: sealed.key_id, sealed: sealed.ciphertext, annotations: sealed.annotations };
-        current.store(Some(Arc::new(source)));
-        Ok(())
+        Ok(Some(Arc::new(source)))
     }
 
     async fn call<Q: Message, A: Message + Default>(&mut self, method: &str, request: &Q) -> Outcome<A> {

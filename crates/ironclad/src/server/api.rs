@@ -216,12 +216,12 @@ pub(crate) async fn start(
     let (stop, life) = (token.clone(), CancellationToken::new());
     let token = &life;
     let mut files = Files::default();
-    let store = store::open(cluster, &flags.encryption, &mut files, token).await?;
+    let (store, checks) = store::open(cluster, &flags.encryption, &mut files, token).await?;
     let pki = Pki::open_or_create(&cluster.pki_dir(), &cluster.name).context("cannot make certificates")?;
     let own = Certificates::of(cluster, given, &pki)?;
     let config = config(cluster, flags, store, &own);
     let prepared = ApiServer::prepare(config, token.clone()).await.context("cannot load the cluster's state")?;
-    let prepared = prepared.audited(audit::auditor(&flags.audit)?);
+    let prepared = prepared.audited(audit::auditor(&flags.audit)?).checked(checks);
     let reader = Arc::new(prepared.reader());
     let source: Arc<dyn Source> = reader.clone();
     let (used, uses) = legacy::hook();

@@ -4,6 +4,7 @@ use crate::cli::api::EncryptionFlags;
 use crate::cluster::Cluster;
 use crate::failure::{Failure, Id, Result};
 use crate::files::Files;
+use ironclad_apiserver::Checks;
 use ironclad_encryption::{Configuration, Encryption, Keyring, Resources};
 use ironclad_store::Store;
 use std::path::PathBuf;
@@ -45,6 +46,21 @@ pub(crate) fn open(cluster: &Cluster, flags: &EncryptionFlags) -> Result<AtRest>
 }
 
 impl AtRest {
+    /// Whether the plugins that keep keys are well, by stock's names.
+    pub(crate) fn checks(&self) -> Checks {
+        let (encryption, reloads) = (self.encryption.clone(), self.reloads);
+        Arc::new(move || {
+            let plugins = encryption.plugins();
+            let each =
+                plugins.iter().enumerate().map(|(at, trouble)| (format!("kms-provider-{at}"), trouble.is_none()));
+            match reloads {
+                true if plugins.is_empty() => Vec::new(),
+                true => vec![("kms-providers".to_owned(), plugins.iter().all(Option::is_none))],
+                false => each.collect(),
+            }
+        })
+    }
+
     /// Follows the file; when it changes, everything that it concerns is sealed anew.
     pub(crate) fn follow(&self, store: &Arc<dyn Store>, files: &mut Files) {
         // Opening the store has sealed anew what was stale.

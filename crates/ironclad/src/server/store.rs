@@ -5,7 +5,7 @@ use crate::cli::api::EncryptionFlags;
 use crate::cluster::{Cluster, Etcd};
 use crate::failure::{Failure, Id, Result};
 use crate::files::Files;
-use ironclad_apiserver::StockCodec;
+use ironclad_apiserver::{Checks, StockCodec};
 use ironclad_store::{Error, EtcdOptions, EtcdStore, LogStore, Options, Store, Tls, Transform};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,21 +17,21 @@ pub(super) async fn open(
     flags: &EncryptionFlags,
     files: &mut Files,
     token: &CancellationToken,
-) -> Result<Arc<dyn Store>> {
+) -> Result<(Arc<dyn Store>, Option<Checks>)> {
     let Some(etcd) = &cluster.etcd else {
         let at_rest = encryption::open(cluster, flags)?;
         let store: Arc<dyn Store> = Arc::new(open_log(cluster, at_rest.encryption.clone())?);
         at_rest.follow(&store, files);
-        return Ok(store);
+        return Ok((store, Some(at_rest.checks())));
     };
     // A key that one server makes for itself is unknown to the others on the same etcd.
     let at_rest = flags.encryption_provider_config.as_ref().map(|_| encryption::open(cluster, flags)).transpose()?;
     let transform = at_rest.as_ref().map(|a| -> Arc<dyn Transform> { a.encryption.clone() });
     let store: Arc<dyn Store> = Arc::new(open_etcd(etcd, transform, token).await?);
-    if let Some(at_rest) = at_rest {
+    if let Some(at_rest) = &at_rest {
         at_rest.follow(&store, files);
     }
-    Ok(store)
+    Ok((store, at_rest.map(|a| a.checks())))
 }
 
 fn open_log(cluster: &Cluster, transform: Arc<dyn Transform>) -> Result<LogStore> {
