@@ -30,12 +30,13 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// From a query; exec and attach write `stdin` or `input` and so on, with `true` or `1`.
+    /// From a query; exec and attach write `stdin` or `input` and so on. As the API reads flags, all but `false` and `0`
+    /// mean yes, whatever the case of their letters; the first of one name counts.
     pub fn from_query(query: &str) -> Result<Self, Error> {
+        let no = |value: &str| value == "0" || value.eq_ignore_ascii_case("false");
         let is = |names: [&str; 2]| {
-            let pair =
-                |p: &str| p.split_once('=').is_some_and(|(k, v)| names.contains(&k) && matches!(v, "1" | "true"));
-            query.split('&').any(pair)
+            let pairs = query.split('&').map(|p| p.split_once('=').unwrap_or((p, "")));
+            pairs.filter(|(key, _)| names.contains(key)).take(1).any(|(_, value)| !no(value))
         };
         let tty = is(["tty", "tty"]);
         let stderr = is(["stderr", "error"]) && !tty;

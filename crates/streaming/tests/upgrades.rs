@@ -212,3 +212,16 @@ async fn unknown_protocols_are_refused() {
     assert_eq!(connect("/exec?stdout=1", &wanted).await.0, 403);
     assert_eq!(connect("/exec?stdout=1", &[("upgrade", "h2c")]).await.0, 400);
 }
+
+#[test]
+fn flags_of_a_query_are_read_as_the_api_reads_them() {
+    let wanted = |query: &str| Wanted::from_query(query).map(|w| (w.stdin, w.stdout, w.stderr, w.tty)).ok();
+    // As the Python client writes them, kubectl, an old kubelet's client, and by hand.
+    let python = "command=sh&container=c&stderr=True&stdin=False&stdout=True&tty=False";
+    assert_eq!(wanted(python), Some((false, true, true, false)));
+    assert_eq!(wanted("stdin=true&stdout=true&tty=true&stderr=true"), Some((true, true, false, true)));
+    assert_eq!(wanted("input=1&output=1&error=0"), Some((true, true, false, false)));
+    assert_eq!(wanted("stdout&stdin=FALSE&stderr=yes"), Some((false, true, true, false)));
+    assert_eq!(wanted("stdin=0&stdout=false"), None);
+    assert_eq!(wanted(""), None);
+}

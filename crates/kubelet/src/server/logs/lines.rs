@@ -23,7 +23,8 @@ pub(super) struct Options {
 impl Options {
     pub(super) fn parse(query: &Query) -> Result<Self, String> {
         let get = |key: &str| query.get(key).and_then(|v| v.first()).map_or("", String::as_str);
-        let flag = |key: &str| matches!(get(key), "true" | "1");
+        // As the API reads flags: all but these mean yes, whatever the case of their letters.
+        let flag = |key: &str| query.contains_key(key) && get(key) != "0" && !get(key).eq_ignore_ascii_case("false");
         let number = |key: &str| -> Result<Option<i64>, String> {
             match get(key) {
                 "" => Ok(None),
