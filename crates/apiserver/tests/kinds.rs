@@ -14,6 +14,8 @@ const APPLY: &str = "application/apply-patch+yaml";
 
 /// A small request for a certificate.
 const REQUEST: &str = include_str!("support/request.b64");
+/// A small request for a pod's certificate: DER, not PEM.
+const STUB: &str = include_str!("support/stub.b64");
 /// An authority's certificate.
 const TRUST: &str = include_str!("support/authority.pem");
 
@@ -150,7 +152,7 @@ fn newer(kind: &Kind) -> Option<Value> {
         ("certificates.k8s.io", "PodCertificateRequest") => {
             json!({"spec": {"signerName": "example.com/s", "podName": "p", "podUID": "u",
             "serviceAccountName": "s", "serviceAccountUID": "u", "nodeName": "n", "nodeUID": "u",
-            "stubPKCS10Request": REQUEST.trim()}})
+            "stubPKCS10Request": STUB}})
         }
         ("coordination.k8s.io", "LeaseCandidate") => json!({"spec": {"leaseName": "l", "binaryVersion": "1.37.0",
             "emulationVersion": "1.37.0", "strategy": "OldestEmulationVersion"}}),
@@ -267,7 +269,9 @@ impl Walk<'_> {
         let path = format!("{}/status", self.one);
         let object = self.ask("GET", &path, JSON, Value::Null, 200).await;
         self.ask("PUT", &path, JSON, object.clone(), 200).await;
-        let conditions = json!([{"type": "Walked", "status": "True", "reason": "R", "message": "m",
+        // A request of a pod's certificate can only be answered.
+        let condition = if &*self.kind.kind == "PodCertificateRequest" { "Denied" } else { "Walked" };
+        let conditions = json!([{"type": condition, "status": "True", "reason": "R", "message": "m",
             "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
         let old_scaler = &*self.kind.group == "autoscaling" && &*self.kind.version == "v1";
         let has_conditions = !old_scaler
@@ -289,7 +293,7 @@ impl Walk<'_> {
         };
         let got = self.ask("PATCH", &path, MERGE, patch, 200).await;
         if has_conditions {
-            assert_eq!(got["status"]["conditions"][0]["type"], "Walked", "{:?}", self.kind);
+            assert_eq!(got["status"]["conditions"][0]["type"], condition, "{:?}", self.kind);
         }
         let spec = json!({"spec": {"unknown": true}});
         let got = self.ask("PATCH", &path, MERGE, spec, 200).await;

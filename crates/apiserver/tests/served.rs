@@ -78,6 +78,7 @@ async fn what_only_an_older_version_says_is_kept() {
     let path = |version: &str| format!("/apis/certificates.k8s.io/{version}/namespaces/default/podcertificaterequests");
     let request = json!({"metadata": {"name": "a"}, "spec": {"signerName": "x.io/y", "podName": "p", "podUID": "u",
         "serviceAccountName": "s", "serviceAccountUID": "u", "nodeName": "n", "nodeUID": "u",
+        "stubPKCS10Request": include_str!("support/stub.b64"),
         "pkixPublicKey": "a2V5", "proofOfPossession": "cHJvb2Y="}});
     let (code, made) = ask(&server, "POST", &path("v1beta1"), JSON, request).await;
     assert_eq!(code, 201, "{made}");
