@@ -8,7 +8,7 @@ use ironclad_store::{Change, EtcdOptions, EtcdStore, Expect, Op, Store, Tls};
 use ironclad_testkit::Etcd;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use support::{JSON, ask, narrow};
+use support::{JSON, admitting_over, ask, eventually, narrow};
 use tokio_util::sync::CancellationToken;
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -16,7 +16,7 @@ const ADDRESSES: &str = "/apis/networking.k8s.io/v1/ipaddresses";
 /// So few that servers meet.
 const PORTS: (u16, u16) = (30000, 30031);
 
-async fn server(etcd: &Etcd) -> (ApiServer, Arc<EtcdStore>) {
+async fn store(etcd: &Etcd) -> Arc<EtcdStore> {
     let options = EtcdOptions {
         servers: vec![etcd.url()],
         tls: Tls::default(),
@@ -24,7 +24,11 @@ async fn server(etcd: &Etcd) -> (ApiServer, Arc<EtcdStore>) {
         codec: Arc::new(StockCodec::default()),
         transform: None,
     };
-    let store = Arc::new(EtcdStore::open(options).await.unwrap());
+    Arc::new(EtcdStore::open(options).await.unwrap())
+}
+
+async fn server(etcd: &Etcd) -> (ApiServer, Arc<EtcdStore>) {
+    let store = store(etcd).await;
     let cidr = "10.0.0.0/26".parse().unwrap();
     (narrow(store.clone(), cidr, PORTS, CancellationToken::new()).await, store)
 }
@@ -131,4 +135,56 @@ async fn services_of_servers_without_objects_of_addresses_get_theirs() {
         (code == 404).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_holds_for_all_servers_together() {
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
+    let etcd = Etcd::start().unwrap();
+    let servers = [admitting_over(store(&etcd).await).await, admitting_over(store(&etcd).await).await];
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": {"count/configmaps": "7"}}});
+    let (code, mut quota) = ask(&servers[0], "POST", QUOTAS, JSON, quota).await;
+    assert_eq!(code, 201, "{quota}");
+    // What the controller would say of it.
+    quota["status"] = json!({"hard": {"count/configmaps": "7"}, "used": {"count/configmaps": "0"}});
+    assert_eq!(ask(&servers[0], "PUT", &format!("{QUOTAS}/q/status"), JSON, quota).await.0, 200);
+    eventually(|| async {
+        let (_, seen) = ask(&servers[1], "GET", &format!("{QUOTAS}/q?resourceVersion=0"), JSON, Value::Null).await;
+        seen["status"]["used"].is_object().then_some(())
+    })
+    .await;
+    let creates = (0..20).map(|n| {
+        let server = servers[n % 2].clone();
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{n}")}});
+        tokio::spawn(async move { ask(&server, "POST", MAPS, JSON, map).await.0 })
+    });
+    let mut made = 0;
+    for create in creates.collect::<Vec<_>>() {
+        match create.await.unwrap() {
+            201 => made += 1,
+            code => assert_eq!(code, 403),
+        }
+    }
+    assert_eq!(made, 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_one_server_defines_the_others_serve() {
+    let etcd = Etcd::start().unwrap();
+    let (one, two) = (server(&etcd).await.0, server(&etcd).await.0);
+    let version =
+        json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}});
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "foos.x.y"},
+        "spec": {"group": "x.y", "scope": "Namespaced", "names": {"plural": "foos", "kind": "Foo"}, "versions": [version]}});
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(ask(&one, "POST", definitions, JSON, definition).await.0, 201);
+    let foos = "/apis/x.y/v1/namespaces/default/foos";
+    eventually(|| async { (ask(&two, "GET", foos, JSON, Value::Null).await.0 == 200).then_some(()) }).await;
+    let foo = json!({"apiVersion": "x.y/v1", "kind": "Foo", "metadata": {"name": "a"}});
+    assert_eq!(ask(&two, "POST", foos, JSON, foo).await.0, 201);
+    eventually(|| async { (ask(&one, "GET", &format!("{foos}/a"), JSON, Value::Null).await.0 == 200).then_some(()) })
+        .await;
+    assert_eq!(ask(&one, "DELETE", &format!("{definitions}/foos.x.y"), JSON, Value::Null).await.0, 200);
+    eventually(|| async { (ask(&two, "GET", foos, JSON, Value::Null).await.0 == 404).then_some(()) }).await;
 }

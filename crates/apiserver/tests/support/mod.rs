@@ -105,6 +105,16 @@ async fn chosen(resource: &'static str, choice: &Choice) -> (ApiServer, Reader, 
     (server, reader, dir)
 }
 
+/// A server over a store, with all plugins of admission.
+pub(crate) async fn admitting_over(store: Arc<dyn Store>) -> ApiServer {
+    let prepared = ApiServer::prepare(config(store, Load::default()), CancellationToken::new()).await.unwrap();
+    let (reader, any) = (prepared.reader(), Arc::new(Anybody));
+    let world = Arc::new(reader);
+    let ledger = Arc::new(prepared.ledger());
+    let parts = Parts { source: world.clone(), authorizer: any.clone(), world, ledger };
+    prepared.finish(any.clone(), any.clone(), any, chain(&parts, &Choice::default()).unwrap()).await.unwrap()
+}
+
 /// A server over what a directory holds.
 pub(crate) async fn open(dir: &Path, token: CancellationToken) -> (ApiServer, Reader) {
     limited(dir, token, Load::default()).await
