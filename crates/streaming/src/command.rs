@@ -129,7 +129,7 @@ pub fn remote_command<B>(
         let io = TokioIo::new(upgrade.await?);
         let version = protocol.strip_prefix('v').and_then(|p| p.bytes().next()).map_or(1, |digit| digit - b'0');
         if transport == Transport::WebSocket {
-            let format = Format { base64: protocol.contains("base64"), close: version >= 5 };
+            let format = Format { base64: protocol.contains("base64"), close: version >= 5, greet: true };
             return Ok(over_websocket(io, wanted, version, format).await);
         }
         let (session, incoming) = Session::new(io, Role::Server);

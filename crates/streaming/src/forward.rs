@@ -143,7 +143,7 @@ where
 {
     let data = || (0..ports.len()).map(|i| 2 * i as u8);
     let plan = Plan { read: data().collect(), write: data().flat_map(|c| [c, c + 1]).collect() };
-    let (channels, ends) = Channels::new(io, Format { base64, close: false }, &plan).await;
+    let (channels, ends) = Channels::new(io, Format { base64, close: false, greet: false }, &plan).await;
     let Ends { mut read, mut write } = ends;
     let mut forwards = Vec::new();
     for (channel, &port) in data().zip(ports).rev() {

@@ -50,7 +50,7 @@ pub fn websocket(data: &[u8]) {
             let (ours, peer) = tokio::io::duplex(WINDOW);
             tokio::spawn(send(peer, data.to_vec()));
             let plan = Plan { read: vec![0, 4], write: vec![1, 2, 3] };
-            let (channels, ends) = Channels::new(ours, Format { base64, close }, &plan).await;
+            let (channels, ends) = Channels::new(ours, Format { base64, close, greet: close }, &plan).await;
             for (_, mut pipe) in ends.read {
                 let mut buffer = [0; 1024];
                 tokio::spawn(async move { while matches!(pipe.read(&mut buffer).await, Ok(1..)) {} });

@@ -31,6 +31,8 @@ pub(crate) struct Format {
     pub(crate) base64: bool,
     /// The end of a channel can be told.
     pub(crate) close: bool,
+    /// Each channel begins with an empty message, which says that it is there. A forwarded port begins with its number.
+    pub(crate) greet: bool,
 }
 
 impl Format {
@@ -193,13 +195,17 @@ async fn deliver(parsed: Option<(u8, Bytes)>, inputs: &mut HashMap<u8, Pipe>, fo
 }
 
 async fn pump(channel: u8, mut from: Pipe, format: Format, out: mpsc::Sender<Message>) {
-    // An empty message tells the client that the channel is there.
-    let mut message = format.message(channel, &[]);
-    while out.send(message).await.is_ok() {
+    if format.greet && out.send(format.message(channel, &[])).await.is_err() {
+        return;
+    }
+    loop {
         let mut data = BytesMut::with_capacity(CHUNK);
         match from.read_buf(&mut data).await {
             Ok(0) | Err(_) => return,
-            Ok(_) => message = format.message(channel, &data),
+            Ok(_) => {}
+        }
+        if out.send(format.message(channel, &data)).await.is_err() {
+            return;
         }
     }
 }
