@@ -165,3 +165,76 @@ fn audited(cluster: &Cluster, log: &Path) {
         if good && issued { Ok(()) } else { Err(format!("{issued} {list:?}")) }
     });
 }
+
+const POD: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: shown}
+spec:
+  containers:
+  - name: c
+    image: busybox
+    command: [sh, -c, 'cat /trust/ca.pem /own/bundle.pem; trap exit TERM; while :; do sleep 1; done']
+    volumeMounts: [{name: trust, mountPath: /trust}, {name: own, mountPath: /own}]
+  volumes:
+  - name: trust
+    projected: {sources: [{clusterTrustBundle: {signerName: kubernetes.io/kube-apiserver-serving, labelSelector: {}, path: ca.pem}}]}
+  - name: own
+    projected: {sources: [{podCertificate: {signerName: example.com/signer, keyType: ECDSAP256, credentialBundlePath: bundle.pem}}]}
+";
+
+/// A pod that is given a certificate by a signer, for a key that its kubelet has made, and the bundle of those who sign
+/// the API server's.
+#[test]
+fn a_pod_is_given_a_certificate_and_whom_to_trust() {
+    if !ironclad_tests::has_kubectl() {
+        return;
+    }
+    let cluster = Cluster::start().unwrap_or_else(|e| panic!("{e}"));
+    let (ns, dir) = (cluster.namespace("signed"), tempfile::tempdir().expect("a directory"));
+    let tool = |program: &str, args: &str| {
+        let mut command = std::process::Command::new(program);
+        command.args(args.split(' ')).current_dir(dir.path());
+        run(command).ok()
+    };
+    ns.apply(POD);
+    let asked = eventually(PATIENCE, || match ns.ok(&["get", "podcertificaterequests", "-o", "name"]).trim() {
+        "" => Err("the kubelet asks for no certificate".to_owned()),
+        name => Ok(name.to_owned()),
+    });
+    std::fs::write(dir.path().join("asked"), ns.field(&asked, ".spec.stubPKCS10Request")).expect("write a file");
+    std::fs::write(dir.path().join("asked.der"), decoded(dir.path())).expect("write a file");
+    tool(
+        "openssl",
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt -subj /CN=ca -days 1",
+    );
+    tool(
+        "openssl",
+        "x509 -req -inform DER -in asked.der -CA ca.crt -CAkey ca.key -CAcreateserial -days 1 -out leaf.crt",
+    );
+    let times = tool("openssl", "x509 -in leaf.crt -noout -startdate -enddate -dateopt iso_8601");
+    let time = |name: &str| {
+        let line = times.lines().find_map(|l| l.strip_prefix(name)).expect("a time");
+        line.trim().replace(' ', "T")
+    };
+    let chain = std::fs::read_to_string(dir.path().join("leaf.crt")).expect("a certificate");
+    let refresh = tool("date", "-u -d +20hours +%FT%TZ");
+    let status = json!({"certificateChain": chain, "notBefore": time("notBefore="), "notAfter": time("notAfter="),
+        "beginRefreshAt": refresh.trim(), "conditions": [{"type": "Issued", "status": "True", "reason": "Asked",
+            "message": "by a test", "lastTransitionTime": time("notBefore=")}]});
+    let patch = json!({"status": status}).to_string();
+    ns.ok(&["patch", &asked, "--subresource=status", "--type=merge", "-p", &patch]);
+    ns.wait("pod/shown", "condition=Ready");
+    let shown = ns.until(&["logs", "shown"], |text| text.matches("END CERTIFICATE").count() >= 2);
+    let authority = ns.ok(&["get", "configmap", "kube-root-ca.crt", "-o", "jsonpath={.data.ca\\.crt}"]);
+    assert!(shown.starts_with(authority.trim()), "{shown}");
+    assert!(shown.contains(chain.trim()) && shown.contains("PRIVATE KEY"), "{shown}");
+    let refused = ironclad_tests::refused(&cluster);
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+/// The bytes of the request that stands in a file as text.
+fn decoded(dir: &Path) -> Vec<u8> {
+    let output = std::process::Command::new("base64").args(["-d", "asked"]).current_dir(dir).output();
+    output.expect("base64 runs").stdout
+}

@@ -32,6 +32,7 @@ const BUNDLE: Row = cl(CERTS, "v1", "ClusterTrustBundle", "clustertrustbundles")
 const POD_CERTIFICATE: Row = ns(CERTS, "v1", "PodCertificateRequest", "podcertificaterequests")
     .status()
     .stored_as("v1beta1")
+    .fields(&["spec.signerName", "spec.podName", "spec.nodeName"])
     .gated(features::POD_CERTIFICATE_REQUEST)
     .with(|| Arc::new(optional::POD_CERTIFICATE));
 

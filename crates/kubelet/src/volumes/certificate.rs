@@ -88,7 +88,11 @@ impl Certificates {
         let due = state.issued.as_ref().is_none_or(|(_, at)| *at <= Instant::now());
         if due && state.asked.is_none() && state.refused.is_none() {
             match ask(around, part).await {
-                Ok(asked) => state.asked = Some(asked),
+                Ok(asked) => {
+                    // From now on the answer wakes the pod.
+                    signers.request(&around.plan.namespace, &asked.name, wake).await;
+                    state.asked = Some(asked);
+                }
                 Err(error) => match &mut state.issued {
                     // What is there is good for a while.
                     Some((_, at)) => {
