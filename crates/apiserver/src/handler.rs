@@ -7,7 +7,7 @@ use crate::request::Info;
 use crate::respond;
 use crate::server::Inner;
 use crate::special::socket;
-use crate::{Body, body, discovery, encode, nonresource, openapi, registry, table};
+use crate::{Body, body, catalog, discovery, encode, nonresource, openapi, registry, table};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -66,90 +66,115 @@ async fn resource<B>(
     inner: &Arc<Inner>,
     info: &Info,
     user: &UserInfo,
-    mut raw: http::Request<B>,
+    raw: http::Request<B>,
 ) -> Result<Response<Body>, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<tower::BoxError>,
 {
     let table = inner.catalog.now();
-    let kind = table.find(&info.group, &info.version, &info.resource).cloned().ok_or_else(no_such_path)?;
+    let kind = placed(&table, info)?;
     check_segments(info)?;
-    let info = info.clone();
-    // Whoever may do something in a namespace must not get at what is the cluster's below its path (CVE-2019-11247).
-    let itself = &*kind.plural == "namespaces" && kind.group.is_empty() && info.name == info.namespace;
-    if !kind.namespaced && !info.namespace.is_empty() && !itself {
-        return Err(no_such_path());
-    }
-    if kind.namespaced && info.namespace.is_empty() && !matches!(&*info.verb, "list" | "watch") {
-        let reviews = kind.verbs == Verb::CREATE;
-        if !reviews || info.verb != "create" {
-            return Err(no_such_path());
-        }
-    }
     let stored = table.stored(&kind.storage_group, &kind.plural).unwrap_or(&kind).clone();
     let headers = raw.headers().clone();
-    let agent = headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let passes = passes_on(&kind, &info);
-    let offer = Offer {
-        protobuf: proto::message(bundle(), &kind.gvk()).is_some(),
-        table: kind.verbs != Verb::CREATE,
-        watch: info.verb == "watch",
-        cbor: inner.gates.enabled(features::CBOR),
-    };
+    let passes = passes_on(&kind, info);
     // What somebody else answers is theirs to negotiate.
-    let accept = if passes { Accepted::JSON } else { Accepted::of(&headers, &info.query, offer)? };
-    let conversions = crate::registry::Conversions::default();
+    let accept =
+        if passes { Accepted::JSON } else { Accepted::of(&headers, &info.query, offered(inner, &kind, info))? };
     let request = Request {
         kind: &kind,
         stored: &stored,
-        info: &info,
+        info,
         user,
-        user_agent: agent,
+        user_agent: headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default(),
         accept,
         table: &table,
-        conversions: &conversions,
+        conversions: &registry::Conversions::default(),
     };
     if passes {
         connect(inner, &request).await?;
         return inner.pass_on(&request, raw).await;
     }
+    check_question(&request)?;
+    match &*info.verb {
+        "list" if info.subresource.is_empty() && kind.allows(Verb::List) => inner.registry.list(&request).await,
+        "watch" if info.subresource.is_empty() && kind.allows(Verb::Watch) => watch(inner, &request, raw).await,
+        _ => once(inner, &request, raw).await,
+    }
+}
+
+/// The kind that a path names, if the path is one at which the kind is.
+fn placed(table: &catalog::Table, info: &Info) -> Result<Arc<Kind>, ApiError> {
+    let kind = table.find(&info.group, &info.version, &info.resource).cloned().ok_or_else(no_such_path)?;
+    // Whoever may do something in a namespace must not get at what is the cluster's below its path (CVE-2019-11247).
+    let itself = &*kind.plural == "namespaces" && kind.group.is_empty() && info.name == info.namespace;
+    let below_a_namespace = !kind.namespaced && !info.namespace.is_empty() && !itself;
+    let reviewed = kind.verbs == Verb::CREATE && info.verb == "create";
+    let of_no_namespace = kind.namespaced && info.namespace.is_empty();
+    if below_a_namespace || (of_no_namespace && !reviewed && !matches!(&*info.verb, "list" | "watch")) {
+        return Err(no_such_path());
+    }
+    Ok(kind)
+}
+
+/// The forms in which a kind can be answered.
+fn offered(inner: &Inner, kind: &Kind, info: &Info) -> Offer {
+    Offer {
+        protobuf: proto::message(bundle(), &kind.gvk()).is_some(),
+        table: kind.verbs != Verb::CREATE,
+        watch: info.verb == "watch",
+        cbor: inner.gates.enabled(features::CBOR),
+    }
+}
+
+/// Refuses what can be told from the query and the wanted form alone.
+fn check_question(request: &Request<'_>) -> Result<(), ApiError> {
+    let Request { info, kind, accept, .. } = request;
     info.query.check_numbers(&["limit", "timeoutSeconds", "gracePeriodSeconds"])?;
     if accept.view == View::Table {
         table::check_options(&info.query)?;
     }
     match &*info.verb {
-        "list" => accept.must_fit(true, &kind.list_kind)?,
-        "get" => accept.must_fit(false, &kind.kind)?,
-        _ => {}
+        "list" => accept.must_fit(true, &kind.list_kind),
+        "get" => accept.must_fit(false, &kind.kind),
+        _ => Ok(()),
     }
-    let registry = &inner.registry;
-    if info.subresource.is_empty() {
-        match &*info.verb {
-            "list" if kind.allows(Verb::List) => return registry.list(&request).await,
-            "watch" if kind.allows(Verb::Watch) => {
-                if info.query.has("sendInitialEvents") && !inner.gates.enabled(features::WATCH_LIST) {
-                    return Err(registry::no_initial_events());
-                }
-                let socket = socket::key(&headers).map(|key| (key, hyper::upgrade::on(&mut raw)));
-                let events = registry.watch(&request).await?;
-                let framing = match accept.media {
-                    Media::Protobuf | Media::Cbor => socket::Framing::Lengths,
-                    Media::Json | Media::Yaml => socket::Framing::Lines,
-                };
-                return Ok(match socket {
-                    Some((key, connection)) => socket::upgrade(&key, &headers, connection, events, framing),
-                    None => events,
-                });
-            }
-            _ => {}
-        }
+}
+
+/// Answers with events as they come, over a WebSocket where one is asked for.
+async fn watch<B>(
+    inner: &Arc<Inner>,
+    request: &Request<'_>,
+    mut raw: http::Request<B>,
+) -> Result<Response<Body>, ApiError> {
+    if request.info.query.has("sendInitialEvents") && !inner.gates.enabled(features::WATCH_LIST) {
+        return Err(registry::no_initial_events());
     }
-    let bytes = body::read(raw.into_body()).await?;
-    let (headers, bytes) = if offer.cbor { binary::incoming(&headers, bytes)? } else { (headers.clone(), bytes) };
+    let socket = socket::key(raw.headers()).map(|key| (key, hyper::upgrade::on(&mut raw)));
+    let events = inner.registry.watch(request).await?;
+    let framing = match request.accept.media {
+        Media::Protobuf | Media::Cbor => socket::Framing::Lengths,
+        Media::Json | Media::Yaml => socket::Framing::Lines,
+    };
+    Ok(match socket {
+        Some((key, connection)) => socket::upgrade(&key, raw.headers(), connection, events, framing),
+        None => events,
+    })
+}
+
+/// Reads the whole body and answers with one object.
+async fn once<B>(inner: &Arc<Inner>, request: &Request<'_>, raw: http::Request<B>) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    let cbor = inner.gates.enabled(features::CBOR);
+    let (head, body) = raw.into_parts();
+    let bytes = body::read(body).await?;
+    let (headers, bytes) = if cbor { binary::incoming(&head.headers, bytes)? } else { (head.headers, bytes) };
     ironclad_audit::note(|current| current.request(|| registry::decode(&headers, &bytes).ok().map(|i| i.value)));
-    let answer = act(inner, registry, &request, &headers, &bytes).await;
-    let answer = if offer.cbor { answer.map_err(binary::told)? } else { answer? };
+    let answer = act(inner, &inner.registry, request, &headers, &bytes).await;
+    let answer = if cbor { answer.map_err(binary::told)? } else { answer? };
     ironclad_audit::note(|current| {
         if current.level() == ironclad_audit::Level::RequestResponse {
             let object = match &answer.object {
@@ -159,7 +184,7 @@ where
             current.response(answer.code, Some(object));
         }
     });
-    Ok(finish(registry, &request, answer))
+    Ok(finish(&inner.registry, request, answer))
 }
 
 /// Refuses names that would be more than one segment of a path: they would mean something else to the store, to a

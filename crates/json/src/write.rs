@@ -6,7 +6,6 @@ use serde::ser::{
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 use serde_json::{Error, Number};
-use std::fmt::Display;
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -215,57 +214,30 @@ impl Items {
     }
 }
 
-impl SerializeSeq for Items {
-    type Ok = Value;
-    type Error = Error;
+/// The ways in which serde tells of lists differ in their names alone.
+macro_rules! items {
+    ($($way:ident: $method:ident),*) => {$(
+        impl $way for Items {
+            type Ok = Value;
+            type Error = Error;
 
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
-        self.push(item)
-    }
+            fn $method<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
+                self.push(item)
+            }
 
-    fn end(self) -> Result<Value, Error> {
-        Ok(self.finish())
-    }
+            fn end(self) -> Result<Value, Error> {
+                Ok(self.finish())
+            }
+        }
+    )*};
 }
 
-impl SerializeTuple for Items {
-    type Ok = Value;
-    type Error = Error;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
-        self.push(item)
-    }
-
-    fn end(self) -> Result<Value, Error> {
-        Ok(self.finish())
-    }
-}
-
-impl SerializeTupleStruct for Items {
-    type Ok = Value;
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
-        self.push(item)
-    }
-
-    fn end(self) -> Result<Value, Error> {
-        Ok(self.finish())
-    }
-}
-
-impl SerializeTupleVariant for Items {
-    type Ok = Value;
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
-        self.push(item)
-    }
-
-    fn end(self) -> Result<Value, Error> {
-        Ok(self.finish())
-    }
-}
+items!(
+    SerializeSeq: serialize_element,
+    SerializeTuple: serialize_element,
+    SerializeTupleStruct: serialize_field,
+    SerializeTupleVariant: serialize_field
+);
 
 impl Members {
     fn push<T: Serialize + ?Sized>(&mut self, name: Text, value: &T) -> Result<(), Error> {
@@ -301,31 +273,25 @@ impl SerializeMap for Members {
     }
 }
 
-impl SerializeStruct for Members {
-    type Ok = Value;
-    type Error = Error;
+/// So do the ways in which it tells of structs.
+macro_rules! members {
+    ($($way:ident),*) => {$(
+        impl $way for Members {
+            type Ok = Value;
+            type Error = Error;
 
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
-        self.push(Text::const_new(name), value)
-    }
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
+                self.push(Text::const_new(name), value)
+            }
 
-    fn end(self) -> Result<Value, Error> {
-        Ok(self.finish())
-    }
+            fn end(self) -> Result<Value, Error> {
+                Ok(self.finish())
+            }
+        }
+    )*};
 }
 
-impl SerializeStructVariant for Members {
-    type Ok = Value;
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
-        self.push(Text::const_new(name), value)
-    }
-
-    fn end(self) -> Result<Value, Error> {
-        Ok(self.finish())
-    }
-}
+members!(SerializeStruct, SerializeStructVariant);
 
 /// Writes names of members.
 struct NameWriter;
@@ -334,8 +300,13 @@ fn no_name<T>() -> Result<T, Error> {
     Err(Error::custom("key must be a string"))
 }
 
-fn name<T: Display>(of: T) -> Result<Text, Error> {
-    Ok(of.to_string().into())
+/// What is written as it is shown.
+macro_rules! names {
+    ($($method:ident: $of:ty),*) => {$(
+        fn $method(self, v: $of) -> Result<Text, Error> {
+            Ok(v.to_string().into())
+        }
+    )*};
 }
 
 impl Serializer for NameWriter {
@@ -349,41 +320,8 @@ impl Serializer for NameWriter {
     type SerializeStruct = Impossible<Text, Error>;
     type SerializeStructVariant = Impossible<Text, Error>;
 
-    fn serialize_bool(self, v: bool) -> Result<Text, Error> {
-        name(v)
-    }
-
-    fn serialize_i8(self, v: i8) -> Result<Text, Error> {
-        name(v)
-    }
-
-    fn serialize_i16(self, v: i16) -> Result<Text, Error> {
-        name(v)
-    }
-
-    fn serialize_i32(self, v: i32) -> Result<Text, Error> {
-        name(v)
-    }
-
-    fn serialize_i64(self, v: i64) -> Result<Text, Error> {
-        name(v)
-    }
-
-    fn serialize_u8(self, v: u8) -> Result<Text, Error> {
-        name(v)
-    }
-
-    fn serialize_u16(self, v: u16) -> Result<Text, Error> {
-        name(v)
-    }
-
-    fn serialize_u32(self, v: u32) -> Result<Text, Error> {
-        name(v)
-    }
-
-    fn serialize_u64(self, v: u64) -> Result<Text, Error> {
-        name(v)
-    }
+    names!(serialize_bool: bool, serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64);
+    names!(serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64, serialize_char: char);
 
     fn serialize_f32(self, _: f32) -> Result<Text, Error> {
         no_name()
@@ -391,10 +329,6 @@ impl Serializer for NameWriter {
 
     fn serialize_f64(self, _: f64) -> Result<Text, Error> {
         no_name()
-    }
-
-    fn serialize_char(self, v: char) -> Result<Text, Error> {
-        name(v)
     }
 
     fn serialize_str(self, v: &str) -> Result<Text, Error> {

@@ -83,16 +83,12 @@ impl Registry {
         warnings: &mut Vec<String>,
     ) -> Result<Value, ApiError> {
         let Some(admission) = &mut door.request else { return Ok(new) };
-        if door.scaled {
-            admission.object = Some(scale::scale_of(request, &new)?);
-            self.admission.validate(admission).await?;
-            warnings.append(&mut admission.warnings);
-            return Ok(new);
-        }
-        admission.object = Some(new);
+        let shown = if door.scaled { scale::scale_of(request, &new)? } else { new.clone() };
+        admission.object = Some(shown);
         self.admission.validate(admission).await?;
         warnings.append(&mut admission.warnings);
-        Ok(admission.object.take().unwrap_or_default())
+        admission.object = None;
+        Ok(new)
     }
 
     /// Lets admission see what is created below an object and stored by nobody; returns it as admission left it.

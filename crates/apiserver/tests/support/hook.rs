@@ -95,7 +95,9 @@ impl Hook {
                             let body = request.into_body().collect().await.unwrap().to_bytes();
                             let review: Value = serde_json::from_slice(&body).unwrap_or_default();
                             noted.lock().push(review.clone());
-                            let (status, headers, body) = answer(&review);
+                            // An answer may take its time: no worker of the runtime waits for it.
+                            let made = tokio::task::spawn_blocking(move || answer(&review));
+                            let (status, headers, body) = made.await.unwrap();
                             let response = Response::builder().status(status);
                             let response = headers.iter().fold(response, |r, (k, v)| r.header(*k, v));
                             Ok::<_, Infallible>(response.body(Full::new(Bytes::from(body))).unwrap())
