@@ -10,4 +10,5 @@ pub(crate) mod pods;
 pub(crate) mod reviews;
 pub(crate) mod rewrite;
 pub(crate) mod socket;
+mod streams;
 pub(crate) mod upgrade;

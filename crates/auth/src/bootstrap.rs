@@ -4,49 +4,12 @@
 
 mod controllers;
 mod reconcile;
+mod roles;
 
 pub use reconcile::reconciled;
 
 use crate::ResourceRule;
 use ironclad_json::{Value, json};
-
-const READ: &str = "get,list,watch";
-const WRITE: &str = "create,delete,deletecollection,patch,update";
-const ALL: &str = "create,delete,deletecollection,get,list,patch,update,watch";
-
-/// Resources of a namespace that users with the role `edit` manage, by group.
-const MANAGED: &[(&str, &str)] = &[
-    (
-        "",
-        "configmaps,events,persistentvolumeclaims,pods,pods/attach,pods/exec,pods/portforward,pods/proxy,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy",
-    ),
-    (
-        "apps",
-        "daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,statefulsets,statefulsets/scale",
-    ),
-    ("autoscaling", "horizontalpodautoscalers"),
-    ("batch", "cronjobs,jobs"),
-    ("networking.k8s.io", "ingresses,networkpolicies"),
-    ("policy", "poddisruptionbudgets"),
-    ("coordination.k8s.io", "leases"),
-];
-
-/// Resources of a namespace that users with the role `view` read, by group.
-const VIEWED: &[(&str, &str)] = &[
-    (
-        "",
-        "bindings,configmaps,endpoints,events,limitranges,namespaces,namespaces/status,persistentvolumeclaims,persistentvolumeclaims/status,pods,pods/log,pods/status,replicationcontrollers,replicationcontrollers/scale,replicationcontrollers/status,resourcequotas,resourcequotas/status,serviceaccounts,services,services/status",
-    ),
-    (
-        "apps",
-        "controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,replicasets,replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status",
-    ),
-    ("autoscaling", "horizontalpodautoscalers,horizontalpodautoscalers/status"),
-    ("batch", "cronjobs,cronjobs/status,jobs,jobs/status"),
-    ("discovery.k8s.io", "endpointslices"),
-    ("networking.k8s.io", "ingresses,ingresses/status,networkpolicies"),
-    ("policy", "poddisruptionbudgets,poddisruptionbudgets/status"),
-];
 
 /// The rules of kubelets, besides what depends on the pods of their node.
 const NODE: &[&str] = &[
@@ -73,162 +36,6 @@ const NODE: &[&str] = &[
     "create,delete,deletecollection,get,list,patch,update,watch|resource.k8s.io|resourceslices",
     "get,list,watch|certificates.k8s.io|clustertrustbundles",
     "create,get,list,watch|certificates.k8s.io|podcertificaterequests",
-];
-
-/// Cluster roles: name and rules.
-const ROLES: &[(&str, &[&str])] = &[
-    ("cluster-admin", &["*|*|*", "*|/*"]),
-    (
-        "system:discovery",
-        &["get|/api,/api/*,/apis,/apis/*,/healthz,/livez,/openapi,/openapi/*,/readyz,/version,/version/"],
-    ),
-    (
-        "system:basic-user",
-        &[
-            "create|authorization.k8s.io|selfsubjectaccessreviews,selfsubjectrulesreviews",
-            "create|authentication.k8s.io|selfsubjectreviews",
-        ],
-    ),
-    ("system:public-info-viewer", &["get|/healthz,/livez,/readyz,/version,/version/"]),
-    ("system:monitoring", &["get|/healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/*"]),
-    (
-        "system:service-account-issuer-discovery",
-        &["get|/.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,/openid/v1/jwks/"],
-    ),
-    (
-        "system:auth-delegator",
-        &["create|authentication.k8s.io|tokenreviews", "create|authorization.k8s.io|subjectaccessreviews"],
-    ),
-    (
-        "system:kubelet-api-admin",
-        &[
-            "get,list,watch||nodes",
-            "proxy||nodes",
-            "*||nodes/log,nodes/metrics,nodes/proxy,nodes/stats,nodes/configz,nodes/healthz,nodes/pods",
-        ],
-    ),
-    ("system:node", NODE),
-    (
-        "system:node-proxier",
-        &[
-            "list,watch||services",
-            "list,watch||endpoints",
-            "get,list,watch||nodes",
-            "create,patch,update||events",
-            "create,patch,update|events.k8s.io|events",
-            "list,watch|discovery.k8s.io|endpointslices",
-            "get,list,watch|networking.k8s.io|servicecidrs",
-        ],
-    ),
-    (
-        "system:kube-dns",
-        &["list,watch||endpoints,namespaces,pods,services", "list,watch|discovery.k8s.io|endpointslices"],
-    ),
-    (
-        "system:ironclad-dns",
-        &[
-            "list,watch||endpoints,namespaces,pods,services,nodes",
-            "list,watch|discovery.k8s.io|endpointslices",
-            "create,get,patch,update||services,endpoints",
-            "create,get,patch,update,delete|discovery.k8s.io|endpointslices",
-        ],
-    ),
-    (
-        "system:kube-scheduler",
-        &[
-            "create,patch,update||events",
-            "create,patch,update|events.k8s.io|events",
-            "create,get,list,watch,update,patch|coordination.k8s.io|leases",
-            "get,list,watch||nodes",
-            "delete,get,list,watch||pods",
-            "create||bindings,pods/binding",
-            "patch,update||pods/status",
-            "get,list,watch||replicationcontrollers,services,namespaces,persistentvolumes",
-            "get,list,watch|apps|replicasets,statefulsets",
-            "get,list,watch|policy|poddisruptionbudgets",
-            "get,list,watch,patch,update||persistentvolumeclaims",
-            "create|authentication.k8s.io|tokenreviews",
-            "create|authorization.k8s.io|subjectaccessreviews",
-            "get,list,watch|storage.k8s.io|csidrivers,csinodes,csistoragecapacities,storageclasses,volumeattachments",
-            "get,list,watch|resource.k8s.io|deviceclasses,resourceslices",
-            "get,list,patch,update,watch|resource.k8s.io|resourceclaims,resourceclaims/status",
-        ],
-    ),
-    // What all controllers share; each has a role of its own besides.
-    (
-        "system:kube-controller-manager",
-        &[
-            "create,patch,update|,events.k8s.io|events",
-            "create|coordination.k8s.io|leases",
-            "get,update|coordination.k8s.io|leases|kube-controller-manager",
-            "create||secrets,serviceaccounts",
-            "delete||secrets",
-            "get||configmaps,namespaces,secrets,serviceaccounts",
-            "update||secrets,serviceaccounts",
-            "create|authentication.k8s.io|tokenreviews",
-            "create|authorization.k8s.io|subjectaccessreviews",
-            "list,watch|*|*",
-            "create||serviceaccounts/token",
-        ],
-    ),
-    ("system:node-bootstrapper", &["create,get,list,watch|certificates.k8s.io|certificatesigningrequests"]),
-    (
-        "system:persistent-volume-provisioner",
-        &[
-            "create,delete,get,list,watch||persistentvolumes",
-            "get,list,update,watch||persistentvolumeclaims",
-            "get,list,watch|storage.k8s.io|storageclasses",
-            "watch||events",
-            "create,patch,update||events",
-        ],
-    ),
-    (
-        "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
-        &["create|certificates.k8s.io|certificatesigningrequests/nodeclient"],
-    ),
-    (
-        "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
-        &["create|certificates.k8s.io|certificatesigningrequests/selfnodeclient"],
-    ),
-    ("system:heapster", &["get,list,watch||events,namespaces,nodes,pods", "get,list,watch|apps|deployments"]),
-    (
-        "system:node-problem-detector",
-        &[
-            "get||nodes",
-            "patch||nodes/status",
-            "create,patch,update||events",
-            "create,patch,update|events.k8s.io|events",
-        ],
-    ),
-    (
-        "system:kube-aggregator",
-        &["get,list,watch||endpoints,services", "get,list,watch|discovery.k8s.io|endpointslices"],
-    ),
-    (
-        "system:volume-scheduler",
-        &[
-            "get,list,patch,update,watch||persistentvolumes",
-            "get,list,watch|storage.k8s.io|storageclasses",
-            "get,list,patch,update,watch||persistentvolumeclaims",
-        ],
-    ),
-    (
-        "system:certificates.k8s.io:legacy-unknown-approver",
-        &["approve|certificates.k8s.io|signers|kubernetes.io/legacy-unknown"],
-    ),
-    (
-        "system:certificates.k8s.io:kubelet-serving-approver",
-        &["approve|certificates.k8s.io|signers|kubernetes.io/kubelet-serving"],
-    ),
-    (
-        "system:certificates.k8s.io:kube-apiserver-client-approver",
-        &["approve|certificates.k8s.io|signers|kubernetes.io/kube-apiserver-client"],
-    ),
-    (
-        "system:certificates.k8s.io:kube-apiserver-client-kubelet-approver",
-        &["approve|certificates.k8s.io|signers|kubernetes.io/kube-apiserver-client-kubelet"],
-    ),
-    ("system:cluster-trust-bundle-discovery", &["get,list,watch|certificates.k8s.io|clustertrustbundles"]),
 ];
 
 /// Cluster role bindings: name, role, subjects (`User:x`, `Group:x`).
@@ -275,28 +82,50 @@ const BINDINGS: &[(&str, &str, &[&str])] = &[
     ("system:ironclad-kubelet-client", "system:kubelet-api-admin", &["User:kube-apiserver-kubelet-client"]),
 ];
 
-/// Roles of a namespace: namespace, name, rules (with a fourth part for object names) and subjects.
-const NAMESPACED: &[(&str, &str, &[&str], &[&str])] = &[
+/// Who leads writes its Lease, and says in a LeaseCandidate that it would.
+const LEADERS: &[&str] = &[
+    "create,get,list,update,watch|coordination.k8s.io|leases",
+    "create,get,list,update,watch|coordination.k8s.io|leasecandidates",
+];
+
+/// Roles of a namespace with their bindings: namespace, role, binding, rules (with a fourth part for object names) and
+/// subjects.
+type Namespaced = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
+const NAMESPACED: &[Namespaced] = &[
     (
         "kube-system",
         "extension-apiserver-authentication-reader",
+        "system::extension-apiserver-authentication-reader",
         &["get,list,watch||configmaps|extension-apiserver-authentication"],
         &["User:system:kube-controller-manager", "User:system:kube-scheduler"],
     ),
     (
         "kube-system",
         "system::leader-locking-kube-controller-manager",
-        &["watch||configmaps", "get,update||configmaps|kube-controller-manager"],
-        &["User:system:kube-controller-manager"],
+        "system::leader-locking-kube-controller-manager",
+        LEADERS,
+        &[
+            "User:system:kube-controller-manager",
+            "ServiceAccount:kube-system:kube-controller-manager",
+            "ServiceAccount:kube-system:leader-election-controller",
+        ],
     ),
     (
         "kube-system",
         "system::leader-locking-kube-scheduler",
-        &["watch||configmaps", "get,update||configmaps|kube-scheduler"],
-        &["User:system:kube-scheduler"],
+        "system::leader-locking-kube-scheduler",
+        LEADERS,
+        &["User:system:kube-scheduler", "ServiceAccount:kube-system:kube-scheduler"],
     ),
     // Machines that are not of the cluster yet read what it is, signed with the token that they were given.
-    ("kube-public", "system:ironclad-cluster-info", &["get||configmaps|cluster-info"], &["User:system:anonymous"]),
+    (
+        "kube-public",
+        "system:ironclad-cluster-info",
+        "system:ironclad-cluster-info",
+        &["get||configmaps|cluster-info"],
+        &["User:system:anonymous"],
+    ),
 ];
 
 /// Priority classes: name, value, description.
@@ -365,7 +194,7 @@ fn metadata(name: &str, extra: &[(&str, &str)]) -> Value {
 pub fn objects() -> Vec<(&'static str, &'static str, Value)> {
     const RBAC: &str = "rbac.authorization.k8s.io";
     let mut out = Vec::new();
-    for (name, rules) in ROLES {
+    for (name, rules) in roles::ROLES {
         let rules: Vec<Value> = rules.iter().map(|r| rule_value(&parse(r))).collect();
         out.push((RBAC, "clusterroles", json!({"metadata": metadata(name, &[]), "rules": rules})));
     }
@@ -379,23 +208,25 @@ pub fn objects() -> Vec<(&'static str, &'static str, Value)> {
             None => json!({"kind": kind, "name": name, "apiGroup": RBAC}),
         }
     };
-    for (namespace, name, rules, subjects) in NAMESPACED {
+    for (namespace, name, binding, rules, subjects) in NAMESPACED {
         let rules: Vec<Value> = rules.iter().map(|r| rule_value(&parse(r))).collect();
         let subjects: Vec<Value> = subjects.iter().map(subject).collect();
-        let mut metadata = metadata(name, &[]);
-        metadata["namespace"] = json!(namespace);
+        let placed = |name: &str| {
+            let mut metadata = metadata(name, &[]);
+            metadata["namespace"] = json!(namespace);
+            metadata
+        };
         let role = json!({"apiGroup": RBAC, "kind": "Role", "name": name});
-        out.push((RBAC, "roles", json!({"metadata": metadata, "rules": rules})));
-        out.push((RBAC, "rolebindings", json!({"metadata": metadata, "roleRef": role, "subjects": subjects})));
+        out.push((RBAC, "roles", json!({"metadata": placed(name), "rules": rules})));
+        out.push((RBAC, "rolebindings", json!({"metadata": placed(binding), "roleRef": role, "subjects": subjects})));
     }
     for (name, role, subjects) in BINDINGS {
-        let subjects: Vec<Value> = subjects.iter().map(subject).collect();
-        let role = json!({"apiGroup": RBAC, "kind": "ClusterRole", "name": role});
-        out.push((
-            RBAC,
-            "clusterrolebindings",
-            json!({"metadata": metadata(name, &[]), "roleRef": role, "subjects": subjects}),
-        ));
+        let mut binding = json!({"metadata": metadata(name, &[])});
+        binding["roleRef"] = json!({"apiGroup": RBAC, "kind": "ClusterRole", "name": role});
+        if !subjects.is_empty() {
+            binding["subjects"] = subjects.iter().map(subject).collect();
+        }
+        out.push((RBAC, "clusterrolebindings", binding));
     }
     out.extend(controller_objects());
     for (name, value, description) in PRIORITIES {
@@ -411,11 +242,11 @@ fn controller_objects() -> Vec<(&'static str, &'static str, Value)> {
     let mut out = Vec::new();
     let subject = |name: &str| json!([{"kind": "ServiceAccount", "namespace": "kube-system", "name": name}]);
     let values = |rules: &mut dyn Iterator<Item = &&str>| rules.map(|r| rule_value(&parse(r))).collect::<Vec<_>>();
-    let stock = controllers::CONTROLLERS.iter().map(|(short, rules)| ("system:controller:", short, rules, true));
-    let ours = controllers::PATCHES.iter().map(|(short, rules)| ("system:ironclad:controller:", short, rules, false));
-    for (prefix, short, rules, events) in stock.chain(ours) {
+    let stock = controllers::CONTROLLERS.iter().map(|(short, rules)| ("system:controller:", short, rules));
+    let ours = controllers::PATCHES.iter().map(|(short, rules)| ("system:ironclad:controller:", short, rules));
+    for (prefix, short, rules) in stock.chain(ours) {
         let name = format!("{prefix}{short}");
-        let rules = values(&mut rules.iter().chain(events.then_some(&controllers::EVENTS)));
+        let rules = values(&mut rules.iter());
         let role = json!({"apiGroup": RBAC, "kind": "ClusterRole", "name": name});
         out.push((RBAC, "clusterroles", json!({"metadata": metadata(&name, &[]), "rules": rules})));
         let binding = json!({"metadata": metadata(&name, &[]), "roleRef": role, "subjects": subject(short)});
@@ -447,17 +278,8 @@ fn whole_manager() -> Value {
 
 /// The roles for people, each the sum of what is labelled for it: `view`, `edit`, `admin`, and what they begin with.
 fn user_roles() -> Vec<Value> {
-    let rules = |verbs: &str, table: &[(&str, &str)]| -> Vec<Value> {
-        table.iter().map(|(group, resources)| rule_value(&parse(&format!("{verbs}|{group}|{resources}")))).collect()
-    };
-    let view = rules(READ, VIEWED);
-    let mut edit = rules(READ, &[("", "pods/attach,pods/exec,pods/portforward,pods/proxy,secrets,services/proxy")]);
-    edit.push(rule_value(&parse("impersonate||serviceaccounts")));
-    edit.push(rule_value(&parse("create||pods/eviction,serviceaccounts/token")));
-    edit.extend(rules(WRITE, MANAGED));
-    let mut admin = vec![rule_value(&parse("create|authorization.k8s.io|localsubjectaccessreviews"))];
-    admin.push(rule_value(&parse(&format!("{ALL}|rbac.authorization.k8s.io|rolebindings,roles"))));
-    let parts = [("admin", admin), ("edit", edit), ("view", view)];
+    let values = |rules: &[&str]| -> Vec<Value> { rules.iter().map(|r| rule_value(&parse(r))).collect() };
+    let parts: Vec<(&str, Vec<Value>)> = roles::PEOPLE.iter().map(|(name, rules)| (*name, values(rules))).collect();
     let label = |to: &str| format!("rbac.authorization.k8s.io/aggregate-to-{to}");
     let mut out = Vec::new();
     for (at, (name, _)) in parts.iter().enumerate() {
@@ -524,7 +346,7 @@ mod tests {
 
     #[test]
     fn every_rule_of_the_table_can_be_read() {
-        for (_, rules) in ROLES.iter().chain(controllers::CONTROLLERS) {
+        for (_, rules) in roles::ROLES.iter().chain(controllers::CONTROLLERS) {
             assert!(rules.iter().all(|r| !parse(r).verbs.is_empty()), "{rules:?}");
         }
     }

@@ -105,7 +105,7 @@ pub async fn run(context: Context, token: CancellationToken) {
     tasks.spawn("podcertificaterequest-cleaner-controller", bundles::clean(cleaner, t()));
     tasks.spawn("deployment-controller", deployment::run(context.of("deployment-controller"), t()));
     tasks.spawn("endpointslice-controller", endpoints::run(c(), t()));
-    tasks.spawn("taint-eviction-controller", eviction::run(context.of("taint-eviction-controller"), t()));
+    tasks.spawn("taint-eviction-controller", eviction::run(context.of("node-controller"), t()));
     tasks.spawn(
         "garbage-collector-controller",
         garbage::run(context.of("generic-garbage-collector"), resources.clone(), t()),

@@ -12,8 +12,9 @@ use std::future::Future;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
-const SPDY: [&str; 1] = ["portforward.k8s.io"];
-const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
+pub(crate) const PROTOCOL: &str = "portforward.k8s.io";
+const SPDY: [&str; 1] = [PROTOCOL];
+pub(crate) const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const WEBSOCKET: [&str; 3] = [TUNNEL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io"];
 /// How long the second stream of a pair may take.
 const PAIRING: Duration = Duration::from_secs(30);
@@ -106,7 +107,7 @@ fn port(text: &str) -> Result<u16, Error> {
 pub fn port_forward<B>(
     request: &mut Request<B>,
 ) -> Result<(Response<()>, impl Future<Output = Result<PortForward, Error>> + Send + 'static), Error> {
-    let Chosen { transport, protocol, response } = choose(request.headers(), &SPDY, &WEBSOCKET, "portforward.k8s.io")?;
+    let Chosen { transport, protocol, response } = choose(request.headers(), &SPDY, &WEBSOCKET, PROTOCOL)?;
     let plain = transport == Transport::WebSocket && protocol != TUNNEL;
     let ports = if plain { ports(request.uri().query().unwrap_or_default())? } else { Vec::new() };
     let upgrade = hyper::upgrade::on(request);
@@ -122,6 +123,15 @@ pub fn port_forward<B>(
         Ok(PortForward(Connection::Spdy { session, incoming, waiting: HashMap::new() }))
     };
     Ok((response, streams))
+}
+
+/// The answer to a client that carries SPDY in WebSocket, and the bytes in it once the answer has been sent.
+pub fn tunnelled<B>(
+    request: &mut Request<B>,
+) -> Result<(Response<()>, impl Future<Output = Result<Pipe, Error>> + Send + 'static), Error> {
+    let Chosen { response, .. } = choose(request.headers(), &[], &[TUNNEL], TUNNEL)?;
+    let upgrade = hyper::upgrade::on(request);
+    Ok((response, async move { Ok(tunnel(TokioIo::new(upgrade.await?)).await) }))
 }
 
 /// The ports of a query such as `port=80&ports=81,82`.

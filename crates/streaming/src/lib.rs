@@ -8,6 +8,7 @@ mod error;
 mod forward;
 mod negotiate;
 mod pipe;
+mod relay;
 pub mod spdy;
 #[doc(hidden)]
 pub mod untrusted;
@@ -15,6 +16,7 @@ mod websocket;
 
 pub use command::{RemoteCommand, Wanted, exit_status, failure_status, remote_command};
 pub use error::Error;
-pub use forward::{Forward, PortForward, port_forward};
+pub use forward::{Forward, PortForward, port_forward, tunnelled};
 pub use negotiate::Transport;
 pub use pipe::{Pipe, TerminalSize};
+pub use relay::{Relay, refuse, relay};

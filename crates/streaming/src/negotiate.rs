@@ -24,7 +24,7 @@ pub(crate) struct Chosen {
 }
 
 /// The words of a header that may stand several times and hold lists.
-fn words(headers: &HeaderMap, name: impl http::header::AsHeaderName) -> Vec<String> {
+pub(crate) fn words(headers: &HeaderMap, name: impl http::header::AsHeaderName) -> Vec<String> {
     let values = headers.get_all(name);
     let lines = values.iter().filter_map(|v| v.to_str().ok());
     lines.flat_map(|l| l.split(',')).map(|w| w.trim().to_owned()).filter(|w| !w.is_empty()).collect()

@@ -8,8 +8,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use ironclad_streaming::spdy::{Role, Session};
-use ironclad_streaming::{TerminalSize, Wanted, exit_status, port_forward, remote_command};
+use ironclad_streaming::{Relay, TerminalSize, Wanted, exit_status, port_forward, relay, remote_command, tunnelled};
 use serde_json::Value;
+use std::future::Future;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
@@ -24,6 +25,9 @@ async fn answer(mut request: Request<Incoming>) -> Result<Answer, std::convert::
         *response.status_mut() = e.status();
         response
     };
+    if request.uri().path().starts_with("/relayed/") {
+        return Ok(relayed(request).map(|()| Empty::new()));
+    }
     if request.uri().path() == "/portForward" {
         return Ok(match port_forward(&mut request) {
             Err(error) => refused(error),
@@ -62,6 +66,37 @@ async fn answer(mut request: Request<Incoming>) -> Result<Answer, std::convert::
             response.map(|()| Empty::new())
         }
     })
+}
+
+/// Passes a client over WebSocket on to another server over SPDY, as API servers do for kubelets that know no other.
+fn relayed(mut request: Request<Incoming>) -> Response<()> {
+    let kind = Relay::of(request.headers()).unwrap();
+    let asked: Vec<(String, String)> =
+        kind.headers().iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect();
+    let path = request.uri().path_and_query().unwrap().as_str().replace("/relayed", "");
+    // Boxed, for the other server's answers are made by the same function.
+    let server: std::pin::Pin<Box<dyn Future<Output = hyper::upgrade::Upgraded> + Send>> = Box::pin(async move {
+        let asked: Vec<(&str, &str)> = asked.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        connect(&path, &asked).await.1.unwrap()
+    });
+    let wanted = Wanted::from_query(request.uri().query().unwrap_or_default());
+    match kind {
+        Relay::Command => {
+            let (response, opening) = remote_command(&mut request, wanted.as_ref().copied().unwrap()).unwrap();
+            let carried =
+                async move { relay(opening.await.unwrap(), TokioIo::new(server.await), wanted.unwrap()).await };
+            tokio::spawn(async { carried.await.unwrap() });
+            response
+        }
+        Relay::Tunnel => {
+            let (response, opening) = tunnelled(&mut request).unwrap();
+            tokio::spawn(async move {
+                let (mut client, mut server) = (opening.await.unwrap(), TokioIo::new(server.await));
+                tokio::io::copy_bidirectional(&mut client, &mut server).await.unwrap();
+            });
+            response
+        }
+    }
 }
 
 async fn connect(path: &str, headers: &[(&str, &str)]) -> (http::StatusCode, Option<hyper::upgrade::Upgraded>) {
@@ -126,7 +161,16 @@ async fn exec_over_spdy_carries_a_mebibyte_both_ways_and_the_exit_code() {
 
 #[tokio::test]
 async fn exec_over_websocket_version_5_closes_stdin_by_a_message() {
-    let mut socket = websocket("/exec?stdin=true&stdout=true", "v5.channel.k8s.io").await;
+    hello_by_version_5("/exec?stdin=true&stdout=true").await;
+}
+
+#[tokio::test]
+async fn exec_over_websocket_version_5_reaches_a_server_that_speaks_spdy_alone() {
+    hello_by_version_5("/relayed/exec?stdin=true&stdout=true").await;
+}
+
+async fn hello_by_version_5(path: &str) {
+    let mut socket = websocket(path, "v5.channel.k8s.io").await;
     socket.send(Message::binary(&b"\x00hello"[..])).await.unwrap();
     socket.send(Message::binary(&[255_u8, 0][..])).await.unwrap();
     let (mut out, mut status, mut closed) = (Vec::new(), Vec::new(), false);
@@ -171,7 +215,13 @@ async fn ports_are_forwarded_over_spdy_and_through_websocket() {
     let (_, io) = connect("/portForward", &wanted).await;
     forwards_over(Session::new(TokioIo::new(io.unwrap()), Role::Client).0).await;
 
-    let mut socket = websocket("/portForward", "SPDY/3.1+portforward.k8s.io").await;
+    for path in ["/portForward", "/relayed/portForward"] {
+        let socket = websocket(path, "SPDY/3.1+portforward.k8s.io").await;
+        forwards_over(Session::new(untunnelled(socket), Role::Client).0).await;
+    }
+}
+
+fn untunnelled(mut socket: WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>) -> tokio::io::DuplexStream {
     let (near, far) = tokio::io::duplex(4096);
     tokio::spawn(async move {
         let (mut read, mut write) = tokio::io::split(far);
@@ -189,7 +239,7 @@ async fn ports_are_forwarded_over_spdy_and_through_websocket() {
             }
         }
     });
-    forwards_over(Session::new(near, Role::Client).0).await;
+    near
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Requests that a kubelet or a pod answers: logs, exec, attach, port forward, proxies.
 
-use super::{rewrite, socket};
+use super::{rewrite, socket, streams};
 use crate::Body;
 use crate::registry::Request;
 use crate::request::Info;
@@ -12,18 +12,27 @@ use hyper::upgrade::OnUpgrade;
 use ironclad_api::labels::Labels;
 use ironclad_api::{ApiError, GroupResource, Reason, object};
 use ironclad_json::Value;
+use ironclad_streaming::Relay;
 use rustls_pki_types::ServerName;
 use std::net::{IpAddr, SocketAddr};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// A connection to a target, with TLS or without.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// Where a request goes on to.
 struct Target {
     address: SocketAddr,
     tls: bool,
     path: String,
+    /// Takes every protocol over WebSocket; else those that need it are translated.
+    sockets: bool,
 }
 
 fn list<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
@@ -118,30 +127,21 @@ impl Inner {
             return Ok(empty);
         }
         let target = self.target(request)?;
-        let query = raw.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
+        let query = streams::query(request.info, raw.uri().query())?;
         let uri: Uri =
             format!("{}{query}", target.path).parse().map_err(|e| ApiError::bad_request(format!("bad path: {e}")))?;
+        if let Some(relay) = Relay::of(raw.headers()).filter(|_| !target.sockets) {
+            let (stream, host) = (self.dial(request, &target).await?, target.address.to_string());
+            return streams::translate(relay, raw, uri, stream, &host).await;
+        }
         let (mut parts, body) = raw.into_parts();
         let way = (request.info.subresource == "proxy").then(|| prepare_proxy(&mut parts, &target));
         parts.uri = uri;
         parts.headers.remove(http::header::AUTHORIZATION);
         let mut raw = http::Request::from_parts(parts, body);
         let log_socket = if request.info.subresource == "log" { take_socket(&mut raw) } else { None };
-        let unreachable = |e: &dyn std::fmt::Display| {
-            let message = format!("error dialing backend: {e}");
-            ApiError::new(Reason::InternalError, message)
-        };
-        let stream = TcpStream::connect(target.address).await.map_err(|e| unreachable(&e))?;
-        stream.set_nodelay(true).map_err(|e| unreachable(&e))?;
-        let host = target.address.to_string();
-        let answer = match self.connector(request, &target)? {
-            None => super::upgrade::pass(stream, raw, &host).await?,
-            Some(connector) => {
-                let name = ServerName::IpAddress(target.address.ip().into());
-                let stream = connector.connect(name, stream).await.map_err(|e| unreachable(&e))?;
-                super::upgrade::pass(stream, raw, &host).await?
-            }
-        };
+        let stream = self.dial(request, &target).await?;
+        let answer = super::upgrade::pass(stream, raw, &target.address.to_string()).await?;
         if let Some(way) = way {
             return Ok(rewrite::answer(answer, way));
         }
@@ -155,6 +155,17 @@ impl Inner {
             }
             None => answer,
         })
+    }
+
+    /// Connects to a target.
+    async fn dial(&self, request: &Request<'_>, target: &Target) -> Result<Box<dyn Connection>, ApiError> {
+        let unreachable =
+            |e: std::io::Error| ApiError::new(Reason::InternalError, format!("error dialing backend: {e}"));
+        let stream = TcpStream::connect(target.address).await.map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let Some(connector) = self.connector(request, target)? else { return Ok(Box::new(stream)) };
+        let name = ServerName::IpAddress(target.address.ip().into());
+        Ok(Box::new(connector.connect(name, stream).await.map_err(unreachable)?))
     }
 
     /// How a target wants TLS. Who answers for a pod or a Service is nobody's business but its own; a kubelet must be the
@@ -232,8 +243,15 @@ impl Inner {
         let ip = ip.ok_or_else(|| {
             ApiError::internal(format!("no preferred addresses found; known addresses: [] of node {name}"))
         })?;
+        let declared = list(&node, &["status", "declaredFeatures"]);
+        let sockets = declared.iter().any(|f| *f == "ExtendWebSocketsToKubelet");
         let port = object::at(&node, &["status", "daemonEndpoints", "kubeletEndpoint", "Port"]).and_then(Value::as_u64);
-        Ok(Target { address: SocketAddr::new(ip, port.unwrap_or(10250) as u16), tls: true, path: String::new() })
+        Ok(Target {
+            address: SocketAddr::new(ip, port.unwrap_or(10250) as u16),
+            tls: true,
+            path: String::new(),
+            sockets,
+        })
     }
 
     fn read(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Result<Value, ApiError> {
@@ -266,6 +284,7 @@ impl Inner {
             address: SocketAddr::new(ip, port),
             tls: info.name.starts_with("https:"),
             path: format!("/{}", info.rest),
+            sockets: true,
         })
     }
 
@@ -275,11 +294,19 @@ impl Inner {
         let ports = list(&service, &["spec", "ports"]);
         let wanted = match port {
             None => ports.first(),
-            Some(text) => ports.iter().find(|p| p["name"] == text || p["port"] == text),
+            // A number means the port of the Service, a name the port that is called so.
+            Some(text) => match text.parse::<i64>() {
+                Ok(number) => ports.iter().find(|p| p["port"].as_i64() == Some(number)),
+                Err(_) => ports.iter().find(|p| p["name"] == text),
+            },
         };
         let unavailable = |why: String| ApiError::new(Reason::ServiceUnavailable, why);
         let wanted = wanted.ok_or_else(|| {
-            unavailable(format!("no service port {:?} found for service {name:?}", port.unwrap_or_default()))
+            let port = port.unwrap_or_default();
+            match port.parse::<i64>() {
+                Ok(number) => unavailable(format!("no service port {number} found for service {name:?}")),
+                Err(_) => unavailable(format!("no endpoints available for service {:?}", info.name)),
+            }
         })?;
         let kind = self
             .kind_of("discovery.k8s.io", "endpointslices")
@@ -311,7 +338,7 @@ impl Inner {
         }
         let address = found[fastrand::usize(..found.len())];
         proxyable(address.ip())?;
-        Ok(Target { address, tls: info.name.starts_with("https:"), path: format!("/{}", info.rest) })
+        Ok(Target { address, tls: info.name.starts_with("https:"), path: format!("/{}", info.rest), sockets: true })
     }
 }
 

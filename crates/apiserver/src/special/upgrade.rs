@@ -62,6 +62,27 @@ where
     Ok(Response::from_parts(parts, body.boxed_unsync()))
 }
 
+/// Upgrades a connection to a server as `request` asks for.
+pub(crate) async fn upgraded<S>(stream: S, request: Request<Body>) -> Result<hyper::upgrade::Upgraded, ApiError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let failed = |e: &dyn std::fmt::Display| ApiError::internal(format!("error sending request: {e}"));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "the connection to the other server ended");
+        }
+    });
+    let mut answer = sender.send_request(request).await.map_err(|e| failed(&e))?;
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return hyper::upgrade::on(&mut answer).await.map_err(|e| failed(&e));
+    }
+    let body = answer.into_body().map_err(tower::BoxError::from).boxed_unsync();
+    let why = crate::body::read(body).await?;
+    Err(ApiError::internal(format!("unable to upgrade connection: {}", String::from_utf8_lossy(&why))))
+}
+
 async fn join(client: hyper::upgrade::OnUpgrade, server: hyper::upgrade::OnUpgrade) {
     match tokio::try_join!(client, server) {
         Ok((client, server)) => {

@@ -1,7 +1,7 @@
 //! The roles of stock's controllers (`system:controller:*`), each bound to a service account of kube-system: for a
 //! controller manager that runs with `--use-service-account-credentials`.
 
-/// Every one of them may write events.
+/// Those that write events.
 pub(super) const EVENTS: &str = "create,patch,update|,events.k8s.io|events";
 
 /// Name and rules.
@@ -13,8 +13,21 @@ pub(super) const CONTROLLERS: &[(&str, &[&str])] = &[
             "get,list,watch||nodes",
             "patch,update||nodes/status",
             "list,watch||pods",
-            "create,delete,get,list,patch,watch|storage.k8s.io|volumeattachments",
-            "get,list,watch|storage.k8s.io|csidrivers,csinodes",
+            EVENTS,
+            "create,delete,get,list,watch|storage.k8s.io|volumeattachments",
+            "get,list,watch|storage.k8s.io|csidrivers",
+            "get,list,watch|storage.k8s.io|csinodes",
+        ],
+    ),
+    (
+        "certificate-controller",
+        &[
+            "delete,get,list,watch|certificates.k8s.io|certificatesigningrequests",
+            "update|certificates.k8s.io|certificatesigningrequests/approval,certificatesigningrequests/status",
+            "approve|certificates.k8s.io|signers|kubernetes.io/kube-apiserver-client-kubelet",
+            "sign|certificates.k8s.io|signers|kubernetes.io/kube-apiserver-client,kubernetes.io/kube-apiserver-client-kubelet,kubernetes.io/kubelet-serving,kubernetes.io/legacy-unknown",
+            "create|authorization.k8s.io|subjectaccessreviews",
+            EVENTS,
         ],
     ),
     (
@@ -28,91 +41,114 @@ pub(super) const CONTROLLERS: &[(&str, &[&str])] = &[
             "create,delete,get,list,patch,update,watch|batch|jobs",
             "update|batch|cronjobs/status",
             "update|batch|cronjobs/finalizers",
-            "delete,list||pods",
+            "delete,list,watch||pods",
+            EVENTS,
         ],
     ),
     (
         "daemon-set-controller",
         &[
-            "get,list,watch|apps|daemonsets",
-            "update|apps|daemonsets/status",
-            "update|apps|daemonsets/finalizers",
+            "get,list,watch|apps,extensions|daemonsets",
+            "update|apps,extensions|daemonsets/status",
+            "update|apps,extensions|daemonsets/finalizers",
             "list,watch||nodes",
             "create,delete,list,patch,watch||pods",
             "create||pods/binding",
             "create,delete,get,list,patch,update,watch|apps|controllerrevisions",
+            EVENTS,
         ],
     ),
     (
         "deployment-controller",
         &[
-            "get,list,update,watch|apps|deployments",
-            "update|apps|deployments/status",
-            "update|apps|deployments/finalizers",
-            "create,delete,get,list,patch,update,watch|apps|replicasets",
+            "get,list,update,watch|apps,extensions|deployments",
+            "update|apps,extensions|deployments/status",
+            "update|apps,extensions|deployments/finalizers",
+            "create,delete,get,list,patch,update,watch|apps,extensions|replicasets",
             "get,list,update,watch||pods",
+            EVENTS,
+        ],
+    ),
+    (
+        "device-taint-eviction-controller",
+        &[
+            "delete,get,list,watch||pods",
+            "patch,update||pods/status",
+            "get,list,watch|resource.k8s.io|resourceclaims",
+            "get,list,watch|resource.k8s.io|resourceslices",
+            "get,list,watch|resource.k8s.io|deviceclasses",
+            EVENTS,
         ],
     ),
     (
         "disruption-controller",
         &[
-            "get,list,watch|apps|deployments",
-            "get,list,watch|apps|replicasets",
+            "get,list,watch|apps,extensions|deployments",
+            "get,list,watch|apps,extensions|replicasets",
             "get,list,watch||replicationcontrollers",
             "get,list,watch|policy|poddisruptionbudgets",
             "get,list,watch|apps|statefulsets",
-            "patch,update|policy|poddisruptionbudgets/status",
-            "patch||pods/status",
+            "update|policy|poddisruptionbudgets/status",
+            "patch,update||pods/status",
             "get|*|*/scale",
+            EVENTS,
         ],
     ),
     (
         "endpoint-controller",
-        &["get,list,watch||pods,services", "create,delete,get,list,update||endpoints", "create||endpoints/restricted"],
+        &[
+            "get,list,watch||pods,services",
+            "create,delete,get,list,update,watch||endpoints",
+            "create||endpoints/restricted",
+            EVENTS,
+        ],
     ),
     (
         "endpointslice-controller",
         &[
             "get,list,watch||nodes,pods,services",
             "update||services/finalizers",
-            "create,delete,get,list,update|discovery.k8s.io|endpointslices",
+            "create,delete,get,list,update,watch|discovery.k8s.io|endpointslices",
             "create|discovery.k8s.io|endpointslices/restricted",
+            EVENTS,
         ],
     ),
     (
         "endpointslicemirroring-controller",
         &[
             "get,list,watch||endpoints,services",
-            "update||endpoints/finalizers",
             "update||services/finalizers",
-            "create,delete,get,list,update|discovery.k8s.io|endpointslices",
+            "update||endpoints/finalizers",
+            "create,delete,get,list,update,watch|discovery.k8s.io|endpointslices",
             "create|discovery.k8s.io|endpointslices/restricted",
+            EVENTS,
         ],
     ),
     (
         "ephemeral-volume-controller",
-        &["update||pods/finalizers", "get,list,watch||pods", "create,get,list,watch||persistentvolumeclaims"],
+        &["get,list,watch||pods", "update||pods/finalizers", "create,get,list,watch||persistentvolumeclaims", EVENTS],
     ),
     (
         "expand-controller",
         &[
             "get,list,patch,update,watch||persistentvolumes",
-            "get,list,patch,update,watch||persistentvolumeclaims",
             "patch,update||persistentvolumeclaims/status",
-            "get,list,watch|storage.k8s.io|storageclasses",
+            "get,list,watch||persistentvolumeclaims",
+            EVENTS,
         ],
     ),
-    ("generic-garbage-collector", &["delete,get,list,patch,update,watch|*|*"]),
+    ("generic-garbage-collector", &["delete,get,list,patch,update,watch|*|*", EVENTS]),
     (
         "horizontal-pod-autoscaler",
         &[
             "get,list,watch|autoscaling|horizontalpodautoscalers",
             "update|autoscaling|horizontalpodautoscalers/status",
             "get,update|*|*/scale",
-            "list||pods",
-            "list|metrics.k8s.io|pods",
-            "get,list|custom.metrics.k8s.io|*",
-            "get,list|external.metrics.k8s.io|*",
+            "list,watch||pods",
+            "list,watch|metrics.k8s.io|pods",
+            "get,list,watch|custom.metrics.k8s.io|*",
+            "get,list,watch|external.metrics.k8s.io|*",
+            EVENTS,
         ],
     ),
     (
@@ -122,6 +158,7 @@ pub(super) const CONTROLLERS: &[(&str, &[&str])] = &[
             "update|batch|jobs/status",
             "update|batch|jobs/finalizers",
             "create,delete,list,patch,watch||pods",
+            EVENTS,
         ],
     ),
     (
@@ -133,17 +170,17 @@ pub(super) const CONTROLLERS: &[(&str, &[&str])] = &[
         &[
             "delete,get,list,watch||namespaces",
             "update||namespaces/finalize,namespaces/status",
-            "delete,deletecollection,get,list|*|*",
+            "delete,deletecollection,get,list,watch|*|*",
         ],
     ),
     (
         "node-controller",
         &[
-            "delete,get,list,patch,update||nodes",
+            "delete,get,list,patch,update,watch||nodes",
             "patch,update||nodes/status",
             "patch,update||pods/status",
-            "delete,list||pods",
-            "get,list,update|networking.k8s.io|clustercidrs",
+            "delete,get,list,watch||pods",
+            EVENTS,
         ],
     ),
     (
@@ -155,22 +192,30 @@ pub(super) const CONTROLLERS: &[(&str, &[&str])] = &[
             "update||persistentvolumeclaims/status",
             "create,delete,get,list,watch||pods",
             "get,list,watch|storage.k8s.io|storageclasses",
-            "create,delete,get,list,update,watch||endpoints,services",
-            "get,list||secrets",
-            "get,list||nodes",
+            "list,watch||nodes",
+            EVENTS,
             "watch||events",
         ],
     ),
-    ("pod-garbage-collector", &["delete,list,watch||pods", "get,list||nodes", "patch||pods/status"]),
-    ("pv-protection-controller", &["get,list,update,watch||persistentvolumes"]),
-    ("pvc-protection-controller", &["get,list,update,watch||persistentvolumeclaims", "get,list,watch||pods"]),
+    ("pod-garbage-collector", &["delete,list,watch||pods", "get,list,watch||nodes", "patch||pods/status"]),
+    ("pv-protection-controller", &["get,list,update,watch||persistentvolumes", EVENTS]),
+    (
+        "pvc-protection-controller",
+        &[
+            "get,list,update,watch||persistentvolumeclaims",
+            "update||persistentvolumeclaims/status",
+            "get,list,watch||pods",
+            EVENTS,
+        ],
+    ),
     (
         "replicaset-controller",
         &[
-            "get,list,update,watch|apps|replicasets",
-            "update|apps|replicasets/status",
-            "update|apps|replicasets/finalizers",
+            "get,list,update,watch|apps,extensions|replicasets",
+            "update|apps,extensions|replicasets/status",
+            "update|apps,extensions|replicasets/finalizers",
             "create,delete,list,patch,watch||pods",
+            EVENTS,
         ],
     ),
     (
@@ -180,6 +225,7 @@ pub(super) const CONTROLLERS: &[(&str, &[&str])] = &[
             "update||replicationcontrollers/status",
             "update||replicationcontrollers/finalizers",
             "create,delete,list,patch,watch||pods",
+            EVENTS,
         ],
     ),
     (
@@ -190,21 +236,25 @@ pub(super) const CONTROLLERS: &[(&str, &[&str])] = &[
             "create,delete,get,list,watch|resource.k8s.io|resourceclaims",
             "patch,update|resource.k8s.io|resourceclaims,resourceclaims/status",
             "patch,update||pods/status",
+            EVENTS,
+            "patch,update|resource.k8s.io|resourceclaims/binding",
         ],
     ),
-    ("resourcequota-controller", &["list,watch|*|*", "update||resourcequotas/status"]),
-    ("root-ca-cert-publisher", &["create,update||configmaps"]),
-    ("route-controller", &["list,watch||nodes", "patch||nodes/status"]),
-    ("service-account-controller", &["create||serviceaccounts"]),
+    ("resourcequota-controller", &["list,watch|*|*", "update||resourcequotas/status", EVENTS]),
+    ("root-ca-cert-publisher", &["create,update||configmaps", EVENTS]),
+    ("route-controller", &["list,watch||nodes", "patch||nodes/status", EVENTS]),
+    ("service-account-controller", &["create||serviceaccounts", EVENTS]),
     (
         "service-cidrs-controller",
         &[
             "get,list,patch,update,watch|networking.k8s.io|servicecidrs",
-            "patch,update|networking.k8s.io|servicecidrs/finalizers,servicecidrs/status",
+            "patch,update|networking.k8s.io|servicecidrs/finalizers",
+            "patch,update|networking.k8s.io|servicecidrs/status",
             "get,list,watch|networking.k8s.io|ipaddresses",
+            EVENTS,
         ],
     ),
-    ("service-controller", &["get,list,watch||services", "patch,update||services/status", "list,watch||nodes"]),
+    ("service-controller", &["get,list,watch||services", "patch,update||services/status", "list,watch||nodes", EVENTS]),
     (
         "statefulset-controller",
         &[
@@ -214,24 +264,29 @@ pub(super) const CONTROLLERS: &[(&str, &[&str])] = &[
             "update|apps|statefulsets/finalizers",
             "create,delete,get,patch,update||pods",
             "create,delete,get,list,patch,update,watch|apps|controllerrevisions",
-            "create,delete,get,list,update,watch||persistentvolumeclaims",
+            "create,get,list,watch||persistentvolumeclaims",
+            "delete,update||persistentvolumeclaims",
+            "update||pods/finalizers",
+            EVENTS,
         ],
     ),
-    ("taint-eviction-controller", &["delete,get,list||pods", "get||nodes", "patch||pods/status"]),
-    ("ttl-after-finished-controller", &["delete,get,list,watch|batch|jobs"]),
-    ("ttl-controller", &["list,patch,update,watch||nodes"]),
+    ("ttl-after-finished-controller", &["delete,get,list,watch|batch|jobs", EVENTS]),
+    ("ttl-controller", &["list,patch,update,watch||nodes", EVENTS]),
     (
         "validatingadmissionpolicy-status-controller",
         &[
             "get,list,watch|admissionregistration.k8s.io|validatingadmissionpolicies",
             "get,patch,update|admissionregistration.k8s.io|validatingadmissionpolicies/status",
+            EVENTS,
         ],
     ),
     (
         "volumeattributesclass-protection-controller",
         &[
-            "list,watch||persistentvolumeclaims,persistentvolumes",
+            "get,list,watch||persistentvolumeclaims",
+            "get,list,watch||persistentvolumes",
             "get,list,update,watch|storage.k8s.io|volumeattributesclasses",
+            EVENTS,
         ],
     ),
     (
@@ -239,19 +294,10 @@ pub(super) const CONTROLLERS: &[(&str, &[&str])] = &[
         &[
             "attest|certificates.k8s.io|signers|kubernetes.io/kube-apiserver-serving",
             "create,delete,list,update,watch|certificates.k8s.io|clustertrustbundles",
+            EVENTS,
         ],
     ),
-    ("podcertificaterequestcleaner", &["delete,list,watch|certificates.k8s.io|podcertificaterequests"]),
-    (
-        "certificate-controller",
-        &[
-            "delete,get,list,watch|certificates.k8s.io|certificatesigningrequests",
-            "update|certificates.k8s.io|certificatesigningrequests/approval,certificatesigningrequests/status",
-            "approve,sign|certificates.k8s.io|signers|kubernetes.io/kube-apiserver-client-kubelet",
-            "sign|certificates.k8s.io|signers|kubernetes.io/kube-apiserver-client,kubernetes.io/kubelet-serving,kubernetes.io/legacy-unknown",
-            "create|authorization.k8s.io|subjectaccessreviews",
-        ],
-    ),
+    ("podcertificaterequestcleaner", &["delete,list,watch|certificates.k8s.io|podcertificaterequests", EVENTS]),
 ];
 
 /// Roles of a namespace: namespace, name, rules; bound to the service account of the same name.

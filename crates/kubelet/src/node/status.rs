@@ -164,6 +164,7 @@ pub(super) async fn status(shared: &Shared, old: &Value) -> Value {
         "images": images(shared).await,
         "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": true, "userNamespaces": true}}],
         "features": {"supplementalGroupsPolicy": true},
+        "declaredFeatures": ["ExtendWebSocketsToKubelet"],
         "nodeInfo": {
             "machineID": machine, "systemUUID": if product.is_empty() { &machine } else { &product },
             "bootID": boot_id(), "kernelVersion": read("/proc/sys/kernel/osrelease"),
