@@ -1,9 +1,9 @@
-//! Namespaces that go away: everything in them is deleted, then their finalizer is taken off.
+//! Namespaces that go away: their pods are deleted, then everything else in them, then their finalizer is taken off.
 
 mod conditions;
 
 use crate::Context;
-use crate::resources::Resources;
+use crate::resources::{Resources, Served};
 use conditions::Findings;
 use futures::StreamExt;
 use ironclad_client::{Change, WorkQueue};
@@ -123,15 +123,10 @@ async fn empty(
         return Ok(Some(AGAIN));
     }
     let mut unseen = false;
-    for resource in served {
-        match sweep(context, &name, &resource.api, &mut findings).await {
-            // One kind that cannot be emptied does not keep the others.
-            Err(error) => findings.failures.push(error.to_string()),
-            Ok(Some(version)) if !resource.is_followed() => match resource.watchable {
-                true => vigils.keep(context, &name, &resource.api, version),
-                false => unseen = true,
-            },
-            Ok(_) => {}
+    for stage in stages(served) {
+        unseen |= clear(context, vigils, &name, &stage, &mut findings).await;
+        if findings.remains() {
+            break;
         }
     }
     report(context, namespace, &findings).await?;
@@ -143,6 +138,29 @@ async fn empty(
         return Ok(unseen.then_some(LATER));
     }
     finalize(context, namespace, finalizers).await.map(|()| None)
+}
+
+/// What is deleted one after the other: pods before everything else, so that none runs on without what it was given,
+/// such as its network policies.
+fn stages(served: Vec<Served>) -> [Vec<Served>; 2] {
+    served.into_iter().partition::<Vec<_>, _>(|s| s.api.group.is_empty() && s.api.plural == "pods").into()
+}
+
+/// Deletes the objects of some kinds; whether some are left that nothing tells of.
+async fn clear(context: &Context, vigils: &Arc<Vigils>, name: &str, kinds: &[Served], findings: &mut Findings) -> bool {
+    let mut unseen = false;
+    for resource in kinds {
+        match sweep(context, name, &resource.api, findings).await {
+            // One kind that cannot be emptied does not keep the others.
+            Err(error) => findings.failures.push(error.to_string()),
+            Ok(Some(version)) if !resource.is_followed() => match resource.watchable {
+                true => vigils.keep(context, name, &resource.api, version),
+                false => unseen = true,
+            },
+            Ok(_) => {}
+        }
+    }
+    unseen
 }
 
 /// Deletes the objects of one kind and notes what is left of them; the version of that, if there is any.
@@ -189,5 +207,31 @@ async fn finalize(context: &Context, namespace: &Namespace, finalizers: Vec<Stri
     match api.replace_subresource::<ironclad_json::Value>("finalize", &name, &PostParams::default(), &body).await {
         Err(error) if !crate::is_missing(&error) => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_go_before_everything_else() {
+        let served = |group: &str, plural: &str| Served {
+            api: ApiResource {
+                group: group.into(),
+                plural: plural.into(),
+                version: "v1".into(),
+                api_version: "v1".into(),
+                kind: String::new(),
+            },
+            namespaced: true,
+            deletable: true,
+            watchable: true,
+            versions: Vec::new(),
+        };
+        let all = vec![served("", "configmaps"), served("", "pods"), served("metrics.k8s.io", "pods")];
+        let [first, second] = stages(all.clone());
+        assert_eq!(first, [all[1].clone()]);
+        assert_eq!(second, [all[0].clone(), all[2].clone()]);
     }
 }

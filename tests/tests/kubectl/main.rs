@@ -86,6 +86,7 @@ fn the_stock_kubectl_works() {
         namespaces::{
             s_003_01_initial_namespaces,
             s_003_02_create_and_delete,
+            pods_leave_a_namespace_before_what_they_were_given,
         },
         discovery::{
             s_000_05_cluster_info,

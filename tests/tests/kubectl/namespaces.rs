@@ -34,3 +34,18 @@ pub(crate) fn s_003_02_create_and_delete(ns: &Namespace<'_>) {
     let gone = kubectl(&["delete", "namespace", "tuling"]);
     assert_eq!((gone.code, &*gone.stderr), (1, "Error from server (NotFound): namespaces \"tuling\" not found\n"));
 }
+
+pub(crate) fn pods_leave_a_namespace_before_what_they_were_given(ns: &Namespace<'_>) {
+    let held = ns.cluster.namespace("held");
+    held.ok(&["create", "configmap", "kept", "--from-literal=k=v"]);
+    held.apply(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: last, finalizers: [example.com/hold]}\nspec: {containers: [{name: c, image: nginx:alpine}]}\n",
+    );
+    held.wait("pod/last", "condition=Ready");
+    ns.cluster.kubectl(&["delete", "namespace", "held", "--wait=false"]).ok();
+    held.wait("namespace/held", "condition=NamespaceFinalizersRemaining");
+    let text = held.ok(&["get", "configmaps", "kept", "-o", "name"]);
+    assert_eq!(text, "configmap/kept\n");
+    held.ok(&["patch", "pod", "last", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]);
+    ns.cluster.kubectl(&["wait", "--for=delete", "namespace/held", "--timeout=60s"]).ok();
+}
