@@ -9,7 +9,7 @@ use ironclad_api::{ApiError, Reason};
 use std::fmt::Write;
 
 /// What the stock server waits for after its start, which here is done before the server answers at all.
-const HOOKS: [&str; 26] = [
+const HOOKS: [&str; 29] = [
     "start-apiserver-admission-initializer",
     "generic-apiserver-start-informers",
     "priority-and-fairness-config-consumer",
@@ -19,21 +19,24 @@ const HOOKS: [&str; 26] = [
     "start-apiextensions-controllers",
     "crd-informer-synced",
     "start-system-namespaces-controller",
+    "peer-endpoint-reconciler-controller",
     "start-cluster-authentication-info-controller",
     "start-kube-apiserver-identity-lease-controller",
     "start-kube-apiserver-identity-lease-garbage-collector",
+    "storage-readiness",
     "start-legacy-token-tracking-controller",
     "start-service-ip-repair-controllers",
     "rbac/bootstrap-roles",
     "scheduling/bootstrap-system-priority-classes",
     "priority-and-fairness-config-producer",
     "bootstrap-controller",
-    "start-kube-apiserver-admission-initializer",
+    "start-kubernetes-service-cidr-controller",
+    "aggregator-reload-proxy-client-cert",
     "start-kube-aggregator-informers",
     "apiservice-status-local-available-controller",
     "apiservice-status-remote-available-controller",
     "apiservice-registration-controller",
-    "apiservice-status-available-controller",
+    "apiservice-wait-for-first-sync",
     "apiservice-discovery-controller",
     "kube-apiserver-autoregistration",
 ];

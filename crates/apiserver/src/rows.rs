@@ -68,10 +68,7 @@ impl Rows {
 
     /// A table up to its rows.
     fn head(&self, meta: &Value, columns: bool) -> Vec<u8> {
-        let definitions: Vec<Value> = match columns {
-            true => self.kind.strategy.columns().iter().map(Column::to_value).collect(),
-            false => Vec::new(),
-        };
+        let definitions = definitions(&self.kind, columns);
         let version = self.accepted.meta_version();
         let head = json!({"kind": "Table", "apiVersion": version, "metadata": meta, "columnDefinitions": definitions});
         open(&head, "rows")
@@ -83,6 +80,14 @@ impl Rows {
         self.row(object, &mut out);
         out.extend_from_slice(b"]}");
         out
+    }
+}
+
+/// The columns of a kind's table; null in tables that go on with those that were told.
+pub(crate) fn definitions(kind: &Kind, told: bool) -> Value {
+    match told {
+        true => kind.strategy.columns().iter().map(Column::to_value).collect(),
+        false => Value::Null,
     }
 }
 

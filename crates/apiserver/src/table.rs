@@ -34,10 +34,7 @@ fn row(kind: &Kind, object: &Value, include: &str, accepted: Accepted) -> Value 
 }
 
 fn table(kind: &Kind, meta: &Value, columns: bool, rows: Vec<Value>, accepted: Accepted) -> Value {
-    let definitions: Vec<Value> = match columns {
-        true => kind.strategy.columns().iter().map(ironclad_api::table::Column::to_value).collect(),
-        false => Vec::new(),
-    };
+    let definitions = crate::rows::definitions(kind, columns);
     let version = accepted.meta_version();
     json!({"kind": "Table", "apiVersion": version, "metadata": meta, "columnDefinitions": definitions, "rows": rows})
 }

@@ -7,7 +7,7 @@ mod accepted;
 mod strategy;
 
 use crate::read::{flag, has, items, text};
-use crate::row::{Kind, Served, Subresource, Text, Verb};
+use crate::row::{Dependents, Kind, Served, Subresource, Text, Verb};
 use bytes::Bytes;
 use ironclad_api::{FieldError, GroupResource, Path};
 use ironclad_json::Value;
@@ -205,6 +205,7 @@ impl Making<'_> {
             selectable: fields,
             create_on_update: false,
             generation: true,
+            dependents: Dependents::Collected,
             list_kind: owned(text(accepted, &["listKind"])),
             gate: "",
             deprecation: None,

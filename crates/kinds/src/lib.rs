@@ -34,6 +34,6 @@ mod volume;
 
 pub use extension::flow::mandatory_flow;
 pub use metadata::{validate_metadata, validate_metadata_update};
-pub use row::{Deprecation, Kind, Served, Subresource, Text, Verb};
+pub use row::{Dependents, Deprecation, Kind, Served, Subresource, Text, Verb};
 pub use strategy::{Plain, Strategy};
 pub use table::all;

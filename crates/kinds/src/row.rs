@@ -75,6 +75,17 @@ pub struct Deprecation {
     pub removed: String,
 }
 
+/// What becomes of an object's dependents when a deletion does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependents {
+    /// They are collected.
+    Collected,
+    /// They stay: what the first versions of ReplicationController and Job promised. The text warns of it.
+    Orphaned(&'static str),
+    /// It has none, so that a deletion never waits for them.
+    None,
+}
+
 /// Something below an object: `status`, `scale`, `exec`, ...
 #[derive(Clone, Debug)]
 pub struct Subresource {
@@ -123,6 +134,8 @@ pub struct Kind {
     pub create_on_update: bool,
     /// Whether `metadata.generation` counts changes of the specification.
     pub generation: bool,
+    /// What becomes of dependents by default.
+    pub dependents: Dependents,
     /// How the kind's list is called, for example `PodList`.
     pub list_kind: Text,
     /// The feature gate without which it is not served; empty for none.

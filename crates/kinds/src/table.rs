@@ -15,7 +15,7 @@ mod storage;
 mod tests;
 mod workloads;
 
-use crate::row::{Deprecation, Kind, Served, Subresource, Text, Verb};
+use crate::row::{Dependents, Deprecation, Kind, Served, Subresource, Text, Verb};
 use crate::strategy::{Plain, Strategy};
 use std::sync::{Arc, LazyLock};
 
@@ -42,6 +42,7 @@ struct Row {
     deprecated: Option<(u8, u8, bool)>,
     create_on_update: bool,
     generation: bool,
+    dependents: Dependents,
     strategy: fn() -> Arc<dyn Strategy>,
 }
 
@@ -74,6 +75,7 @@ const fn ns(group: &'static str, version: &'static str, kind: &'static str, plur
         deprecated: None,
         create_on_update: false,
         generation: false,
+        dependents: Dependents::Collected,
         strategy: || Arc::new(Plain),
     }
 }
@@ -147,6 +149,10 @@ impl Row {
     }
     const fn counted(mut self) -> Self {
         self.generation = true;
+        self
+    }
+    const fn dependents(mut self, dependents: Dependents) -> Self {
+        self.dependents = dependents;
         self
     }
     const fn with(mut self, strategy: fn() -> Arc<dyn Strategy>) -> Self {
@@ -231,6 +237,7 @@ fn build(row: &Row) -> Kind {
         selectable: texts(row.fields),
         create_on_update: row.create_on_update,
         generation: row.generation,
+        dependents: row.dependents,
         list_kind: format!("{}List", row.kind).into(),
         gate: row.gate,
         deprecation: row.deprecated.map(|d| deprecation(row, d)),

@@ -1,11 +1,12 @@
 //! Deleting objects: preconditions, grace, finalizers, propagation.
 
-use super::{Answer, Registry, Request, modified, store_error};
+use super::{Answer, Registry, Request, list, modified, store_error};
 use crate::encode;
 use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, time};
 use ironclad_json::{Value, json};
+use ironclad_kinds::Dependents;
 use ironclad_store::{Change, Entry, Error, Expect, Op};
 use std::sync::Arc;
 
@@ -74,6 +75,24 @@ impl Options {
         options
     }
 
+    /// What is to become of an object's dependents: `None` leaves that to the object's own finalizers.
+    fn policy(&self, request: &Request<'_>, finalizers: &[Value]) -> Option<&str> {
+        let told = finalizers.iter().any(|f| f == ORPHAN || f == FOREGROUND);
+        match request.kind.dependents {
+            Dependents::None => Some("Background"),
+            Dependents::Orphaned(_) if self.propagation.is_none() && !told => Some("Orphan"),
+            _ => self.propagation.as_deref(),
+        }
+    }
+
+    /// What clients are warned of that leave it to the kind what becomes of dependents.
+    fn warning(&self, request: &Request<'_>) -> Option<String> {
+        match request.kind.dependents {
+            Dependents::Orphaned(text) if self.propagation.is_none() && !text.is_empty() => Some(text.to_owned()),
+            _ => None,
+        }
+    }
+
     /// Whether an object is the one that is meant.
     pub(crate) fn check(&self, request: &Request<'_>, name: &str, old: &Value) -> Result<(), ApiError> {
         let pairs =
@@ -90,7 +109,9 @@ impl Options {
 
 impl Registry {
     pub(crate) async fn delete(&self, request: &Request<'_>, options: &Options) -> Result<Answer, ApiError> {
-        self.delete_named(request, &request.info.name, options, Seen::Named).await
+        let mut answer = self.delete_named(request, &request.info.name, options, Seen::Named).await?;
+        answer.warnings.extend(options.warning(request));
+        Ok(answer)
     }
 
     /// Deletes an object for the server itself: admission has seen why.
@@ -108,7 +129,7 @@ impl Registry {
             let one = Request { info: &info, ..*request };
             match self.delete_named(&one, cached.name(), options, Seen::Collected).await {
                 // What was listed, as stock servers answer, not what is left of it.
-                Ok(_) => items.push(request.to_requested(cached.value())),
+                Ok(_) => items.push(list::item(request.kind, request.to_requested(cached.value()))),
                 // Somebody else was faster.
                 Err(error) if error.code == 404 => {}
                 Err(error) => return Err(error),
@@ -118,7 +139,8 @@ impl Registry {
             "kind": request.kind.list_kind, "apiVersion": request.kind.api_version(),
             "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,
         });
-        Ok(Answer::value(200, list))
+        let warnings = options.warning(request).into_iter().collect();
+        Ok(Answer { warnings, ..Answer::value(200, list) })
     }
 
     async fn delete_named(
@@ -221,7 +243,7 @@ impl Registry {
         let spec_terminating = &*request.kind.plural == "namespaces";
         let meta = metadata_mut(object);
         let mut finalizers: Vec<Value> = meta.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
-        if let Some(policy) = options.propagation.as_deref() {
+        if let Some(policy) = options.policy(request, &finalizers) {
             finalizers.retain(|f| f != ORPHAN && f != FOREGROUND);
             match policy {
                 "Orphan" => finalizers.push(json!(ORPHAN)),

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use ironclad_api::ApiError;
 use ironclad_json::{Value, json};
+use ironclad_kinds::Kind;
 use ironclad_schema::{bundle, proto};
 use ironclad_store::{Error, RangeQuery, Revision};
 use std::sync::Arc;
@@ -222,6 +223,25 @@ fn list_meta(page: &Page) -> Value {
     meta
 }
 
+/// An object as one of a list: built-in kinds say there only once, of all, what they are.
+pub(crate) fn item(kind: &Kind, mut object: Value) -> Value {
+    if kind.custom.is_none()
+        && let Some(fields) = object.as_object_mut()
+    {
+        fields.remove("kind");
+        fields.remove("apiVersion");
+    }
+    object
+}
+
+/// What the bytes of a stored object of a built-in kind begin with, which is left out in a list.
+fn beginning(kind: &Kind) -> String {
+    match kind.custom {
+        Some(_) => String::new(),
+        None => format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", kind.kind, kind.api_version()),
+    }
+}
+
 /// The list as a chain of the cache's own bytes.
 fn chain(request: &Request<'_>, page: &Page) -> Vec<Bytes> {
     let head =
@@ -231,11 +251,17 @@ fn chain(request: &Request<'_>, page: &Page) -> Vec<Bytes> {
     head.push_str(",\"items\":[");
     let mut out = Vec::with_capacity(page.objects.len() * 2 + 2);
     out.push(Bytes::from(head));
+    let beginning = beginning(request.kind);
     for (index, object) in page.objects.iter().enumerate() {
-        if index > 0 {
-            out.push(Bytes::from_static(b","));
-        }
-        out.push(object.bytes.clone());
+        let left_out = if object.bytes.starts_with(beginning.as_bytes()) { beginning.len() } else { 0 };
+        let between: &[u8] = match (index, left_out) {
+            (0, 0) => b"",
+            (_, 0) => b",",
+            (0, _) => b"{",
+            (_, _) => b",{",
+        };
+        out.push(Bytes::from_static(between));
+        out.push(object.bytes.slice(left_out..));
     }
     out.push(Bytes::from_static(b"]}\n"));
     out
@@ -270,7 +296,8 @@ async fn protobuf(request: &Request<'_>, page: &Page) -> Result<Response<Body>, 
 }
 
 fn whole(request: &Request<'_>, page: &Page) -> Response<Body> {
-    let items: Vec<Value> = page.objects.iter().map(|o| convert(request.stored, request.kind, o.value())).collect();
+    let items: Vec<Value> =
+        page.objects.iter().map(|o| item(request.kind, convert(request.stored, request.kind, o.value()))).collect();
     let list = json!({
         "kind": request.kind.list_kind, "apiVersion": request.kind.api_version(),
         "metadata": list_meta(page), "items": items,

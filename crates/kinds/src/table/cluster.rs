@@ -1,6 +1,7 @@
 //! The cluster as a whole: events, scheduling, leases, runtimes, devices.
 
 use super::{Row, cl, ns};
+use crate::row::Dependents;
 use crate::{cluster, core, device, optional};
 use ironclad_api::features;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ const EVENT_FIELDS: &[&str] = &[
 pub(super) const EVENTS: &[Row] = &[ns("events.k8s.io", "v1", "Event", "events")
     .short(&["ev"])
     .upsert()
+    .dependents(Dependents::None)
     .stored_as("v1")
     .fields(EVENT_FIELDS)
     .with(|| Arc::new(core::EventsEvent))];

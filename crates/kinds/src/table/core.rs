@@ -1,7 +1,7 @@
 //! The core group.
 
 use super::{ALL, CONNECT, GET, PROXY, READ, Row, SCALE, STATUS, Sub, UPDATE, cl, ns};
-use crate::row::Verb;
+use crate::row::{Dependents, Verb};
 use crate::{apps, core, quota, template, volume};
 use std::sync::Arc;
 
@@ -62,7 +62,12 @@ pub(super) const CORE: &[Row] = &[
         .at("services/endpoints")
         .upsert()
         .with(|| Arc::new(core::ENDPOINTS)),
-    ns("", "v1", "Event", "events").short(&["ev"]).fields(EVENT_FIELDS).upsert().with(|| Arc::new(core::Event)),
+    ns("", "v1", "Event", "events")
+        .short(&["ev"])
+        .fields(EVENT_FIELDS)
+        .upsert()
+        .dependents(Dependents::None)
+        .with(|| Arc::new(core::Event)),
     ns("", "v1", "LimitRange", "limitranges").with(|| Arc::new(quota::LIMIT_RANGE)).short(&["limits"]).upsert(),
     cl("", "v1", "Namespace", "namespaces")
         .short(&["ns"])
@@ -99,6 +104,7 @@ pub(super) const CORE: &[Row] = &[
         .fields(&["status.replicas"])
         .at("controllers")
         .counted()
+        .dependents(Dependents::Orphaned(""))
         .with(|| Arc::new(apps::REPLICATION_CONTROLLER)),
     ns("", "v1", "ResourceQuota", "resourcequotas").with(|| Arc::new(quota::QUOTA)).short(&["quota"]).status(),
     ns("", "v1", "Secret", "secrets").fields(&["type"]).with(|| Arc::new(core::Secret)),

@@ -1,6 +1,7 @@
 //! Workloads: apps, batch, autoscaling, policy.
 
 use super::{ALL, Row, SCALE, STATUS, ns};
+use crate::row::Dependents;
 use crate::{apps, autoscaler, batch, revision};
 use ironclad_api::features;
 use std::sync::Arc;
@@ -60,6 +61,10 @@ pub(super) const BATCH: &[Row] = &[
         .status()
         .fields(&["status.successful"])
         .counted()
+        .dependents(Dependents::Orphaned(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them \
+             or set propagationPolicy=Orphan to suppress this warning",
+        ))
         .with(|| Arc::new(batch::job::STRATEGY)),
 ];
 
