@@ -1,6 +1,6 @@
 //! EndpointSlices and Endpoints of Services with a selector.
 
-use crate::slices::{Ports, desired, plan};
+use crate::slices::{Port, Ports, desired, plan};
 use crate::{Context, is_conflict, is_missing, own};
 use ironclad_api::selector::LabelSelector;
 use ironclad_client::{Change, Informer, ObjectKey, WorkQueue};
@@ -122,7 +122,7 @@ async fn sync(as_who: &Identities, caches: &Caches, key: &ObjectKey) -> Result<(
         endpoint.zone = endpoint.node_name.as_deref().and_then(zone);
     }
     endpoints(&as_who.old, &service, &wanted, old.as_deref()).await?;
-    let plan = plan(wanted, &existing);
+    let plan = plan(wanted, &existing).keep_one(existing.len());
     let context = &as_who.slices;
     let api: Api<EndpointSlice> = Api::namespaced(context.client.clone(), &key.namespace);
     existing.retain(|s| !plan.delete.iter().any(|d| d.metadata.uid == s.metadata.uid));
@@ -218,11 +218,11 @@ fn slice_labels(service: &Service) -> BTreeMap<String, String> {
 fn new_slice(service: &Service, ports: &Ports, endpoints: Vec<Endpoint>) -> EndpointSlice {
     let name = service.metadata.name.clone().unwrap_or_default();
     let labels = slice_labels(service);
-    let port = |(name, protocol, port): &(String, String, i32)| EndpointPort {
+    let port = |(name, protocol, port, app): &Port| EndpointPort {
         name: Some(name.clone()),
         protocol: Some(protocol.clone()),
         port: Some(*port),
-        app_protocol: None,
+        app_protocol: app.clone(),
     };
     EndpointSlice {
         metadata: ObjectMeta {
@@ -261,11 +261,11 @@ async fn endpoints(
             list.iter().filter(|e| terminating(e) || is_ready(e)).take(room).partition(|e| is_ready(e));
         count += good.len() + other.len();
         let list = |v: Vec<&Endpoint>| (!v.is_empty()).then(|| v.into_iter().map(address).collect());
-        let port = |(name, protocol, port): &(String, String, i32)| OldPort {
+        let port = |(name, protocol, port, app): &Port| OldPort {
             name: (!name.is_empty()).then(|| name.clone()),
             protocol: Some(protocol.clone()),
             port: *port,
-            app_protocol: None,
+            app_protocol: app.clone(),
         };
         if good.is_empty() && other.is_empty() {
             continue;

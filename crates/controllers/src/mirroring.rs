@@ -1,6 +1,6 @@
 //! Mirrors hand-made Endpoints of Services without a selector into EndpointSlices, so that one form is enough to read.
 
-use crate::slices::{Ports, plan};
+use crate::slices::{Port, Ports, plan};
 use crate::{Context, is_missing, own};
 use ironclad_client::{Change, ObjectKey, WorkQueue};
 use ironclad_json::json;
@@ -87,7 +87,8 @@ fn desired(endpoints: &Endpoints) -> BTreeMap<&'static str, BTreeMap<Ports, Vec<
     let mut out: BTreeMap<&'static str, BTreeMap<Ports, Vec<Endpoint>>> = BTreeMap::new();
     for subset in endpoints.subsets.iter().flatten() {
         let port = |p: &k8s_openapi::api::core::v1::EndpointPort| {
-            (p.name.clone().unwrap_or_default(), p.protocol.clone().unwrap_or_else(|| "TCP".to_owned()), p.port)
+            let protocol = p.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
+            (p.name.clone().unwrap_or_default(), protocol, p.port, p.app_protocol.clone())
         };
         let mut ports: Ports = subset.ports.iter().flatten().map(port).collect();
         ports.sort();
@@ -150,11 +151,11 @@ fn new_slice(source: &Endpoints, family: &str, ports: &Ports, endpoints: Vec<End
     labels.insert(MANAGED.to_owned(), MANAGER.to_owned());
     let mut annotations = source.metadata.annotations.clone().unwrap_or_default();
     annotations.retain(|k, _| !OWN.contains(&k.as_str()));
-    let port = |(name, protocol, port): &(String, String, i32)| EndpointPort {
+    let port = |(name, protocol, port, app): &Port| EndpointPort {
         name: Some(name.clone()),
         protocol: Some(protocol.clone()),
         port: Some(*port),
-        app_protocol: None,
+        app_protocol: app.clone(),
     };
     EndpointSlice {
         metadata: ObjectMeta {
@@ -184,7 +185,7 @@ mod tests {
         let wanted = desired(&source);
         let seen: Vec<_> = wanted["IPv4"].values().flatten().map(|e| e.conditions.as_ref().unwrap().ready).collect();
         assert_eq!(seen, [Some(true), Some(false)]);
-        assert_eq!(wanted["IPv6"].keys().next().unwrap()[..], [(String::new(), "TCP".to_owned(), 5432)]);
+        assert_eq!(wanted["IPv6"].keys().next().unwrap()[..], [(String::new(), "TCP".to_owned(), 5432, None)]);
     }
 
     #[test]

@@ -10,8 +10,11 @@ use std::sync::Arc;
 /// Endpoints in one slice.
 const MAX: usize = 100;
 
-/// Ports by name, protocol and number, the same for all endpoints of a slice.
-pub(crate) type Ports = Vec<(String, String, i32)>;
+/// A port: name, protocol, number, and the protocol that is spoken over it.
+pub(crate) type Port = (String, String, i32, Option<String>);
+
+/// Ports, the same for all endpoints of a slice.
+pub(crate) type Ports = Vec<Port>;
 
 /// The port of a pod that a Service's port means; `None` where a name is not known to the pod.
 fn target(port: &ServicePort, pod: &Pod) -> Option<i32> {
@@ -40,6 +43,7 @@ fn ports(service: &Service, pod: &Pod) -> Ports {
                 p.name.clone().unwrap_or_default(),
                 p.protocol.clone().unwrap_or_else(|| "TCP".into()),
                 target(p, pod)?,
+                p.app_protocol.clone(),
             ))
         })
         .collect();
@@ -106,7 +110,8 @@ pub(crate) struct Plan {
 
 fn ports_of(slice: &EndpointSlice) -> Ports {
     let one = |p: &EndpointPort| {
-        (p.name.clone().unwrap_or_default(), p.protocol.clone().unwrap_or_default(), p.port.unwrap_or(0))
+        let (name, protocol) = (p.name.clone().unwrap_or_default(), p.protocol.clone().unwrap_or_default());
+        (name, protocol, p.port.unwrap_or(0), p.app_protocol.clone())
     };
     let mut out: Ports = slice.ports.iter().flatten().map(one).collect();
     out.sort();
@@ -156,6 +161,21 @@ pub(crate) fn plan(desired: BTreeMap<Ports, Vec<Endpoint>>, existing: &[Arc<Endp
     plan
 }
 
+impl Plan {
+    /// A Service that was looked at always has a slice, if only an empty one.
+    pub(crate) fn keep_one(mut self, existing: usize) -> Self {
+        if self.delete.len() < existing || !self.create.is_empty() {
+            return self;
+        }
+        let empty = |s: &EndpointSlice| ports_of(s).is_empty() && s.endpoints.as_ref().is_none_or(Vec::is_empty);
+        match self.delete.as_slice() {
+            [one] if empty(one) => self.delete.clear(),
+            _ => self.create.push((Ports::new(), Vec::new())),
+        }
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,16 +190,16 @@ mod tests {
     }
 
     fn service() -> Service {
-        let spec = json!({"ports": [{"name": "web", "port": 80, "targetPort": "http", "protocol": "TCP"}]});
+        let spec = json!({"ports": [{"name": "web", "port": 80, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"}]});
         ironclad_json::from_value(json!({"metadata": {"name": "web"}, "spec": spec})).unwrap()
     }
 
     fn slice(ports: &Ports, endpoints: Vec<Endpoint>) -> Arc<EndpointSlice> {
-        let port = |(n, p, i): &(String, String, i32)| EndpointPort {
+        let port = |(n, p, i, app): &Port| EndpointPort {
             name: Some(n.clone()),
             protocol: Some(p.clone()),
             port: Some(*i),
-            ..Default::default()
+            app_protocol: app.clone(),
         };
         Arc::new(EndpointSlice {
             ports: Some(ports.iter().map(port).collect()),
@@ -192,7 +212,7 @@ mod tests {
     fn named_ports_and_readiness_come_from_the_pods() {
         let found = desired(&service(), &[pod("10.0.0.2", true), pod("10.0.0.1", false)]);
         let (ports, endpoints) = found.into_iter().next().unwrap();
-        assert_eq!(ports, [("web".to_owned(), "TCP".to_owned(), 8080)]);
+        assert_eq!(ports, [("web".to_owned(), "TCP".to_owned(), 8080, Some("http".to_owned()))]);
         let ready: Vec<_> =
             endpoints.iter().map(|e| (e.addresses[0].as_str(), e.conditions.as_ref().unwrap().ready)).collect();
         assert_eq!(ready, [("10.0.0.1", Some(false)), ("10.0.0.2", Some(true))]);
@@ -208,7 +228,18 @@ mod tests {
         assert!(same.create.is_empty() && same.update.is_empty() && same.delete.is_empty());
         let one_less = plan(desired(&service(), &pods[1..]), &existing);
         assert_eq!((one_less.update.len(), one_less.create.len(), one_less.delete.len()), (1, 0, 0));
-        let none = plan(desired(&service(), &[]), &existing);
-        assert_eq!(none.delete.len(), 2);
+        let none = plan(desired(&service(), &[]), &existing).keep_one(2);
+        assert_eq!((none.delete.len(), none.create), (2, vec![(Ports::new(), Vec::new())]));
+    }
+
+    #[test]
+    fn a_service_without_pods_has_an_empty_slice() {
+        let first = plan(desired(&service(), &[]), &[]).keep_one(0);
+        assert_eq!(first.create, [(Ports::new(), Vec::new())]);
+        let existing = [slice(&Ports::new(), Vec::new())];
+        let again = plan(desired(&service(), &[]), &existing).keep_one(1);
+        assert!(again.create.is_empty() && again.update.is_empty() && again.delete.is_empty());
+        let filled = plan(desired(&service(), &[pod("10.0.0.1", true)]), &existing).keep_one(1);
+        assert_eq!((filled.create.len(), filled.delete.len()), (1, 1));
     }
 }
