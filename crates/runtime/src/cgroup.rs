@@ -161,7 +161,7 @@ impl Layout {
                 // Swap accounting is optional; memory limits hold without it.
                 Err(e) if file == "memory.memsw.limit_in_bytes" && e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) if file.starts_with("memory.memsw") => self.raise_both(path, &value).map_err(|_| e)?,
-                Err(e) if file == "memory.limit_in_bytes" && e.raw_os_error() == Some(libc::EINVAL) => {
+                Err(e) if file == "memory.limit_in_bytes" && e.kind() == io::ErrorKind::InvalidInput => {
                     self.raise_both(path, &value)?;
                 }
                 other => other?,
@@ -381,5 +381,23 @@ mod tests {
         assert!(settings(&want, true).contains(&("pids", "pids.max", "max".into())));
         assert!(settings(&want, false).contains(&("memory", "memory.limit_in_bytes", "67108864".into())));
         assert!(settings(&LinuxResources::default(), false).is_empty());
+    }
+
+    #[test]
+    fn the_limit_of_memory_goes_up_and_down() {
+        let layout = Layout::detect();
+        let path = format!("/ironclad-memory-{}", std::process::id());
+        layout.create(&path).unwrap();
+        let file = if layout.is_unified() { "memory.max" } else { "memory.limit_in_bytes" };
+        let seen = [64_i64, 128, 32, -1, 64].map(|mebibytes| {
+            let limit = if mebibytes < 0 { -1 } else { mebibytes << 20 };
+            let want = LinuxResources { memory_limit: Some(limit), ..LinuxResources::default() };
+            layout.limit(&path, &want).map(|()| (limit, layout.read("memory", &path, file).unwrap_or_default()))
+        });
+        layout.remove(&path).unwrap();
+        for seen in seen {
+            let (limit, text) = seen.unwrap();
+            assert!(limit < 0 || text.trim() == limit.to_string(), "{limit}: {text}");
+        }
     }
 }
