@@ -200,9 +200,16 @@ async fn what_is_below_objects_is_protobuf_too() {
     let pods = "/api/v1/namespaces/default/pods";
     let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
     assert_eq!(ask(&server, "POST", pods, JSON, pod).await.0, 201);
-    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "a"}, "target": {"kind": "Node", "name": "n"}});
+    let mut binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "a", "resourceVersion": "1"},
+        "target": {"kind": "Node", "name": "n"}});
+    let (code, status) = post(&server, "POST", &format!("{pods}/a/binding"), binding.clone()).await;
+    assert_eq!((code, &status["reason"]), (409, &json!("Conflict")), "{status}");
+    binding["metadata"] = json!({"name": "a"});
     let (code, status) = post(&server, "POST", &format!("{pods}/a/binding"), binding).await;
     assert_eq!((code, &status["status"]), (201, &json!("Success")));
+    // To have a place is nothing that somebody asks of the pod.
+    let (_, bound) = ask(&server, "GET", &format!("{pods}/a"), JSON, Value::Null).await;
+    assert_eq!((&bound["spec"]["nodeName"], &bound["metadata"]["generation"]), (&json!("n"), &json!(1)));
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"},
         "deleteOptions": {"gracePeriodSeconds": 0}});
     assert_eq!(post(&server, "POST", &format!("{pods}/a/eviction"), eviction).await.0, 201);

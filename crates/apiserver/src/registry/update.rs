@@ -107,9 +107,7 @@ impl Registry {
         if same(&new, &old) {
             return Ok(Answer { warnings, ..self.show(request, entry).await? });
         }
-        let generation =
-            kind.generation && request.info.subresource != "status" && !kind.strategy.same_generation(&new, &old);
-        if generation {
+        if kind.generation && counts(&request.info.subresource) && !kind.strategy.same_generation(&new, &old) {
             let next = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             metadata_mut(&mut new).insert("generation", json!(next));
         }
@@ -291,6 +289,12 @@ fn check_version(request: &Request<'_>, new: &Value, old: &Value) -> Result<(), 
         must_have_version(request.kind, new)?;
     }
     Ok(())
+}
+
+/// Whether what changes through this door counts in `metadata.generation`: a status says how far others have come, and
+/// who binds a pod gives it a place, but asks for nothing else.
+fn counts(subresource: &str) -> bool {
+    !matches!(subresource, "status" | "binding")
 }
 
 /// Whether nothing but the resource version and the times of managed fields differs.

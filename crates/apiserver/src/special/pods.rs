@@ -18,13 +18,11 @@ const EVICTIONS: u32 = 6;
 
 /// Sets a condition of a pod to true.
 fn condition(pod: &mut Value, kind: &str, reason: &str, message: &str) {
-    let generation = pod["metadata"]["generation"].clone();
     let conditions = object::entry(pod, "status").entry("conditions").or_insert_with(|| json!([]));
     let Some(list) = conditions.as_array_mut() else { return };
     let known = list.iter().find(|c| c["type"] == kind && c["status"] == "True");
     let since = known.map_or_else(|| json!(time::now()), |c| c["lastTransitionTime"].clone());
-    let mut new = json!({"type": kind, "status": "True", "lastProbeTime": null, "lastTransitionTime": since,
-        "observedGeneration": generation});
+    let mut new = json!({"type": kind, "status": "True", "lastProbeTime": null, "lastTransitionTime": since});
     for (field, text) in [("reason", reason), ("message", message)] {
         if !text.is_empty() {
             new[field] = json!(text);
@@ -60,7 +58,7 @@ impl Registry {
     pub(crate) async fn bind(&self, request: &Request<'_>, binding: Value) -> Result<Answer, ApiError> {
         check_binding(&binding)?;
         let node = object::text(&binding, &["target", "name"]).to_owned();
-        let uid = object::uid(&binding).to_owned();
+        let (uid, version) = (object::uid(&binding).to_owned(), object::resource_version(&binding).to_owned());
         let name = request.info.name.clone();
         let pods = GroupResource::new("", "pods");
         let refused = |why: String| ApiError::conflict(&GroupResource::new("", "pods/binding"), &name, why);
@@ -69,6 +67,13 @@ impl Registry {
                 let why = format!(
                     "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
                     object::uid(old)
+                );
+                return Err(ApiError::conflict(&pods, &name, why));
+            }
+            if !version.is_empty() && version != object::resource_version(old) {
+                let why = format!(
+                    "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {}",
+                    object::resource_version(old)
                 );
                 return Err(ApiError::conflict(&pods, &name, why));
             }
