@@ -9,6 +9,7 @@ mod namespace;
 mod node;
 mod node_rules;
 mod pod;
+mod pod_resize;
 mod pod_table;
 mod pod_update;
 mod service;

@@ -55,6 +55,8 @@ pub(crate) struct Given<'a> {
     pub(crate) memory: i64,
     /// What the node gives the container.
     pub(crate) resources: &'a k8s_openapi::api::core::v1::ResourceRequirements,
+    /// What the node gives its pod as a whole, where the pod asks for that.
+    pub(crate) whole: Option<&'a k8s_openapi::api::core::v1::ResourceRequirements>,
     /// The container whose processes an ephemeral one sees, by id.
     pub(crate) target: Option<String>,
 }
@@ -90,7 +92,7 @@ pub(crate) fn configure(
         stdin: c.stdin == Some(true),
         stdin_once: c.stdin_once == Some(true),
         tty: c.tty == Some(true),
-        resources: resources::container(plan, unit, given.resources, given.memory),
+        resources: resources::container(plan, unit, given.resources, given.whole, given.memory),
         security,
         stop_signal: c.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()),
         envs: given.envs,

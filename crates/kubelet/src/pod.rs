@@ -52,6 +52,9 @@ impl Unit {
     }
 }
 
+/// The name under which what a pod is given as a whole stands among what its containers are given.
+pub(crate) const WHOLE: &str = "";
+
 /// A pod and what follows from its specification.
 #[derive(Debug)]
 pub(crate) struct Plan {

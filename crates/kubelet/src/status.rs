@@ -48,12 +48,23 @@ pub(crate) struct Facts<'a> {
     pub(crate) rejected: bool,
     /// Nothing of the pod runs any more, or will.
     pub(crate) ended: bool,
-    /// What the node gives each container.
-    pub(crate) allocated: HashMap<&'a str, ResourceRequirements>,
+    /// What the node gives each container, and the pod as a whole.
+    pub(crate) allocated: HashMap<String, ResourceRequirements>,
+    /// What the node gives the pod in all, and what it has.
+    pub(crate) whole: Whole,
     /// What each running container has.
     pub(crate) actual: HashMap<String, ResourceRequirements>,
     /// More conditions: type, reason, message.
     pub(crate) conditions: Vec<(&'static str, String, String)>,
+}
+
+/// The resources of a pod as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Whole {
+    /// What it is given: the sum over its containers unless it says it itself.
+    pub(crate) given: ResourceRequirements,
+    /// What its cgroup has, while there is one.
+    pub(crate) has: Option<ResourceRequirements>,
 }
 
 pub(crate) fn time(nanos: i64) -> Option<Time> {
@@ -105,6 +116,11 @@ pub(crate) fn status(plan: &Plan, facts: &Facts<'_>, old: &PodStatus) -> PodStat
         pod_ips: if ips.is_empty() { old.pod_ips.clone() } else { Some(ips) },
         start_time: old.start_time.clone().or(Some(now)),
         observed_generation: plan.pod.metadata.generation,
+        allocated_resources: facts.whole.given.requests.clone().filter(|r| !r.is_empty()),
+        resources: Some(match &facts.whole.has {
+            Some(has) if phase == "Running" => has.clone(),
+            _ => facts.whole.given.clone(),
+        }),
         qos_class: old.qos_class.clone().or_else(|| Some(plan.qos().to_owned())),
         ..old
     }

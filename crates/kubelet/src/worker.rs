@@ -88,8 +88,8 @@ struct Memory {
     allocated: Option<resize::Allocated>,
     /// Why the pod cannot have what it asks for: reason and message.
     pending: Option<(String, String)>,
-    /// Containers do not have yet what they are given.
-    resizing: bool,
+    /// Containers do not have yet what they are given since this generation of the pod.
+    resizing: Option<i64>,
     resize_error: Option<String>,
 }
 
@@ -242,7 +242,7 @@ impl Worker {
                 None
             }
         };
-        self.report(&plan, &observed);
+        let wait = sooner(wait, self.report(&plan, &observed));
         if self.memory.ended {
             return match self.after_end(&plan, &observed).await {
                 Flow::Wait(more) => Flow::Wait(sooner(wait, more)),
@@ -378,8 +378,8 @@ impl Worker {
         Facts {
             host_ip: self.shared.config.node_ip.to_string(),
             pod_ips: self.ips(plan, observed),
-            allocatable: self.shared.admitted.allocatable(),
-            allocated: plan.units.iter().map(|u| (u.name().to_owned(), self.given(u))).collect(),
+            allocatable: self.ceiling(plan),
+            allocated: self.all_given(plan),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Pods.
 
-use super::{pod_table, pod_update};
+use super::{pod_resize, pod_table, pod_update};
 use crate::Strategy;
 use crate::apps::name_warning;
 use crate::common::{pod_defaults, pod_rules, pod_warnings, qos};
@@ -93,7 +93,7 @@ impl Strategy for Pod {
     fn validate_subresource(&self, subresource: &str, new: &Value, old: &Value) -> ErrorList {
         match subresource {
             "ephemeralcontainers" => pod_update::validate_ephemeral(new, old),
-            "resize" => pod_update::validate_resize(new, old),
+            "resize" => pod_resize::validate(new, old),
             _ => self.validate_update(new, old),
         }
     }

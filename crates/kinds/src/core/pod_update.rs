@@ -1,10 +1,10 @@
 //! What may change in a pod: by an update, by `ephemeralcontainers`, by `resize`.
 
 use crate::common::checks::same;
-use crate::common::{diff, pod_rules, qos};
+use crate::common::{diff, pod_rules};
 use crate::read::{has, int, items, put, text};
 use ironclad_api::{ErrorList, FieldError, Path};
-use ironclad_json::{Map, Value, json};
+use ironclad_json::{Value, json};
 
 const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -226,86 +226,6 @@ pub(crate) fn validate_ephemeral(new: &Value, old: &Value) -> ErrorList {
     errors
 }
 
-/// What is wrong with an update through `resize`: only resources and resize policies of containers may change.
-pub(crate) fn validate_resize(new: &Value, old: &Value) -> ErrorList {
-    let at = Path::new("spec");
-    let refuse = |why: &str| vec![FieldError::forbidden(&Path::root(), why)];
-    if has(old, &["metadata", "annotations", "kubernetes.io/config.mirror"]) {
-        return refuse("static pods cannot be resized");
-    }
-    if text(old, &["spec", "os", "name"]) == "windows" {
-        return refuse("windows pods cannot be resized");
-    }
-    let mut errors = pod_rules::pod(new);
-    let class = qos::class;
-    if class(new) != class(old) && has(old, &["status", "qosClass"]) {
-        let detail = "Pod QOS Class may not change as a result of resizing";
-        errors.push(FieldError::invalid_str(&at, class(new), detail));
-    }
-    let names = |pod: &Value, key: &str| -> Vec<String> {
-        items(pod, &["spec", key]).iter().map(|c| text(c, &["name"]).to_owned()).collect()
-    };
-    for key in CONTAINERS {
-        if names(new, key).len() != names(old, key).len() {
-            errors.push(FieldError::forbidden(&at, "pod resize may not add or remove containers"));
-            return errors;
-        }
-        if names(new, key) != names(old, key) {
-            errors.push(FieldError::forbidden(&at, "containers may not be renamed or reordered on resize"));
-            return errors;
-        }
-    }
-    for key in CONTAINERS {
-        let pairs = items(new, &["spec", key]).iter().zip(items(old, &["spec", key]));
-        for (i, (is, was)) in pairs.enumerate() {
-            resized(is, was, key == "initContainers", &at.child(key).index(i).child("resources"), &mut errors);
-        }
-    }
-    errors
-}
-
-/// What is wrong with the new resources of one container.
-fn resized(is: &Value, was: &Value, init: bool, at: &Path, errors: &mut ErrorList) {
-    let spec = Path::new("spec");
-    if init && text(was, &["restartPolicy"]) != "Always" {
-        if !same(is, was) {
-            let why = "resources for non-sidecar init containers are immutable";
-            errors.push(FieldError::forbidden(&spec, why));
-        }
-        return;
-    }
-    for (part, what) in [("limits", "limits"), ("requests", "requests")] {
-        let gone = |name: &str| has(was, &["resources", part, name]) && !has(is, &["resources", part, name]);
-        if ["cpu", "memory"].iter().any(|n| gone(n)) {
-            errors.push(FieldError::forbidden(&at.child(part), format!("resource {what} cannot be removed")));
-        }
-    }
-    let rest = |c: &Value| {
-        let mut c = c.clone();
-        for part in ["limits", "requests"] {
-            for name in ["cpu", "memory"] {
-                if let Some(map) = crate::read::at_mut(&mut c, &["resources", part]).and_then(Value::as_object_mut) {
-                    map.remove(name);
-                }
-            }
-            let bare = c["resources"][part].as_object().is_some_and(Map::is_empty);
-            if bare && let Some(map) = c["resources"].as_object_mut() {
-                map.remove(part);
-            }
-        }
-        c.as_object_mut().map(|m| m.remove("resizePolicy"));
-        c
-    };
-    if !same(&rest(is), &rest(was)) {
-        let why = if init {
-            "only cpu and memory resources for sidecar containers are mutable"
-        } else {
-            "only cpu and memory resources are mutable"
-        };
-        errors.push(FieldError::forbidden(&spec, why));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,20 +318,5 @@ mod tests {
         let mut expected = old.clone();
         expected["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "1"}});
         assert_eq!(resized, expected);
-    }
-
-    #[test]
-    fn a_resize_keeps_containers_and_class() {
-        let (mut old, mut new) = (pod(), pod());
-        old["status"] = json!({"qosClass": "BestEffort"});
-        assert!(validate_resize(&new, &old).is_empty());
-        new["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "1"}});
-        let class = "spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing";
-        assert_eq!(validate_resize(&new, &old)[0].to_string(), class);
-        new["spec"]["containers"][0]["name"] = json!("z");
-        assert!(validate_resize(&new, &old)[1].detail.contains("may not be renamed or reordered"));
-        new = pod();
-        new["spec"]["containers"][0]["image"] = json!("z");
-        assert!(validate_resize(&new, &old)[0].detail.contains("only cpu and memory resources are mutable"));
     }
 }

@@ -83,7 +83,11 @@ pub(crate) fn sandbox(config: &Config, plan: &Plan, attempt: u32) -> Result<(San
         cgroup_parent: resources::cgroup(plan),
         sysctls: sysctls.into_iter().map(|s| (s.name, s.value)).collect(),
         namespaces: namespaces(plan),
-        resources: resources::pod(plan, &|u: &Unit| u.spec.resources.clone().unwrap_or_default()),
+        resources: resources::pod(
+            plan,
+            &|u: &Unit| u.spec.resources.clone().unwrap_or_default(),
+            plan.spec.resources.as_ref(),
+        ),
         privileged: plan.units.iter().any(is_privileged),
         runtime_handler: String::new(),
         name: plan.name.clone(),

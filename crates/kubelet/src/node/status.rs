@@ -15,6 +15,14 @@ use std::collections::BTreeMap;
 const IMAGES: usize = 50;
 const NAMES: usize = 5;
 
+/// What this node can do that not every node can (KEP-5328), in the order of the alphabet.
+const DECLARED: [&str; 4] = [
+    "ExtendWebSocketsToKubelet",
+    "InPlacePodLevelResourcesVerticalScaling",
+    "InPlacePodVerticalScalingInitContainers",
+    "RestartAllContainersOnContainerExits",
+];
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
@@ -164,7 +172,7 @@ pub(super) async fn status(shared: &Shared, old: &Value) -> Value {
         "images": images(shared).await,
         "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": true, "userNamespaces": true}}],
         "features": {"supplementalGroupsPolicy": true},
-        "declaredFeatures": ["ExtendWebSocketsToKubelet"],
+        "declaredFeatures": DECLARED,
         "nodeInfo": {
             "machineID": machine, "systemUUID": if product.is_empty() { &machine } else { &product },
             "bootID": boot_id(), "kernelVersion": read("/proc/sys/kernel/osrelease"),

@@ -161,7 +161,7 @@ impl Worker {
             },
             Outcome::Resized(Ok(())) => drop(self.memory.retries.remove(&done.job)),
             Outcome::Resized(Err(why)) => {
-                self.memory.resize_error = Some(why);
+                self.resize_failed(why);
                 self.retry(done.job, Duration::from_secs(5));
             }
             Outcome::Ended => self.memory.ended = true,
@@ -267,11 +267,8 @@ impl Worker {
         let mut volumes = self.volumes.take()?;
         self.volumes_dirty = false;
         let (plan, shared, cancel) = (plan.clone(), self.shared.clone(), self.cancel.clone());
-        let facts = Facts {
-            host_ip: shared.config.node_ip.to_string(),
-            allocatable: shared.admitted.allocatable(),
-            ..Facts::default()
-        };
+        let facts =
+            Facts { host_ip: shared.config.node_ip.to_string(), allocatable: self.ceiling(&plan), ..Facts::default() };
         self.spawn(Job::Volumes, async move {
             let around = Around { config: &shared.config, plan: &plan, facts: &facts };
             let done = tokio::select! {

@@ -12,17 +12,47 @@ use ironclad_cri::{ContainerState, ContainerStatus};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Longest message of a container, in bytes.
 const MAX_MESSAGE: usize = 4096;
 /// Longest message that is taken from the log: lines and bytes.
 const LOG_TAIL: (usize, usize) = (80, 2048);
 
+/// How long a container that is exchanged for another is not told as ended.
+const EXCHANGE: Duration = Duration::from_secs(1);
+
+/// How long the end of containers that the kubelet ended to start them anew is not worth telling: their pod would seem
+/// to fail for a moment each time that its image changes.
+fn exchange(
+    forced: &HashSet<String>,
+    waiting: &HashMap<String, (String, String)>,
+    observed: &Observed,
+) -> Option<Duration> {
+    let newest = observed.newest();
+    let ended = |name: &&String| newest.get(name.as_str()).filter(|s| s.state == ContainerState::Exited);
+    let ends = forced.iter().filter(|n| !waiting.contains_key(*n)).filter_map(|n| ended(&n));
+    let left = ends.map(|s| {
+        let age = u64::try_from(crate::backoff::now() - s.finished_at).unwrap_or(0);
+        EXCHANGE.saturating_sub(Duration::from_nanos(age))
+    });
+    left.min().filter(|l| !l.is_zero())
+}
+
 impl Worker {
-    /// Sends the status where it differs from what was sent before.
-    pub(super) fn report(&mut self, plan: &Arc<Plan>, observed: &Observed) {
+    /// Sends the status where it differs from what was sent before; returns when to look again if it held back.
+    pub(super) fn report(&mut self, plan: &Arc<Plan>, observed: &Observed) -> Option<Duration> {
+        let ends = self.memory.failure.is_some() || self.memory.ended || plan.deleted();
+        if let (false, Some(left)) = (ends, exchange(&self.memory.forced, &self.memory.waiting, observed)) {
+            return Some(left);
+        }
+        self.send(plan, observed);
+        None
+    }
+
+    fn send(&mut self, plan: &Arc<Plan>, observed: &Observed) {
         if self.removed || self.busy.contains(&Job::Status) {
             return;
         }
@@ -116,7 +146,8 @@ impl Worker {
             failure: self.memory.failure.clone(),
             ended: self.memory.ended,
             rejected: self.memory.rejected,
-            allocated: plan.units.iter().map(|u| (u.name(), self.given(u))).collect(),
+            allocated: self.all_given(plan),
+            whole: self.whole(plan, observed),
             actual: self.actual(plan, observed),
             conditions: self.more_conditions(),
         }

@@ -3,12 +3,15 @@
 //!
 //! Invariant: what was given is on disk before it takes effect, so that a restart neither forgets nor repeats it.
 
+mod tell;
+mod whole;
+
 use super::job::{Job, Outcome};
 use super::observe::{Observed, name_of};
 use super::{Ctx, Worker};
 use crate::admit::Room;
 use crate::container::resources;
-use crate::pod::{Plan, Role, Unit};
+use crate::pod::{Plan, Role, Unit, WHOLE};
 use ironclad_client::events::EventType;
 use ironclad_cri::{ContainerState, ContainerStatus, LinuxResources};
 use k8s_openapi::api::core::v1::ResourceRequirements;
@@ -20,7 +23,7 @@ use std::time::Duration;
 
 const FILE: &str = "allocated.json";
 
-/// What each container is given.
+/// What each container is given, and the pod as a whole.
 pub(super) type Allocated = BTreeMap<String, ResourceRequirements>;
 
 fn load(dir: &Path) -> Option<Allocated> {
@@ -37,7 +40,8 @@ fn save(dir: &Path, allocated: &Allocated) -> std::io::Result<()> {
 /// What the pod asks for.
 fn wanted(plan: &Plan) -> Allocated {
     let units = plan.units.iter().filter(|u| u.role != Role::Ephemeral);
-    units.map(|u| (u.name().to_owned(), u.spec.resources.clone().unwrap_or_default())).collect()
+    let own = units.map(|u| (u.name().to_owned(), u.spec.resources.clone().unwrap_or_default()));
+    own.chain(plan.spec.resources.clone().map(|r| (WHOLE.to_owned(), r))).collect()
 }
 
 /// Which of the amounts of a container the kernel must be told anew.
@@ -105,6 +109,9 @@ impl Worker {
                 }
                 self.memory.allocated = Some(wanted);
                 self.memory.pending = None;
+                self.memory.resize_error = None;
+                self.memory.resizing = plan.pod.metadata.generation.or(Some(0));
+                self.tell(plan, EventType::Normal, "ResizeStarted", "Pod resize started", None);
                 return None;
             }
             Room::Later(message) => ("Deferred", message),
@@ -112,8 +119,8 @@ impl Worker {
         };
         let refused = (refused.0.to_owned(), refused.1);
         if self.memory.pending.as_ref() != Some(&refused) {
-            let (kind, reason) = (EventType::Warning, format!("Resize{}", refused.0));
-            self.shared.recorder.event_on(plan.reference(None), kind, &reason, refused.1.clone());
+            let (reason, text) = (format!("Resize{}", refused.0), format!("Pod resize {}", refused.0));
+            self.tell(plan, EventType::Warning, &reason, &text, Some(&refused.1));
         }
         self.memory.pending = Some(refused);
         None
@@ -127,7 +134,7 @@ impl Worker {
 
     /// What the kernel should know of a container.
     fn should(&self, plan: &Plan, unit: &Unit) -> LinuxResources {
-        resources::container(plan, unit, &self.given(unit), self.shared.admitted.memory())
+        resources::container(plan, unit, &self.given(unit), self.given_whole(), self.shared.admitted.memory())
     }
 
     /// What running containers have.
@@ -162,12 +169,9 @@ impl Worker {
     pub(super) fn resize(&mut self, plan: &Arc<Plan>, observed: &Observed) -> Vec<String> {
         let behind = self.behind(plan, observed);
         let sandbox = observed.sandbox.as_ref();
-        let pod = resources::pod(plan, &|u: &Unit| self.given(u));
+        let pod = resources::pod(plan, &|u: &Unit| self.given(u), self.given_whole());
         let pod_behind = sandbox.filter(|s| changed(&s.config.resources, &pod) != (false, false));
-        self.memory.resizing = !behind.is_empty();
-        if !self.memory.resizing {
-            self.memory.resize_error = None;
-        }
+        self.go_along(plan, !behind.is_empty() || pod_behind.is_some());
         let (restart, live): (Vec<_>, Vec<_>) = behind.into_iter().partition(|b| b.3);
         if let (false, Some(sandbox)) = (live.is_empty() && pod_behind.is_none(), sandbox) {
             let (ctx, sandbox) = (self.ctx(plan, observed), (sandbox.id.clone(), sandbox.config.resources.clone()));
@@ -182,7 +186,7 @@ impl Worker {
         if let Some((reason, message)) = &self.memory.pending {
             out.push(("PodResizePending", reason.clone(), message.clone()));
         }
-        if self.memory.resizing {
+        if self.memory.resizing.is_some() {
             let error = self.memory.resize_error.clone();
             let reason = if error.is_some() { "Error" } else { "" };
             out.push(("PodResizeInProgress", reason.to_owned(), error.unwrap_or_default()));

@@ -6,7 +6,7 @@ use crate::container::{self, Volume};
 use crate::env::{self, Sources};
 use crate::hooks;
 use crate::objects::Entry;
-use crate::pod::{Role, Unit};
+use crate::pod::{Role, Unit, WHOLE};
 use ironclad_client::events::EventType;
 use ironclad_cri::{Image, SandboxStatus};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -126,6 +126,7 @@ async fn make(ctx: &Ctx, unit: &Unit, given: &Given, image: &Image) -> Result<()
         hosts: &hosts,
         memory: ctx.shared.admitted.memory(),
         resources: ctx.facts.allocated.get(unit.name()).unwrap_or(&own),
+        whole: ctx.facts.allocated.get(WHOLE),
         target: given.target.clone(),
     };
     let wanted = container::configure(config, plan, unit, wanted).map_err(bad)?;
