@@ -207,6 +207,20 @@ async fn a_redirect_of_a_backend_is_not_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_root_of_a_backend_has_a_slash() {
+    let mut world = world(OK).await;
+    let got = world.say(&[get("/api/v1/nodes/n/proxy?a=b", "")]).await;
+    assert!(got.starts_with("HTTP/1.1 301") && got.contains("location: /api/v1/nodes/n/proxy/?a=b\r\n"), "{got}");
+    assert!(world.seen.try_recv().is_err(), "the kubelet was not asked");
+    let got = world.say(&[get("/api/v1/nodes/n/proxy/?a=b", "")]).await;
+    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+    assert!(world.seen.recv().await.unwrap().starts_with("GET /?a=b"));
+    let post = get("/api/v1/nodes/n/proxy", "content-length: 0\r\n").replacen("GET", "POST", 1);
+    let got = world.say(&[post]).await;
+    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_upgrade_leaves_no_tunnel_open() {
     let no = "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno";
     let mut world = world(no).await;

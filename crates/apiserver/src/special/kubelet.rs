@@ -6,8 +6,8 @@ use crate::registry::Request;
 use crate::request::Info;
 use crate::server::Inner;
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONNECTION, HOST, HeaderName, UPGRADE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
+use http::header::{ACCEPT_ENCODING, CONNECTION, HOST, HeaderName, LOCATION, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use hyper::upgrade::OnUpgrade;
 use ironclad_api::labels::Labels;
 use ironclad_api::{ApiError, GroupResource, Reason, object};
@@ -87,6 +87,21 @@ fn prepare_proxy(parts: &mut http::request::Parts, target: &Target) -> rewrite::
     rewrite::Way { prefix: rewrite::prefix(&parts.uri, &target.path), backend: target.address.to_string(), host }
 }
 
+/// Sends a client that asks for the root of a backend without a slash to the place with one, so that the links of what
+/// it gets there lead through the proxy.
+fn to_the_root<B>(info: &Info, raw: &http::Request<B>) -> Option<Response<Body>> {
+    let (path, reads) = (raw.uri().path(), matches!(*raw.method(), Method::GET | Method::HEAD));
+    let bare = info.subresource == "proxy" && info.rest.is_empty() && !path.ends_with('/');
+    if !bare || !reads || raw.headers().contains_key(UPGRADE) {
+        return None;
+    }
+    let query = raw.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
+    let mut response = Response::new(crate::body::full(""));
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    response.headers_mut().insert(LOCATION, HeaderValue::from_str(&format!("{path}/{query}")).ok()?);
+    Some(response)
+}
+
 /// The WebSocket that a client wants a log over. The kubelet is asked for the log as such.
 fn take_socket<B>(raw: &mut http::Request<B>) -> Option<(HeaderValue, HeaderMap, OnUpgrade)> {
     let key = socket::key(raw.headers())?;
@@ -127,6 +142,9 @@ impl Inner {
             return Ok(empty);
         }
         let target = self.target(request)?;
+        if let Some(redirect) = to_the_root(request.info, &raw) {
+            return Ok(redirect);
+        }
         let query = streams::query(request.info, raw.uri().query())?;
         let uri: Uri =
             format!("{}{query}", target.path).parse().map_err(|e| ApiError::bad_request(format!("bad path: {e}")))?;
