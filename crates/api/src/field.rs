@@ -132,6 +132,11 @@ impl FieldError {
         Self::build(ErrorKind::Invalid, path, format!("{value:?}"), detail)
     }
 
+    /// [`FieldError::invalid`] for a value that is written already.
+    pub fn invalid_shown(path: &Path, value: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::build(ErrorKind::Invalid, path, value.into(), detail)
+    }
+
     /// `spec.a: Invalid value: "x": detail` with the cause `FieldValueTypeInvalid`.
     pub fn type_invalid(path: &Path, value: &Value, detail: impl Into<String>) -> Self {
         Self::build(ErrorKind::TypeInvalid, path, show(value), detail)

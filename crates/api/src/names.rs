@@ -20,6 +20,11 @@ const QUALIFIED_RE: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 const LABEL_VALUE_RE: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
 
 fn too_long(max: usize) -> String {
+    format!("must be no more than {max} characters")
+}
+
+/// As [`too_long`], in the words of the rules for labels.
+fn too_many_bytes(max: usize) -> String {
     format!("must be no more than {max} bytes")
 }
 
@@ -78,6 +83,25 @@ pub fn dns1123_subdomain(text: &str) -> Vec<String> {
     errors
 }
 
+/// RFC 1123 subdomain whose labels may have underscores: search paths of DNS (KEP-4427).
+pub fn dns1123_subdomain_with_underscores(text: &str) -> Vec<String> {
+    const WHY: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character";
+    const RE: &str = r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*";
+    let label = |text: &str| {
+        let b = text.strip_prefix('_').unwrap_or(text).as_bytes();
+        let ends = b.first().zip(b.last()).is_some_and(|(first, last)| lower(*first) && lower(*last));
+        ends && b.iter().all(|c| lower(*c) || matches!(c, b'-' | b'_'))
+    };
+    let mut errors = Vec::new();
+    if text.len() > SUBDOMAIN_MAX {
+        errors.push(too_long(SUBDOMAIN_MAX));
+    }
+    if !text.split('.').all(label) {
+        errors.push(explain(WHY, RE, &["example.com"]));
+    }
+    errors
+}
+
 /// RFC 1035 label: names of Services until relaxed names.
 pub fn dns1035_label(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
@@ -108,14 +132,18 @@ pub fn qualified_name(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 errors.push("prefix part must be non-empty".to_owned());
             } else {
-                errors.extend(dns1123_subdomain(prefix).into_iter().map(|e| format!("prefix part {e}")));
+                if prefix.len() > SUBDOMAIN_MAX {
+                    errors.push(format!("prefix part {}", too_many_bytes(SUBDOMAIN_MAX)));
+                }
+                let shape = dns1123_subdomain(prefix).into_iter().filter(|e| e.starts_with("a lowercase"));
+                errors.extend(shape.map(|e| format!("prefix part {e}")));
             }
             *name
         }
         _ => {
             let shape = explain(QUALIFIED, QUALIFIED_RE, &["MyName", "my.name", "123-abc"]);
             errors.push(format!(
-                "a qualified name {shape} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+                "a valid label key {shape} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
             ));
             return errors;
         }
@@ -123,7 +151,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     if name.is_empty() {
         errors.push("name part must be non-empty".to_owned());
     } else if name.len() > LABEL_MAX {
-        errors.push(format!("name part {}", too_long(LABEL_MAX)));
+        errors.push(format!("name part {}", too_many_bytes(LABEL_MAX)));
     }
     if !qualified_shape(name) {
         errors.push(format!("name part {}", explain(QUALIFIED, QUALIFIED_RE, &["MyName", "my.name", "123-abc"])));
@@ -135,7 +163,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
 pub fn label_value(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if text.len() > LABEL_MAX {
-        errors.push(too_long(LABEL_MAX));
+        errors.push(too_many_bytes(LABEL_MAX));
     }
     if !text.is_empty() && !qualified_shape(text) {
         errors.push(explain(LABEL_VALUE, LABEL_VALUE_RE, &["MyValue", "my_value", "12345"]));
@@ -203,7 +231,7 @@ mod tests {
             ]
         );
         assert_eq!(dns1123_label("a.b"), ["must not contain dots"]);
-        assert_eq!(dns1123_label(&"a".repeat(64)), ["must be no more than 63 bytes"]);
+        assert_eq!(dns1123_label(&"a".repeat(64)), ["must be no more than 63 characters"]);
         assert_eq!(path_segment("a/b"), ["may not contain '/'"]);
     }
 

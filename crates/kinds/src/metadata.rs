@@ -44,6 +44,10 @@ pub fn validate_metadata(kind: &Kind, object: &Value) -> ErrorList {
         errors.push(FieldError::forbidden(&path.child("namespace"), "not allowed on this type"));
     }
     let meta = &object["metadata"];
+    if let Some(generation) = meta["generation"].as_i64().filter(|n| *n < 0) {
+        let why = "must be greater than or equal to 0";
+        errors.push(FieldError::invalid(&path.child("generation"), &json!(generation), why));
+    }
     errors.extend(labels(&meta["labels"], &path.child("labels")));
     errors.extend(annotations(&meta["annotations"], &path.child("annotations")));
     errors.extend(owners(&meta["ownerReferences"], &path.child("ownerReferences")));
@@ -152,7 +156,9 @@ const FREE: [&str; 3] = ["admissionregistration.k8s.io", "apiextensions.k8s.io",
 fn known_finalizers(kind: &Kind) -> bool {
     static GROUPS: LazyLock<HashSet<&'static str>> =
         LazyLock::new(|| crate::all().iter().map(|k| &*k.group).filter(|g| !FREE.contains(g)).collect());
-    GROUPS.contains(&*kind.group)
+    // Events keep what older clients write.
+    let is_event = kind.group.is_empty() && &*kind.plural == "events";
+    GROUPS.contains(&*kind.group) && !is_event
 }
 
 /// What is wrong with a finalizer; `known` asks for a standard one or one with a domain.

@@ -73,6 +73,8 @@ pub struct Field {
     pub refers: Option<TypeId>,
     /// Whether OpenAPI calls it required.
     pub required: bool,
+    /// Whether it is left out where it is empty, zero or false.
+    pub sparse: bool,
     /// For lists: the field by which a strategic merge patch tells items apart; empty for lists of plain values.
     pub merge_key: Option<String>,
     /// What stands for it where it is not given, as the published schemas say.
@@ -108,6 +110,8 @@ pub enum Zero {
     Object(TypeId),
     /// Go's list that is none.
     List,
+    /// A time that is none.
+    Null,
 }
 
 impl Type {
@@ -215,6 +219,7 @@ impl Bundle {
                 }
                 Zero::List if lists => Value::Null,
                 Zero::List => continue,
+                Zero::Null => Value::Null,
             };
             map.insert(name.clone(), value);
         }
@@ -309,6 +314,8 @@ fn unpack(raw: &Value) -> Bundle {
         let mut fields: Vec<Field> = ty[5].as_array().into_iter().flatten().map(|f| field(f, &paths)).collect();
         fields.sort_by(|a, b| a.name.cmp(&b.name));
         let always = always(&definition, &fields);
+        let sparse = wire().sparse(&definition);
+        fields.iter_mut().for_each(|f| f.sparse = sparse.contains(f.name.as_str()));
         facts::defaults(&definition, &mut fields, &always);
         let scalar = ty[4].as_str().map(scalar);
         let mut ty = Type { definition, gvk, fields, scalar, open: false, atomic: false, always };
@@ -327,6 +334,7 @@ fn always(definition: &str, fields: &[Field]) -> Vec<(String, Zero)> {
             Always::Number => Zero::Number,
             Always::False => Zero::False,
             Always::List => Zero::List,
+            Always::Null => Zero::Null,
             Always::Object => match fields.iter().find(|f| f.name == name)?.shape {
                 Shape::Object(id) => Zero::Object(id),
                 _ => return None,
@@ -355,7 +363,8 @@ fn field(raw: &Value, paths: &HashMap<String, (TypeId, Option<Scalar>)>) -> Fiel
     let inner = text(&raw[1]);
     let inner = inner.trim_start_matches(['[', '{']).trim_end_matches([']', '}']);
     let refers = inner.strip_prefix('@').and_then(|path| paths.get(path)).map(|(id, _)| *id);
-    Field { name: text(&raw[0]), refers, required: raw[2] == Value::Bool(true), shape, merge_key, default: None }
+    let required = raw[2] == Value::Bool(true);
+    Field { name: text(&raw[0]), refers, required, shape, sparse: false, merge_key, default: None }
 }
 
 fn shape(text: &str, paths: &HashMap<String, (TypeId, Option<Scalar>)>) -> Shape {

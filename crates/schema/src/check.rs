@@ -93,7 +93,7 @@ impl Walk<'_> {
                     }
                     Fate::Remove
                 }
-                Some(field) if is_left_out(field, value) => Fate::Remove,
+                Some(field) if is_left_out(field, value) || (self.complete && is_zero(field, value)) => Fate::Remove,
                 Some(field) => {
                     self.fields.push(key.clone());
                     let changed = self.shape(&field.shape, value, known.and_then(|k| k.get(key)), path, name)?;
@@ -198,7 +198,7 @@ impl Walk<'_> {
             (Scalar::Bytes, Value::String(s)) => {
                 use base64::Engine;
                 let decoded = base64::engine::general_purpose::STANDARD.decode(s.replace(['\n', '\r'], ""));
-                let bytes = decoded.map_err(|e| format!("illegal base64 data: {e}"))?;
+                let bytes = decoded.map_err(|_| format!("illegal base64 data at input byte {}", illegal(s)))?;
                 Ok(other(base64::engine::general_purpose::STANDARD.encode(bytes).into()))
             }
             _ => Err(self.wrong(value, of, go_scalar(scalar))),
@@ -261,6 +261,20 @@ fn is_left_out(field: &Field, value: &Value) -> bool {
     }
 }
 
+/// Whether a plain value is one that Go leaves out when it encodes.
+fn is_zero(field: &Field, value: &Value) -> bool {
+    field.sparse
+        && match value {
+            Value::String(s) => s.is_empty() && matches!(field.shape, Shape::Scalar(Scalar::String | Scalar::Bytes)),
+            Value::Bool(b) => !b && field.shape == Shape::Scalar(Scalar::Bool),
+            Value::Number(n) => {
+                n.as_f64() == Some(0.0)
+                    && matches!(field.shape, Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Double))
+            }
+            _ => false,
+        }
+}
+
 fn go_object(definition: &str) -> String {
     let mut parts = definition.rsplit('.');
     let name = parts.next().unwrap_or_default();
@@ -290,6 +304,38 @@ fn zero(shape: &Shape, value: &mut Value) {
         Shape::Scalar(Scalar::Quantity) => json!("0"),
         Shape::Scalar(_) => json!(""),
     };
+}
+
+/// Where Go stops reading base64 that is wrong: at the first sign that cannot stand there, or behind what is there.
+fn illegal(text: &str) -> usize {
+    let is_break = |b: u8| b == b'\n' || b == b'\r';
+    let is_sign = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+    let mut signs = 0;
+    let mut start = 0;
+    let mut bytes = text.bytes().enumerate().filter(|(_, b)| !is_break(*b));
+    while let Some((at, byte)) = bytes.next() {
+        if signs % 4 == 0 {
+            start = at;
+        }
+        if is_sign(byte) {
+            signs += 1;
+            continue;
+        }
+        if byte != b'=' || signs % 4 < 2 {
+            return at;
+        }
+        if signs % 4 == 2 {
+            match bytes.next() {
+                Some((_, b'=')) => {}
+                Some((other, _)) => return other,
+                None => return text.len(),
+            }
+        }
+        // Nothing may follow the padding.
+        return bytes.next().map_or(start, |(at, _)| at);
+    }
+    // Of a last part that is not whole, what is missing would have begun here.
+    text.len() - signs % 4
 }
 
 /// A number without a fraction.

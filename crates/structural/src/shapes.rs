@@ -89,5 +89,5 @@ fn told(schema: &Schema) -> List {
 
 fn field(name: &str, shape: Shape, required: bool, schema: &Schema) -> Field {
     let default = schema.default.clone().map(Box::new);
-    Field { name: name.to_owned(), shape, refers: None, required, merge_key: None, default }
+    Field { name: name.to_owned(), shape, refers: None, required, sparse: false, merge_key: None, default }
 }

@@ -33,6 +33,9 @@ impl Registry {
         let mut object = object;
         wipe(&mut object);
         metadata_mut(&mut object).remove("resourceVersion");
+        if !kind.namespaced {
+            metadata_mut(&mut object).remove("namespace");
+        }
         kind.strategy.default(&mut object);
         if !applied {
             // What admission and the kind itself put in belongs to nobody.
@@ -136,9 +139,7 @@ fn name_requestor(object: &mut Value, user: &UserInfo) {
 fn fresh_metadata(object: &mut Value, generation: bool) {
     wipe(object);
     let meta = metadata_mut(object);
-    for field in ["resourceVersion", "generation"] {
-        meta.remove(field);
-    }
+    meta.remove("resourceVersion");
     meta.insert("uid", uuid::Uuid::new_v4().to_string().into());
     meta.insert("creationTimestamp", time::now().into());
     if generation {

@@ -100,7 +100,7 @@ fn validate_controller(o: &Value) -> ErrorList {
     let labels = map(spec, &["template", "metadata", "labels"]).unwrap_or(&empty);
     if selector.is_some_and(|s| s.iter().any(|(k, v)| labels.get(k) != Some(v))) {
         let at = at.child("template").child("metadata").child("labels");
-        let shown = Value::Object(labels.clone());
+        let shown = spec["template"]["metadata"]["labels"].clone();
         errors.push(FieldError::invalid(&at, &shown, "`selector` does not match template `labels`"));
     }
     template::lasting(spec, "ReplicationController", &mut errors);

@@ -2,7 +2,7 @@
 
 use super::checks::{optional_rule, required};
 use super::numbers::{positive_amount, quantity};
-use super::pod_rules::one_of;
+use super::pod_rules::one_of_if_set;
 use super::selector;
 use crate::read::{fill, has, items, put, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
@@ -43,10 +43,40 @@ pub(crate) fn validate_claim_spec(spec: &Value, at: &Path) -> ErrorList {
         }
     }
     optional_rule(spec, at, "storageClassName", names::dns1123_subdomain, &mut errors);
-    one_of(spec, at, "volumeMode", &["Block", "Filesystem"], false, &mut errors);
+    one_of_if_set(spec, at, "volumeMode", &["Block", "Filesystem"], &mut errors);
     sources(spec, at, &mut errors);
     optional_rule(spec, at, "volumeAttributesClassName", names::dns1123_subdomain, &mut errors);
     errors
+}
+
+/// Checks the template of a claim that a pod's volume is made by.
+pub(crate) fn template(source: &Value, at: &Path, errors: &mut ErrorList) {
+    const UNSUPPORTED: [(&str, &str); 12] = [
+        ("name", "name"),
+        ("generateName", "generateName"),
+        ("namespace", "namespace"),
+        ("selfLink", "selfLink"),
+        ("uid", "uID"),
+        ("resourceVersion", "resourceVersion"),
+        ("generation", "generation"),
+        ("creationTimestamp", "creationTimestamp"),
+        ("deletionTimestamp", "deletionTimestamp"),
+        ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
+        ("ownerReferences", "ownerReferences"),
+        ("finalizers", "finalizers"),
+    ];
+    if !has(source, &["volumeClaimTemplate"]) {
+        errors.push(FieldError::required(at, ""));
+        return;
+    }
+    let (template, meta_at) = (&source["volumeClaimTemplate"], at.child("metadata"));
+    let metadata = &template["metadata"];
+    errors.extend(crate::metadata::annotations(&metadata["annotations"], &meta_at.child("annotations")));
+    errors.extend(crate::metadata::labels(&metadata["labels"], &meta_at.child("labels")));
+    for (_, shown) in UNSUPPORTED.iter().filter(|(key, _)| has(metadata, &[key])) {
+        errors.push(FieldError::forbidden(&meta_at.child(shown), "cannot be set"));
+    }
+    errors.extend(validate_claim_spec(&template["spec"], &at.child("spec")));
 }
 
 fn sources(spec: &Value, at: &Path, errors: &mut ErrorList) {

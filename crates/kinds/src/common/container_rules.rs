@@ -1,11 +1,20 @@
 //! Rules of containers: names, images, ports, restarts, and what main, init and ephemeral containers differ in.
 
-use super::pod_rules::one_of;
+use super::pod_rules::{one_of, one_of_if_set};
 use super::{checks, env_rules, mount_rules, probe_rules, resources, security_rules};
 use crate::read::{count, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// All containers of a pod and where they stand: init, main and ephemeral ones.
+pub(crate) fn visit<'a>(spec: &'a Value, at: &Path) -> Vec<(&'a Value, Path)> {
+    let of = |key: &'static str| {
+        let at = at.child(key);
+        items(spec, &[key]).iter().enumerate().map(move |(i, c)| (c, at.index(i)))
+    };
+    ["initContainers", "containers", "ephemeralContainers"].into_iter().flat_map(of).collect()
+}
 
 /// What the checks of a container need to know of its pod.
 pub(crate) struct Context<'a> {
@@ -33,10 +42,11 @@ pub(crate) fn all(context: &Context<'_>, at: &Path, errors: &mut ErrorList) {
         restart(c, &at, errors);
     }
     host_port_conflicts(main, &main_at, errors);
+    let init_at = at.child("initContainers");
     for (i, c) in items(context.spec, &["initContainers"]).iter().enumerate() {
-        let at = at.child("initContainers").index(i);
+        let at = init_at.index(i);
         common(c, &at, context, errors);
-        init(c, context, &mut seen, &at, errors);
+        init(c, context, &mut seen, (&at, &init_at), errors);
     }
     let ephemeral = items(context.spec, &["ephemeralContainers"]);
     let others = seen.clone();
@@ -71,24 +81,35 @@ fn hooks_and_probes(c: &Value, context: &Context<'_>, at: &Path, errors: &mut Er
     }
 }
 
-fn init<'a>(c: &'a Value, context: &Context<'_>, seen: &mut HashSet<&'a str>, at: &Path, errors: &mut ErrorList) {
+fn init<'a>(
+    c: &'a Value,
+    context: &Context<'_>,
+    seen: &mut HashSet<&'a str>,
+    (at, all): (&Path, &Path),
+    errors: &mut ErrorList,
+) {
     let sidecar = text(c, &["restartPolicy"]) == "Always";
-    if sidecar {
-        if !items(c, &["restartPolicyRules"]).is_empty() {
-            let why = "restartPolicyRules are not allowed for init containers with restart policy Always";
-            errors.push(FieldError::forbidden(&at.child("restartPolicyRules"), why));
-        }
-    } else if has(c, &["restartPolicy"]) {
+    if has(c, &["restartPolicy"]) {
         restart(c, at, errors);
+    } else if !items(c, &["restartPolicyRules"]).is_empty() {
+        errors.push(FieldError::required(&at.child("restartPolicy"), NO_POLICY));
     }
     unique(c, seen, at, errors);
-    host_port_conflicts(std::slice::from_ref(c), at, errors);
+    // Each is looked at alone, as if it stood first.
+    host_port_conflicts(std::slice::from_ref(c), all, errors);
     if sidecar {
         hooks_and_probes(c, context, at, errors);
     } else {
         let why = "may not be set for init containers without restartPolicy=Always";
         let keys = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
         checks::forbidden(c, at, &keys, why, errors);
+        for (j, policy) in items(c, &["resizePolicy"]).iter().enumerate() {
+            let at = at.child("resizePolicy").index(j).child("restartPolicy");
+            if text(policy, &["restartPolicy"]) == "RestartContainer" {
+                let why = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+                errors.push(FieldError::invalid_str(&at, "RestartContainer", why));
+            }
+        }
     }
 }
 
@@ -132,7 +153,7 @@ fn common(c: &Value, at: &Path, context: &Context<'_>, errors: &mut ErrorList) {
     checks::required(c, at, &["image"], errors);
     one_of(c, at, "terminationMessagePolicy", &["File", "FallbackToLogsOnError"], true, errors);
     ports(c, &at.child("ports"), errors);
-    env_rules::env(items(c, &["env"]), context, &at.child("env"), errors);
+    env_rules::env(items(c, &["env"]), &at.child("env"), errors);
     env_rules::env_from(items(c, &["envFrom"]), &at.child("envFrom"), errors);
     mount_rules::mounts(c, context, &at.child("volumeMounts"), errors);
     mount_rules::devices(c, context, &at.child("volumeDevices"), errors);
@@ -188,26 +209,28 @@ fn host_port_conflicts(containers: &[Value], at: &Path, errors: &mut ErrorList) 
     }
 }
 
+const NO_POLICY: &str = "must specify restartPolicy when restart rules are used";
+
 /// When a container is started again, by policy and by rules of its own.
 fn restart(c: &Value, at: &Path, errors: &mut ErrorList) {
     let rules = items(c, &["restartPolicyRules"]);
     if !has(c, &["restartPolicy"]) {
         if !rules.is_empty() {
-            let why = "must specify restartPolicy when restart rules are used";
-            errors.push(FieldError::required(&at.child("restartPolicy"), why));
+            errors.push(FieldError::required(&at.child("restartPolicy"), NO_POLICY));
         } else {
             return;
         }
     }
-    one_of(c, at, "restartPolicy", &["Always", "Never", "OnFailure"], false, errors);
+    one_of_if_set(c, at, "restartPolicy", &["Always", "Never", "OnFailure"], errors);
     if rules.len() > 20 {
-        errors.push(FieldError::too_long(&at.child("restartPolicyRules"), 20));
+        errors.push(FieldError::too_many(&at.child("restartPolicyRules"), rules.len(), 20));
     }
     for (i, rule) in rules.iter().enumerate() {
         let at = at.child("restartPolicyRules").index(i);
         let action = text(rule, &["action"]);
-        if !["Restart", "RestartAllContainers"].contains(&action) {
-            errors.push(FieldError::not_supported(&at.child("action"), &json!(action), &["Restart"]));
+        let actions = ["Restart", "RestartAllContainers"];
+        if !actions.contains(&action) {
+            errors.push(FieldError::not_supported(&at.child("action"), &json!(action), &actions));
         }
         if !has(rule, &["exitCodes"]) {
             errors.push(FieldError::required(&at.child("exitCodes"), "must be specified"));
@@ -218,8 +241,9 @@ fn restart(c: &Value, at: &Path, errors: &mut ErrorList) {
         if !["In", "NotIn"].contains(&operator) {
             errors.push(FieldError::not_supported(&at.child("operator"), &json!(operator), &["In", "NotIn"]));
         }
-        if items(codes, &["values"]).len() > 255 {
-            errors.push(FieldError::too_long(&at.child("values"), 255));
+        let values = items(codes, &["values"]).len();
+        if values > 255 {
+            errors.push(FieldError::too_many(&at.child("values"), values, 255));
         }
     }
 }
@@ -239,7 +263,7 @@ fn resize_policy(c: &Value, context: &Context<'_>, at: &Path, errors: &mut Error
             }
         }
         if text(context.spec, &["restartPolicy"]) == "Never" && restart != "NotRequired" {
-            let why = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            let why = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
             errors.push(FieldError::invalid_str(at, restart, why));
         }
     }

@@ -1,11 +1,11 @@
 //! Rules of environment variables and of what they and downward files refer to.
 
 use super::checks::{required_rule, rule};
-use super::container_rules::Context;
+use super::container_rules::visit;
 use super::numbers::quantity;
 use super::volume_rules::no_backsteps;
 use crate::core::config_key;
-use crate::read::{has, text};
+use crate::read::{has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 
@@ -43,7 +43,7 @@ fn name_rule(name: &str) -> Vec<String> {
 }
 
 /// Checks the variables of a container.
-pub(crate) fn env(list: &[Value], context: &Context<'_>, at: &Path, errors: &mut ErrorList) {
+pub(crate) fn env(list: &[Value], at: &Path, errors: &mut ErrorList) {
     for (i, e) in list.iter().enumerate() {
         let at = at.index(i);
         required_rule(e, &at, "name", name_rule, errors);
@@ -53,7 +53,7 @@ pub(crate) fn env(list: &[Value], context: &Context<'_>, at: &Path, errors: &mut
         let (from, at) = (&e["valueFrom"], at.child("valueFrom"));
         let given: Vec<&str> = SOURCES.into_iter().filter(|k| has(from, &[k])).collect();
         for kind in &given {
-            source(&from[*kind], kind, context, &at.child(kind), errors);
+            source(&from[*kind], kind, &at.child(kind), errors);
         }
         if given.is_empty() {
             let why = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
@@ -66,7 +66,7 @@ pub(crate) fn env(list: &[Value], context: &Context<'_>, at: &Path, errors: &mut
     }
 }
 
-fn source(from: &Value, kind: &str, context: &Context<'_>, at: &Path, errors: &mut ErrorList) {
+fn source(from: &Value, kind: &str, at: &Path, errors: &mut ErrorList) {
     match kind {
         "fieldRef" => field_ref(from, &FIELDS, at, errors),
         "resourceFieldRef" => resource_ref(from, false, at, errors),
@@ -77,20 +77,29 @@ fn source(from: &Value, kind: &str, context: &Context<'_>, at: &Path, errors: &m
                 "" => errors.push(FieldError::required(&at.child("path"), "")),
                 path => no_backsteps(path, &at.child("path"), errors),
             }
-            let (volume, at) = (text(from, &["volumeName"]), at.child("volumeName"));
-            match context.volumes.get(volume) {
-                None => errors.push(FieldError::not_found(&at, &json!(volume))),
-                Some(v) if !has(v, &["emptyDir"]) => {
-                    let why = "referenced volume must be of type emptyDir";
-                    errors.push(FieldError::invalid_str(&at, volume, why));
-                }
-                Some(_) => {}
-            }
         }
         _ => {
             let name = text(from, &["name"]);
             rule(names::dns1123_subdomain(name), name, &at.child("name"), errors);
             required_rule(from, at, "key", config_key, errors);
+        }
+    }
+}
+
+/// Checks that volumes which variables are read from are there and are empty directories.
+pub(crate) fn files_are_in_empty_dirs(spec: &Value, at: &Path, errors: &mut ErrorList) {
+    for (c, at) in visit(spec, at) {
+        for (i, e) in items(c, &["env"]).iter().enumerate().filter(|(_, e)| has(e, &["valueFrom", "fileKeyRef"])) {
+            let name = text(e, &["valueFrom", "fileKeyRef", "volumeName"]);
+            let at = at.child("env").index(i).child("valueFrom").child("fileKeyRef").child("volumeName");
+            match items(spec, &["volumes"]).iter().rfind(|v| text(v, &["name"]) == name) {
+                None => errors.push(FieldError::not_found(&at, &json!(name))),
+                Some(v) if !has(v, &["emptyDir"]) => {
+                    let why = "referenced volume must be of type emptyDir";
+                    errors.push(FieldError::invalid_str(&at, name, why));
+                }
+                Some(_) => {}
+            }
         }
     }
 }

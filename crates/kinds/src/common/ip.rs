@@ -38,6 +38,38 @@ pub(crate) fn interface_address(given: &str, at: &Path, errors: &mut ErrorList) 
     }
 }
 
+/// What is said of an address that is written in an odd way.
+pub(crate) fn warning(given: &str, at: &Path) -> Option<String> {
+    match given.parse::<IpAddr>().ok()? {
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            let plain = v6.to_ipv4_mapped()?;
+            Some(format!("{at}: non-standard IP address {given:?} is invalid: use \"{plain}\""))
+        }
+        IpAddr::V6(v6) if v6.to_string() != given => {
+            Some(format!("{at}: IPv6 address {given:?} should be in RFC 5952 canonical format (\"{v6}\")"))
+        }
+        _ => None,
+    }
+}
+
+/// What is said of a range that is written in an odd way.
+pub(crate) fn cidr_warnings(given: &str, at: &Path) -> Vec<String> {
+    let Ok(net) = given.parse::<ipnet::IpNet>() else { return Vec::new() };
+    let (plain, single) = (net.trunc(), net.max_prefix_len());
+    if net.addr() != plain.addr() {
+        return vec![format!(
+            "{at}: CIDR value {given:?} is ambiguous in this context (should be \"{plain}\" or \"{}/{single}\"?)",
+            net.addr()
+        )];
+    }
+    match net.addr() {
+        IpAddr::V6(_) if net.to_string() != given => {
+            vec![format!("{at}: IPv6 CIDR value {given:?} should be in RFC 5952 canonical format (\"{net}\")")]
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Checks an address that traffic is sent to: not unspecified, loopback or link-local.
 pub(crate) fn endpoint(given: &str, at: &Path, errors: &mut ErrorList) {
     let Some(ip) = address(given, at, errors) else { return };

@@ -1,7 +1,7 @@
 //! Rules of the mounts and the block devices of a container.
 
 use super::container_rules::Context;
-use super::pod_rules::one_of;
+use super::pod_rules::one_of_if_set;
 use super::volume_rules::local_path;
 use crate::read::{flag, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path};
@@ -55,7 +55,7 @@ fn sub_paths(mount: &Value, place: &Path, at: &Path, errors: &mut ErrorList) {
 }
 
 fn propagation(c: &Value, mount: &Value, at: &Path, errors: &mut ErrorList) {
-    one_of(mount, at, "mountPropagation", &["Bidirectional", "HostToContainer", "None"], false, errors);
+    one_of_if_set(mount, at, "mountPropagation", &["Bidirectional", "HostToContainer", "None"], errors);
     if text(mount, &["mountPropagation"]) == "Bidirectional" && !flag(c, &["securityContext", "privileged"]) {
         let why = "Bidirectional mount propagation is available only to privileged containers";
         errors.push(FieldError::forbidden(&at.child("mountPropagation"), why));
@@ -69,7 +69,7 @@ fn recursive(mount: &Value, at: &Path, errors: &mut ErrorList) {
             if !flag(mount, &["readOnly"]) {
                 errors.push(FieldError::forbidden(at, "may only be specified when readOnly is true"));
             }
-            if !matches!(text(mount, &["mountPropagation"]), "" | "None") {
+            if mount.get("mountPropagation").is_some_and(|p| !p.is_null() && p != "None") {
                 let why = "may only be specified when mountPropagation is None or not specified";
                 errors.push(FieldError::forbidden(at, why));
             }

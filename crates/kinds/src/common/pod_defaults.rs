@@ -31,6 +31,9 @@ pub(crate) fn spec(spec: &mut Value) {
     super::pod_off::drop(spec);
     set(spec, "restartPolicy", &json!("Always"));
     default_to(spec, "terminationGracePeriodSeconds", || json!(30));
+    if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|n| n < 0) {
+        spec.insert("terminationGracePeriodSeconds", json!(1));
+    }
     set(spec, "dnsPolicy", &json!("ClusterFirst"));
     set(spec, "schedulerName", &json!("default-scheduler"));
     set(spec, "securityContext", &json!({}));
@@ -90,20 +93,47 @@ pub(crate) fn pod(pod: &mut Value) {
 
 /// Requests of the pod as a whole follow from those of its containers, then from its limits.
 fn whole(spec: &mut Object) {
-    let limits = spec.get("resources").and_then(|r| r.get("limits")).and_then(Value::as_object).cloned();
-    let Some(limits) = limits.filter(|l| !l.is_empty()) else { return };
+    let part = |spec: &Object, part: &str| spec.get("resources")?.get(part)?.as_object().cloned();
+    let (limits, requests) = (part(spec, "limits").unwrap_or_default(), part(spec, "requests").unwrap_or_default());
+    if limits.is_empty() && requests.is_empty() {
+        return;
+    }
     let mut without = spec.clone();
-    without.remove("resources");
-    let asked = ironclad_json::from_value(Value::Object(without));
-    let asked = asked.map(|typed| ironclad_api::pod_resources::requests(&typed)).unwrap_or_default();
+    ["resources", "overhead"].iter().for_each(|key| drop(without.remove(*key)));
+    let typed = ironclad_json::from_value(Value::Object(without)).unwrap_or_default();
+    let limits = page_limits(spec, limits, &requests, &typed);
+    if limits.is_empty() {
+        return;
+    }
+    let asked = ironclad_api::pod_resources::requests(&typed);
     let Some(resources) = spec.get_mut("resources").and_then(Value::as_object_mut) else { return };
     let requests = ironclad_api::object::entry_of(resources, "requests");
     for (name, total) in asked.into_iter().filter(|(n, _)| n == "cpu" || n == "memory") {
         requests.entry(name).or_insert_with(|| json!(total.to_string()));
     }
-    for (name, limit) in limits {
+    for (name, limit) in limits.into_iter().filter(|(n, _)| super::resources::is_of_pods(n)) {
         requests.entry(name).or_insert(limit);
     }
+}
+
+/// Limits of huge pages of the pod as a whole follow from those of its containers.
+fn page_limits(
+    spec: &mut Object,
+    mut limits: Object,
+    requests: &Object,
+    typed: &k8s_openapi::api::core::v1::PodSpec,
+) -> Object {
+    let before = limits.len();
+    let pages = ironclad_api::pod_resources::limits(typed).into_iter().filter(|(n, _)| n.starts_with("hugepages-"));
+    for (name, total) in pages.filter(|(n, _)| requests.get(n).is_none()) {
+        limits.entry(name).or_insert_with(|| json!(total.to_string()));
+    }
+    if limits.len() > before
+        && let Some(resources) = spec.get_mut("resources").and_then(Value::as_object_mut)
+    {
+        resources.insert("limits", Value::Object(limits.clone()));
+    }
+    limits
 }
 
 /// A divisor that is not given reads 0.
@@ -188,11 +218,11 @@ fn volume(volume: &mut Object) {
         ("downwardAPI", "defaultMode", json!(0o644)),
     ] {
         let Some(object) = volume.get_mut(source).and_then(Value::as_object_mut) else { continue };
-        set(object, field, &default);
+        default_to(object, field, || default);
         field_refs(object);
         for part in each(object, "sources") {
             if let Some(token) = part.get_mut("serviceAccountToken").and_then(Value::as_object_mut) {
-                set(token, "expirationSeconds", &json!(3600));
+                default_to(token, "expirationSeconds", || json!(3600));
             }
             if let Some(api) = part.get_mut("downwardAPI").and_then(Value::as_object_mut) {
                 field_refs(api);
@@ -221,11 +251,52 @@ fn field_refs(object: &mut Object) {
 
 /// Whether an image has the tag `latest`, said or not.
 fn is_latest(image: &str) -> bool {
+    if !is_reference(image) {
+        return false;
+    }
     let last = image.rsplit('/').next().unwrap_or_default();
     if last.contains('@') {
         return false;
     }
     last.split_once(':').is_none_or(|(_, tag)| tag == "latest")
+}
+
+/// Whether the name of an image can be read: parts of lower case behind a registry's name, a tag, a digest.
+fn is_reference(image: &str) -> bool {
+    let (rest, digest) = image.split_once('@').map_or((image, None), |(rest, digest)| (rest, Some(digest)));
+    let slash = rest.rfind('/').map_or(0, |i| i + 1);
+    let (name, tag) = match rest[slash..].split_once(':') {
+        Some((_, tag)) => (&rest[..rest.len() - tag.len() - 1], Some(tag)),
+        None => (rest, None),
+    };
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let tag_form = |tag: &str| {
+        tag.len() <= 128
+            && tag.bytes().next().is_some_and(word)
+            && tag.bytes().all(|b| word(b) || matches!(b, b'-' | b'.'))
+    };
+    let parts: Vec<&str> = name.split('/').collect();
+    let registry = parts.len() > 1 && (parts[0].contains(['.', ':']) || parts[0] == "localhost" || upper(parts[0]));
+    let path = if registry { &parts[1..] } else { &parts[..] };
+    name.len() <= 255
+        && path.iter().all(|p| is_component(p))
+        && tag.is_none_or(tag_form)
+        && digest.is_none_or(|d| {
+            d.split_once(':').is_some_and(|(algorithm, hash)| !algorithm.is_empty() && !hash.is_empty())
+        })
+}
+
+fn upper(text: &str) -> bool {
+    text.bytes().any(|b| b.is_ascii_uppercase())
+}
+
+/// Letters of lower case and digits, with single separators inside.
+fn is_component(part: &str) -> bool {
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let b = part.as_bytes();
+    let ends = b.first().zip(b.last()).is_some_and(|(first, last)| word(*first) && word(*last));
+    let gaps = part.split(|c: char| word(c as u8) && c.is_ascii());
+    ends && gaps.into_iter().all(|gap| matches!(gap, "" | "." | "_" | "__") || gap.bytes().all(|b| b == b'-'))
 }
 
 #[cfg(test)]
@@ -259,7 +330,7 @@ mod tests {
     #[test]
     fn the_pull_policy_follows_the_tag() {
         for (image, latest) in
-            [("a", true), ("a:latest", true), ("a:1", false), ("r:5000/a", true), ("a@sha256:x", false)]
+            [("a", true), ("a:latest", true), ("a:1", false), ("r:5000/a", true), ("a@sha256:x", false), ("Bad", false)]
         {
             assert_eq!(is_latest(image), latest, "{image}");
         }

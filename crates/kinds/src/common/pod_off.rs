@@ -125,7 +125,7 @@ mod tests {
         let strategy = crate::core::Pod;
         crate::Strategy::default(&strategy, &mut pod);
         let found: Vec<String> = crate::Strategy::validate(&strategy, &pod).iter().map(ToString::to_string).collect();
-        let want = "spec.tolerations[0].operator: Unsupported value: \"Gt\": supported values: \"Equal\", \"Exists\"";
+        let want = "spec.tolerations[0].operator: Unsupported value: \"Gt\": supported values: \"Equal\", \"Exists\", \"Lt\", \"Gt\"";
         assert_eq!(found, [want]);
     }
 }

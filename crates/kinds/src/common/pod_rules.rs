@@ -2,8 +2,9 @@
 
 use super::checks::{immutable, optional_rule, rule};
 use super::container_rules::{self, Context};
-use super::numbers::{amount, quantity, range_at};
-use super::{affinity_rules, ip, resources, security_rules, spread_rules, volume_rules};
+use super::inside::inside;
+use super::numbers::{quantity, range_at};
+use super::{affinity_rules, env_rules, ip, os_rules, resources, security_rules, spread_rules, volume_rules};
 use crate::read::{flag, has, int, items, map, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
@@ -90,6 +91,7 @@ fn check(spec: &Value, pod: Option<&Value>, at: &Path) -> ErrorList {
     dns_config(spec, at, &mut errors);
     gates(spec, at, &mut errors);
     spread_rules::check(spec, &at.child("topologySpreadConstraints"), &mut errors);
+    os_rules::host_processes(spec, at, &mut errors);
     host_namespaces(spec, at, &mut errors);
     hostname_override(spec, at, &mut errors);
     pod_names(spec, at, &mut errors);
@@ -102,13 +104,13 @@ fn check(spec: &Value, pod: Option<&Value>, at: &Path) -> ErrorList {
     if let Some(class) = spec.get("runtimeClassName").and_then(Value::as_str) {
         rule(names::dns1123_subdomain(class), class, &at.child("runtimeClassName"), &mut errors);
     }
-    one_of(spec, at, "preemptionPolicy", &["PreemptLowerPriority", "Never"], false, &mut errors);
-    for (name, value) in map(spec, &["overhead"]).into_iter().flatten() {
-        let at = at.child("overhead").child("limits").key(name);
-        resources::container_name(name, &at, &mut errors);
-        amount(value, resources::is_counted(name), &at, &mut errors);
+    if has(spec, &["preemptionPolicy"]) {
+        one_of(spec, at, "preemptionPolicy", &["PreemptLowerPriority", "Never"], true, &mut errors);
     }
-    security_rules::operating_system(spec, at, &mut errors);
+    resources::container(&json!({"limits": spec["overhead"]}), &BTreeSet::new(), &at.child("overhead"), &mut errors);
+    os_rules::operating_system(spec, at, &mut errors);
+    scheduling_group(spec, at, &mut errors);
+    env_rules::files_are_in_empty_dirs(spec, at, &mut errors);
     errors
 }
 
@@ -120,6 +122,15 @@ pub(crate) fn one_of(v: &Value, at: &Path, key: &str, supported: &[&str], requir
             errors.push(FieldError::required(&at.child(key), ""));
         }
     } else if !supported.contains(&given) {
+        errors.push(FieldError::not_supported(&at.child(key), &json!(given), supported));
+    }
+}
+
+/// As [`one_of`] for a field that may be missing, but not empty.
+pub(crate) fn one_of_if_set(v: &Value, at: &Path, key: &str, supported: &[&str], errors: &mut ErrorList) {
+    if let Some(given) = v.get(key).and_then(Value::as_str)
+        && !supported.contains(&given)
+    {
         errors.push(FieldError::not_supported(&at.child(key), &json!(given), supported));
     }
 }
@@ -140,14 +151,16 @@ fn resource_claims(spec: &Value, at: &Path, errors: &mut ErrorList) {
         } else {
             errors.push(FieldError::duplicate(&at.child("name"), &json!(name)));
         }
+        let shown =
+            || inside(claim, &[("name", ""), ("resourceClaimName", "null"), ("resourceClaimTemplateName", "null")]);
         match (has(claim, &["resourceClaimName"]), has(claim, &["resourceClaimTemplateName"])) {
             (true, true) => {
                 let why = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
-                errors.push(FieldError::invalid(&at, claim, why));
+                errors.push(FieldError::invalid_shown(&at, shown(), why));
             }
             (false, false) => {
                 let why = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
-                errors.push(FieldError::invalid(&at, claim, why));
+                errors.push(FieldError::invalid_shown(&at, shown(), why));
             }
             _ => {}
         }
@@ -173,7 +186,9 @@ fn pod_resources(spec: &Value, claims: &BTreeSet<&str>, at: &Path, errors: &mut 
     }
     resources::pod(whole, claims, &at, errors);
     let mut without = spec.clone();
-    without.as_object_mut().map(|s| s.remove("resources"));
+    if let Some(map) = without.as_object_mut() {
+        ["resources", "overhead"].iter().for_each(|key| drop(map.remove(*key)));
+    }
     if let Ok(typed) = ironclad_json::from_value(without) {
         for (name, total) in ironclad_api::pod_resources::requests(&typed) {
             if let Some(own) = quantity(&whole["requests"][&name]).filter(|own| total > *own) {
@@ -240,6 +255,22 @@ fn host_namespaces(spec: &Value, at: &Path, errors: &mut ErrorList) {
             errors.push(FieldError::forbidden(&at.child(shown), "when `hostUsers` is false"));
         }
     }
+    for (c, at) in container_rules::visit(spec, at) {
+        if !items(c, &["volumeDevices"]).is_empty() {
+            errors.push(FieldError::forbidden(&at.child("volumeDevices"), "when `hostUsers` is false"));
+        }
+    }
+}
+
+fn scheduling_group(spec: &Value, at: &Path, errors: &mut ErrorList) {
+    if !has(spec, &["schedulingGroup"]) {
+        return;
+    }
+    let at = at.child("schedulingGroup").child("podGroupName");
+    match spec["schedulingGroup"].get("podGroupName").and_then(Value::as_str) {
+        None => errors.push(FieldError::invalid(&at, &Value::Null, "must specify one of: `podGroupName`")),
+        Some(name) => rule(names::dns1123_subdomain(name), name, &at, errors),
+    }
 }
 
 fn hostname_override(spec: &Value, at: &Path, errors: &mut ErrorList) {
@@ -298,7 +329,7 @@ fn dns_config(spec: &Value, at: &Path, errors: &mut ErrorList) {
         let search = search.as_str().unwrap_or_default();
         if search != "." {
             let search = search.strip_suffix('.').unwrap_or(search);
-            rule(search_path(search), search, &searches_at.index(i), errors);
+            rule(names::dns1123_subdomain_with_underscores(search), search, &searches_at.index(i), errors);
         }
     }
     for (i, option) in items(spec, &["dnsConfig", "options"]).iter().enumerate() {
@@ -306,13 +337,6 @@ fn dns_config(spec: &Value, at: &Path, errors: &mut ErrorList) {
             errors.push(FieldError::required(&at.child("options").index(i), "must not be empty"));
         }
     }
-}
-
-/// A search path may have underscores (KEP-4427).
-fn search_path(search: &str) -> Vec<String> {
-    const WHY: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?(\\.[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?)*')";
-    let good = names::dns1123_subdomain(&search.replace('_', "a"));
-    good.into_iter().map(|why| if why.starts_with("a lowercase") { WHY.to_owned() } else { why }).collect()
 }
 
 /// Checks tolerations.
@@ -343,7 +367,11 @@ pub(crate) fn tolerations(o: &Value, at: &Path, errors: &mut ErrorList) {
                 errors.push(FieldError::invalid_str(&at.child("operator"), value, why));
             }
             "Exists" => {}
-            // `Lt` and `Gt` are behind TaintTolerationComparisonOperators, which is off.
+            // These are behind TaintTolerationComparisonOperators, which is off.
+            "Lt" | "Gt" => {
+                let supported = ["Equal", "Exists", "Lt", "Gt"];
+                errors.push(FieldError::not_supported(&at.child("operator"), &json!(operator), &supported));
+            }
             other => {
                 errors.push(FieldError::not_supported(&at.child("operator"), &json!(other), &["Equal", "Exists"]));
             }

@@ -34,7 +34,8 @@ pub(crate) fn lifecycle(l: &Value, spec: &Value, at: &Path, errors: &mut ErrorLi
         handler(&l[hook], spec, &at.child(hook), &["exec", "httpGet", "tcpSocket", "sleep"], errors);
     }
     if let Some(signal) = l.get("stopSignal").and_then(Value::as_str) {
-        stop_signal(signal, text(spec, &["os", "name"]), &at.child("stopSignal"), errors);
+        let os = has(spec, &["os"]).then(|| text(spec, &["os", "name"]));
+        stop_signal(signal, os, &at.child("stopSignal"), errors);
     }
 }
 
@@ -127,16 +128,16 @@ const SIGNALS: [&str; 36] = [
     "SIGRTMAX",
 ];
 
-fn stop_signal(signal: &str, os: &str, at: &Path, errors: &mut ErrorList) {
+fn stop_signal(signal: &str, os: Option<&str>, at: &Path, errors: &mut ErrorList) {
     let real_time = |prefix: &str, last: u32| {
         signal.strip_prefix(prefix).and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| (1..=last).contains(&n))
     };
     match os {
-        "" => errors.push(FieldError::forbidden(at, "may not be set for containers with empty `spec.os.name`")),
-        "windows" if !["SIGKILL", "SIGTERM"].contains(&signal) => {
+        None => errors.push(FieldError::forbidden(at, "may not be set for containers with empty `spec.os.name`")),
+        Some("windows") if !["SIGKILL", "SIGTERM"].contains(&signal) => {
             errors.push(FieldError::not_supported(at, &json!(signal), &["SIGKILL", "SIGTERM"]));
         }
-        "linux" if !SIGNALS.contains(&signal) && !real_time("SIGRTMIN+", 15) && !real_time("SIGRTMAX-", 14) => {
+        Some("linux") if !SIGNALS.contains(&signal) && !real_time("SIGRTMIN+", 15) && !real_time("SIGRTMAX-", 14) => {
             let more = (1..=15).map(|n| format!("SIGRTMIN+{n}")).chain((1..=14).map(|n| format!("SIGRTMAX-{n}")));
             let mut all: Vec<String> = SIGNALS.iter().map(|s| (*s).to_owned()).chain(more).collect();
             all.sort();

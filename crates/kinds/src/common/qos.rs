@@ -9,8 +9,13 @@ const COMPUTE: [&str; 2] = ["cpu", "memory"];
 /// `Guaranteed`, `Burstable` or `BestEffort`. Resources of the pod as a whole decide where they are given.
 pub(crate) fn class(pod: &Value) -> &'static str {
     let whole = &pod["spec"]["resources"];
-    if sets(whole, "requests") || sets(whole, "limits") {
-        return if guaranteed(whole) { "Guaranteed" } else { "Burstable" };
+    if whole.is_object() {
+        let given = sets(whole, "requests") || sets(whole, "limits");
+        return match (given, given && guaranteed(whole)) {
+            (false, _) => "BestEffort",
+            (true, true) => "Guaranteed",
+            (true, false) => "Burstable",
+        };
     }
     let all: Vec<&Value> = ["containers", "initContainers"]
         .into_iter()

@@ -44,6 +44,11 @@ pub(crate) fn is_counted(name: &str) -> bool {
     OBJECTS.contains(&name) || is_extended(name)
 }
 
+/// Whether a pod as a whole can ask for a resource.
+pub(crate) fn is_of_pods(name: &str) -> bool {
+    name == "cpu" || name == "memory" || is_pages(name)
+}
+
 fn is_quota_name(name: &str) -> bool {
     let part = name.strip_prefix("requests.").or_else(|| name.strip_prefix("limits.")).unwrap_or(name);
     COMPUTE.contains(&part) || OBJECTS.contains(&name) || name == "requests.storage" || is_quota_pages(name)
@@ -83,7 +88,7 @@ pub(crate) fn container_name(given: &str, at: &Path, errors: &mut ErrorList) {
 /// Checks the name of a resource that a pod as a whole can ask for.
 fn pod_name(given: &str, at: &Path, errors: &mut ErrorList) {
     if name(given, at, errors) && !["cpu", "memory"].contains(&given) && !is_pages(given) {
-        errors.push(FieldError::not_supported(at, &json!(given), &["cpu", "memory"]));
+        errors.push(FieldError::not_supported(at, &json!(given), &["cpu", "hugepages-", "memory"]));
     }
 }
 

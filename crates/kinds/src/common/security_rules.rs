@@ -1,6 +1,7 @@
 //! Rules of security contexts, and of what an operating system does not have.
 
-use super::pod_rules::one_of;
+use super::inside::inside;
+use super::pod_rules::one_of_if_set;
 use crate::read::{flag, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_json::{Value, json};
@@ -32,12 +33,12 @@ pub(crate) fn pod(spec: &Value, at: &Path, errors: &mut ErrorList) {
         errors.push(FieldError::invalid(&at.child("shareProcessNamespace"), &json!(true), why));
     }
     sysctls(spec, &at.child("sysctls"), errors);
-    one_of(context, at, "fsGroupChangePolicy", &["Always", "OnRootMismatch"], false, errors);
+    one_of_if_set(context, at, "fsGroupChangePolicy", &["Always", "OnRootMismatch"], errors);
     seccomp(&context["seccompProfile"], &at.child("seccompProfile"), errors);
     windows(&context["windowsOptions"], &at.child("windowsOptions"), errors);
     app_armor(&context["appArmorProfile"], &at.child("appArmorProfile"), errors);
-    one_of(context, at, "supplementalGroupsPolicy", &["Merge", "Strict"], false, errors);
-    one_of(context, at, "seLinuxChangePolicy", &["MountOption", "Recursive"], false, errors);
+    one_of_if_set(context, at, "supplementalGroupsPolicy", &["Merge", "Strict"], errors);
+    one_of_if_set(context, at, "seLinuxChangePolicy", &["MountOption", "Recursive"], errors);
 }
 
 /// Checks a container's security context; `host_users` says that it shares the node's users.
@@ -48,7 +49,7 @@ pub(crate) fn container(context: &Value, host_users: bool, at: &Path, errors: &m
     for key in ["runAsUser", "runAsGroup"] {
         id(context, key, at, errors);
     }
-    one_of(context, at, "procMount", &["Default", "Unmasked"], false, errors);
+    one_of_if_set(context, at, "procMount", &["Default", "Unmasked"], errors);
     if host_users && text(context, &["procMount"]) == "Unmasked" {
         let why = "`hostUsers` must be false to use `Unmasked`";
         errors.push(FieldError::invalid_str(&at.child("procMount"), "Unmasked", why));
@@ -57,15 +58,58 @@ pub(crate) fn container(context: &Value, host_users: bool, at: &Path, errors: &m
     if context["allowPrivilegeEscalation"].as_bool() == Some(false) {
         if flag(context, &["privileged"]) {
             let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            errors.push(FieldError::invalid(at, context, why));
+            errors.push(FieldError::invalid_shown(at, shown(context), why));
         }
         if items(context, &["capabilities", "add"]).iter().any(|c| c == "CAP_SYS_ADMIN") {
             let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            errors.push(FieldError::invalid(at, context, why));
+            errors.push(FieldError::invalid_shown(at, shown(context), why));
         }
     }
     windows(&context["windowsOptions"], &at.child("windowsOptions"), errors);
     app_armor(&context["appArmorProfile"], &at.child("appArmorProfile"), errors);
+}
+
+/// A container's security context as stock shows it.
+fn shown(context: &Value) -> String {
+    const PARTS: [(&str, &[(&str, &str)]); 5] = [
+        ("capabilities", &[("add", "null"), ("drop", "null")]),
+        ("seLinuxOptions", &[("user", ""), ("role", ""), ("type", ""), ("level", "")]),
+        (
+            "windowsOptions",
+            &[
+                ("gmsaCredentialSpecName", "null"),
+                ("gmsaCredentialSpec", "null"),
+                ("runAsUserName", "null"),
+                ("hostProcess", "null"),
+            ],
+        ),
+        ("seccompProfile", &[("type", ""), ("localhostProfile", "null")]),
+        ("appArmorProfile", &[("type", ""), ("localhostProfile", "null")]),
+    ];
+    const FIELDS: [&str; 12] = [
+        "capabilities",
+        "privileged",
+        "seLinuxOptions",
+        "windowsOptions",
+        "runAsUser",
+        "runAsGroup",
+        "runAsNonRoot",
+        "readOnlyRootFilesystem",
+        "allowPrivilegeEscalation",
+        "procMount",
+        "seccompProfile",
+        "appArmorProfile",
+    ];
+    let part = |key: &str| PARTS.iter().find(|(k, _)| *k == key).filter(|_| has(context, &[key]));
+    let written: Vec<String> =
+        FIELDS.iter().map(|key| part(key).map_or("null".to_owned(), |(_, of)| inside(&context[*key], of))).collect();
+    let plain = |key: &str| part(key).is_none();
+    let fields: Vec<(&str, &str)> = FIELDS.iter().zip(&written).map(|(k, w)| (*k, w.as_str())).collect();
+    let mut bare = context.clone();
+    if let Some(map) = bare.as_object_mut() {
+        FIELDS.iter().filter(|k| !plain(k)).for_each(|k| drop(map.remove(*k)));
+    }
+    inside(&bare, &fields)
 }
 
 fn seccomp(profile: &Value, at: &Path, errors: &mut ErrorList) {
@@ -86,9 +130,10 @@ fn seccomp(profile: &Value, at: &Path, errors: &mut ErrorList) {
             errors.push(FieldError::required(&at, "must be set when seccomp type is Localhost"));
         }
         ("Localhost", Some(path)) => super::volume_rules::local_path(path, &at, errors),
-        (_, Some(path)) => {
+        (_, Some(_)) => {
             let why = "can only be set when seccomp type is Localhost";
-            errors.push(FieldError::invalid_str(&at, path, why));
+            let shown = inside(profile, &[("type", ""), ("localhostProfile", "null")]);
+            errors.push(FieldError::invalid_shown(&at, shown, why));
         }
         (_, None) => {}
     }
@@ -185,77 +230,47 @@ fn windows(options: &Value, at: &Path, errors: &mut ErrorList) {
         } else if user.split('\\').count() > 2 {
             let why = "runAsUserName cannot contain more than one backslash";
             errors.push(FieldError::invalid_str(&at, user, why));
+        } else {
+            for why in windows_user(user) {
+                errors.push(FieldError::invalid_str(&at, user, why));
+            }
         }
     }
 }
 
-/// What Windows does not have.
-const NOT_WINDOWS_POD: [&str; 9] = [
-    "appArmorProfile",
-    "seLinuxOptions",
-    "seccompProfile",
-    "fsGroup",
-    "fsGroupChangePolicy",
-    "sysctls",
-    "runAsUser",
-    "runAsGroup",
-    "supplementalGroups",
-];
-const NOT_WINDOWS_CONTAINER: [&str; 10] = [
-    "appArmorProfile",
-    "seLinuxOptions",
-    "seccompProfile",
-    "capabilities",
-    "readOnlyRootFilesystem",
-    "privileged",
-    "allowPrivilegeEscalation",
-    "procMount",
-    "runAsUser",
-    "runAsGroup",
-];
-
-/// Checks `os` and that nothing is asked of an operating system that it has not.
-pub(crate) fn operating_system(spec: &Value, at: &Path, errors: &mut ErrorList) {
-    if !has(spec, &["os"]) {
-        return;
-    }
-    let name = text(spec, &["os", "name"]);
-    let contexts = containers(spec, at);
-    match name {
-        "" => errors.push(FieldError::required(&at.child("os").child("name"), "cannot be empty")),
-        "linux" => {
-            let why = "windows options cannot be set for a linux pod";
-            let all = std::iter::once((&spec["securityContext"], at.child("securityContext"))).chain(contexts);
-            for (context, at) in all {
-                super::checks::forbidden(context, &at, &["windowsOptions"], why, errors);
-            }
+/// What is wrong with a user of Windows, `NAME` or `DOMAIN\\NAME`.
+fn windows_user(given: &str) -> Vec<&'static str> {
+    const NOT_IN_USERS: [char; 15] = ['"', '/', '\\', ':', ';', '|', '=', ',', '+', '*', '?', '<', '>', '@', '['];
+    let (domain, user) = given.split_once('\\').map_or((None, given), |(domain, user)| (Some(domain), user));
+    let mut wrong = Vec::new();
+    if let Some(domain) = domain {
+        if domain.len() >= 256 {
+            wrong.push("runAsUserName's Domain length must be under 256 characters");
         }
-        "windows" => {
-            let why = "cannot be set for a windows pod";
-            let own = &spec["securityContext"];
-            super::checks::forbidden(own, &at.child("securityContext"), &NOT_WINDOWS_POD, why, errors);
-            for key in ["hostPID", "hostIPC"].into_iter().filter(|k| flag(spec, &[k])) {
-                errors.push(FieldError::forbidden(&at.child(key), why));
-            }
-            super::checks::forbidden(spec, at, &["hostUsers", "shareProcessNamespace"], why, errors);
-            for (context, at) in contexts {
-                super::checks::forbidden(context, &at, &NOT_WINDOWS_CONTAINER, why, errors);
-            }
-        }
-        other => {
-            let at = at.child("os").child("name");
-            errors.push(FieldError::not_supported(&at, &json!(other), &["linux", "windows"]));
+        let bios = domain.chars().count() <= 15
+            && !domain.is_empty()
+            && !domain.starts_with('.')
+            && !domain.contains(['\\', '/', ':', '*', '?', '"', '<', '>', '|']);
+        let label = |l: &str| {
+            let b = l.as_bytes();
+            let ends =
+                b.first().zip(b.last()).is_some_and(|(f, l)| f.is_ascii_alphanumeric() && l.is_ascii_alphanumeric());
+            ends && b.len() <= 63 && b.iter().all(|c| c.is_ascii_alphanumeric() || *c == b'-')
+        };
+        if !bios && !domain.split('.').all(label) {
+            wrong.push("runAsUserName's Domain doesn't match the NetBios nor the DNS format");
         }
     }
-}
-
-/// The security contexts of all containers and where they stand.
-fn containers<'a>(spec: &'a Value, at: &Path) -> Vec<(&'a Value, Path)> {
-    let mut found = Vec::new();
-    for key in ["initContainers", "containers", "ephemeralContainers"] {
-        for (i, c) in items(spec, &[key]).iter().enumerate() {
-            found.push((&c["securityContext"], at.child(key).index(i).child("securityContext")));
-        }
+    if user.is_empty() {
+        wrong.push("runAsUserName's User cannot be empty");
+    } else if user.len() > 104 {
+        wrong.push("runAsUserName's User length must not be longer than 104 characters");
     }
-    found
+    if !user.is_empty() && user.chars().all(|c| c == '.' || c == ' ') {
+        wrong.push("runAsUserName's User cannot contain only periods or spaces");
+    }
+    if user.contains(NOT_IN_USERS) || user.contains(']') {
+        wrong.push("runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]");
+    }
+    wrong
 }

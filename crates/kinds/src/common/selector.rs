@@ -32,6 +32,11 @@ pub(crate) fn validate(selector: &Value, path: &Path) -> ErrorList {
         for why in names::qualified_name(e["key"].as_str().unwrap_or_default()) {
             errors.push(FieldError::invalid(&path.child("key"), &e["key"], why));
         }
+        for (i, value) in e["values"].as_array().into_iter().flatten().enumerate() {
+            for why in names::label_value(value.as_str().unwrap_or_default()) {
+                errors.push(FieldError::invalid(&path.child("values").index(i), value, why));
+            }
+        }
     }
     errors
 }

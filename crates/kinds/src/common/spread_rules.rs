@@ -40,7 +40,7 @@ pub(crate) fn check(spec: &Value, at: &Path, errors: &mut ErrorList) {
             }
         }
         for key in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
-            super::pod_rules::one_of(c, &at, key, &["Honor", "Ignore"], false, errors);
+            super::pod_rules::one_of_if_set(c, &at, key, &["Honor", "Ignore"], errors);
         }
         label_keys(c, &at, errors);
         if has(c, &["labelSelector"]) {

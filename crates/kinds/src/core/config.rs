@@ -131,7 +131,7 @@ fn registries(data: &Value, key: &str, at: &Path, errors: &mut ErrorList) {
         Err(_) if bytes.is_empty() => "unexpected end of JSON input".to_owned(),
         Err(e) if e.is_eof() => "unexpected end of JSON input".to_owned(),
         Err(_) => {
-            let first = String::from_utf8_lossy(&bytes).trim_start().chars().next().unwrap_or(' ');
+            let first = bytes.iter().copied().find(|b| !b.is_ascii_whitespace()).map_or(' ', char::from);
             format!("invalid character {first:?} looking for beginning of value")
         }
     };
@@ -185,7 +185,7 @@ impl Strategy for Secret {
         // Stock tries the pair of a TLS Secret.
         let text = |key: &str| -> Option<String> {
             let bytes = STANDARD.decode(object::text(new, &["data", key])).ok()?;
-            String::from_utf8(bytes).ok()
+            Some(String::from_utf8_lossy(&bytes).into_owned())
         };
         if object::text(new, &["type"]) != "kubernetes.io/tls" {
             return Vec::new();
@@ -220,7 +220,35 @@ impl Strategy for Secret {
     }
 }
 
+/// Of a Secret only the name counts.
+fn only_names(account: &mut Value) {
+    for secret in account.get_mut("secrets").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(map) = secret.as_object_mut() {
+            map.retain(|key, _| key == "name");
+        }
+    }
+}
+
 impl Strategy for ServiceAccount {
+    fn prepare_create(&self, account: &mut Value) {
+        only_names(account);
+    }
+
+    fn prepare_update(&self, new: &mut Value, _old: &Value) {
+        only_names(new);
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
+        let has = |o: &Value| o["metadata"]["annotations"].get(ENFORCE).is_some();
+        if !has(new) || old.is_some_and(has) {
+            return Vec::new();
+        }
+        let at = Path::new("metadata").child("annotations").key(ENFORCE);
+        let why = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets";
+        vec![format!("{at}: {why}")]
+    }
+
     fn columns(&self) -> &[Column] {
         &*ACCOUNT_COLUMNS
     }

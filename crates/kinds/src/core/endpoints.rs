@@ -41,9 +41,16 @@ fn validate(o: &Value) -> ErrorList {
         for part in ["addresses", "notReadyAddresses"] {
             for (j, address) in items(subset, &[part]).iter().enumerate() {
                 let at = at.child(part).index(j);
+                let (given, ip_at) = (text(address, &["ip"]), at.child("ip"));
+                let valid = ip::address(given, &ip_at, &mut errors).is_some();
                 optional_rule(address, &at, "hostname", names::dns1123_label, &mut errors);
-                optional_rule(address, &at, "nodeName", names::dns1123_subdomain, &mut errors);
-                ip::endpoint(text(address, &["ip"]), &at.child("ip"), &mut errors);
+                if let Some(node) = address.get("nodeName").and_then(Value::as_str) {
+                    rule(names::dns1123_subdomain(node), node, &at.child("nodeName"), &mut errors);
+                }
+                match valid {
+                    true => ip::endpoint(given, &ip_at, &mut errors),
+                    false => errors.push(FieldError::invalid_str(&ip_at, given, "must be a valid IP address")),
+                }
             }
         }
         let ports = items(subset, &["ports"]);

@@ -34,6 +34,10 @@ impl Strategy for Event {
         event_rules::legacy(event, "reportingComponent")
     }
 
+    fn validate_name(&self, name: &str) -> Vec<String> {
+        ironclad_api::names::path_segment(name)
+    }
+
     fn columns(&self) -> &[Column] {
         &COLUMNS
     }

@@ -34,6 +34,17 @@ fn drop_what_is_off(node: &mut Value) {
     }
 }
 
+/// The configuration from objects of the cluster, which kubelets no longer take, is kept only where it was.
+fn drop_config_source(node: &mut Value, old: &Value) {
+    for (part, field) in [("spec", "configSource"), ("status", "config")] {
+        if old[part][field].is_null()
+            && let Some(map) = node.get_mut(part).and_then(Value::as_object_mut)
+        {
+            map.remove(field);
+        }
+    }
+}
+
 impl Strategy for Node {
     fn default(&self, node: &mut Value) {
         if let Some(status) = node.get_mut("status").and_then(Value::as_object_mut)
@@ -45,12 +56,18 @@ impl Strategy for Node {
 
     fn prepare_create(&self, node: &mut Value) {
         drop_what_is_off(node);
+        drop_config_source(node, &Value::Null);
         node_rules::first_cidr(node);
     }
 
-    fn prepare_update(&self, new: &mut Value, _old: &Value) {
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
         drop_what_is_off(new);
+        drop_config_source(new, old);
         node_rules::first_cidr(new);
+    }
+
+    fn prepare_status_update(&self, new: &mut Value, old: &Value) {
+        drop_config_source(new, old);
     }
 
     fn validate(&self, node: &Value) -> ErrorList {
@@ -58,7 +75,9 @@ impl Strategy for Node {
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
-        node_rules::validate_update(new, old)
+        let mut errors = node_rules::validate(new);
+        errors.extend(node_rules::validate_update(new, old));
+        errors
     }
 
     fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {

@@ -1,10 +1,11 @@
 //! What is wrong with a Node.
 
 use crate::common::checks::{optional_rule, rule};
+use crate::common::inside::inside;
 use crate::common::numbers::amount;
 use crate::common::pod_rules::one_of;
 use crate::common::{ip, resources};
-use crate::read::{fill, has, items, map, put, text};
+use crate::read::{fill, has, int, items, map, put, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 use std::collections::HashSet;
@@ -17,6 +18,8 @@ pub(super) fn first_cidr(node: &mut Value) {
     let (one, first) = (text(spec, &["podCIDR"]).to_owned(), items(spec, &["podCIDRs"]).first().cloned());
     match first {
         None if !one.is_empty() => put(spec, "podCIDRs", json!([one])),
+        // Older clients know only the one.
+        Some(first) if !one.is_empty() && first != one.as_str() => put(spec, "podCIDRs", json!([one])),
         Some(first) => fill(spec, "podCIDR", first),
         None => {}
     }
@@ -26,6 +29,11 @@ pub(super) fn validate(node: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     taints(node, &mut errors);
     amounts(node, &mut errors);
+    if let Some(size) = int(node, &["status", "nodeInfo", "swap", "capacity"]).filter(|n| *n <= 0) {
+        let at = Path::new("metadata").child("nodeSwapStatus").child("capacity");
+        errors.push(FieldError::invalid(&at, &json!(size), "must be greater than 0"));
+    }
+    declared_features(node, &mut errors);
     let cidrs = items(node, &["spec", "podCIDRs"]);
     let at = Path::new("spec").child("podCIDRs");
     for (i, cidr) in cidrs.iter().enumerate() {
@@ -33,12 +41,50 @@ pub(super) fn validate(node: &Value) -> ErrorList {
     }
     if cidrs.len() > 1 {
         let address = |c: &Value| c.as_str().unwrap_or_default().split('/').next().unwrap_or_default().to_owned();
+        let shown: Vec<&str> = cidrs.iter().map(|c| c.as_str().unwrap_or_default()).collect();
+        if let Some((i, bad)) = shown.iter().enumerate().find(|(_, c)| c.parse::<ipnet::IpNet>().is_err()) {
+            let why = format!(
+                "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{i}]: <nil> (invalid CIDR address: {bad})"
+            );
+            errors.push(FieldError::internal(&at, why));
+        }
         if cidrs.len() > 2 || !ip::dual(&address(&cidrs[0]), &address(&cidrs[1])) {
             let why = "may specify no more than one CIDR for each IP family";
             errors.push(FieldError::invalid(&at, &json!(cidrs), why));
         }
     }
     errors
+}
+
+/// Names of features are sorted and stand once.
+fn declared_features(node: &Value, errors: &mut ErrorList) {
+    let at = Path::new("status").child("declaredFeatures");
+    let list: Vec<&str> =
+        items(node, &["status", "declaredFeatures"]).iter().map(|f| f.as_str().unwrap_or_default()).collect();
+    let part = |part: &str, first: fn(&u8) -> bool| {
+        part.bytes().next().is_some_and(|b| first(&b)) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    for (i, name) in list.iter().enumerate() {
+        let mut parts = name.split('/');
+        let well = parts.next().is_some_and(|p| part(p, u8::is_ascii_uppercase))
+            && parts.all(|p| part(p, u8::is_ascii_alphabetic));
+        if name.len() > 253 {
+            let why = format!("invalid feature name {name:?}: must be no more than 253 characters");
+            errors.push(FieldError::invalid_str(&at.index(i), name, why));
+        } else if !well {
+            let why = format!(
+                "invalid feature name {name:?}: must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+            );
+            errors.push(FieldError::invalid_str(&at.index(i), name, why));
+        }
+        match list.get(i + 1) {
+            Some(next) if next == name => errors.push(FieldError::duplicate(&at.index(i + 1), &json!(next))),
+            Some(next) if next < name => {
+                errors.push(FieldError::invalid_str(&at.index(i + 1), next, "list must be sorted alphabetically"));
+            }
+            _ => {}
+        }
+    }
 }
 
 fn amounts(node: &Value, errors: &mut ErrorList) {
@@ -60,9 +106,11 @@ fn taints(node: &Value, errors: &mut ErrorList) {
         if !found.is_empty() {
             errors.push(FieldError::invalid_str(&at.child("value"), value, found.join(";")));
         }
-        one_of(taint, &at, "effect", &["NoExecute", "NoSchedule", "PreferNoSchedule"], true, errors);
+        one_of(taint, &at, "effect", &["NoSchedule", "PreferNoSchedule", "NoExecute"], true, errors);
         if !seen.insert((effect, key)) {
-            let mut e = FieldError::duplicate(&at, taint);
+            let fields = [("key", ""), ("value", ""), ("effect", ""), ("timeAdded", "null")];
+            let mut e = FieldError::duplicate(&at, &Value::Null);
+            e.value = inside(taint, &fields);
             e.detail = "taints must be unique by key and effect pair".to_owned();
             errors.push(e);
         }
@@ -72,10 +120,13 @@ fn taints(node: &Value, errors: &mut ErrorList) {
 pub(super) fn validate_update(new: &Value, old: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     amounts(new, &mut errors);
+    declared_features(new, &mut errors);
     let addresses = items(new, &["status", "addresses"]);
     for (i, address) in addresses.iter().enumerate().filter(|(i, a)| addresses[..*i].contains(a)) {
         let at = Path::new("status").child("addresses").index(i);
-        errors.push(FieldError::duplicate(&at, address));
+        let mut e = FieldError::duplicate(&at, &Value::Null);
+        e.value = inside(address, &[("type", ""), ("address", "")]);
+        errors.push(e);
     }
     let at = Path::new("spec");
     let (is, was) = (items(new, &["spec", "podCIDRs"]), items(old, &["spec", "podCIDRs"]));

@@ -61,6 +61,7 @@ impl Strategy for Service {
 
     fn prepare_create(&self, service: &mut Value) {
         put(service, "status", json!({"loadBalancer": {}}));
+        without_inner_policy(service);
         let address = text(service, &["spec", "clusterIP"]).to_owned();
         if !address.is_empty() && items(service, &["spec", "clusterIPs"]).is_empty() {
             put(child(service, "spec"), "clusterIPs", json!([address]));
@@ -69,6 +70,7 @@ impl Strategy for Service {
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         service_update::prepare(new, old);
+        without_inner_policy(new);
     }
 
     fn prepare_status_update(&self, new: &mut Value, _old: &Value) {
@@ -117,6 +119,14 @@ impl Strategy for Service {
             age(service),
             map(&spec["selector"]),
         ]
+    }
+}
+
+/// A Service that only names another host has no traffic of its own.
+fn without_inner_policy(service: &mut Value) {
+    let given = text(service, &["spec", "internalTrafficPolicy"]);
+    if text(service, &["spec", "type"]) == "ExternalName" && matches!(given, "Cluster" | "Local") {
+        child(service, "spec").as_object_mut().map(|s| s.remove("internalTrafficPolicy"));
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::service::qualified;
 use crate::common::checks::{required, rule};
+use crate::common::ip;
+use crate::common::pod_rules::{one_of, one_of_if_set};
 use crate::common::port::check_int_or_name;
-use crate::common::{ip, pod_rules::one_of};
 use crate::metadata;
 use crate::read::{count, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
@@ -159,7 +160,7 @@ pub(super) fn addresses(spec: &Value, at: &Path, errors: &mut ErrorList) {
         }
     }
     let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-    one_of(spec, at, "ipFamilyPolicy", &policies, false, errors);
+    one_of_if_set(spec, at, "ipFamilyPolicy", &policies, errors);
     let before = errors.len();
     for (i, given) in all.iter().enumerate() {
         let given = given.as_str().unwrap_or_default();
@@ -271,11 +272,11 @@ fn traffic(spec: &Value, kind: &str, at: &Path, errors: &mut ErrorList) {
             errors.push(FieldError::invalid(&at, &json!(health), why));
         }
     }
-    if matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer") {
+    if matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer") && !has(spec, &["internalTrafficPolicy"]) {
         required(spec, at, &["internalTrafficPolicy"], errors);
     }
-    one_of(spec, at, "internalTrafficPolicy", &policies, false, errors);
-    let distributions = ["PreferClose", "PreferSameNode", "PreferSameZone"];
+    one_of_if_set(spec, at, "internalTrafficPolicy", &policies, errors);
+    let distributions = ["PreferClose", "PreferSameZone", "PreferSameNode"];
     if let Some(given) = spec.get("trafficDistribution").filter(|v| !v.is_null())
         && !distributions.contains(&given.as_str().unwrap_or_default())
     {
@@ -304,7 +305,7 @@ pub(crate) fn balancer_status(status: &Value, at: &Path, balancer: bool, errors:
                 let why = "may not be specified when `ip` is not set";
                 errors.push(FieldError::forbidden(&at.child("ipMode"), why));
             }
-            (true, false) => one_of(ingress, &at, "ipMode", &["Proxy", "VIP"], false, errors),
+            (true, false) => one_of_if_set(ingress, &at, "ipMode", &["Proxy", "VIP"], errors),
             (false, true) => {}
         }
         host(text(ingress, &["hostname"]), &at.child("hostname"), errors);
@@ -330,6 +331,10 @@ pub(super) fn warnings(service: &Value) -> Vec<String> {
         warnings.push(format!("annotation {HINTS} is deprecated, please use {MODE} instead"));
     }
     let headless = text(spec, &["type"]) == "ClusterIP" && text(spec, &["clusterIP"]) == "None";
+    let at = Path::new("spec");
+    for (i, given) in items(spec, &["clusterIPs"]).iter().enumerate().filter(|_| !headless) {
+        warnings.extend(ip::warning(given.as_str().unwrap_or_default(), &at.child("clusterIPs").index(i)));
+    }
     if headless {
         if !text(spec, &["loadBalancerIP"]).is_empty() {
             warnings.push("spec.loadBalancerIP is ignored for headless services".to_owned());
@@ -342,11 +347,26 @@ pub(super) fn warnings(service: &Value) -> Vec<String> {
         }
     }
     let external = text(spec, &["type"]) == "ExternalName";
+    let ips = items(spec, &["externalIPs"]);
+    for (i, given) in ips.iter().enumerate() {
+        warnings.extend(ip::warning(given.as_str().unwrap_or_default(), &at.child("externalIPs").index(i)));
+    }
+    if !ips.is_empty() && !headless && !external {
+        warnings.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned());
+    }
+    warnings.extend(ip::warning(text(spec, &["loadBalancerIP"]), &at.child("loadBalancerIP")));
+    for (i, given) in items(spec, &["loadBalancerSourceRanges"]).iter().enumerate() {
+        let at = at.child("loadBalancerSourceRanges").index(i);
+        warnings.extend(ip::cidr_warnings(given.as_str().unwrap_or_default(), &at));
+    }
     if external && !items(spec, &["externalIPs"]).is_empty() {
         warnings.push("spec.externalIPs is ignored when spec.type is \"ExternalName\"".to_owned());
     }
     if !external && !text(spec, &["externalName"]).is_empty() {
         warnings.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_owned());
+    }
+    if text(spec, &["trafficDistribution"]) == "PreferClose" {
+        warnings.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".to_owned());
     }
     warnings
 }

@@ -1,5 +1,6 @@
 //! ResourceQuotas.
 
+use crate::common::inside::inside;
 use crate::common::resources;
 use crate::print;
 use crate::read::{canonical, has, items, map, text};
@@ -101,6 +102,13 @@ fn conflicts(given: &[&str], shown: &Value, at: &Path, errors: &mut ErrorList) {
     }
 }
 
+/// A selector of scopes as stock shows it.
+fn shown(selector: &Value) -> String {
+    let fields = [("scopeName", ""), ("operator", ""), ("values", "null")];
+    let all: Vec<String> = items(selector, &["matchExpressions"]).iter().map(|e| inside(e, &fields)).collect();
+    format!("{{\"MatchExpressions\":[{}]}}", all.join(","))
+}
+
 fn selector(spec: &Value, names: &[&str], at: &Path, errors: &mut ErrorList) {
     const EXISTS: &str = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
     let mut given = Vec::new();
@@ -111,7 +119,8 @@ fn selector(spec: &Value, names: &[&str], at: &Path, errors: &mut ErrorList) {
             errors.push(FieldError::invalid_str(&at.child("scopeName"), scope, "unsupported scope"));
         }
         for _ in names.iter().filter(|n| !applies(scope, n)) {
-            errors.push(FieldError::invalid(at, &spec["scopeSelector"], "unsupported scope applied to resource"));
+            let why = "unsupported scope applied to resource";
+            errors.push(FieldError::invalid_shown(at, shown(&spec["scopeSelector"]), why));
         }
         let valued = ["PriorityClass", "VolumeAttributesClass"].contains(&scope);
         if is_scope(scope) && !valued && operator != "Exists" {

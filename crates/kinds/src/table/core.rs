@@ -96,7 +96,7 @@ pub(super) const CORE: &[Row] = &[
         .fields(POD_FIELDS)
         .counted()
         .with(|| Arc::new(core::Pod)),
-    ns("", "v1", "PodTemplate", "podtemplates").with(|| Arc::new(template::POD_TEMPLATE)),
+    ns("", "v1", "PodTemplate", "podtemplates").counted().with(|| Arc::new(template::POD_TEMPLATE)),
     ns("", "v1", "ReplicationController", "replicationcontrollers")
         .short(&["rc"])
         .categories(ALL)

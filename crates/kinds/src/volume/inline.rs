@@ -1,8 +1,8 @@
 //! A volume that is written into a VolumeAttachment: only what a CSI driver needs to know of it.
 
-use super::persistent::csi;
 use crate::common::checks::forbidden;
 use crate::common::claim::check_modes;
+use crate::common::volume_sources::csi;
 use crate::read::{has, text};
 use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_json::Value;

@@ -1,11 +1,11 @@
 //! PersistentVolumes.
 
 use super::{class, or_unset};
-use crate::common::checks::{IMMUTABLE, optional_rule, required_rule, same};
+use crate::common::checks::{IMMUTABLE, optional_rule, same};
 use crate::common::claim::{CLASS_ANNOTATION, check_modes};
-use crate::common::numbers::positive_amount;
-use crate::common::pod_rules::one_of;
-use crate::common::{affinity_rules, diff, volume_rules};
+use crate::common::numbers::{positive_amount, quantity};
+use crate::common::pod_rules::{one_of, one_of_if_set};
+use crate::common::{affinity_rules, diff, volume_rules, volume_sources};
 use crate::print;
 use crate::read::{at_mut, canonical, fill, fill_zero, has, items, map, put, spec, text};
 use crate::rules::Rules;
@@ -45,32 +45,6 @@ pub(crate) const VOLUME: Rules = Rules::new()
         cells,
     );
 
-/// The parts of a specification that say where the data is.
-const SOURCES: [&str; 22] = [
-    "hostPath",
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "glusterfs",
-    "flocker",
-    "nfs",
-    "rbd",
-    "quobyte",
-    "cephfs",
-    "iscsi",
-    "cinder",
-    "fc",
-    "flexVolume",
-    "azureFile",
-    "vsphereVolume",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "azureDisk",
-    "scaleIO",
-    "local",
-    "storageos",
-    "csi",
-];
-
 /// The time of the last change of phase, where the client does not give it.
 fn phase_time(new: &mut Value, old: &Value) {
     let (is, was) = (text(new, &["status", "phase"]), text(old, &["status", "phase"]));
@@ -100,26 +74,7 @@ fn validate(o: &Value) -> ErrorList {
     } else if has(spec, &["nodeAffinity"]) {
         errors.push(FieldError::required(&affinity.child("required"), "must specify required node constraints"));
     }
-    let given: Vec<&str> = SOURCES.into_iter().filter(|s| has(spec, &[s])).collect();
-    for extra in given.iter().skip(1) {
-        errors.push(FieldError::forbidden(&at.child(extra), "may not specify more than 1 volume type"));
-    }
-    match given.first() {
-        None => errors.push(FieldError::required(&at, "must specify a volume type")),
-        Some(&"csi") => csi(&spec["csi"], &at.child("csi"), &mut errors),
-        Some(kind) => {
-            volume_rules::source(kind, &spec[*kind], &at.child(kind), &mut errors);
-            let portal = format!("{}:{}", object::name(o), text(spec, &["iscsi", "targetPortal"]));
-            if *kind == "iscsi" && has(spec, &["iscsi", "initiatorName"]) && portal.len() > 64 {
-                let why = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
-                let at = at.child("iscsi").child("targetportal");
-                errors.push(FieldError::invalid_str(&at, text(spec, &["iscsi", "targetPortal"]), why));
-            }
-            if *kind == "local" && !has(spec, &["nodeAffinity"]) {
-                errors.push(FieldError::required(&affinity, "Local volume requires node affinity"));
-            }
-        }
-    }
+    volume_sources::persistent(spec, object::name(o), &at, &mut errors);
     if has(spec, &["hostPath"])
         && text(spec, &["hostPath", "path"]).trim_matches('/').is_empty()
         && text(spec, &["persistentVolumeReclaimPolicy"]) == "Recycle"
@@ -128,7 +83,7 @@ fn validate(o: &Value) -> ErrorList {
         errors.push(FieldError::forbidden(&at.child("persistentVolumeReclaimPolicy"), why));
     }
     optional_rule(spec, &at, "storageClassName", names::dns1123_subdomain, &mut errors);
-    one_of(spec, &at, "volumeMode", &["Block", "Filesystem"], false, &mut errors);
+    one_of_if_set(spec, &at, "volumeMode", &["Block", "Filesystem"], &mut errors);
     if let Some(class) = spec.get("volumeAttributesClassName").and_then(Value::as_str) {
         if class.is_empty() {
             errors.push(FieldError::required(&at.child("volumeAttributesClassName"), "an empty string is disallowed"));
@@ -148,29 +103,21 @@ fn capacity(spec: &Value, at: &Path, errors: &mut ErrorList) {
         errors.push(FieldError::required(at, ""));
     }
     if !has(spec, &["capacity", "storage"]) || given.is_some_and(|c| c.len() > 1) {
-        let shown = given.map_or(Value::Null, |c| Value::Object(c.clone()));
+        let shown = Value::Object(given.cloned().unwrap_or_default());
         errors.push(FieldError::not_supported(at, &shown, &["storage"]));
     }
     for (name, amount) in given.into_iter().flatten() {
+        if let Some(below) = quantity(amount).map(|q| q.value()).filter(|n| *n < 0) {
+            errors.push(FieldError::invalid(&at.key(name), &json!(below), "must be a valid resource quantity"));
+        }
         positive_amount(amount, &at.key(name), errors);
-    }
-}
-
-pub(super) fn csi(source: &Value, at: &Path, errors: &mut ErrorList) {
-    volume_rules::driver_name(text(source, &["driver"]), &at.child("driver"), errors);
-    crate::common::checks::required(source, at, &["volumeHandle"], errors);
-    let secrets =
-        ["controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"];
-    for key in secrets.into_iter().filter(|k| has(source, &[k])) {
-        required_rule(&source[key], &at.child(key), "name", names::dns1123_subdomain, errors);
-        required_rule(&source[key], &at.child(key), "namespace", names::dns1123_label, errors);
     }
 }
 
 /// Where the data is, as it is compared: a secret for growing may come later.
 fn source(o: &Value, old: &Value) -> Value {
     let mut found = Map::new();
-    for key in SOURCES.iter().filter(|k| has(o, &["spec", k])) {
+    for key in volume_sources::PERSISTENT.iter().filter(|k| has(o, &["spec", k])) {
         found.insert((*key).to_owned(), o["spec"][*key].clone());
     }
     let mut found = Value::Object(found);
@@ -220,15 +167,15 @@ fn warnings(o: &Value, _old: Option<&Value>) -> Vec<String> {
         );
     }
     let gone = [
-        ("cephfs", "deprecated in v1.28, non-functional in v1.31+"),
-        ("photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
-        ("scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
-        ("storageos", "deprecated in v1.22, non-functional in v1.25+"),
-        ("glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
-        ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
+        ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+        ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+        ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+        ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
+        ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+        ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
     ];
-    for (key, why) in gone.into_iter().filter(|(k, _)| has(o, &["spec", k])) {
-        warnings.push(format!("spec.{key}: {why}"));
+    for (_, shown, why) in gone.into_iter().filter(|(k, ..)| has(o, &["spec", k])) {
+        warnings.push(format!("spec.{shown}: {why}"));
     }
     warnings
 }

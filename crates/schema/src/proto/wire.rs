@@ -2,7 +2,7 @@
 //! build step packed (`build/wire.txt` says how it is written).
 
 use crate::bundle::inflate_text;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 static TABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/wire.bin"));
@@ -82,6 +82,8 @@ pub(crate) enum Always {
     False,
     Object,
     List,
+    /// A time that is none.
+    Null,
 }
 
 /// All messages.
@@ -146,11 +148,35 @@ impl Wire {
                 (_, Sort::Int32 | Sort::Int64 | Sort::Double) => Always::Number,
                 (_, Sort::Bool) => Always::False,
                 (_, Sort::Message(_)) => Always::Object,
-                // Times are left out when they are none; what else there is cannot be zero in an object that is valid.
+                (_, Sort::Time | Sort::MicroTime) => Always::Null,
+                // What else there is cannot be zero in an object that is valid.
                 _ => continue,
             };
             if field.presence == Presence::Always {
                 out.push((field.name.to_string(), zero));
+            }
+        }
+    }
+
+    /// The plain values of a definition that Go leaves out when they are zero.
+    pub(crate) fn sparse(&self, definition: &str) -> HashSet<&str> {
+        let mut out = HashSet::new();
+        if let Some(id) = self.find(definition) {
+            self.sparse_of(id, &mut out);
+        }
+        out
+    }
+
+    fn sparse_of<'a>(&'a self, id: MessageId, out: &mut HashSet<&'a str>) {
+        for field in &self.get(id).fields {
+            match (field.number, field.sort) {
+                (Number::One, Sort::Message(inner)) if field.name.is_empty() => self.sparse_of(inner, out),
+                (Number::One, Sort::String | Sort::Bytes | Sort::Int32 | Sort::Int64 | Sort::Double | Sort::Bool)
+                    if field.presence == Presence::Value =>
+                {
+                    out.insert(&field.name);
+                }
+                _ => {}
             }
         }
     }
