@@ -148,11 +148,12 @@ const PLUGINS: &[Row] = &[
     ("JobValidation", true, |_| Ok(None)),
     ("PodResizeValidator", true, |m| some(resize::Room::new(m.source()))),
     // What stock's registries check themselves, which nobody can turn off.
-    ("", true, |m| some(escalation::Escalation::new(m.source(), m.authorizer()))),
     ("", true, |m| some(devices::AdminAccess::new(m.source()))),
     ("", true, |m| some(policy::Grants::new(m.judges()))),
     ("MutatingAdmissionPolicy", true, |m| some(policy::Mutating::new(m.judges(), m.config)?)),
     ("MutatingAdmissionWebhook", true, |m| some(webhooks::Mutating::new(m.judges(), m.config)?)),
+    // What stock's registries check themselves, which nobody can turn off.
+    ("", true, |m| some(escalation::Escalation::new(m.source(), m.authorizer()))),
     ("ValidatingAdmissionPolicy", true, |m| some(policy::Validating::new(m.judges(), m.config)?)),
     ("ValidatingAdmissionWebhook", true, |m| some(webhooks::Validating::new(m.judges(), m.config)?)),
     // What it grants is charged: nobody but who refuses everything comes after it.

@@ -104,6 +104,8 @@ pub struct ApiError {
     pub message: String,
     /// What the request was about; boxed to keep `Result`s small.
     pub details: Option<Box<Details>>,
+    /// Warnings that go with it.
+    pub warnings: Vec<String>,
 }
 
 /// `metav1.StatusDetails`.
@@ -131,7 +133,7 @@ pub type Result<T, E = ApiError> = std::result::Result<T, E>;
 impl ApiError {
     /// An error with the reason's own code and no details.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { code: reason.code(), reason, message: message.into(), details: None }
+        Self { code: reason.code(), reason, message: message.into(), details: None, warnings: Vec::new() }
     }
 
     /// The same error about `name` of `resource`.
@@ -149,6 +151,13 @@ impl ApiError {
     pub fn with_cause(mut self, reason: &str, message: impl Into<String>, field: impl Into<String>) -> Self {
         let cause = Cause { reason: reason.to_owned(), message: message.into(), field: field.into() };
         self.details.get_or_insert_default().causes.push(cause);
+        self
+    }
+
+    /// The same error with warnings before those that it has.
+    #[must_use]
+    pub fn warned(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+        self.warnings = warnings.into_iter().chain(self.warnings).collect();
         self
     }
 
@@ -259,7 +268,7 @@ impl ApiError {
             if d.retry_after_seconds > 0 {
                 details.insert("retryAfterSeconds", json!(d.retry_after_seconds));
             }
-            if !details.is_empty() {
+            if !details.is_empty() || self.reason == Reason::Forbidden {
                 status["details"] = Value::Object(details);
             }
             if !d.next.is_empty() {

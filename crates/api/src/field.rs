@@ -112,6 +112,20 @@ pub struct FieldError {
 /// Every mistake found, in the order of the fields.
 pub type ErrorList = Vec<FieldError>;
 
+/// Several mistakes as one text, as Go's aggregates say them: each once, in brackets when there is more than one.
+pub fn aggregate(errors: &[FieldError]) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for error in errors.iter().map(ToString::to_string) {
+        if !texts.contains(&error) {
+            texts.push(error);
+        }
+    }
+    match texts.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    }
+}
+
 impl FieldError {
     fn build(kind: ErrorKind, path: &Path, value: String, detail: impl Into<String>) -> Self {
         Self { kind, path: path.as_str().to_owned(), value, detail: detail.into() }

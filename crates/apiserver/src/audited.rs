@@ -1,6 +1,7 @@
 //! What is kept of a request on its way: how the door and the handler tell the audit.
 
 use crate::Body;
+use crate::metrics::{head, sample};
 use crate::request::Info;
 use crate::server::Connection;
 use bytes::Bytes;
@@ -79,8 +80,15 @@ impl Auditor {
         }
     }
 
-    /// Begins to keep a request of a user who has shown a good credential.
-    pub(crate) async fn begin(&self, info: &Info, parts: &Parts, user: &UserInfo, id: &str) -> Option<Arc<Current>> {
+    /// Begins to keep a request of a user who has shown a good credential; an error when its first event could not be
+    /// written and must be.
+    pub(crate) async fn begin(
+        &self,
+        info: &Info,
+        parts: &Parts,
+        user: &UserInfo,
+        id: &str,
+    ) -> Result<Option<Arc<Current>>, ApiError> {
         let subject = Subject {
             user: &user.name,
             groups: &user.groups,
@@ -94,18 +102,24 @@ impl Auditor {
             name: &info.name,
         };
         let decision = self.policy.decide(&subject);
+        self.backends.decided(decision.level);
         if decision.level == Level::None {
-            return None;
+            return Ok(None);
         }
-        let current = Current::begin(Self::facts(info, parts, user, id), decision, &self.backends)?;
-        current.tell(Stage::RequestReceived).await;
-        Some(current)
+        let Some(current) = Current::begin(Self::facts(info, parts, user, id), decision, &self.backends) else {
+            return Ok(None);
+        };
+        if !current.tell(Stage::RequestReceived).await {
+            self.backends.refused();
+            return Err(ApiError::internal("failed to store audit event"));
+        }
+        Ok(Some(current))
     }
 
     /// Keeps a request whose credential was not good.
     pub(crate) async fn refused(&self, info: &Info, parts: &Parts, id: &str) {
         let nobody = UserInfo::default();
-        if let Some(current) = self.begin(info, parts, &nobody, id).await {
+        if let Ok(Some(current)) = self.begin(info, parts, &nobody, id).await {
             let message = match attempted(info, parts).as_slice() {
                 [] => "Authentication failed, no credentials provided".to_owned(),
                 ways => format!("Authentication failed, attempted: {}", ways.join(", ")),
@@ -132,6 +146,33 @@ fn attempted(info: &Info, parts: &Parts) -> Vec<&'static str> {
         (certificate, "x509"),
     ];
     ways.into_iter().filter(|(is, _)| *is).map(|(_, way)| way).collect()
+}
+
+impl Auditor {
+    /// What the metrics tell of the audit.
+    pub(crate) fn render(&self, out: &mut String) {
+        let counts = self.backends.counts();
+        let name = "apiserver_audit_event_total";
+        head(out, name, "counter", "ALPHA", "Counter of audit events generated and sent to the audit backend.");
+        sample(out, name, &[], counts.events);
+        if !counts.errors.is_empty() {
+            let name = "apiserver_audit_error_total";
+            let help = "Counter of audit events that failed to be audited properly. Plugin identifies the plugin affected by the error.";
+            head(out, name, "counter", "ALPHA", help);
+            for (plugin, count) in &counts.errors {
+                sample(out, name, &[("plugin", plugin)], count);
+            }
+        }
+        let name = "apiserver_audit_level_total";
+        head(out, name, "counter", "ALPHA", "Counter of policy levels for audit events (1 per request).");
+        for (level, count) in counts.levels.iter().filter(|(_, count)| *count > 0) {
+            sample(out, name, &[("level", level)], count);
+        }
+        let name = "apiserver_audit_requests_rejected_total";
+        let help = "Counter of apiserver requests rejected due to an error in audit logging backend.";
+        head(out, name, "counter", "ALPHA", help);
+        sample(out, name, &[], counts.refused);
+    }
 }
 
 /// Writes what admission noted into the record.

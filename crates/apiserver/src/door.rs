@@ -147,7 +147,7 @@ where
         }
     };
     let current = match &inner.auditor {
-        Some(auditor) => auditor.begin(info, &parts, &real, id).await,
+        Some(auditor) => auditor.begin(info, &parts, &real, id).await?,
         None => None,
     };
     if let Some(current) = &current {

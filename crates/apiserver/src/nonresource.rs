@@ -57,6 +57,7 @@ async fn metrics(inner: &Inner) -> Response<Body> {
     let size = inner.registry.store.size().await.unwrap_or(0);
     let mut text = inner.metrics.render(&inner.registry.caches, &inner.fairness, size);
     inner.aggregator.render(&mut text);
+    inner.auditor.iter().for_each(|auditor| auditor.render(&mut text));
     Metrics::render_features(&mut text, &inner.gates, &inner.version);
     inner.others.iter().for_each(|page| text.push_str(&page()));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -100,6 +100,7 @@ pub(crate) fn error(error: &ApiError, accepted: Accepted) -> Response<Body> {
     {
         response.headers_mut().insert(http::header::RETRY_AFTER, value);
     }
+    error.warnings.iter().for_each(|warning| warn(&mut response, warning));
     response
 }
 

@@ -4,7 +4,7 @@ mod support;
 
 use http_body_util::BodyExt;
 use ironclad_apiserver::Auditor;
-use ironclad_audit::{Backends, LogOptions, Policy, Sink};
+use ironclad_audit::{Backends, LogOptions, Mode, Policy, Sink};
 use ironclad_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +28,16 @@ rules:
 ";
 
 fn auditor(path: PathBuf) -> Auditor {
-    let options = LogOptions { path, max_age: 0, max_backups: 0, max_size: 0, compress: false, blocking: true };
+    let options = LogOptions {
+        path,
+        max_age: 0,
+        max_backups: 0,
+        max_size: 0,
+        compress: false,
+        legacy: false,
+        mode: Mode::Blocking,
+        truncate: None,
+    };
     let backends = Arc::new(Backends::new(vec![Sink::log(&options).unwrap()]));
     Auditor { policy: Policy::parse(POLICY).unwrap(), backends }
 }

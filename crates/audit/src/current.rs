@@ -117,9 +117,11 @@ impl Current {
     }
 
     /// Tells a stage, unless the policy leaves it out or a later one was told.
-    pub async fn tell(&self, stage: Stage) {
-        if let Some(event) = self.event(stage) {
-            self.backends.send(event).await;
+    /// Whether the event is where it must be.
+    pub async fn tell(&self, stage: Stage) -> bool {
+        match self.event(stage) {
+            Some(event) => self.backends.send(event).await,
+            None => true,
         }
     }
 

@@ -139,6 +139,35 @@ pub(crate) fn event(facts: &Facts, decision: &Decision, learned: &Learned, stage
     out
 }
 
+/// An event as one line of text, the form of older servers.
+pub(crate) fn line(event: &Value) -> String {
+    let text = |value: &Value, none: &'static str| value.as_str().filter(|t| !t.is_empty()).unwrap_or(none).to_owned();
+    let list = |value: &Value| -> String {
+        let quoted: Vec<String> = value.as_array().into_iter().flatten().map(ToString::to_string).collect();
+        quoted.join(",")
+    };
+    let (user, other) = (&event["user"], &event["impersonatedUser"]);
+    let groups = match user["groups"].as_array().is_some_and(|g| !g.is_empty()) && user["username"] != "" {
+        true => list(&user["groups"]),
+        false => "<none>".to_owned(),
+    };
+    let as_groups = if other["groups"].is_array() { list(&other["groups"]) } else { "<lookup>".to_owned() };
+    let code = event["responseStatus"]["code"].as_u64().map_or("<deferred>".to_owned(), |code| code.to_string());
+    let as_user = if other.is_null() { "<self>".to_owned() } else { text(&other["username"], "") };
+    format!(
+        "{} AUDIT: id={:?} stage={:?} ip={:?} method={:?} user={:?} groups={groups:?} as={as_user:?} asgroups={as_groups:?} user-agent={:?} namespace={:?} uri={:?} response=\"{code}\"",
+        text(&event["requestReceivedTimestamp"], ""),
+        text(&event["auditID"], ""),
+        text(&event["stage"], ""),
+        text(&event["sourceIPs"][0], "<unknown>"),
+        text(&event["verb"], ""),
+        text(&user["username"], "<none>"),
+        text(&event["userAgent"], ""),
+        text(&event["objectRef"]["namespace"], "<none>"),
+        text(&event["requestURI"], ""),
+    )
+}
+
 /// An object, the items of a list or the objects of a table, without managed fields.
 fn trimmed(mut value: Value) -> Value {
     let trim = |object: &mut Value| {
@@ -159,6 +188,16 @@ fn trimmed(mut value: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_says_who_did_what() {
+        let event = json!({"requestReceivedTimestamp": "2026-01-01T00:00:00.000000Z", "auditID": "1", "stage": "ResponseComplete",
+            "sourceIPs": ["::1"], "verb": "get", "user": {"username": "eve", "groups": ["a", "b"]}, "requestURI": "/x", "responseStatus": {"code": 200}});
+        assert_eq!(
+            line(&event),
+            r#"2026-01-01T00:00:00.000000Z AUDIT: id="1" stage="ResponseComplete" ip="::1" method="get" user="eve" groups="\"a\",\"b\"" as="<self>" asgroups="<lookup>" user-agent="" namespace="<none>" uri="/x" response="200""#
+        );
+    }
 
     #[test]
     fn an_event_holds_what_its_level_allows() {

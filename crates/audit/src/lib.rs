@@ -10,7 +10,7 @@ mod policy;
 
 pub use backend::log::LogOptions;
 pub use backend::webhook::WebhookOptions;
-pub use backend::{Backends, Sink};
+pub use backend::{Backends, Batch, Counts, Mode, Sink, Throttle, Truncate};
 pub use current::{Current, annotate, note, scope};
 pub use event::{Facts, Stage};
 pub use policy::{Decision, Level, Policy, Subject};

@@ -1,7 +1,10 @@
 //! The policy (`audit.k8s.io/v1`): the first rule that fits a request says how much of it is kept.
 
+mod check;
+
 use crate::event::Stage;
 use crate::{Error, Result};
+use ironclad_json::Value;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -33,13 +36,8 @@ impl Level {
 
 /// A whole policy.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Policy {
-    api_version: String,
-    kind: String,
-    #[serde(default)]
-    #[expect(dead_code, reason = "part of every object; a policy's name means nothing")]
-    metadata: ironclad_json::Value,
     #[serde(default)]
     rules: Vec<Rule>,
     #[serde(default)]
@@ -49,7 +47,7 @@ pub struct Policy {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct Rule {
     level: Level,
     #[serde(default)]
@@ -71,7 +69,7 @@ struct Rule {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct GroupResources {
     #[serde(default)]
     group: String,
@@ -109,10 +107,26 @@ pub struct Decision {
 }
 
 impl Policy {
-    /// From YAML or JSON.
+    /// From YAML or JSON. Fields that nobody knows are told and left out, as stock does.
     pub fn parse(text: &str) -> Result<Self> {
-        let parsed: Self = ironclad_api::yaml::read(text).map_err(Error::Policy)?;
-        parsed.check()?;
+        let value: Value =
+            ironclad_api::yaml::read(text).map_err(|e| Error::Policy(format!("failed decoding: {e}")))?;
+        let (kind, version) = (&value["kind"], &value["apiVersion"]);
+        if kind != "Policy" || version != "audit.k8s.io/v1" {
+            return Err(Error::Policy(format!("failed decoding: no kind {kind} is registered for version {version}")));
+        }
+        for field in check::unknown(&value) {
+            tracing::warn!(field, "the audit policy has an unknown field");
+        }
+        let errors = check::errors(&value);
+        if !errors.is_empty() {
+            return Err(Error::Policy(ironclad_api::field::aggregate(&errors)));
+        }
+        let parsed: Self =
+            ironclad_json::from_value(value).map_err(|e| Error::Policy(format!("failed decoding: {e}")))?;
+        if parsed.rules.is_empty() {
+            return Err(Error::Policy("loaded illegal policy with 0 rules".to_owned()));
+        }
         Ok(parsed)
     }
 
@@ -123,20 +137,6 @@ impl Policy {
             return Err(Error::Policy(format!("{} is larger than {LARGEST} bytes", path.display())));
         }
         Self::parse(&std::fs::read_to_string(path).map_err(file)?)
-    }
-
-    fn check(&self) -> Result<()> {
-        let refused = |why: String| Err(Error::Policy(why));
-        if self.kind != "Policy" || self.api_version != "audit.k8s.io/v1" {
-            return refused(format!("no kind {:?} is registered for version {:?}", self.kind, self.api_version));
-        }
-        if self.rules.is_empty() {
-            return refused("loaded illegal policy with 0 rules".to_owned());
-        }
-        for (at, rule) in self.rules.iter().enumerate() {
-            rule.check().or_else(|why| refused(format!("rules[{at}].{why}")))?;
-        }
-        Ok(())
     }
 
     /// What is to be kept of a request; nothing when no rule fits.
@@ -152,39 +152,6 @@ impl Policy {
 }
 
 impl Rule {
-    fn check(&self) -> std::result::Result<(), String> {
-        let of_resources = !self.resources.is_empty() || !self.namespaces.is_empty();
-        if of_resources && !self.non_resource_urls.is_empty() {
-            return Err(
-                "nonResourceURLs: Invalid value: rules cannot apply to both regular resources and non-resource URLs"
-                    .into(),
-            );
-        }
-        for url in &self.non_resource_urls {
-            let star = url.find('*').is_some_and(|at| at + 1 < url.len());
-            if url != "*" && (!url.starts_with('/') || star) {
-                return Err(format!(
-                    "nonResourceURLs: Invalid value: {url:?}: non-resource URL rules must begin with a '/' character and have '*' only at their end"
-                ));
-            }
-        }
-        for resources in &self.resources {
-            let group = &resources.group;
-            if !group.is_empty() && group != "*" {
-                let wrong = ironclad_api::names::dns1123_subdomain(group);
-                if !wrong.is_empty() {
-                    return Err(format!("resources.group: Invalid value: {group:?}: {}", wrong.join(",")));
-                }
-            }
-            if resources.resources.is_empty() && !resources.resource_names.is_empty() {
-                return Err(
-                    "resources.resourceNames: Invalid value: using resourceNames requires at least one resource".into(),
-                );
-            }
-        }
-        Ok(())
-    }
-
     fn fits(&self, s: &Subject<'_>) -> bool {
         let has = |list: &[String], text: &str| list.iter().any(|x| x == text);
         if !self.users.is_empty() && !has(&self.users, s.user) {
@@ -300,17 +267,37 @@ rules:
     fn mistakes_are_named() {
         let with = |rules: &str| Policy::parse(&format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: {rules}"));
         let table = [
-            ("[]", "0 rules"),
-            ("[{level: Everything}]", "unknown variant"),
-            ("[{level: None, nonResourceURLs: [/a], namespaces: [b]}]", "both regular resources and non-resource URLs"),
-            ("[{level: None, nonResourceURLs: ['/a*b']}]", "only at their end"),
-            ("[{level: None, resources: [{resourceNames: [a]}]}]", "at least one resource"),
-            ("[{level: None, omitStages: [Never]}]", "unknown variant"),
-            ("[{level: None, resources: [{group: rbac.authorization.k8s.io/v1}]}]", "Invalid value"),
+            ("[]", "loaded illegal policy with 0 rules"),
+            (
+                "[{level: Everything}]",
+                r#"rules[0].level: Unsupported value: "Everything": supported values: "None", "Metadata", "Request", "RequestResponse""#,
+            ),
+            ("[{}]", "rules[0].level: Required value"),
+            (
+                "[{level: None, nonResourceURLs: [/a], namespaces: [b]}]",
+                r#"rules[0].nonResourceURLs: Invalid value: ["/a"]: rules cannot apply to both regular resources and non-resource URLs"#,
+            ),
+            (
+                "[{level: None, nonResourceURLs: ['a*b']}]",
+                r#"[rules[0].nonResourceURLs[0]: Invalid value: "a*b": non-resource URL rules must begin with a '/' character, rules[0].nonResourceURLs[0]: Invalid value: "a*b": non-resource URL wildcards '*' must be the final character of the rule]"#,
+            ),
+            (
+                "[{level: None, resources: [{resourceNames: [a]}]}]",
+                r#"rules[0].resources.resourceNames: Invalid value: ["a"]: using resourceNames requires at least one resource"#,
+            ),
+            (
+                "[{level: None, omitStages: [Never]}]",
+                r#"rules[0].omitStages[0]: Invalid value: "Never": allowed stages are RequestReceived,ResponseStarted,ResponseComplete,Panic"#,
+            ),
+            (
+                "[{level: None, resources: [{group: rbac/v1}]}]",
+                r#"rules[0].resources.group: Invalid value: "rbac/v1": "#,
+            ),
         ];
         for (rules, why) in table {
             let error = with(rules).expect_err(rules).to_string();
             assert!(error.contains(why), "{rules}: {error}");
         }
+        assert!(with("[{level: None, colour: red}]").is_ok(), "an unknown field is no mistake");
     }
 }

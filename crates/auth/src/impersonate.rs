@@ -100,10 +100,23 @@ fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, ApiError> {
     match wanted.name.is_empty() {
         false => Ok(Some(wanted)),
         true if wanted.only_name() => Ok(None),
-        true => Err(ApiError::bad_request(
-            "requested impersonation of groups, uid or extra without impersonating a user name",
-        )),
+        true => Err(ApiError::bad_request(format!("requested {} without impersonating a user name", shown(&wanted)))),
     }
+}
+
+/// A user without a name, as Go shows it.
+fn shown(user: &Wanted) -> String {
+    let quoted = |list: &[String]| list.iter().map(|t| format!("{t:?}")).collect::<Vec<_>>().join(", ");
+    let groups = match user.groups.as_slice() {
+        [] => "[]string(nil)".to_owned(),
+        groups => format!("[]string{{{}}}", quoted(groups)),
+    };
+    let pairs: Vec<String> = user.extra.iter().map(|(k, v)| format!("{k:?}:[]string{{{}}}", quoted(v))).collect();
+    let extra = match pairs.is_empty() {
+        true => "map[string][]string(nil)".to_owned(),
+        false => format!("map[string][]string{{{}}}", pairs.join(", ")),
+    };
+    format!("&user.DefaultInfo{{Name:\"\", UID:{:?}, Groups:{groups}, Extra:{extra}}}", user.uid)
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl NodeAuthorizer {
     /// Kubelets ask for tokens of accounts of their pods, and for the account itself to know its uid.
     fn accounts(&self, node: &str, a: &Attributes) -> Result<(), String> {
         if a.verb == "get" && a.subresource.is_empty() {
-            return self.related(node, "serviceaccounts", a);
+            return self.read(node, "serviceaccounts", a);
         }
         let one = a.verb == "create" && !a.name.is_empty();
         check(one, "can only create tokens for individual service accounts")?;
@@ -103,7 +103,7 @@ impl NodeAuthorizer {
     }
 
     fn certificates(&self, node: &str, a: &Attributes) -> Result<(), String> {
-        check(a.subresource.is_empty(), "nodes may not access the subresources of PodCertificateRequests")?;
+        check(a.subresource.is_empty(), "nodes may not access the status subresource of PodCertificateRequests")?;
         match a.verb.as_str() {
             // Admission looks at whose pod it is for.
             "create" => Ok(()),
@@ -112,10 +112,7 @@ impl NodeAuthorizer {
                 selects(a, "spec.nodeName", node),
                 "can only list/watch podcertificaterequests with nodeName field selector",
             ),
-            _ => {
-                Err("only the following verbs are allowed for a PodCertificateRequest: get, list, watch, create"
-                    .to_owned())
-            }
+            verb => Err(format!("nodes may not {verb} podcertificaterequests")),
         }
     }
 
@@ -288,7 +285,7 @@ mod tests {
             ("n1", "list /serviceaccounts a/".to_owned(), "individual service accounts"),
             ("n2", format!("get {pcrs} a/r"), "no relationship found"),
             ("n1", format!("list {pcrs} a/"), "nodeName field selector"),
-            ("n1", format!("update {pcrs}/status a/r"), "may not access the subresources"),
+            ("n1", format!("update {pcrs}/status a/r"), "may not access the status subresource"),
             ("n1", "get /persistentvolumeclaims/status a/c".to_owned(), "can only get/update/patch"),
             ("n1", "list /secrets a/".to_owned(), "No Object name found"),
             ("n1", "list certificates.k8s.io/certificatesigningrequests/approval /".to_owned(), ""),

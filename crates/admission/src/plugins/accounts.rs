@@ -53,7 +53,7 @@ impl Plugin for ServiceAccounts {
         let Some(pod) = request.object.as_mut() else { return Ok(()) };
         // A mirror of a pod that a kubelet runs by itself has nothing of the API.
         if is_mirror(pod) {
-            return Ok(());
+            return self.validate(request).await;
         }
         let spec = entry(pod, "spec");
         default_to(spec, "serviceAccountName", || json!("default"));

@@ -19,6 +19,18 @@ impl Runtime {
     pub(super) fn new(source: Arc<dyn Source>) -> Self {
         Self { source }
     }
+
+    /// The class of a new pod, null when it names none; nothing where there is no pod.
+    fn class(&self, request: &Request) -> Result<Option<Arc<Value>>> {
+        let Some(pod) = request.object.as_ref().filter(|_| is(request, "", "pods")) else { return Ok(None) };
+        let name = object::text(pod, &["spec", "runtimeClassName"]);
+        if name.is_empty() {
+            return Ok(Some(Arc::new(Value::Null)));
+        }
+        let found = self.source.get(&GroupResource::new("node.k8s.io", "runtimeclasses"), "", name);
+        let missing = || request.forbidden(format!("pod rejected: RuntimeClass {name:?} not found"));
+        found.ok_or_else(missing).map(Some)
+    }
 }
 
 /// Applies a class to a pod; an error says what contradicts it.
@@ -31,9 +43,6 @@ fn apply(pod: &mut Value, class: &Value) -> std::result::Result<(), String> {
         }
         (Some(fixed), Some(given)) if given.as_object() != Some(fixed) => {
             return Err("pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead".to_owned());
-        }
-        (None, Some(_)) => {
-            return Err("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead".to_owned());
         }
         _ => {}
     }
@@ -72,20 +81,24 @@ impl Plugin for Runtime {
     }
 
     async fn admit(&self, request: &mut Request) -> Result<()> {
-        if !is(request, "", "pods") {
-            return Ok(());
-        }
-        let (resource, pod_name) = (request.resource.group_resource(), request.shown().to_owned());
+        let Some(class) = self.class(request)? else { return Ok(()) };
+        let (resource, name) = (request.resource.group_resource(), request.shown().to_owned());
         let Some(pod) = request.object.as_mut() else { return Ok(()) };
-        let name = object::text(pod, &["spec", "runtimeClassName"]).to_owned();
-        let refuse = |why: String| Err(ApiError::forbidden(&resource, &pod_name, why));
-        let class = match name.as_str() {
-            "" => Some(Arc::new(Value::Null)),
-            name => self.source.get(&GroupResource::new("node.k8s.io", "runtimeclasses"), "", name),
-        };
-        match class {
-            None => refuse(format!("pod rejected: RuntimeClass {name:?} not found")),
-            Some(class) => apply(pod, &class).or_else(refuse),
+        apply(pod, &class).or_else(|why| Err(ApiError::forbidden(&resource, &name, why)))
+    }
+
+    async fn validate(&self, request: &mut Request) -> Result<()> {
+        let Some(class) = self.class(request)? else { return Ok(()) };
+        let given = request.object.as_ref().and_then(|pod| pod["spec"].get("overhead")).filter(|o| !o.is_null());
+        match (class["overhead"]["podFixed"].as_object(), given) {
+            (Some(fixed), given) if given.and_then(Value::as_object) != Some(fixed) => {
+                Err(request.forbidden("pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"))
+            }
+            (None, Some(_)) => {
+                Err(request
+                    .forbidden("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -54,16 +54,17 @@ impl Escalation {
         if self.may(request, "escalate", &request.resource.resource, &request.name).await {
             return Ok(());
         }
-        let mut wanted = rules_of_role(role);
-        if !role["aggregationRule"].is_null() && role["aggregationRule"] != old["aggregationRule"] {
-            // What it will collect is not known yet, so it takes everything.
-            let star = || vec!["*".to_owned()];
-            let resources =
-                ResourceRule { verbs: star(), api_groups: star(), resources: star(), ..ResourceRule::default() };
-            wanted =
-                vec![resources, ResourceRule { verbs: star(), non_resource_urls: star(), ..ResourceRule::default() }];
+        self.holds(request, &rules_of_role(role)).await?;
+        if role["aggregationRule"].is_null() && old["aggregationRule"].is_null() {
+            return Ok(());
         }
-        self.holds(request, &wanted).await
+        // What it will collect is not known yet, so it takes everything.
+        let star = || vec!["*".to_owned()];
+        let resources =
+            ResourceRule { verbs: star(), api_groups: star(), resources: star(), ..ResourceRule::default() };
+        let paths = ResourceRule { verbs: star(), non_resource_urls: star(), ..ResourceRule::default() };
+        let why = "must have cluster-admin privileges to use the aggregationRule";
+        self.holds(request, &[resources, paths]).await.map_err(|_| request.forbidden(why))
     }
 
     async fn binding(&self, request: &Request, binding: &Value) -> Result<()> {
@@ -80,7 +81,10 @@ impl Escalation {
             return Ok(());
         }
         let roles = GroupResource::new(GROUP, resource);
-        let role = self.source.get(&roles, namespace, name).ok_or_else(|| ApiError::not_found(&roles, name))?;
+        let role = self
+            .source
+            .get(&roles, namespace, name)
+            .ok_or_else(|| ApiError::not_found(&request.resource.group_resource(), name))?;
         self.holds(request, &rules_of_role(&role)).await
     }
 }
@@ -93,6 +97,11 @@ impl Plugin for Escalation {
 
     fn handles(&self, operation: Operation) -> bool {
         matches!(operation, Operation::Create | Operation::Update)
+    }
+
+    // Before the object itself is looked at, as stock does; and again, since others may have changed it.
+    async fn admit(&self, request: &mut Request) -> Result<()> {
+        self.validate(request).await
     }
 
     async fn validate(&self, request: &mut Request) -> Result<()> {

@@ -61,7 +61,9 @@ impl NodeRestriction {
     fn find(&self, resource: &str, namespace: &str, name: &str) -> std::result::Result<Arc<Value>, Refusal> {
         let resource = GroupResource::new("", resource);
         let found = self.source.get(&resource, namespace, name);
-        found.ok_or_else(|| Refusal::Other(ApiError::not_found(&resource, name)))
+        // As a lister says it: by the object, not by the resource.
+        let one = GroupResource::new("", resource.resource.trim_end_matches('s'));
+        found.ok_or_else(|| Refusal::Other(ApiError::not_found(&one, name)))
     }
 
     async fn check(&self, request: &Request, node: &str) -> Checked {

@@ -29,8 +29,15 @@ impl Owners {
 
     /// Whether the user may block the deletion of an owner: set its finalizers.
     async fn may_block(&self, request: &Request, owner: &Value) -> std::result::Result<(), String> {
+        const REFUSED: &str =
+            "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on";
         let kind = GroupVersionKind::parse(object::text(owner, &["apiVersion"]), object::text(owner, &["kind"]));
-        let found = self.world.of_kind(&kind).ok_or_else(|| format!("no RESTMapping found for {kind}"))?;
+        let found = self.world.of_kind(&kind).ok_or_else(|| {
+            let (version, name) = (object::text(owner, &["apiVersion"]), &kind.kind);
+            format!(
+                "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion {version} Kind {name}: no matches for kind {name:?} in version {version:?}"
+            )
+        })?;
         self.may(Attributes {
             user: request.user.clone(),
             verb: "update".into(),
@@ -44,6 +51,7 @@ impl Owners {
             ..Attributes::default()
         })
         .await
+        .map_err(|reason| format!("{REFUSED}: {reason}, <nil>"))
     }
 }
 
@@ -85,10 +93,8 @@ impl Plugin for Owners {
         }
         let blocks = |o: &&Value| o["blockOwnerDeletion"] == true;
         for owner in new.iter().filter(blocks).filter(|o| !old.iter().filter(blocks).any(|p| p["uid"] == o["uid"])) {
-            if let Err(reason) = self.may_block(request, owner).await {
-                return refuse(format!(
-                    "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: {reason}, <nil>"
-                ));
+            if let Err(why) = self.may_block(request, owner).await {
+                return refuse(why);
             }
         }
         Ok(())

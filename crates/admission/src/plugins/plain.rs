@@ -173,7 +173,7 @@ impl Plugin for ExternalAddresses {
         if of(service).iter().all(|ip| old.contains(ip)) {
             return Ok(());
         }
-        let why = "Use of external IPs is denied by admission control.";
+        let why = "Use of external IPs is denied by admission control";
         Err(request.forbidden(why))
     }
 }

@@ -3,7 +3,7 @@
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
-use ironclad_api::object::{default_to, entry, metadata_mut};
+use ironclad_api::object::{entry, metadata_mut};
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
 use ironclad_json::{Value, json};
@@ -87,8 +87,14 @@ impl Plugin for Priority {
             );
             return Err(ApiError::forbidden(&resource, &name, why));
         }
+        if let Some(given) = spec.get("preemptionPolicy").and_then(Value::as_str).filter(|given| *given != policy) {
+            let why = format!(
+                "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
+            );
+            return Err(ApiError::forbidden(&resource, &name, why));
+        }
         spec.insert("priority", json!(value));
-        default_to(spec, "preemptionPolicy", || json!(policy));
+        spec.insert("preemptionPolicy", json!(policy));
         if let Some(class) = class.filter(|_| wanted.is_empty()) {
             spec.insert("priorityClassName", json!(object::name(&class)));
         }

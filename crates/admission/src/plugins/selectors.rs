@@ -62,7 +62,7 @@ fn labels(text: &str) -> std::result::Result<Labels, String> {
         let parts: Vec<&str> = pair.split('=').collect();
         match parts.as_slice() {
             [key, value] => Ok((key.trim().to_owned(), value.trim().to_owned())),
-            _ => Err(format!("invalid selector: {pair}")),
+            parts => Err(format!("invalid selector: [{}]", parts.join(" "))),
         }
     };
     pairs.map(one).collect()

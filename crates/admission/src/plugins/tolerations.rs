@@ -90,7 +90,11 @@ impl Restriction {
         if text.is_empty() {
             return Ok(otherwise.to_vec());
         }
-        serde_json::from_str(text).map_err(super::bare)
+        // Go's words for a text that ends too early; for other mistakes ours.
+        serde_json::from_str(text).map_err(|e| match e.is_eof() {
+            true => super::bare("unexpected end of JSON input"),
+            false => super::bare(e),
+        })
     }
 }
 
@@ -217,7 +221,7 @@ impl Plugin for Extended {
         }
         let Some(list) = list(pod) else { return Ok(()) };
         for name in names {
-            let toleration = json!({"key": name, "operator": "Exists"});
+            let toleration = json!({"key": name, "operator": "Exists", "effect": "NoSchedule"});
             let same = |t: &Value| ["key", "operator", "effect", "value"].iter().all(|f| t[*f] == toleration[*f]);
             match list.iter_mut().find(|t| same(t)) {
                 Some(known) => *known = toleration,

@@ -7,7 +7,7 @@
 use super::{Registry, Request, scale};
 use ironclad_admission::{Operation, Request as Admission};
 use ironclad_api::object::metadata_mut;
-use ironclad_api::{ApiError, GroupVersionKind, resource};
+use ironclad_api::{ApiError, GroupVersionKind, object, resource};
 use ironclad_json::Value;
 use std::sync::Arc;
 
@@ -64,11 +64,17 @@ impl Registry {
         object: Value,
         warnings: &mut Vec<String>,
     ) -> Result<Value, ApiError> {
+        let mut object = object;
+        if &*request.info.verb != "patch" {
+            warnings.extend(without_doubles(&mut object, ""));
+        }
         let managers = object["metadata"].get("managedFields").cloned();
         admission.object = Some(object);
-        self.admission.admit(admission).await?;
+        let admitted = self.admission.admit(admission).await;
         warnings.append(&mut admission.warnings);
+        admitted.map_err(|error| error.warned(std::mem::take(warnings)))?;
         let mut object = admission.object.take().unwrap_or_default();
+        warnings.extend(without_doubles(&mut object, " after mutating admission happens"));
         keep_valid_managers(&mut object, managers, warnings);
         request.settle_namespace(&mut object)?;
         Ok(object)
@@ -85,8 +91,9 @@ impl Registry {
         let Some(admission) = &mut door.request else { return Ok(new) };
         let shown = if door.scaled { scale::scale_of(request, &new)? } else { new.clone() };
         admission.object = Some(shown);
-        self.admission.validate(admission).await?;
+        let accepted = self.admission.validate(admission).await;
         warnings.append(&mut admission.warnings);
+        accepted.map_err(|error| error.warned(std::mem::take(warnings)))?;
         admission.object = None;
         Ok(new)
     }
@@ -124,6 +131,26 @@ pub(super) fn wipe(object: &mut Value) {
     for field in ["selfLink", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         meta.remove(field);
     }
+}
+
+/// Lets every owner stand once; a warning when one stood twice.
+fn without_doubles(object: &mut Value, when: &str) -> Option<String> {
+    let owners = object["metadata"]["ownerReferences"].as_array()?;
+    let (mut kept, mut doubles): (Vec<Value>, Vec<String>) = Default::default();
+    for owner in owners {
+        match kept.contains(owner) {
+            true => doubles.push(object::text(owner, &["uid"]).to_owned()),
+            false => kept.push(owner.clone()),
+        }
+    }
+    if doubles.is_empty() {
+        return None;
+    }
+    metadata_mut(object).insert("ownerReferences", Value::Array(kept.into()));
+    Some(format!(
+        ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+        doubles.join(", ")
+    ))
 }
 
 /// Managed fields that a plugin has spoilt become again what they were.

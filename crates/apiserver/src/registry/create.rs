@@ -17,7 +17,8 @@ impl Registry {
     pub(crate) async fn create(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
         let (mut object, mut warnings) = request.check(request.kind, input)?;
         request.settle_namespace(&mut object)?;
-        let (entry, more) = self.create_checked(request, object, false).await?;
+        let created = self.create_checked(request, object, false).await;
+        let (entry, more) = created.map_err(|error| error.warned(warnings.clone()))?;
         warnings.extend(more);
         Ok(Answer { code: 201, warnings, ..entry })
     }
@@ -58,7 +59,8 @@ impl Registry {
             let mut said = warnings.clone();
             match self.create_once(request, admission.clone(), object, &mut said).await {
                 Err(error) if generated && error.code == 409 && attempt < ATTEMPTS => {}
-                other => return other.map(|answer| (answer, said)),
+                Err(error) => return Err(error.warned(said)),
+                Ok(answer) => return Ok((answer, said)),
             }
         }
         Err(ApiError::internal("no free name was found"))
@@ -86,11 +88,12 @@ impl Registry {
         if admission.name.is_empty() {
             admission.name.clone_from(&name);
         }
-        admission.object = Some(object);
-        self.admission.validate(&mut admission).await?;
-        let mut object = admission.object.take().unwrap_or_default();
-        warnings.append(&mut admission.warnings);
         warnings.extend(kind.strategy.warnings(&object, None));
+        admission.object = Some(object);
+        let accepted = self.admission.validate(&mut admission).await;
+        warnings.append(&mut admission.warnings);
+        accepted?;
+        let mut object = admission.object.take().unwrap_or_default();
         let reserved = self.addresses.reserve(kind, &mut object, None, request.dry_run()).await?;
         if request.dry_run() {
             let exists = self.entry(&request.key(&name)).await?.is_some();

@@ -100,8 +100,8 @@ impl Registry {
         keep_metadata(&mut new, &old);
         self.prepare(request, &mut new, &old);
         self.validate(request, &new, &old)?;
-        let mut new = self.accept(request, &mut door, new, &mut warnings).await?;
         warnings.extend(kind.strategy.warnings(&new, Some(&old)));
+        let mut new = self.accept(request, &mut door, new, &mut warnings).await?;
         let dry_run = request.dry_run();
         let reserved = self.addresses.reserve(kind, &mut new, Some(&old), dry_run).await?;
         if same(&new, &old) {

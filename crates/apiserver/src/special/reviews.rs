@@ -93,7 +93,7 @@ fn check(request: &Request<'_>, review: &Value) -> Result<(), ApiError> {
     }
     match errors.is_empty() {
         true => Ok(()),
-        false => Err(ApiError::invalid(&request.kind.group, &request.kind.kind, "", &errors)),
+        false => Err(ApiError::invalid(&request.kind.group, "", "", &errors)),
     }
 }
 
@@ -130,6 +130,12 @@ impl Inner {
         if review["metadata"].is_null() {
             review["metadata"] = json!({});
         }
+        match &*request.kind.plural {
+            "selfsubjectreviews" => review["metadata"]["creationTimestamp"] = ironclad_api::time::now().into(),
+            // What was asked is not said again.
+            "selfsubjectrulesreviews" => review["spec"] = json!({}),
+            _ => {}
+        }
         Ok(Answer { warnings, ..Answer::value(201, review) })
     }
 
@@ -159,7 +165,8 @@ impl Inner {
             paths.into_iter().map(|r| json!({"verbs": r.verbs, "nonResourceURLs": r.non_resource_urls})).collect();
         let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": rules.incomplete});
         if rules.incomplete {
-            status["evaluationError"] = json!("not every authorizer supports user rule resolution");
+            let who = if request.user.is_in("system:nodes") { "node" } else { "webhook" };
+            status["evaluationError"] = json!(format!("{who} authorizer does not support user rule resolution"));
         }
         status
     }
@@ -173,7 +180,7 @@ impl Inner {
             Ok(Some(found)) => {
                 json!({"authenticated": true, "user": user_value(&found.user), "audiences": found.audiences})
             }
-            Ok(None) => json!({"user": {}, "error": "[invalid bearer token, unknown]"}),
+            Ok(None) => json!({"user": {}, "error": "invalid bearer token"}),
             Err(error) if error.message == "Unauthorized" => json!({"user": {}, "error": "invalid bearer token"}),
             Err(error) => json!({"user": {}, "error": format!("[invalid bearer token, {}]", error.message)}),
         })

@@ -1,14 +1,16 @@
-//! The log: one JSON object a line, in a file that begins anew when it is too large, or on standard output.
+//! The log: one event a line, in a file that begins anew when it is too large, or on standard output.
 
-use super::Sink;
+use super::batch::{self, Bucket};
+use super::{Mode, Sink, Told, Truncate};
+use crate::event::line;
 use crate::{Error, Result};
-use ironclad_json::Value;
 use jiff::Timestamp;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::Instant;
 
 const QUEUE: usize = 10_000;
 
@@ -21,12 +23,16 @@ pub struct LogOptions {
     pub max_age: u64,
     /// How many older files stay; 0 for all.
     pub max_backups: usize,
-    /// Megabytes of a file; 0 for 100.
+    /// Megabytes of a file; 0 for any number.
     pub max_size: u64,
     /// Whether older files are compressed.
     pub compress: bool,
-    /// Whether requests wait until there is room for their events.
-    pub blocking: bool,
+    /// Whether a line is text as older servers wrote it.
+    pub legacy: bool,
+    /// How events get there.
+    pub mode: Mode,
+    /// How large they may be.
+    pub truncate: Option<Truncate>,
 }
 
 impl Sink {
@@ -37,13 +43,33 @@ impl Sink {
             true => Box::new(Standard),
             false => Box::new(Rotated::open(options)?),
         };
-        let work = move || run(receiver, &mut *out);
+        let legacy = options.legacy;
+        let work = move || run(receiver, &mut *out, legacy);
         std::thread::Builder::new()
             .name("audit-log".into())
             .spawn(work)
             .map_err(|source| Error::File { path: options.path.clone(), source })?;
-        Ok(Self::new(sender, options.blocking))
+        let sender = gathered(sender, &options.mode);
+        Ok(Self::new("log", sender, &options.mode, options.truncate))
     }
+}
+
+/// A queue before that of the thread, which gathers events into batches; none where requests wait.
+fn gathered(to: Sender<Told>, mode: &Mode) -> Sender<Told> {
+    let Mode::Batch(batch) = mode else { return to };
+    let (batch, (sender, mut events)) = (batch.clone(), channel(batch.buffer.max(1)));
+    tokio::spawn(async move {
+        let mut bucket = batch.throttle.map(|t| Bucket::new(t, Instant::now()));
+        while let Some(events) = batch::next(&mut events, &batch).await {
+            batch::pass(&mut bucket).await;
+            for event in events {
+                if to.send(event).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    sender
 }
 
 trait Output: Send {
@@ -59,19 +85,23 @@ impl Output for Standard {
 }
 
 /// Writes whatever waits with one call.
-fn run(mut events: Receiver<Value>, out: &mut dyn Output) {
-    let mut buffer = Vec::new();
+fn run(mut events: Receiver<Told>, out: &mut dyn Output, legacy: bool) {
+    let (mut buffer, mut told) = (Vec::new(), Vec::new());
     while let Some(first) = events.blocking_recv() {
         buffer.clear();
         let mut next = Some(first);
-        while let Some(event) = next {
-            buffer.extend_from_slice(event.to_string().as_bytes());
+        while let Some(one) = next {
+            let text = if legacy { line(&one.event) } else { one.event.to_string() };
+            buffer.extend_from_slice(text.as_bytes());
             buffer.push(b'\n');
+            told.push(one);
             next = if buffer.len() < 1 << 20 { events.try_recv().ok() } else { None };
         }
-        if let Err(error) = out.write(&buffer) {
+        let written = out.write(&buffer);
+        if let Err(error) = &written {
             tracing::error!(%error, "cannot write the audit log");
         }
+        told.drain(..).for_each(|one| one.done(written.is_ok()));
     }
 }
 
@@ -97,7 +127,7 @@ impl Rotated {
     }
 
     fn limit(&self) -> u64 {
-        (if self.options.max_size == 0 { 100 } else { self.options.max_size }) << 20
+        if self.options.max_size == 0 { u64::MAX } else { self.options.max_size << 20 }
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -180,7 +210,16 @@ mod tests {
     fn a_full_file_begins_anew_and_the_oldest_goes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.log");
-        let options = LogOptions { path, max_age: 0, max_backups: 2, max_size: 1, compress: false, blocking: true };
+        let options = LogOptions {
+            path,
+            max_age: 0,
+            max_backups: 2,
+            max_size: 1,
+            compress: false,
+            legacy: false,
+            mode: Mode::Blocking,
+            truncate: None,
+        };
         let mut log = Rotated::open(&options).unwrap();
         for _ in 0..5 {
             log.write(&vec![b'x'; 700 << 10]).unwrap();

@@ -1,7 +1,7 @@
 //! How the policy that a cluster has becomes the one that it should have (RBAC auto-reconciliation).
 //!
 //! Invariant: only what is missing is added; what people added stays, and an object whose annotation
-//! `rbac.authorization.kubernetes.io/autoupdate` is `false` is left alone.
+//! `rbac.authorization.kubernetes.io/autoupdate` is `false` is left alone. What earlier versions gave too freely goes.
 
 use crate::covers::missing;
 use crate::rules_of_role;
@@ -9,12 +9,25 @@ use ironclad_json::{Value, json};
 
 const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 
+/// Rules of earlier versions that gave more than anybody needs: role and rule.
+const RETIRED: &[(&str, &str)] =
+    &[("system:kube-controller-manager", "*|*|*"), ("system:kube-controller-manager", "get|/*")];
+
+fn retired(role: &Value, rule: &Value) -> bool {
+    let same = |text: &str| super::rule_value(&super::parse(text)) == *rule;
+    RETIRED.iter().any(|(name, text)| role["metadata"]["name"] == *name && same(text))
+}
+
 /// What must be stored in the place of `stored` so that it has all of `wanted`; `None` when it has.
 pub fn reconciled(stored: &Value, wanted: &Value) -> Option<Value> {
     if stored["metadata"]["annotations"][AUTOUPDATE] == "false" {
         return None;
     }
     let mut out = stored.clone();
+    if let Some(rules) = out.get_mut("rules").and_then(Value::as_array_mut) {
+        rules.retain(|rule| !retired(stored, rule));
+    }
+    let held = rules_of_role(&out);
     for field in ["labels", "annotations"] {
         for (key, value) in wanted["metadata"][field].as_object().into_iter().flatten() {
             if stored["metadata"][field].get(key).is_none() {
@@ -33,7 +46,6 @@ pub fn reconciled(stored: &Value, wanted: &Value) -> Option<Value> {
             None => *selectors = json!([selector]),
         }
     }
-    let held = rules_of_role(stored);
     // What an aggregated role holds is its controller's to keep.
     let own = if wanted["aggregationRule"].is_null() { &wanted["rules"] } else { &Value::Null };
     for (rule, parsed) in own.as_array().into_iter().flatten().zip(rules_of_role(wanted)) {
@@ -76,6 +88,18 @@ mod tests {
         assert_eq!(reconciled(&out, &wanted), None);
         stored["metadata"]["annotations"][AUTOUPDATE] = json!("false");
         assert_eq!(reconciled(&stored, &wanted), None);
+    }
+
+    #[test]
+    fn a_rule_that_gave_too_much_goes() {
+        let rule = |verb: &str, of: &str| json!({"verbs": [verb], "apiGroups": [of], "resources": [of]});
+        let wanted = json!({"metadata": {"name": "system:kube-controller-manager"}, "rules": [rule("get", "apps")]});
+        let mut stored = wanted.clone();
+        stored["rules"] = json!([rule("*", "*"), {"verbs": ["get"], "nonResourceURLs": ["/*"]}, rule("use", "mine")]);
+        let out = reconciled(&stored, &wanted).unwrap();
+        assert_eq!(out["rules"], json!([rule("use", "mine"), rule("get", "apps")]));
+        stored["metadata"]["name"] = json!("cluster-admin");
+        assert_eq!(reconciled(&stored, &wanted), None, "another role keeps what it has");
     }
 
     #[test]

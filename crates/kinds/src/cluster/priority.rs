@@ -43,9 +43,13 @@ fn validate(o: &Value) -> ErrorList {
             (name, value),
             ("system-cluster-critical", 2_000_000_000) | ("system-node-critical", 2_000_001_000)
         ) {
-            let detail = "priority class names with 'system-' prefix are reserved for system use only. error: \
-                          priority class name is not a known system priority class"
-                .to_owned();
+            let why = match name {
+                "system-cluster-critical" => format!("value of {name} PriorityClass must be 2000000000"),
+                "system-node-critical" => format!("value of {name} PriorityClass must be 2000001000"),
+                _ => format!("{name} is not a known system priority class"),
+            };
+            let detail =
+                format!("priority class names with 'system-' prefix are reserved for system use only. error: {why}");
             errors.push(FieldError::forbidden(&Path::new("metadata").child("name"), detail));
         }
     } else if value > HIGHEST_USER {

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use ironclad_api::{ApiError, object};
 use ironclad_json::Value;
 
+const HEAD: &[u8] = b"-----BEGIN CERTIFICATE REQUEST-----";
 const SIGNERS: [&str; 2] = ["kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"];
 
 /// Of the signers of kubelets a node asks for certificates of its own name only.
@@ -17,6 +18,9 @@ pub(super) fn request(request: &Request, node: &str) -> Checked {
     }
     let unreadable = |why: String| Refusal::from(format!("unable to parse csr: {why}"));
     let pem = STANDARD.decode(object::text(spec, &["request"])).map_err(|e| unreadable(e.to_string()))?;
+    if !pem.windows(HEAD.len()).any(|part| part == HEAD) {
+        return Err(unreadable("PEM block type must be CERTIFICATE REQUEST".to_owned()));
+    }
     let asked = ironclad_auth::pki::requested(&pem).map_err(|e| unreadable(e.to_string()))?;
     match asked.common_name == format!("system:node:{node}") {
         true => Ok(()),

@@ -243,16 +243,29 @@ fn apparmor(metadata: &Value, spec: &Value) -> Option<Finding> {
     const PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
     let good = |v: &str| v.is_empty() || v == "runtime/default" || v.starts_with("localhost/");
     let notes = metadata["annotations"].as_object().into_iter().flatten();
-    let mut bad: BTreeSet<String> = notes
+    let annotations: BTreeSet<String> = notes
         .filter(|(k, v)| k.starts_with(PREFIX) && !good(v.as_str().unwrap_or_default()))
-        .map(|(k, v)| format!("{k}={v}"))
+        .map(|(k, v)| format!("{k}={:?}", v.as_str().unwrap_or_default()))
         .collect();
-    let profile = |v: &Value| object::text(v, &["securityContext", "appArmorProfile", "type"]) == "Unconfined";
-    if profile(spec) || containers(spec).into_iter().any(profile) {
-        bad.insert("appArmorProfile type \"Unconfined\"".to_owned());
+    let of = |v: &Value| object::text(v, &["securityContext", "appArmorProfile", "type"]).to_owned();
+    let wrong = |v: &Value| !matches!(of(v).as_str(), "" | "RuntimeDefault" | "Localhost");
+    let names = where_(spec, wrong);
+    let mut who = Vec::new();
+    if wrong(spec) {
+        who.push("pod".to_owned());
     }
+    if !names.is_empty() {
+        who.push(containers_named(&names));
+    }
+    if !annotations.is_empty() {
+        who.push(plural(annotations.len(), "annotation", "annotations").to_owned());
+    }
+    let all = [spec].into_iter().chain(containers(spec)).filter(|v| wrong(v));
+    let mut bad: Vec<String> = all.map(of).collect::<BTreeSet<_>>().into_iter().collect();
+    bad.extend(annotations);
     let title = plural(bad.len(), "forbidden AppArmor profile", "forbidden AppArmor profiles").to_owned();
-    (!bad.is_empty()).then(|| (title, bad.into_iter().collect::<Vec<_>>().join(", ")))
+    let list = bad.iter().map(|b| format!("\"{b}\"")).collect::<Vec<_>>().join(", ");
+    (!bad.is_empty()).then(|| (title, format!("{} must not set AppArmor profile type to {list}", who.join(" and "))))
 }
 
 fn selinux(spec: &Value, minor: u32) -> Option<Finding> {
