@@ -123,6 +123,8 @@ pub struct Details {
     pub causes: Vec<Cause>,
     /// When to try again; 0 for never.
     pub retry_after_seconds: u32,
+    /// A reason of somebody else's making, which stands in the place of ours.
+    pub reason: String,
     /// With which token a list can go on all the same; it stands in the status's `metadata.continue`.
     pub next: String,
 }
@@ -270,6 +272,9 @@ impl ApiError {
             }
             if !details.is_empty() || self.reason == Reason::Forbidden {
                 status["details"] = Value::Object(details);
+            }
+            if !d.reason.is_empty() {
+                status["reason"] = json!(d.reason);
             }
             if !d.next.is_empty() {
                 status["metadata"]["continue"] = json!(d.next);

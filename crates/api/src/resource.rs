@@ -78,7 +78,8 @@ impl GroupVersionKind {
 
 impl fmt::Display for GroupVersionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, Kind={}", self.api_version(), self.kind)
+        // As Go shows it: the slash stands there for the core group too.
+        write!(f, "{}/{}, Kind={}", self.group, self.version, self.kind)
     }
 }
 

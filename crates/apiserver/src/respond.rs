@@ -127,6 +127,9 @@ fn later(why: &'static str, after: HeaderValue) -> Response<Body> {
 
 /// Adds a warning for the person at the terminal.
 pub(crate) fn warn(response: &mut Response<Body>, warning: &str) {
+    if warning.is_empty() {
+        return;
+    }
     let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
     if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{escaped}\"")) {
         response.headers_mut().append("warning", value);

@@ -61,7 +61,7 @@ async fn images_are_always_pulled_and_tolerations_last_as_configured() {
     let of = |key: &str| tolerations.iter().find(|t| t["key"] == key).unwrap();
     assert_eq!(of("node.kubernetes.io/not-ready")["tolerationSeconds"], 60);
     assert_eq!(of("node.kubernetes.io/unreachable")["tolerationSeconds"], 300);
-    assert_eq!(*of("example.com/gpu"), json!({"key": "example.com/gpu", "operator": "Exists"}));
+    assert_eq!(*of("example.com/gpu"), json!({"key": "example.com/gpu", "operator": "Exists", "effect": "NoSchedule"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +81,7 @@ async fn addresses_of_others_and_far_reaching_affinity_are_refused() {
         |ips: Value| json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "externalIPs": ips}});
     const SERVICES: &str = "/api/v1/namespaces/default/services";
     let (code, error) = ask(&server, "POST", SERVICES, JSON, service(json!(["192.0.2.9"]))).await;
-    let want = "services \"s\" is forbidden: Use of external IPs is denied by admission control.";
+    let want = "services \"s\" is forbidden: Use of external IPs is denied by admission control";
     assert_eq!((code, &error["message"]), (403, &json!(want)));
     assert_eq!(ask(&server, "POST", SERVICES, JSON, service(json!([]))).await.0, 201);
     let term = json!([{"topologyKey": "zone", "labelSelector": {}}]);

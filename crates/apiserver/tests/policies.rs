@@ -166,7 +166,10 @@ async fn policies_that_make_no_sense_are_refused() {
         (json!({"validations": [{"expression": "variables.x"}]}), "undefined field 'x'"),
         (json!({"validations": [{"expression": "true", "message": "a\nb"}]}), "message must not contain line breaks"),
         (json!({"validations": [{"expression": "request.nothing == 1"}]}), "undefined field 'nothing'"),
-        (json!({"auditAnnotations": [{"key": "a", "valueExpression": "1"}]}), "must evaluate to string or null_type"),
+        (
+            json!({"auditAnnotations": [{"key": "a", "valueExpression": "1"}]}),
+            "must evaluate to one of [string null_type] but got int",
+        ),
     ];
     for (spec, why) in table {
         let spec = with(json!({"matchConstraints": rules()}), spec);

@@ -8,6 +8,7 @@ mod kubeconfig;
 mod roots;
 mod stream;
 mod unverified;
+mod verify;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use stream::Stream;
 pub use unverified::{unverified, unverified_as};
+pub use verify::{dial, reason, verifier};
 
 /// The largest answer that is read.
 pub const LARGEST: usize = 4 << 20;

@@ -1,6 +1,5 @@
 //! The authorities that a server's certificate must come from.
 
-use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
@@ -14,21 +13,14 @@ const BUNDLES: [&str; 5] = [
 ];
 
 /// The given authorities (PEM), or those of the system when none are.
-pub(crate) fn store(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
+pub(crate) fn all(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let given = !pem.is_empty();
     let pem = if given { pem.to_vec() } else { system() };
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|e| format!("the authorities cannot be read: {e}"))?;
-        // Bundles of the system hold some that are too old to be understood.
-        let added = store.add(certificate);
-        if given {
-            added.map_err(|e| format!("an authority cannot be used: {e}"))?;
-        }
-    }
-    match store.is_empty() && given {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let all = all.map_err(|e| format!("the authorities cannot be read: {e}"))?;
+    match all.is_empty() && given {
         true => Err("unable to load root certificates: no certificate was found".to_owned()),
-        false => Ok(store),
+        false => Ok(all),
     }
 }
 

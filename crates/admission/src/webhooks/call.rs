@@ -12,7 +12,7 @@ use ironclad_api::source::Source;
 use ironclad_api::{GroupResource, object};
 use ironclad_json::Value;
 use ironclad_remote::{Credentials, CredentialsByServer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::future::Future;
@@ -103,45 +103,100 @@ impl Caller {
             .header("user-agent", "kube-apiserver-admission")
             .body(Full::new(Bytes::from(review.to_string())))
             .map_err(|e| failed(e.to_string()))?;
-        let (status, body) = match tokio::time::timeout(timeout, self.exchange(request)).await {
+        let (status, answer) = match tokio::time::timeout(timeout, self.exchange(request)).await {
             Err(_) => return Err(failed("context deadline exceeded".to_owned())),
             Ok(Err(why)) => return Err(failed(why)),
             Ok(Ok(answer)) => answer,
         };
         match status {
-            200..=299 => serde_json::from_slice(&body).map_err(|e| format!("{e}, {}", shown(&body))),
-            404 => Err("the server could not find the requested resource".to_owned()),
-            500.. => {
-                Err(format!("an error on the server ({:?}) has prevented the request from succeeding", shown(&body)))
-            }
-            _ => Err(format!(
-                "the server rejected our request for an unknown reason (status {status}: {:?})",
-                shown(&body)
-            )),
+            200..=299 => review_of(&answer, status),
+            _ => Err(refused(&answer, status)),
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), String> {
-        let response = self.client.request(request).await.map_err(|e| reason(&e))?;
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(u16, Answer), String> {
+        let response = self.client.request(request).await.map_err(|e| ironclad_remote::reason(&e))?;
         let status = response.status().as_u16();
+        let media = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body =
             body.map_err(|e| format!("cannot read the response, of which at most {MAX_ANSWER} bytes are read: {e}"))?;
-        Ok((status, body.to_bytes()))
+        Ok((status, Answer { media, body: body.to_bytes() }))
     }
+}
+
+/// What came back.
+struct Answer {
+    media: String,
+    body: Bytes,
+}
+
+/// The review that an answer holds; an error says what it is instead, as Go's decoders do.
+fn review_of(answer: &Answer, status: u16) -> Result<Value, String> {
+    let Answer { media, body } = answer;
+    if body.is_empty() {
+        return Err(format!("0-length response with status code: {status} and content type: {media}"));
+    }
+    let value: Value = match serde_json::from_slice(body) {
+        Ok(value) => value,
+        Err(error) if body.trim_ascii_start().starts_with(b"{") => {
+            return Err(format!("couldn't get version/kind; json parse error: {error}"));
+        }
+        Err(_) => Value::from(shown(body)),
+    };
+    if !value.is_object() {
+        let sort = match &value {
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Bool(_) => "bool",
+            _ => "number",
+        };
+        return Err(format!(
+            r#"couldn't get version/kind; json parse error: json: cannot unmarshal {sort} into Go value of type struct {{ APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }}"#
+        ));
+    }
+    let (version, kind) = (object::text(&value, &["apiVersion"]), object::text(&value, &["kind"]));
+    let known = kind == "AdmissionReview" && matches!(version, "admission.k8s.io/v1" | "admission.k8s.io/v1beta1");
+    match known || kind.is_empty() || version.is_empty() {
+        true => Ok(value),
+        false => Err(format!(
+            "no kind {kind:?} is registered for version {version:?} in scheme \"k8s.io/apiserver/pkg/util/webhook/client.go:71\""
+        )),
+    }
+}
+
+/// Why a webhook did not answer with a review, as Go's client says it.
+fn refused(answer: &Answer, status: u16) -> String {
+    let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let message = object::text(&told, &["message"]);
+    if told["kind"] == "Status" && told["status"] != "Success" && !message.is_empty() {
+        return message.to_owned();
+    }
+    let text = answer.media.split(';').next().unwrap_or_default().trim().starts_with("text/");
+    let said = if text { shown(&answer.body).trim().to_owned() } else { "unknown".to_owned() };
+    match status {
+        400 => "the server rejected our request for an unknown reason",
+        401 => "the server has asked for the client to provide credentials",
+        403 | 415 => &said,
+        404 => "the server could not find the requested resource",
+        405 => "the server does not allow this method on the requested resource",
+        406 if said == "unknown" => "the server was unable to respond with a content type that the client supports",
+        406 => &said,
+        409 => "the server reported a conflict",
+        422 => "the server rejected our request due to an error in our request",
+        429 => "the server has received too many requests and has asked us to try again later",
+        503 => "the server is currently unable to handle the request",
+        504 => {
+            "the server was unable to return a response in the time allotted, but may still be processing the request"
+        }
+        500.. => return format!("an error on the server ({said:?}) has prevented the request from succeeding"),
+        _ => return format!("the server responded with the status code {status} but did not return more information"),
+    }
+    .to_owned()
 }
 
 fn shown(body: &[u8]) -> String {
     String::from_utf8_lossy(&body[..body.len().min(SHOWN)]).into_owned()
-}
-
-/// The innermost reason of a failure.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(inner) = last.source() {
-        last = inner;
-    }
-    last.to_string()
 }
 
 fn url_place(config: &Value) -> Result<(Place, String, String), String> {
@@ -179,28 +234,26 @@ fn authorization(token: Option<String>, basic: Option<(String, String)>) -> Resu
 
 fn tls(bundle: &str, identity: Option<(Vec<u8>, Vec<u8>)>) -> Result<ClientConfig, String> {
     use base64::Engine;
-    let mut roots = RootCertStore::empty();
+    let authorities: Vec<CertificateDer<'static>>;
     if bundle.is_empty() {
         // As for any other client: the certificate authorities that the machine trusts.
         let native = rustls_native_certs::load_native_certs();
-        let (added, _) = roots.add_parsable_certificates(native.certs);
-        if added == 0 {
+        if native.certs.is_empty() {
             return Err("the machine trusts no certificate authority and the configuration has no caBundle".to_owned());
         }
+        authorities = native.certs;
     } else {
         let pem =
             base64::engine::general_purpose::STANDARD.decode(bundle).map_err(|e| format!("invalid caBundle: {e}"))?;
         let blocks = pem::parse_many(&pem).map_err(|e| format!("invalid caBundle: {e}"))?;
-        let (added, _) = roots.add_parsable_certificates(blocks.into_iter().map(|b| b.into_contents().into()));
-        if added == 0 {
-            return Err("unable to load root certificates: unable to parse bytes as PEM block".to_owned());
-        }
+        authorities = blocks.into_iter().map(|b| b.into_contents().into()).collect();
     }
+    let verifier = ironclad_remote::verifier(authorities).map_err(|e| format!("could not get REST client: {e}"))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("cannot set up TLS: {e}"))?;
-    let config = config.with_root_certificates(roots);
+    let config = config.dangerous().with_custom_certificate_verifier(verifier);
     let Some((certificate, key)) = identity else { return Ok(config.with_no_client_auth()) };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate).collect();
     let chain = chain.map_err(|e| format!("the client's certificate cannot be read: {e}"))?;
@@ -245,9 +298,7 @@ impl tower::Service<Uri> for Connector {
         let this = self.clone();
         Box::pin(async move {
             let (host, port) = this.address().map_err(std::io::Error::other)?;
-            let tcp = TcpStream::connect((host.as_str(), port))
-                .await
-                .map_err(|e| std::io::Error::new(e.kind(), format!("dial tcp {host}:{port}: {e}")))?;
+            let tcp = ironclad_remote::dial(&host, port).await?;
             tcp.set_nodelay(true)?;
             let tls = this.tls.connect(this.server, tcp).await?;
             Ok(Stream(TokioIo::new(tls)))

@@ -20,7 +20,14 @@ pub(crate) struct Broken {
 
 /// Reads a patch (RFC 6902).
 pub(crate) fn read(patch: &[u8]) -> Result<Patch, String> {
-    let patch: Patch = serde_json::from_slice(patch).map_err(|e| e.to_string())?;
+    let patch: Patch = serde_json::from_slice(patch).map_err(|e| {
+        let text = e.to_string();
+        match text.strip_prefix("unknown variant `").and_then(|rest| rest.split_once('`')) {
+            Some((kind, _)) => format!("Unexpected kind: {kind}"),
+            None if e.is_eof() => "unexpected end of JSON input".to_owned(),
+            None => text,
+        }
+    })?;
     match patch.0.len() > MAX_OPERATIONS {
         true => {
             Err(format!("the allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}", patch.0.len()))

@@ -106,8 +106,16 @@ pub(crate) fn denial(webhook: &str, status: &Value) -> ApiError {
     };
     let mut error = ApiError::new(named(reason), text);
     error.code =
-        status["code"].as_u64().and_then(|c| u16::try_from(c).ok()).filter(|c| (400..600).contains(c)).unwrap_or(400);
+        status["code"].as_u64().and_then(|c| u16::try_from(c).ok()).filter(|c| (400..1000).contains(c)).unwrap_or(400);
     let details = &status["details"];
+    if error.reason == Reason::Unknown && !reason.is_empty() {
+        reason.clone_into(&mut error.details.get_or_insert_default().reason);
+    }
+    if details.is_object() {
+        let of = |field: &str| object::text(details, &[field]).to_owned();
+        let told = error.details.get_or_insert_default();
+        (told.name, told.group, told.kind, told.uid) = (of("name"), of("group"), of("kind"), of("uid"));
+    }
     for cause in details["causes"].as_array().into_iter().flatten() {
         let of = |f: &str| object::text(cause, &[f]).to_owned();
         let cause = Cause { reason: of("reason"), message: of("message"), field: of("field") };

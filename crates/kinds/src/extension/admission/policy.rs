@@ -8,7 +8,7 @@ use ironclad_cel::Type;
 use ironclad_cel::admission::{Scope, environment};
 use ironclad_json::{Value, json};
 
-const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
 
 /// A ValidatingAdmissionPolicy.
 pub(super) fn validating(o: &Value) -> ErrorList {

@@ -117,21 +117,22 @@ pub(super) fn selectors(value: &Value, at: &Path) -> ErrorList {
 
 /// What an expression must evaluate to.
 pub(super) fn expression(env: &Environment, source: &str, wanted: &[Type], at: &Path) -> (ErrorList, Option<Type>) {
+    let source = source.trim();
     let invalid = |why: String| (vec![FieldError::invalid_str(at, source, why)], None);
     match env.compile(source) {
         Err(error) => invalid(format!("compilation failed: {error}")),
         Ok(program) => {
             let found = program.result();
-            let fits = wanted.is_empty() || matches!(found, Type::Dyn) || wanted.iter().any(|w| w.same(found));
+            let fits = wanted.is_empty() || wanted.iter().any(|w| w.same(found));
             match wanted {
                 _ if fits => (ErrorList::new(), Some(found.clone())),
-                [one] => invalid(format!("must evaluate to {one}")),
+                [one] => invalid(format!("must evaluate to {one} but got {found}")),
                 many => {
                     let names: Vec<String> = many
                         .iter()
                         .map(|t| if matches!(t, Type::Null) { "null_type".into() } else { t.to_string() })
                         .collect();
-                    invalid(format!("must evaluate to {}", names.join(" or ")))
+                    invalid(format!("must evaluate to one of [{}] but got {found}", names.join(" ")))
                 }
             }
         }
