@@ -18,29 +18,14 @@ const EXEMPT: [&str; 6] = [
     "mutatingadmissionpolicybindings",
 ];
 
-/// Questions about who somebody is and what he may do: without their answers nobody could do anything.
-const QUESTIONS: [(&str, &str); 6] = [
-    ("authentication.k8s.io", "selfsubjectreviews"),
-    ("authentication.k8s.io", "tokenreviews"),
-    ("authorization.k8s.io", "localsubjectaccessreviews"),
-    ("authorization.k8s.io", "selfsubjectaccessreviews"),
-    ("authorization.k8s.io", "selfsubjectrulesreviews"),
-    ("authorization.k8s.io", "subjectaccessreviews"),
-];
-
-/// Whether a resource is a question that no webhook and no policy sees.
-pub(crate) fn is_question(resource: &GroupVersionResource) -> bool {
-    QUESTIONS.contains(&(resource.group.as_str(), resource.resource.as_str()))
-}
-
 /// Whether a resource is configuration of admission.
-pub(crate) fn is_configuration(resource: &GroupVersionResource) -> bool {
+fn is_configuration(resource: &GroupVersionResource) -> bool {
     resource.group == "admissionregistration.k8s.io" && EXEMPT.contains(&resource.resource.as_str())
 }
 
-/// Whether no webhook and no policy sees requests for a resource.
+/// Whether no webhook and no policy sees requests for a resource: nobody could mend a wrong one, or ask who may.
 pub(crate) fn is_exempt(resource: &GroupVersionResource) -> bool {
-    is_question(resource) || is_configuration(resource)
+    resource.is_question() || is_configuration(resource)
 }
 
 /// `RuleWithOperations`, with the names that policies can add.

@@ -145,27 +145,14 @@ fn claim(claim: &Value) -> Amounts {
     out
 }
 
-/// Kinds that no quota ever counts: what is not stored, and events.
-const UNCOUNTED: [(&str, &str); 9] = [
-    ("", "bindings"),
-    ("", "componentstatuses"),
-    ("", "events"),
-    ("authentication.k8s.io", "selfsubjectreviews"),
-    ("authentication.k8s.io", "tokenreviews"),
-    ("authorization.k8s.io", "localsubjectaccessreviews"),
-    ("authorization.k8s.io", "selfsubjectaccessreviews"),
-    ("authorization.k8s.io", "selfsubjectrulesreviews"),
-    ("authorization.k8s.io", "subjectaccessreviews"),
-];
-
 /// Whether what is written through a door of a resource can use more of a quota: `status` counts for claims of storage
 /// only, `resize` for pods only.
 pub fn is_counted(resource: &GroupResource, subresource: &str, creates: bool) -> bool {
-    let (group, name) = (resource.group.as_str(), resource.resource.as_str());
-    if UNCOUNTED.contains(&(group, name)) {
+    if resource.is_question() {
         return false;
     }
-    match (group, name, subresource) {
+    match (resource.group.as_str(), resource.resource.as_str(), subresource) {
+        ("", "bindings" | "componentstatuses" | "events", _) => false,
         ("", "pods", "resize") | ("", "persistentvolumeclaims", "status") => !creates,
         ("", "services" | "persistentvolumeclaims", "") | ("resource.k8s.io", "resourceclaims", "") => true,
         (_, _, "") => creates,

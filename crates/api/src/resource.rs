@@ -2,6 +2,16 @@
 
 use std::fmt;
 
+/// Who somebody is and what he may do: kinds that are only asked, never stored.
+const QUESTIONS: [(&str, &str); 6] = [
+    ("authentication.k8s.io", "selfsubjectreviews"),
+    ("authentication.k8s.io", "tokenreviews"),
+    ("authorization.k8s.io", "localsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    ("authorization.k8s.io", "subjectaccessreviews"),
+];
+
 /// A resource without its version: `deployments.apps`. The core group is the empty string.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupResource {
@@ -15,6 +25,11 @@ impl GroupResource {
     /// `resource` in `group`.
     pub fn new(group: &str, resource: &str) -> Self {
         Self { group: group.to_owned(), resource: resource.to_owned() }
+    }
+
+    /// Whether it asks who somebody is or what he may do.
+    pub fn is_question(&self) -> bool {
+        QUESTIONS.contains(&(self.group.as_str(), self.resource.as_str()))
     }
 }
 
@@ -39,6 +54,11 @@ impl GroupVersionResource {
     /// `resource` of `group/version`.
     pub fn new(group: &str, version: &str, resource: &str) -> Self {
         Self { group: group.to_owned(), version: version.to_owned(), resource: resource.to_owned() }
+    }
+
+    /// Whether it asks who somebody is or what he may do.
+    pub fn is_question(&self) -> bool {
+        QUESTIONS.contains(&(self.group.as_str(), self.resource.as_str()))
     }
 
     /// The same without the version.
