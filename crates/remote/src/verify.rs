@@ -98,9 +98,8 @@ pub fn reason(error: &(dyn std::error::Error + 'static)) -> String {
         if let Some(why) = last.downcast_ref::<std::io::Error>().and_then(said) {
             return why;
         }
-        match last.downcast_ref::<Error>() {
-            Some(Error::InvalidCertificate(why)) => return certificate(why),
-            _ => {}
+        if let Some(Error::InvalidCertificate(why)) = last.downcast_ref::<Error>() {
+            return certificate(why);
         }
         match last.source() {
             Some(inner) => last = inner,

@@ -84,7 +84,7 @@ impl Plugin for Runtime {
         let Some(class) = self.class(request)? else { return Ok(()) };
         let (resource, name) = (request.resource.group_resource(), request.shown().to_owned());
         let Some(pod) = request.object.as_mut() else { return Ok(()) };
-        apply(pod, &class).or_else(|why| Err(ApiError::forbidden(&resource, &name, why)))
+        apply(pod, &class).map_err(|why| ApiError::forbidden(&resource, &name, why))
     }
 
     async fn validate(&self, request: &mut Request) -> Result<()> {

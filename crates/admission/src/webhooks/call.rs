@@ -234,20 +234,19 @@ fn authorization(token: Option<String>, basic: Option<(String, String)>) -> Resu
 
 fn tls(bundle: &str, identity: Option<(Vec<u8>, Vec<u8>)>) -> Result<ClientConfig, String> {
     use base64::Engine;
-    let authorities: Vec<CertificateDer<'static>>;
-    if bundle.is_empty() {
+    let authorities: Vec<CertificateDer<'static>> = if bundle.is_empty() {
         // As for any other client: the certificate authorities that the machine trusts.
         let native = rustls_native_certs::load_native_certs();
         if native.certs.is_empty() {
             return Err("the machine trusts no certificate authority and the configuration has no caBundle".to_owned());
         }
-        authorities = native.certs;
+        native.certs
     } else {
         let pem =
             base64::engine::general_purpose::STANDARD.decode(bundle).map_err(|e| format!("invalid caBundle: {e}"))?;
         let blocks = pem::parse_many(&pem).map_err(|e| format!("invalid caBundle: {e}"))?;
-        authorities = blocks.into_iter().map(|b| b.into_contents().into()).collect();
-    }
+        blocks.into_iter().map(|b| b.into_contents().into()).collect()
+    };
     let verifier = ironclad_remote::verifier(authorities).map_err(|e| format!("could not get REST client: {e}"))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

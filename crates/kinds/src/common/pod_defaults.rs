@@ -99,7 +99,7 @@ fn whole(spec: &mut Object) {
         return;
     }
     let mut without = spec.clone();
-    ["resources", "overhead"].iter().for_each(|key| drop(without.remove(*key)));
+    ["resources", "overhead"].iter().for_each(|key| drop(without.remove(key)));
     let typed = ironclad_json::from_value(Value::Object(without)).unwrap_or_default();
     let limits = page_limits(spec, limits, &requests, &typed);
     if limits.is_empty() {

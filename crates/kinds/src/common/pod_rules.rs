@@ -187,7 +187,7 @@ fn pod_resources(spec: &Value, claims: &BTreeSet<&str>, at: &Path, errors: &mut 
     resources::pod(whole, claims, &at, errors);
     let mut without = spec.clone();
     if let Some(map) = without.as_object_mut() {
-        ["resources", "overhead"].iter().for_each(|key| drop(map.remove(*key)));
+        ["resources", "overhead"].iter().for_each(|key| drop(map.remove(key)));
     }
     if let Ok(typed) = ironclad_json::from_value(without) {
         for (name, total) in ironclad_api::pod_resources::requests(&typed) {

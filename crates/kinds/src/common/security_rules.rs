@@ -107,7 +107,7 @@ fn shown(context: &Value) -> String {
     let fields: Vec<(&str, &str)> = FIELDS.iter().zip(&written).map(|(k, w)| (*k, w.as_str())).collect();
     let mut bare = context.clone();
     if let Some(map) = bare.as_object_mut() {
-        FIELDS.iter().filter(|k| !plain(k)).for_each(|k| drop(map.remove(*k)));
+        FIELDS.iter().filter(|k| !plain(k)).for_each(|k| drop(map.remove(k)));
     }
     inside(&bare, &fields)
 }
