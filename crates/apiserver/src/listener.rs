@@ -5,12 +5,14 @@
 //! that were reset before they were served (CVE-2023-44487) or by our own doing; bytes that wait to be sent. Floods of
 //! CONTINUATION, SETTINGS, PING and empty frames end the connection (CVE-2024-27316, CVE-2019-9512, -9515, -9518).
 
+use crate::Body;
 use crate::door::{self, GoAway};
 use crate::server::{Connection, Inner, Stage};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use ironclad_streaming::bodiless;
 use rustls_pki_types::CertificateDer;
 use std::convert::Infallible;
 use std::io;
@@ -109,13 +111,14 @@ async fn connection(inner: Arc<Inner>, stream: TcpStream, acceptor: TlsAcceptor,
         hyper::service::service_fn(move |mut request: Request<Incoming>| {
             let (inner, away) = (inner.clone(), away.clone());
             request.extensions_mut().insert(peer.clone());
+            let method = request.method().clone();
             async move {
                 // In a box of its own, which goes when the answer begins: a watch does not hold it for its whole life.
                 let response: Response<_> = Box::pin(door::serve(&inner, request)).await;
                 if response.extensions().get::<GoAway>().is_some() {
                     away.notify_one();
                 }
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(bodiless(&method, response, Body::default))
             }
         })
     };

@@ -287,3 +287,16 @@ async fn a_client_is_told_to_connect_anew_by_chance() {
     };
     tokio::time::timeout(Duration::from_secs(5), closed).await.expect("the connection takes no more");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_head_is_that_to_get_without_its_body() {
+    let served = serve(Load::default()).await;
+    let mut client = served.client().await;
+    let full = get(&mut client, "/nowhere").await;
+    let request = Request::builder().method(Method::HEAD).uri("https://127.0.0.1/nowhere");
+    let head = client.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+    assert_eq!(head.status(), full.status());
+    assert!(head.headers()["content-length"] != "0");
+    assert!(head.into_body().collect().await.unwrap().to_bytes().is_empty());
+    served.is_well().await;
+}

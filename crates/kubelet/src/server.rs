@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use ironclad_cri::{ContainerState, ContainerStatus, SandboxState, SandboxStatus};
+use ironclad_streaming::bodiless;
 use rustls_pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -74,7 +75,11 @@ pub(crate) async fn serve(shared: Shared, token: CancellationToken) {
             let peer = stream.get_ref().1.peer_certificates().and_then(|c| Some(c.first()?.clone().into_owned()));
             let service = hyper::service::service_fn(move |request| {
                 let (node, access, peer) = (node.clone(), access.clone(), peer.clone());
-                async move { Ok::<_, Infallible>(answer(&node, &access, request, peer.as_ref()).await) }
+                async move {
+                    let method = request.method().clone();
+                    let response = answer(&node, &access, request, peer.as_ref()).await;
+                    Ok::<_, Infallible>(bodiless(&method, response, Body::default))
+                }
             });
             let builder = auto::Builder::new(TokioExecutor::new());
             if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await {

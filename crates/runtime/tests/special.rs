@@ -77,7 +77,8 @@ async fn sysctls_profiles_and_recursive_read_only_mounts() {
     pod.sysctls.insert("net.ipv4.ip_unprivileged_port_start".into(), "81".into());
     pod.sysctls.insert("kernel.msgmax".into(), "9000".into());
     let mut config = shell(
-        "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax; mkdir /x; touch /rro/below/f; \
+        "cd /proc/sys; cat net/ipv4/ip_unprivileged_port_start kernel/msgmax net/ipv4/ping_group_range; cd /; \
+        mkdir /x; touch /rro/below/f; \
         touch /ro/below/f && echo fine; ls /images/bin/busybox",
     );
     config.security.seccomp = Seccomp::Localhost(profile.to_string_lossy().into_owned());
@@ -100,7 +101,7 @@ async fn sysctls_profiles_and_recursive_read_only_mounts() {
     let status = node.exited(&id).await;
     assert!(std::process::Command::new("umount").arg(&below).status().unwrap().success());
     let text = log_text(&status.log_path);
-    assert!(text.starts_with("81\n9000\n"), "{text}");
+    assert!(text.starts_with("81\n9000\n0\t2147483647\n"), "{text}");
     assert!(text.contains("mkdir: can't create directory '/x': Operation not supported"), "{text}");
     assert!(
         text.contains("touch: /rro/below/f: Read-only file system") && text.contains("fine\n/images/bin/busybox\n"),

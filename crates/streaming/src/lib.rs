@@ -3,6 +3,7 @@
 //! Invariants: the frame parser is pure and bounded; a stream is a pair of pipes, so that a slow reader slows its peer
 //! down instead of filling memory; what runs in a container or listens on a port is not known here.
 
+mod bodiless;
 mod command;
 mod error;
 mod forward;
@@ -14,6 +15,7 @@ pub mod spdy;
 pub mod untrusted;
 mod websocket;
 
+pub use bodiless::bodiless;
 pub use command::{RemoteCommand, Wanted, exit_status, failure_status, remote_command};
 pub use error::Error;
 pub use forward::{Forward, PortForward, port_forward, tunnelled};

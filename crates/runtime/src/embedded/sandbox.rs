@@ -14,6 +14,19 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::sync::watch;
 
+/// What a pod may do in a network of its own without being root, as containerd lets it: listen at every port, and ping.
+const OPEN: [(&str, &str); 2] =
+    [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+
+/// The kernel's parameters of a pod: those of [`OPEN`] where its network is its own and its users are the node's, then
+/// those it asks for.
+fn sysctls(config: &SandboxConfig) -> Vec<(String, String)> {
+    let open = !config.namespaces.host_network && config.namespaces.users.is_none();
+    let open = OPEN.into_iter().filter(|(name, _)| open && !config.sysctls.contains_key(*name));
+    let asked = config.sysctls.iter().map(|(name, value)| (name.clone(), value.clone()));
+    open.map(|(name, value)| (name.to_owned(), value.to_owned())).chain(asked).collect()
+}
+
 impl Sandbox {
     pub(super) fn new(record: SandboxRecord, ready: bool) -> Arc<Self> {
         Arc::new(Self {
@@ -90,7 +103,7 @@ impl Inner {
             ipc: !config.namespaces.host_ipc,
             hostname,
             shared_pid,
-            sysctls: config.sysctls.clone().into_iter().collect(),
+            sysctls: sysctls(&config),
             users: config.namespaces.users.map(|u| (u.host_id, u.length)),
             cgroups: self.layout.join_dirs(&self.shim_cgroup()),
             pause_cgroups: if shared_pid { self.layout.join_dirs(&pause) } else { vec![] },
