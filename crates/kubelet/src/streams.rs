@@ -46,7 +46,7 @@ pub(crate) fn upgrade(
     let streams = StreamOptions { stdin: wanted.stdin, stdout: wanted.stdout, stderr: wanted.stderr, tty: wanted.tty };
     let (runtime, id, exec) = (config.runtime.clone(), status.id.clone(), door == "exec");
     tokio::spawn(async move {
-        let ended = serve(opening, async {
+        let ended = serve(opening, !exec, async {
             match exec {
                 true => runtime.exec(&id, ExecRequest { command, streams }).await,
                 false => runtime.attach(&id, streams).await,
@@ -61,11 +61,12 @@ pub(crate) fn upgrade(
 
 async fn serve(
     opening: impl Future<Output = Result<RemoteCommand, Error>>,
+    attached: bool,
     starting: impl Future<Output = ironclad_cri::Result<Session>>,
 ) -> Result<(), Error> {
     let mut command = opening.await?;
     let status = match starting.await {
-        Ok(session) => carry(&mut command, session).await?,
+        Ok(session) => carry(&mut command, session, attached).await?,
         Err(error) => failure_status(&error.to_string()),
     };
     command.finish(&status).await
@@ -82,8 +83,9 @@ async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin)
     }
 }
 
-/// Carries the streams both ways until the process has ended; returns how.
-async fn carry(command: &mut RemoteCommand, session: Session) -> Result<Value, Error> {
+/// Carries the streams both ways until the process has ended; returns how. Of a container that was there before, it is
+/// enough that its output ends: it may let go of the client and run on.
+async fn carry(command: &mut RemoteCommand, session: Session, attached: bool) -> Result<Value, Error> {
     let Session { stdin, stdout, stderr, resize, exit } = session;
     // Dropped at the end of this function, and with it what still runs.
     let (mut inputs, mut outputs) = (JoinSet::new(), JoinSet::new());
@@ -105,7 +107,8 @@ async fn carry(command: &mut RemoteCommand, session: Session) -> Result<Value, E
         }
     }
     let process = async {
-        let outcome = exit.await;
+        let lets_go = attached && !outputs.is_empty();
+        let outcome = if lets_go { Ok(Ok(0)) } else { exit.await };
         // What the process wrote before its end must arrive before the news of it.
         while outputs.join_next().await.is_some() {}
         outcome

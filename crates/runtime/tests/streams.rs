@@ -93,6 +93,27 @@ async fn attach_reaches_the_first_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_stays_open_lets_go_of_a_client_that_has_said_all() {
+    let node = Node::new(BUSYBOX).await;
+    let config = ContainerConfig { stdin: true, stdin_once: false, ..shell("while read line; do echo $line; done") };
+    let (_, id) = node.run(config).await;
+    let streams = StreamOptions { stdin: true, stdout: true, stderr: true, tty: false };
+    for line in ["one\n", "two\n"] {
+        let mut session = node.runtime.attach(&id, streams).await.unwrap();
+        let (mut stdin, mut stdout) = (session.stdin.take().unwrap(), session.stdout.take().unwrap());
+        stdin.write_all(line.as_bytes()).await.unwrap();
+        let mut echoed = vec![0; line.len()];
+        stdout.read_exact(&mut echoed).await.unwrap();
+        assert_eq!(echoed, line.as_bytes());
+        drop(stdin);
+        assert_eq!(stdout.read_to_end(&mut echoed).await.unwrap(), 0);
+    }
+    let status = node.runtime.container_status(&id).await.unwrap();
+    assert_eq!(status.state, ContainerState::Running);
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_container_with_a_terminal_can_be_attached_to() {
     let node = Node::new(BUSYBOX).await;
     let config = ContainerConfig { stdin: true, stdin_once: true, tty: true, command: vec!["sh".into()], ..shell("") };

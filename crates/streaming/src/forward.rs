@@ -10,7 +10,6 @@ use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
 
 pub(crate) const PROTOCOL: &str = "portforward.k8s.io";
 const SPDY: [&str; 1] = [PROTOCOL];
@@ -153,14 +152,19 @@ where
 {
     let data = || (0..ports.len()).map(|i| 2 * i as u8);
     let plan = Plan { read: data().collect(), write: data().flat_map(|c| [c, c + 1]).collect() };
-    let (channels, ends) = Channels::new(io, Format { base64, close: false, greet: false }, &plan).await;
+    let format = Format { base64, close: false, greet: false };
+    let (channels, ends) = Channels::new(io, format, &plan).await;
+    // Clients count on this order: they read one message for each channel, and do not look whose it is.
+    for (channel, &port) in data().zip(ports) {
+        for channel in [channel, channel + 1] {
+            channels.say(format, channel, &port.to_le_bytes()).await?;
+        }
+    }
     let Ends { mut read, mut write } = ends;
     let mut forwards = Vec::new();
     for (channel, &port) in data().zip(ports).rev() {
         let taken = (read.remove(&channel), write.remove(&channel), write.remove(&(channel + 1)));
-        let (Some(read), Some(mut write), Some(mut error)) = taken else { continue };
-        write.write_all(&port.to_le_bytes()).await?;
-        error.write_all(&port.to_le_bytes()).await?;
+        let (Some(read), Some(write), Some(error)) = taken else { continue };
         forwards.push(Forward { port, read, write, error });
     }
     Ok(PortForward(Connection::WebSocket { channels, forwards }))

@@ -156,6 +156,11 @@ impl Channels {
         (channels, ends)
     }
 
+    /// Sends a message on a channel before what its pipe's user writes from now on.
+    pub(crate) async fn say(&self, format: Format, channel: u8, data: &[u8]) -> Result<(), Error> {
+        self.out.send(format.message(channel, data)).await.map_err(|_| Error::Closed)
+    }
+
     /// Resolves when the connection has ended.
     pub(crate) async fn closed(&self) {
         self.ended.cancelled().await;

@@ -220,7 +220,8 @@ impl Shim {
                 let mut fds = fds.into_iter();
                 let mut take = |wanted: bool| if wanted { fds.next() } else { None };
                 let (stdin, stdout, stderr) = (take(stdin), take(stdout), take(stderr));
-                let client = Client { stdin, out: [stdout.map(|f| (f, vec![])), stderr.map(|f| (f, vec![]))] };
+                let client =
+                    Client { stdin, out: [stdout.map(|f| (f, vec![])), stderr.map(|f| (f, vec![]))], leaving: false };
                 self.running(&id)?.streams.attach(client)?;
             }
             Request::Resize { id, width, height } => self.running(&id)?.streams.resize(width, height)?,

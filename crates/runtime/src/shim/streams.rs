@@ -38,6 +38,8 @@ pub(super) struct Streams {
 pub(super) struct Client {
     pub(super) stdin: Option<OwnedFd>,
     pub(super) out: [Option<(OwnedFd, Vec<u8>)>; 2],
+    /// Whether it goes once it has what waits for it.
+    pub(super) leaving: bool,
 }
 
 impl Streams {
@@ -205,8 +207,11 @@ impl Streams {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 _ => {
                     client.stdin = None;
-                    // A terminal has no end of input; a pipe ends with the client where that was asked for.
-                    self.input_ends |= self.once && !self.terminal;
+                    // A terminal has no end of input; a pipe ends with the client where that was asked for. Of an
+                    // input that stays open for others, a client that has said all it has to say lets go.
+                    let ends = self.once && !self.terminal;
+                    self.input_ends |= ends;
+                    client.leaving = !ends;
                 }
             }
         }
@@ -235,7 +240,8 @@ impl Streams {
 
     fn write_clients(&mut self, gone: &dyn Fn(BorrowedFd<'_>) -> bool) {
         use std::os::fd::AsFd;
-        for slot in self.clients.iter_mut().flat_map(|c| c.out.iter_mut()) {
+        let slots = self.clients.iter_mut().flat_map(|c| c.out.iter_mut().map(|slot| (slot, c.leaving)));
+        for (slot, leaving) in slots {
             let Some((fd, pending)) = slot else { continue };
             let mut closed = gone(fd.as_fd());
             while !pending.is_empty() && !closed {
@@ -245,7 +251,7 @@ impl Streams {
                     Err(_) => closed = true,
                 }
             }
-            if closed {
+            if closed || leaving && pending.is_empty() {
                 *slot = None;
             }
         }
