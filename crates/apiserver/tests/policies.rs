@@ -272,12 +272,14 @@ async fn a_binding_that_is_not_set_up_well_denies_whatever_it_asks_for() {
 async fn an_audit_annotation_that_cannot_be_made_refuses() {
     let (server, _reader, _dir) = admitting().await;
     let spec = json!({"validations": [{"expression": "true"}],
-        "auditAnnotations": [{"key": "size", "valueExpression": "object.data.missing"}, {"key": "none", "valueExpression": "null"}]});
+        "auditAnnotations": [{"key": "size", "valueExpression": "string(object.data.missing)"}, {"key": "none", "valueExpression": "null"}]});
     policy(&server, "noting", spec, json!({"validationActions": ["Audit"]})).await;
     let (code, message) = create(&server, "x", json!({"a": "1"})).await;
     assert_eq!(code, 422);
     assert!(
-        message.ends_with("denied request: expression 'object.data.missing' resulted in error: no such key: missing"),
+        message.ends_with(
+            "denied request: expression 'string(object.data.missing)' resulted in error: no such key: missing"
+        ),
         "{message}"
     );
     assert_eq!(create(&server, "y", json!({"missing": "1"})).await.0, 201);

@@ -109,7 +109,7 @@ impl Caller {
             Ok(Ok(answer)) => answer,
         };
         match status {
-            200..=299 => review_of(&answer, status),
+            200..=299 => review_of(review, &answer, status),
             _ => Err(refused(&answer, status)),
         }
     }
@@ -132,7 +132,7 @@ struct Answer {
 }
 
 /// The review that an answer holds; an error says what it is instead, as Go's decoders do.
-fn review_of(answer: &Answer, status: u16) -> Result<Value, String> {
+fn review_of(asked: &Value, answer: &Answer, status: u16) -> Result<Value, String> {
     let Answer { media, body } = answer;
     if body.is_empty() {
         return Err(format!("0-length response with status code: {status} and content type: {media}"));
@@ -156,7 +156,10 @@ fn review_of(answer: &Answer, status: u16) -> Result<Value, String> {
         ));
     }
     let (version, kind) = (object::text(&value, &["apiVersion"]), object::text(&value, &["kind"]));
-    let known = kind == "AdmissionReview" && matches!(version, "admission.k8s.io/v1" | "admission.k8s.io/v1beta1");
+    let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
+    let known = kind == object::text(asked, &["kind"])
+        && group(version) == group(object::text(asked, &["apiVersion"]))
+        && matches!(version.split_once('/'), Some((_, "v1" | "v1beta1")));
     match known || kind.is_empty() || version.is_empty() {
         true => Ok(value),
         false => Err(format!(
