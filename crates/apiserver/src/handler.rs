@@ -376,7 +376,14 @@ fn with_options(request: &Request<'_>, body: &Value) -> Info {
 async fn bind(inner: &Arc<Inner>, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
     let (binding, _) = request.check(request.kind, input)?;
     let mut info = request.info.clone();
-    object::name(&binding).clone_into(&mut info.name);
+    let name = object::name(&binding);
+    if name.is_empty() {
+        return Err(ApiError::bad_request("Name parameter required."));
+    }
+    if let Some(why) = ironclad_api::names::path_segment(name).first() {
+        return Err(ApiError::bad_request(format!("Name parameter invalid: {name:?}: {why}")));
+    }
+    name.clone_into(&mut info.name);
     let binding = inner.registry.admitted(&Request { info: &info, ..*request }, binding).await?;
     let pods = inner.kind_of("", "pods").ok_or_else(no_such_path)?;
     "binding".clone_into(&mut info.subresource);
@@ -385,15 +392,11 @@ async fn bind(inner: &Arc<Inner>, request: &Request<'_>, input: Input) -> Result
 }
 
 /// What is sent below an object must be about that object.
-fn named(request: &Request<'_>, mut object: Value, kind: &str) -> Result<Value, ApiError> {
-    match object::name(&object) {
-        "" => drop(object::metadata_mut(&mut object).insert("name", request.info.name.clone().into())),
-        name if name != request.info.name => {
-            return Err(ApiError::bad_request(format!("name in URL does not match name in {kind} object")));
-        }
-        _ => {}
+fn named(request: &Request<'_>, object: Value, kind: &str) -> Result<Value, ApiError> {
+    match object::name(&object) == request.info.name {
+        true => Ok(object),
+        false => Err(ApiError::bad_request(format!("name in URL does not match name in {kind} object"))),
     }
-    Ok(object)
 }
 
 async fn evict(registry: &Arc<Registry>, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {

@@ -286,6 +286,12 @@ enum Refused {
     Because(ApiError),
 }
 
+/// 422, about an object of a kind. Of events stock names no group: inside they are those of the core group.
+pub(super) fn invalid(kind: &ironclad_kinds::Kind, name: &str, errors: &[ironclad_api::FieldError]) -> ApiError {
+    let group = if &*kind.kind == "Event" { "" } else { &kind.group };
+    ApiError::invalid(group, &kind.kind, name, errors)
+}
+
 /// 409: somebody else was faster.
 pub(crate) fn modified(request: &Request<'_>, name: &str) -> ApiError {
     let why = "the object has been modified; please apply your changes to the latest version and try again";

@@ -4,7 +4,7 @@ use super::admit::wipe;
 use super::{Answer, Input, Registry, Request, types};
 use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
-use ironclad_api::{ApiError, UserInfo, names, time};
+use ironclad_api::{ApiError, Reason, UserInfo, names, time};
 use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, validate_metadata};
 use ironclad_schema::Shape;
@@ -33,7 +33,12 @@ impl Registry {
         let kind = request.kind;
         let mut object = object;
         wipe(&mut object);
-        metadata_mut(&mut object).remove("resourceVersion");
+        let version = metadata_mut(&mut object).remove("resourceVersion");
+        let number = version.and_then(|v| v.as_str().and_then(|v| v.parse::<u64>().ok())).unwrap_or(0);
+        if number != 0 && !request.dry_run() {
+            let why = "resourceVersion should not be set on objects to be created";
+            return Err(ApiError { code: 500, ..ApiError::new(Reason::Unknown, why) });
+        }
         if !kind.namespaced {
             metadata_mut(&mut object).remove("namespace");
         }
@@ -83,7 +88,7 @@ impl Registry {
         let mut errors = validate_metadata(kind, &object);
         errors.extend(kind.strategy.validate(&object));
         if !errors.is_empty() {
-            return Err(ApiError::invalid(&kind.group, &kind.kind, &name, &errors));
+            return Err(super::invalid(kind, &name, &errors));
         }
         if admission.name.is_empty() {
             admission.name.clone_from(&name);

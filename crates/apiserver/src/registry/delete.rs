@@ -4,7 +4,7 @@ use super::{Answer, Registry, Request, list, modified, store_error};
 use crate::encode;
 use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
-use ironclad_api::{ApiError, time};
+use ironclad_api::{ApiError, FieldError, Path, time};
 use ironclad_json::{Value, json};
 use ironclad_kinds::Dependents;
 use ironclad_store::{Change, Entry, Error, Expect, Op};
@@ -34,6 +34,10 @@ enum Seen {
     Already,
 }
 
+fn wrong_options(error: FieldError) -> ApiError {
+    ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &[error])
+}
+
 impl Options {
     pub(crate) fn parse(request: &Request<'_>, body: &Value) -> Result<Self, ApiError> {
         let query = request.query();
@@ -42,13 +46,15 @@ impl Options {
         let orphan = body["orphanDependents"].as_bool().or_else(|| from_query("orphanDependents").map(|t| t == "true"));
         let propagation = text(&body["propagationPolicy"]).or_else(|| from_query("propagationPolicy"));
         if orphan.is_some() && propagation.is_some() {
-            return Err(ApiError::bad_request("orphanDependents and deletionPropagation cannot be both set"));
+            let given = json!(propagation.unwrap_or_default());
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            return Err(wrong_options(FieldError::invalid(&Path::new("propagationPolicy"), &given, why)));
         }
         let propagation = propagation.or_else(|| orphan.map(|o| if o { "Orphan" } else { "Background" }.to_owned()));
         if let Some(other) = propagation.as_deref().filter(|p| !["Orphan", "Background", "Foreground"].contains(p)) {
-            return Err(ApiError::bad_request(format!(
-                "invalid propagationPolicy: {other:?}: must be Orphan, Background or Foreground"
-            )));
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            let at = Path::new("propagationPolicy");
+            return Err(wrong_options(FieldError::not_supported(&at, &json!(other), &supported)));
         }
         let grace = body["gracePeriodSeconds"].as_i64().or_else(|| query.number("gracePeriodSeconds"));
         if grace.is_some_and(|g| g < 0) {

@@ -81,7 +81,25 @@ fn workload_scale(workload: &Value) -> Value {
     if !selector.is_empty() {
         scale["status"]["selector"] = json!(selector);
     }
+    // None is left out, as wherever Go leaves out what is zero.
+    if scale["spec"]["replicas"] == 0 {
+        scale["spec"] = json!({});
+    }
     scale
+}
+
+/// A scale names its workload.
+fn named(request: &Request<'_>, scale: &Value) -> Result<(), ApiError> {
+    let (path, sent) = (&request.info.name, object::name(scale));
+    match sent {
+        "" => Err(ApiError::bad_request(format!(
+            "the name of the object ({path} based on URL) was undeterminable: name must be provided"
+        ))),
+        sent if sent != path => Err(ApiError::bad_request(format!(
+            "the name of the object ({sent}) does not match the name on the URL ({path})"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The workload with the replicas of a scale.
@@ -142,6 +160,7 @@ impl Registry {
         let mut sent = super::input::decode(headers, bytes)?;
         if request.info.verb == "update" {
             let (value, _) = request.check_body(&gvk, sent)?;
+            named(request, &value)?;
             sent = Input { value, ..Input::default() };
         }
         let sent = sent.value;
@@ -168,7 +187,12 @@ impl Registry {
                 Ok(Changed { object: with_replicas(request, old, &scale)?, warnings, applied: false })
             })
             .await?;
-        let workload = super::convert::answered(request, &answer.object);
+        let mut workload = super::convert::answered(request, &answer.object);
+        if request.dry_run()
+            && let Some(entry) = self.entry(&request.key(&request.info.name)).await?
+        {
+            object::metadata_mut(&mut workload).insert("resourceVersion", json!(entry.modified.to_string()));
+        }
         Ok(Answer { warnings: answer.warnings, ..Answer::value(200, scale_of(request, &workload)?) })
     }
 }

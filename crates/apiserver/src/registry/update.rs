@@ -26,7 +26,10 @@ impl Registry {
         request.settle_namespace(&mut object)?;
         let name = object::name(&object).to_owned();
         if name.is_empty() {
-            metadata_mut(&mut object).insert("name", request.info.name.clone().into());
+            let path = &request.info.name;
+            let message =
+                format!("the name of the object ({path} based on URL) was undeterminable: name must be provided");
+            return Err(ApiError::bad_request(message));
         } else if name != request.info.name {
             let (path, sent) = (&request.info.name, &name);
             let message = format!("the name of the object ({sent}) does not match the name on the URL ({path})");
@@ -180,17 +183,13 @@ impl Registry {
         errors.extend(validate_metadata_update(new, old));
         errors.extend(match &*request.info.subresource {
             "status" => kind.strategy.validate_status_update(new, old),
-            "finalize" | "binding" => Vec::new(),
-            sub @ ("approval" | "ephemeralcontainers" | "resize" | "scale") => {
+            "binding" => Vec::new(),
+            sub @ ("approval" | "ephemeralcontainers" | "finalize" | "resize" | "scale") => {
                 kind.strategy.validate_subresource(sub, new, old)
             }
             _ => kind.strategy.validate_update(new, old),
         });
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(ApiError::invalid(&kind.group, &kind.kind, object::name(new), &errors))
-        }
+        if errors.is_empty() { Ok(()) } else { Err(super::invalid(kind, object::name(new), &errors)) }
     }
 
     /// Whether an object that is being deleted has nothing left to wait for.

@@ -10,7 +10,7 @@ use ironclad_store::Expect;
 use crate::registry::Changed;
 
 fn success() -> Answer {
-    Answer::value(201, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
+    Answer::value(201, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
 }
 
 /// How often a pod that others change is tried again.

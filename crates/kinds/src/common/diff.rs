@@ -1,5 +1,6 @@
 //! What changed between two values, as the lines of a unified diff of their JSON.
 
+use super::inside::lines;
 use ironclad_json::Value;
 
 /// So many lines stand around a change.
@@ -7,9 +8,10 @@ const CONTEXT: usize = 3;
 /// Larger comparisons than so many pairs of lines are not made.
 const LARGEST: usize = 4 << 20;
 
-/// The difference between an old and a new value; empty where there is none or it would be too large.
-pub(crate) fn unified(old: &Value, new: &Value) -> String {
-    let (a, b) = (lines(old), lines(new));
+/// The difference between an old and a new value of one of stock's inner types; empty where there is none or it would
+/// be too large.
+pub(crate) fn unified(old: &Value, new: &Value, of: &str) -> String {
+    let (a, b) = (lines(old, of), lines(new, of));
     let steps = compare(&a, &b);
     let mut text = String::new();
     for (from, to) in hunks(&steps) {
@@ -29,17 +31,6 @@ pub(crate) fn unified(old: &Value, new: &Value) -> String {
         }
     }
     text
-}
-
-/// The lines of a value's JSON, indented by one space as stock indents them.
-fn lines(value: &Value) -> Vec<String> {
-    let mut out = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b" ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
-    if serde::Serialize::serialize(value, &mut serializer).is_err() {
-        return Vec::new();
-    }
-    String::from_utf8_lossy(&out).lines().map(str::to_owned).collect()
 }
 
 /// Each line of both, kept, gone or come, by the longest common subsequence between what begins and ends alike.
@@ -99,11 +90,9 @@ mod tests {
 
     #[test]
     fn a_change_stands_between_its_neighbours() {
-        let (old, new) =
-            (json!({"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}), json!({"a": 1, "b": 2, "c": 3, "d": 5, "e": 5}));
-        let expected =
-            "@@ -2,6 +2,6 @@\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3,\n- \"d\": 4,\n+ \"d\": 5,\n  \"e\": 5\n }\n";
-        assert_eq!(unified(&old, &new), expected);
-        assert_eq!(unified(&old, &old), "");
+        let (old, new) = (json!({"key": "k", "effect": "e"}), json!({"key": "k", "effect": "f"}));
+        let expected = "@@ -1,6 +1,6 @@\n {\n  \"Key\": \"k\",\n  \"Value\": \"\",\n- \"Effect\": \"e\",\n+ \"Effect\": \"f\",\n  \"TimeAdded\": null\n }\n";
+        assert_eq!(unified(&old, &new, "Taint"), expected);
+        assert_eq!(unified(&old, &old, "Taint"), "");
     }
 }

@@ -151,8 +151,7 @@ fn resource_claims(spec: &Value, at: &Path, errors: &mut ErrorList) {
         } else {
             errors.push(FieldError::duplicate(&at.child("name"), &json!(name)));
         }
-        let shown =
-            || inside(claim, &[("name", ""), ("resourceClaimName", "null"), ("resourceClaimTemplateName", "null")]);
+        let shown = || inside(claim, "PodResourceClaim");
         match (has(claim, &["resourceClaimName"]), has(claim, &["resourceClaimTemplateName"])) {
             (true, true) => {
                 let why = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";

@@ -1,6 +1,7 @@
 //! Rules of the parts of a projected volume.
 
 use super::checks::{required, rule};
+use super::inside::inside;
 use super::volume_rules::local_path;
 use super::volume_sources::key;
 use crate::read::{count, has, int, items, map, text};
@@ -75,7 +76,8 @@ fn token(token: &Value, at: &Path, volume: &Path, errors: &mut ErrorList) {
 fn bundle(bundle: &Value, at: &Path, errors: &mut ErrorList) {
     match (has(bundle, &["name"]), has(bundle, &["signerName"])) {
         (true, true) => {
-            errors.push(FieldError::invalid(at, bundle, "only one of name and signerName may be used"));
+            let shown = inside(bundle, "ClusterTrustBundleProjection");
+            errors.push(FieldError::invalid_shown(at, shown, "only one of name and signerName may be used"));
         }
         (true, false) => {
             let name = text(bundle, &["name"]);

@@ -2,7 +2,7 @@
 
 use super::inside::inside;
 use super::pod_rules::one_of_if_set;
-use crate::read::{flag, has, items, text};
+use crate::read::{flag, items, text};
 use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_json::{Value, json};
 use std::collections::HashSet;
@@ -58,58 +58,15 @@ pub(crate) fn container(context: &Value, host_users: bool, at: &Path, errors: &m
     if context["allowPrivilegeEscalation"].as_bool() == Some(false) {
         if flag(context, &["privileged"]) {
             let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            errors.push(FieldError::invalid_shown(at, shown(context), why));
+            errors.push(FieldError::invalid_shown(at, inside(context, "SecurityContext"), why));
         }
         if items(context, &["capabilities", "add"]).iter().any(|c| c == "CAP_SYS_ADMIN") {
             let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            errors.push(FieldError::invalid_shown(at, shown(context), why));
+            errors.push(FieldError::invalid_shown(at, inside(context, "SecurityContext"), why));
         }
     }
     windows(&context["windowsOptions"], &at.child("windowsOptions"), errors);
     app_armor(&context["appArmorProfile"], &at.child("appArmorProfile"), errors);
-}
-
-/// A container's security context as stock shows it.
-fn shown(context: &Value) -> String {
-    const PARTS: [(&str, &[(&str, &str)]); 5] = [
-        ("capabilities", &[("add", "null"), ("drop", "null")]),
-        ("seLinuxOptions", &[("user", ""), ("role", ""), ("type", ""), ("level", "")]),
-        (
-            "windowsOptions",
-            &[
-                ("gmsaCredentialSpecName", "null"),
-                ("gmsaCredentialSpec", "null"),
-                ("runAsUserName", "null"),
-                ("hostProcess", "null"),
-            ],
-        ),
-        ("seccompProfile", &[("type", ""), ("localhostProfile", "null")]),
-        ("appArmorProfile", &[("type", ""), ("localhostProfile", "null")]),
-    ];
-    const FIELDS: [&str; 12] = [
-        "capabilities",
-        "privileged",
-        "seLinuxOptions",
-        "windowsOptions",
-        "runAsUser",
-        "runAsGroup",
-        "runAsNonRoot",
-        "readOnlyRootFilesystem",
-        "allowPrivilegeEscalation",
-        "procMount",
-        "seccompProfile",
-        "appArmorProfile",
-    ];
-    let part = |key: &str| PARTS.iter().find(|(k, _)| *k == key).filter(|_| has(context, &[key]));
-    let written: Vec<String> =
-        FIELDS.iter().map(|key| part(key).map_or("null".to_owned(), |(_, of)| inside(&context[*key], of))).collect();
-    let plain = |key: &str| part(key).is_none();
-    let fields: Vec<(&str, &str)> = FIELDS.iter().zip(&written).map(|(k, w)| (*k, w.as_str())).collect();
-    let mut bare = context.clone();
-    if let Some(map) = bare.as_object_mut() {
-        FIELDS.iter().filter(|k| !plain(k)).for_each(|k| drop(map.remove(k)));
-    }
-    inside(&bare, &fields)
 }
 
 fn seccomp(profile: &Value, at: &Path, errors: &mut ErrorList) {
@@ -132,7 +89,7 @@ fn seccomp(profile: &Value, at: &Path, errors: &mut ErrorList) {
         ("Localhost", Some(path)) => super::volume_rules::local_path(path, &at, errors),
         (_, Some(_)) => {
             let why = "can only be set when seccomp type is Localhost";
-            let shown = inside(profile, &[("type", ""), ("localhostProfile", "null")]);
+            let shown = inside(profile, "SeccompProfile");
             errors.push(FieldError::invalid_shown(&at, shown, why));
         }
         (_, None) => {}

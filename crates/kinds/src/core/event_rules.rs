@@ -1,6 +1,7 @@
 //! What is wrong with an Event, in the shape of the core group. Who writes through `events.k8s.io` is held to more.
 
-use crate::common::checks::{immutable, rule};
+use crate::common::checks::{IMMUTABLE, rule, same};
+use crate::common::inside::inside;
 use crate::read::{count, has, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::Value;
@@ -104,12 +105,22 @@ pub(super) fn update(new: &Value, old: &Value) -> ErrorList {
         "firstTimestamp",
         "lastTimestamp",
         "count",
+        "reason",
         "type",
         "eventTime",
         "action",
         "related",
     ];
-    immutable(new, old, &Path::root(), &fixed, &mut errors);
+    for key in fixed.into_iter().filter(|key| !same(&new[*key], &old[*key])) {
+        let is = &new[key];
+        let shown = match key {
+            "involvedObject" | "related" if is.is_object() => inside(is, "ObjectReference"),
+            "source" => inside(is, "EventSource"),
+            _ if is.is_null() => if key == "count" { "0" } else { "\"\"" }.to_owned(),
+            _ => is.to_string(),
+        };
+        errors.push(FieldError::invalid_shown(&Path::new(key), shown, IMMUTABLE));
+    }
     for (key, shown) in [("reportingComponent", "reportingController"), ("reportingInstance", "reportingInstance")] {
         if text(new, &[key]) != text(old, &[key]) {
             errors.push(FieldError::invalid_str(&Path::new(shown), text(new, &[key]), "field is immutable"));

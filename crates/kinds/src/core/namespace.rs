@@ -52,6 +52,15 @@ impl Strategy for Namespace {
         ErrorList::new()
     }
 
+    fn validate_subresource(&self, subresource: &str, new: &Value, _old: &Value) -> ErrorList {
+        if subresource != "finalize" {
+            return ErrorList::new();
+        }
+        let at = Path::new("spec").child("finalizers");
+        let all = items(new, &["spec", "finalizers"]).iter().filter_map(Value::as_str).enumerate();
+        all.flat_map(|(i, f)| crate::metadata::finalizer(f, &at.index(i), true)).collect()
+    }
+
     fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
         let (at, phase) = (Path::new("status").child("Phase"), object::text(new, &["status", "phase"]));
         let why = match (has(new, &["metadata", "deletionTimestamp"]), phase) {
@@ -60,12 +69,6 @@ impl Strategy for Namespace {
             (true, _) => "may only be 'Terminating' if `deletionTimestamp` is not empty",
         };
         vec![FieldError::invalid_str(&at, phase, why)]
-    }
-
-    fn validate_subresource(&self, _subresource: &str, new: &Value, _old: &Value) -> ErrorList {
-        let at = Path::new("spec").child("finalizers");
-        let all = items(new, &["spec", "finalizers"]).iter().filter_map(Value::as_str).enumerate();
-        all.flat_map(|(i, f)| crate::metadata::finalizer(f, &at.index(i), true)).collect()
     }
 
     fn prepare_status_update(&self, new: &mut Value, _old: &Value) {

@@ -108,9 +108,8 @@ fn taints(node: &Value, errors: &mut ErrorList) {
         }
         one_of(taint, &at, "effect", &["NoSchedule", "PreferNoSchedule", "NoExecute"], true, errors);
         if !seen.insert((effect, key)) {
-            let fields = [("key", ""), ("value", ""), ("effect", ""), ("timeAdded", "null")];
             let mut e = FieldError::duplicate(&at, &Value::Null);
-            e.value = inside(taint, &fields);
+            e.value = inside(taint, "Taint");
             e.detail = "taints must be unique by key and effect pair".to_owned();
             errors.push(e);
         }
@@ -125,7 +124,7 @@ pub(super) fn validate_update(new: &Value, old: &Value) -> ErrorList {
     for (i, address) in addresses.iter().enumerate().filter(|(i, a)| addresses[..*i].contains(a)) {
         let at = Path::new("status").child("addresses").index(i);
         let mut e = FieldError::duplicate(&at, &Value::Null);
-        e.value = inside(address, &[("type", ""), ("address", "")]);
+        e.value = inside(address, "NodeAddress");
         errors.push(e);
     }
     let at = Path::new("spec");

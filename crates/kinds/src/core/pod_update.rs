@@ -53,7 +53,7 @@ pub(crate) fn validate(new: &Value, old: &Value) -> ErrorList {
         while_gated(&mut now, &before, &at, &mut errors);
     }
     if !same(&now, &before) {
-        errors.push(FieldError::forbidden(&at, format!("{MUTABLE}\n{}", diff::unified(&before, &without(now, &[])))));
+        errors.push(FieldError::forbidden(&at, format!("{MUTABLE}\n{}", diff::unified(&before, &now, "PodSpec"))));
     }
     errors
 }
@@ -216,8 +216,10 @@ pub(crate) fn validate_ephemeral(new: &Value, old: &Value) -> ErrorList {
                 errors.push(FieldError::forbidden(&at, detail));
             }
             Some(same) if same != c => {
-                let detail =
-                    format!("existing ephemeral containers {name:?} may not be changed\n{}", diff::unified(c, same));
+                let detail = format!(
+                    "existing ephemeral containers {name:?} may not be changed\n{}",
+                    diff::unified(c, same, "EphemeralContainer")
+                );
                 errors.push(FieldError::forbidden(&at, detail));
             }
             Some(_) => {}
@@ -246,7 +248,7 @@ mod tests {
         new["spec"]["containers"][0]["command"] = json!(["x"]);
         let errors = validate(&new, &old);
         assert!(errors[0].to_string().starts_with("spec: Forbidden: pod updates may not change fields other than"));
-        assert!(errors[0].detail.contains("+   \"command\": ["), "{}", errors[0].detail);
+        assert!(errors[0].detail.contains("+   \"Command\": ["), "{}", errors[0].detail);
     }
 
     #[test]

@@ -102,13 +102,6 @@ fn conflicts(given: &[&str], shown: &Value, at: &Path, errors: &mut ErrorList) {
     }
 }
 
-/// A selector of scopes as stock shows it.
-fn shown(selector: &Value) -> String {
-    let fields = [("scopeName", ""), ("operator", ""), ("values", "null")];
-    let all: Vec<String> = items(selector, &["matchExpressions"]).iter().map(|e| inside(e, &fields)).collect();
-    format!("{{\"MatchExpressions\":[{}]}}", all.join(","))
-}
-
 fn selector(spec: &Value, names: &[&str], at: &Path, errors: &mut ErrorList) {
     const EXISTS: &str = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
     let mut given = Vec::new();
@@ -120,7 +113,7 @@ fn selector(spec: &Value, names: &[&str], at: &Path, errors: &mut ErrorList) {
         }
         for _ in names.iter().filter(|n| !applies(scope, n)) {
             let why = "unsupported scope applied to resource";
-            errors.push(FieldError::invalid_shown(at, shown(&spec["scopeSelector"]), why));
+            errors.push(FieldError::invalid_shown(at, inside(&spec["scopeSelector"], "ScopeSelector"), why));
         }
         let valued = ["PriorityClass", "VolumeAttributesClass"].contains(&scope);
         if is_scope(scope) && !valued && operator != "Exists" {

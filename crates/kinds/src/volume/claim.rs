@@ -81,7 +81,7 @@ fn validate_update(new: &Value, old: &Value) -> ErrorList {
     }
     let now = fixed_part(new, old);
     if !same(&now, &before) {
-        let changes = diff::unified(&before, &now);
+        let changes = diff::unified(&before, &now, "PersistentVolumeClaimSpec");
         let why = format!(
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{changes}"
         );

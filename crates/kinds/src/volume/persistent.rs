@@ -3,6 +3,7 @@
 use super::{class, or_unset};
 use crate::common::checks::{IMMUTABLE, optional_rule, same};
 use crate::common::claim::{CLASS_ANNOTATION, check_modes};
+use crate::common::inside::inside;
 use crate::common::numbers::{positive_amount, quantity};
 use crate::common::pod_rules::{one_of, one_of_if_set};
 use crate::common::{affinity_rules, diff, volume_rules, volume_sources};
@@ -134,7 +135,10 @@ fn validate_update(new: &Value, old: &Value) -> ErrorList {
     let mut errors = validate(new);
     let (is, was) = (source(new, old), source(old, old));
     if !same(&is, &was) {
-        let why = format!("spec.persistentvolumesource is immutable after creation\n{}", diff::unified(&was, &is));
+        let why = format!(
+            "spec.persistentvolumesource is immutable after creation\n{}",
+            diff::unified(&was, &is, "PersistentVolumeSource")
+        );
         errors.push(FieldError::forbidden(&Path::new("spec").child("persistentvolumesource"), why));
     }
     let (is, was) = (&new["spec"]["volumeMode"], &old["spec"]["volumeMode"]);
@@ -143,7 +147,8 @@ fn validate_update(new: &Value, old: &Value) -> ErrorList {
     }
     let (is, was) = (&new["spec"]["nodeAffinity"], &old["spec"]["nodeAffinity"]);
     if !was.is_null() && !same(is, was) {
-        errors.push(FieldError::invalid(&Path::new("nodeAffinity"), is, IMMUTABLE));
+        let why = "field is immutable, except for updating from beta label to GA";
+        errors.push(FieldError::invalid_shown(&Path::new("nodeAffinity"), inside(is, "VolumeNodeAffinity"), why));
     }
     if has(old, &["spec", "volumeAttributesClassName"]) && !has(new, &["spec", "volumeAttributesClassName"]) {
         let at = Path::new("spec").child("volumeAttributesClassName");
