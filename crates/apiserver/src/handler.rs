@@ -455,9 +455,7 @@ fn finish(registry: &Registry, request: &Request<'_>, answer: Answer) -> Respons
             respond::encoded(code, accepted, &value)
         }
     };
-    for warning in &answer.warnings {
-        respond::warn(&mut response, warning);
-    }
+    respond::warn_all(&mut response, &answer.warnings);
     response
 }
 

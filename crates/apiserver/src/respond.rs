@@ -125,6 +125,34 @@ fn later(why: &'static str, after: HeaderValue) -> Response<Body> {
     response
 }
 
+/// Adds what the person at the terminal is warned of: each text once, and of much no more than stock says.
+pub(crate) fn warn_all(response: &mut Response<Body>, warnings: &[String]) {
+    for warning in worth_saying(warnings) {
+        warn(response, &warning);
+    }
+}
+
+/// All warnings, or, where they are more than a header should hold, the beginnings of the first ones.
+fn worth_saying(warnings: &[String]) -> Vec<String> {
+    const ALL: usize = 4 << 10;
+    const ONE: usize = 256;
+    let mut seen = std::collections::HashSet::new();
+    let once: Vec<&String> = warnings.iter().filter(|w| !w.is_empty() && seen.insert(w.as_str())).collect();
+    let length = |w: &str| w.chars().count();
+    if once.iter().map(|w| length(w)).sum::<usize>() <= ALL {
+        return once.into_iter().cloned().collect();
+    }
+    let mut left = ALL;
+    let mut kept = Vec::new();
+    for warning in once {
+        let short: String = warning.chars().take(ONE).collect();
+        let Some(rest) = left.checked_sub(length(&short)) else { break };
+        left = rest;
+        kept.push(short);
+    }
+    kept
+}
+
 /// Adds a warning for the person at the terminal.
 pub(crate) fn warn(response: &mut Response<Body>, warning: &str) {
     if warning.is_empty() {
@@ -133,5 +161,19 @@ pub(crate) fn warn(response: &mut Response<Body>, warning: &str) {
     let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
     if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{escaped}\"")) {
         response.headers_mut().append("warning", value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_said_once_and_not_without_end() {
+        let short = ["a".to_owned(), "a".to_owned(), String::new(), "b".to_owned()];
+        assert_eq!(worth_saying(&short), ["a", "b"]);
+        let long: Vec<String> = (0..40).map(|n| format!("{n:0>300}")).collect();
+        let kept = worth_saying(&long);
+        assert_eq!((kept.len(), kept[0].len()), (16, 256));
     }
 }

@@ -1,4 +1,4 @@
-//! What may change in a pod: by an update, by `ephemeralcontainers`, by `resize`.
+//! What may change in a pod: by an update, by `ephemeralcontainers`.
 
 use crate::common::checks::same;
 use crate::common::{diff, pod_rules};
