@@ -51,11 +51,18 @@ where
             d.warning.clone()
         }),
     });
-    let mut response = resource(inner, info, user, request).await?;
-    if let Some(warning) = deprecated {
-        respond::warn(&mut response, &warning);
+    let answer = resource(inner, info, user, request).await;
+    let Some(warning) = deprecated else { return answer };
+    match answer {
+        Ok(mut response) => {
+            respond::warn_first(&mut response, &warning);
+            Ok(response)
+        }
+        Err(mut error) => {
+            error.warnings.insert(0, warning);
+            Err(error)
+        }
     }
-    Ok(response)
 }
 
 fn no_such_path() -> ApiError {

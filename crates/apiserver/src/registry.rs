@@ -25,7 +25,7 @@ use crate::metrics::TimedChain;
 use crate::request::{Info, Query};
 use crate::special::allocate::{Addresses, Reservation};
 use ironclad_admission::Operation;
-use ironclad_api::{ApiError, FieldError, Path, Reason, UserInfo, object};
+use ironclad_api::{ApiError, ErrorList, FieldError, Path, Reason, UserInfo, object};
 use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;
 use ironclad_schema::{Bundle, Shape, bundle};
@@ -180,9 +180,27 @@ pub(crate) fn convert(from: &Kind, to: &Kind, object: Value) -> Value {
     object["apiVersion"] = json!(to.api_version());
     if let Some(id) = bundle().kind(&to.gvk()) {
         // What one version leaves out another one always has.
-        bundle().complete_all(id, &mut object, false);
+        bundle().complete_all(id, &mut object);
     }
     object
+}
+
+/// That an object is not valid. Values are shown as stock's own types show them; the core group is where events are
+/// validated, whatever group they were sent to.
+fn invalid(kind: &Kind, name: &str, errors: ErrorList) -> ApiError {
+    invalid_as(kind, &kind.kind, name, errors)
+}
+
+/// [`invalid`] with another name of the kind.
+pub(crate) fn invalid_as(kind: &Kind, called: &str, name: &str, mut errors: ErrorList) -> ApiError {
+    for error in errors.iter_mut().filter(|e| e.value.starts_with(['{', '['])) {
+        let value = serde_json::from_str(&error.value).ok();
+        if let Some(shown) = value.and_then(|v: Value| ironclad_schema::shown(&kind.gvk(), &error.path, &v)) {
+            error.value = shown;
+        }
+    }
+    let group = if kind.group == "events.k8s.io" { "" } else { &*kind.group };
+    ApiError::invalid(group, called, name, &errors)
 }
 
 /// How the fields of a kind are told apart.
@@ -284,12 +302,6 @@ enum Refused {
     /// Somebody else has the address.
     Lost(std::net::Ipv4Addr, ApiError),
     Because(ApiError),
-}
-
-/// 422, about an object of a kind. Of events stock names no group: inside they are those of the core group.
-pub(super) fn invalid(kind: &ironclad_kinds::Kind, name: &str, errors: &[ironclad_api::FieldError]) -> ApiError {
-    let group = if &*kind.kind == "Event" { "" } else { &kind.group };
-    ApiError::invalid(group, &kind.kind, name, errors)
 }
 
 /// 409: somebody else was faster.

@@ -94,13 +94,13 @@ fn yaml(code: StatusCode, value: &Value) -> Response<Body> {
 pub(crate) fn error(error: &ApiError, accepted: Accepted) -> Response<Body> {
     let code = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = encoded(code, accepted, &error.to_status());
+    warn_all(&mut response, &error.warnings);
     let seconds = error.details.as_ref().map_or(0, |d| d.retry_after_seconds);
     if seconds > 0
         && let Ok(value) = HeaderValue::from_str(&seconds.to_string())
     {
         response.headers_mut().insert(http::header::RETRY_AFTER, value);
     }
-    error.warnings.iter().for_each(|warning| warn(&mut response, warning));
     response
 }
 
@@ -151,6 +151,18 @@ fn worth_saying(warnings: &[String]) -> Vec<String> {
         kept.push(short);
     }
     kept
+}
+
+/// Adds a warning before those that are there.
+pub(crate) fn warn_first(response: &mut Response<Body>, warning: &str) {
+    let others: Vec<HeaderValue> = match response.headers_mut().entry("warning") {
+        http::header::Entry::Occupied(there) => there.remove_entry_mult().1.collect(),
+        http::header::Entry::Vacant(_) => Vec::new(),
+    };
+    warn(response, warning);
+    for other in others {
+        response.headers_mut().append("warning", other);
+    }
 }
 
 /// Adds a warning for the person at the terminal.

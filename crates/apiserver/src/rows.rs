@@ -44,7 +44,7 @@ impl Rows {
         // Writing JSON values to memory cannot fail.
         let _ = serde_json::to_writer(&mut *out, &self.kind.strategy.cells(&shown));
         match self.include.as_str() {
-            "None" => {}
+            "None" => out.extend_from_slice(b",\"object\":null"),
             "Object" => {
                 out.extend_from_slice(b",\"object\":");
                 out.extend_from_slice(&object.bytes);

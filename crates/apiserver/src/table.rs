@@ -26,11 +26,7 @@ fn row(kind: &Kind, object: &Value, include: &str, accepted: Accepted) -> Value 
         "Object" => object.clone(),
         _ => partial_object(object, accepted),
     };
-    let mut row = json!({"cells": kind.strategy.cells(object)});
-    if !shown.is_null() {
-        row["object"] = shown;
-    }
-    row
+    json!({"cells": kind.strategy.cells(object), "object": shown})
 }
 
 fn table(kind: &Kind, meta: &Value, columns: bool, rows: Vec<Value>, accepted: Accepted) -> Value {

@@ -82,7 +82,7 @@ pub(crate) fn json(data: &[u8]) {
     json::places(data, &parsed.duplicates);
     let mut object = parsed.value;
     if check::object(bundle(), pod(), &mut object).is_ok() && object.is_object() {
-        bundle().complete_all(pod(), &mut object, true);
+        bundle().complete_all(pod(), &mut object);
         object["apiVersion"] = json!("v1");
         object["kind"] = json!("Pod");
         if let Some(Ok(bytes)) = proto::encode(bundle(), &object) {

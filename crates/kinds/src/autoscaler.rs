@@ -11,14 +11,16 @@ use ironclad_json::{Value, json};
 
 pub(crate) const V2: Rules = Rules::new()
     .defaults(default_v2)
-    .checks(rules::validate)
+    .checks(|o| rules::validate(o, None))
+    .checks_update(|new, old| rules::validate(new, Some(old)))
     .checks_status(|new, _| rules::status(new))
     .converts(|o, _| old::from_new(o))
     .prints(COLUMNS, cells);
 
 pub(crate) const V1: Rules = Rules::new()
     .defaults(|o| fill(spec(o), "minReplicas", 1))
-    .checks(|o| rules::validate(&old::to_new(o.clone())))
+    .checks(|o| rules::validate(&old::to_new(o.clone()), None))
+    .checks_update(|new, old| rules::validate(&old::to_new(new.clone()), Some(old)))
     .checks_status(|new, _| rules::status(new))
     .converts(|o, _| old::to_new(o))
     .prints(COLUMNS, |o| cells(&old::to_new(o.clone())));

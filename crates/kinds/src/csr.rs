@@ -34,12 +34,7 @@ pub(crate) const STRATEGY: Rules = Rules::new()
         cells,
     );
 
-/// Whether a condition is a decision, which only `approval` makes.
-fn decides(condition: &Value) -> bool {
-    matches!(text(condition, &["type"]), "Approved" | "Denied")
-}
-
-/// `approval` changes conditions and never the certificate; `status` changes everything but the decision.
+/// `approval` changes conditions and never the certificate; that `status` does not decide is checked.
 fn prepare(subresource: &str, new: &mut Value, old: &Value) {
     let mut conditions = items(new, &["status", "conditions"]).to_vec();
     let status = child(new, "status");
@@ -48,10 +43,6 @@ fn prepare(subresource: &str, new: &mut Value, old: &Value) {
             Some(certificate) => put(status, "certificate", certificate.clone()),
             None => drop(status.as_object_mut().and_then(|s| s.remove("certificate"))),
         }
-    } else {
-        let decided = items(old, &["status", "conditions"]).iter().filter(|c| decides(c)).cloned();
-        let others = conditions.into_iter().filter(|c| !decides(c));
-        conditions = decided.chain(others).collect();
     }
     let now = ironclad_api::time::now();
     for condition in &mut conditions {
@@ -65,27 +56,29 @@ fn prepare(subresource: &str, new: &mut Value, old: &Value) {
 
 /// Checks the name of a signer: a domain and a path.
 pub(crate) fn signer_name(signer: &str, at: &Path, errors: &mut ErrorList) {
-    let mut wrong = |why: &str| errors.push(FieldError::invalid_str(at, signer, why.to_owned()));
     if signer.is_empty() {
         errors.push(FieldError::required(at, ""));
         return;
     }
-    let Some((domain, path)) = signer.split_once('/') else {
-        wrong("must be a fully qualified domain and path of the form 'example.com/signer-name'");
+    let mut wrong = |given: &str, why: String| errors.push(FieldError::invalid_str(at, given, why));
+    let Some((domain, path)) = signer.split_once('/').filter(|(_, path)| !path.contains('/')) else {
+        let why = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+        wrong(signer, why.to_owned());
         return;
     };
-    if path.contains('/') || path.is_empty() {
-        wrong("must be a fully qualified domain and path of the form 'example.com/signer-name'");
-        return;
+    let labels: Vec<&str> = domain.split('.').collect();
+    // The first wrong label is told alone.
+    let found = labels.iter().map(|label| (label, names::dns1123_label(label))).find(|(_, found)| !found.is_empty());
+    for (label, why) in found.iter().flat_map(|(label, found)| found.iter().map(move |why| (label, why))) {
+        wrong(domain, format!("validating label {label:?}: {why}"));
     }
-    for why in names::dns1123_subdomain(domain) {
-        wrong(&format!("validating label {domain:?}: {why}"));
+    if labels.len() < 2 {
+        wrong(domain, "should be a domain with at least two segments separated by dots".to_owned());
     }
-    for why in names::dns1123_subdomain(path) {
-        wrong(&format!("validating label {path:?}: {why}"));
-    }
-    if domain.split('.').count() < 2 {
-        wrong("should be a domain with at least two segments separated by dots");
+    for label in path.split('.') {
+        for why in names::dns1123_subdomain(label) {
+            wrong(path, format!("validating label {label:?}: {why}"));
+        }
     }
     if signer.len() > 571 {
         errors.push(FieldError::too_long(at, 571));
@@ -135,14 +128,12 @@ mod tests {
         let approved = json!({"status": {"conditions": [condition("Approved")]}});
         let signed = json!({"status": {"conditions": [condition("Approved")], "certificate": "c"}});
         let failed = json!({"status": {"conditions": [condition("Failed")], "certificate": "c"}});
-        let both = json!({"status": {"conditions": [condition("Approved"), condition("Failed")], "certificate": "c"}});
         let pending = json!({"status": {}});
         let table = [
             ("approval", &approved, &pending, &approved),
             ("approval", &signed, &pending, &approved),
             ("status", &signed, &approved, &signed),
-            ("status", &failed, &approved, &both),
-            ("status", &approved, &pending, &json!({"status": {"conditions": []}})),
+            ("status", &failed, &approved, &failed),
         ];
         for (door, sent, old, expected) in table {
             let mut new = sent.clone();

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 /// Annotations of one object, keys and values, in bytes.
 const ANNOTATIONS_MAX: usize = 256 << 10;
 
-/// Checks the metadata of a new object, or of any object as far as it does not depend on an older one.
+/// Checks the metadata of a new object.
 pub fn validate_metadata(kind: &Kind, object: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     let path = Path::new("metadata");
@@ -48,32 +48,116 @@ pub fn validate_metadata(kind: &Kind, object: &Value) -> ErrorList {
         let why = "must be greater than or equal to 0";
         errors.push(FieldError::invalid(&path.child("generation"), &json!(generation), why));
     }
-    errors.extend(labels(&meta["labels"], &path.child("labels")));
-    errors.extend(annotations(&meta["annotations"], &path.child("annotations")));
-    errors.extend(owners(&meta["ownerReferences"], &path.child("ownerReferences")));
-    errors.extend(finalizers(&meta["finalizers"], &path.child("finalizers"), known_finalizers(kind)));
+    open_fields(meta, &path, &mut errors);
+    errors.extend(finalizers(&meta["finalizers"], &path.child("finalizers")));
+    errors.extend(own_finalizers(kind, meta, &path));
     errors
 }
 
-/// Checks what may not change.
-pub fn validate_metadata_update(new: &Value, old: &Value) -> ErrorList {
-    let mut errors = ErrorList::new();
+/// Checks the metadata of an object that changes through the main resource or a subresource. Stock looks at them as
+/// part of every object, and once more as part of most kinds, so that it names most mistakes more than once.
+pub fn validate_metadata_update(kind: &Kind, subresource: &str, new: &Value, old: &Value) -> ErrorList {
     let path = Path::new("metadata");
-    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
-        let (is, was) = (&new["metadata"][field], &old["metadata"][field]);
-        let why = match field.starts_with("deletion") {
-            true => "field is immutable; may only be changed via deletion",
-            false => "field is immutable",
-        };
-        if is != was {
-            errors.push(FieldError::invalid(&path.child(field), is, why));
-        }
+    let meta = &new["metadata"];
+    let mut errors = ErrorList::new();
+    let again = Again::of(kind, subresource);
+    open_fields(meta, &path, &mut errors);
+    errors.extend(finalizers(&meta["finalizers"], &path.child("finalizers")));
+    let changed = changes(new, old, &path);
+    errors.extend(changed.clone());
+    let looked_at = errors[..errors.len() - changed.len()].to_vec();
+    if again.update {
+        errors.extend(changed);
+        errors.extend(own_finalizers(kind, meta, &path));
     }
+    for _ in 0..again.whole {
+        errors.extend(looked_at.clone());
+        errors.extend(own_finalizers(kind, meta, &path));
+    }
+    errors
+}
+
+/// Which looks a kind takes at metadata besides those that every kind takes: at the update, and at the whole.
+struct Again {
+    update: bool,
+    whole: usize,
+}
+
+/// Kinds that look at the update alone, at the whole alone, and not at all.
+const UPDATE_ALONE: &[&str] = &[
+    "cronjobs",
+    "csidrivers",
+    "customresourcedefinitions",
+    "daemonsets",
+    "deployments",
+    "devicetaintrules",
+    "horizontalpodautoscalers",
+    "leasecandidates",
+    "leases",
+    "networkpolicies",
+    "podtemplates",
+    "priorityclasses",
+    "replicasets",
+    "replicationcontrollers",
+    "resourcepoolstatusrequests",
+    "resourcequotas",
+    "resourceslices",
+    "servicecidrs",
+    "services",
+    "statefulsets",
+    "workloads",
+];
+const WHOLE_ALONE: &[&str] = &[
+    "csinodes",
+    "endpointslices",
+    "flowschemas",
+    "limitranges",
+    "mutatingadmissionpolicies",
+    "mutatingadmissionpolicybindings",
+    "mutatingwebhookconfigurations",
+    "prioritylevelconfigurations",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
+    "validatingwebhookconfigurations",
+    "volumeattachments",
+];
+const NEITHER: &[&str] = &["poddisruptionbudgets", "storageversions"];
+
+impl Again {
+    fn of(kind: &Kind, subresource: &str) -> Self {
+        let plural = &*kind.plural;
+        let (update, whole) = match (plural, subresource) {
+            ("events", _) => (!kind.group.is_empty(), 0),
+            ("cronjobs", "status") => (false, 0),
+            ("certificatesigningrequests", _) => (true, 1),
+            (other, _) if NEITHER.contains(&other) => (false, 0),
+            (_, "status") => (true, 0),
+            ("persistentvolumes", _) => (false, 2),
+            _ if kind.custom.is_some() || UPDATE_ALONE.contains(&plural) => (true, 0),
+            _ if WHOLE_ALONE.contains(&plural) => (false, 1),
+            _ => (true, 1),
+        };
+        Self { update, whole }
+    }
+}
+
+/// What is wrong with what clients write into metadata.
+fn open_fields(meta: &Value, path: &Path, errors: &mut ErrorList) {
+    errors.extend(labels(&meta["labels"], &path.child("labels")));
+    errors.extend(annotations(&meta["annotations"], &path.child("annotations")));
+    errors.extend(owners(&meta["ownerReferences"], &path.child("ownerReferences")));
+}
+
+/// What may not change, and once more what clients write.
+fn changes(new: &Value, old: &Value, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
     if !old["metadata"]["deletionTimestamp"].is_null() {
         let list = |v: &Value| v["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
         let before = list(old);
-        let added: Vec<String> =
+        let mut added: Vec<String> =
             list(new).iter().filter(|f| !before.contains(f)).filter_map(|f| f.as_str().map(str::to_owned)).collect();
+        added.sort();
+        added.dedup();
         if !added.is_empty() {
             let shown: Vec<String> = added.iter().map(|f| format!("{f:?}")).collect();
             let why = format!(
@@ -83,6 +167,13 @@ pub fn validate_metadata_update(new: &Value, old: &Value) -> ErrorList {
             errors.push(FieldError::forbidden(&path.child("finalizers"), why));
         }
     }
+    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let (is, was) = (&new["metadata"][field], &old["metadata"][field]);
+        if is != was {
+            errors.push(FieldError::invalid(&path.child(field), is, "field is immutable"));
+        }
+    }
+    open_fields(&new["metadata"], path, &mut errors);
     errors
 }
 
@@ -150,7 +241,14 @@ fn owners(list: &Value, path: &Path) -> ErrorList {
 }
 
 /// Groups of Kubernetes' own kinds that take any qualified name as a finalizer, as custom resources do.
-const FREE: [&str; 3] = ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"];
+const FREE: [&str; 6] = [
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "policy",
+];
 
 /// Whether finalizers of a kind are standard ones or have a domain.
 fn known_finalizers(kind: &Kind) -> bool {
@@ -172,7 +270,7 @@ pub(crate) fn finalizer(text: &str, path: &Path, known: bool) -> ErrorList {
     errors
 }
 
-fn finalizers(list: &Value, path: &Path, known: bool) -> ErrorList {
+fn finalizers(list: &Value, path: &Path) -> ErrorList {
     let all: Vec<&str> = list.as_array().into_iter().flatten().map(|f| f.as_str().unwrap_or_default()).collect();
     let mut errors = ErrorList::new();
     for text in &all {
@@ -182,7 +280,15 @@ fn finalizers(list: &Value, path: &Path, known: bool) -> ErrorList {
         let why = "finalizer orphan and foregroundDeletion cannot be both set";
         errors.push(FieldError::invalid(path, list, why));
     }
-    for (index, text) in all.iter().enumerate().filter(|_| known) {
+    errors
+}
+
+/// What is wrong with finalizers of kinds that take standard ones and those with a domain.
+fn own_finalizers(kind: &Kind, meta: &Value, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let Some(all) = meta["finalizers"].as_array().filter(|_| known_finalizers(kind)) else { return errors };
+    let path = path.child("finalizers");
+    for (index, text) in all.iter().map(|f| f.as_str().unwrap_or_default()).enumerate() {
         let broken = names::qualified_name(text).len();
         errors.extend(finalizer(text, &path.index(index), true).into_iter().skip(broken));
     }
@@ -195,7 +301,7 @@ mod tests {
 
     fn first(new: &Value, old: &Value) -> String {
         let meta = |v: &Value| json!({"metadata": v});
-        validate_metadata_update(&meta(new), &meta(old)).first().map_or_else(String::new, ToString::to_string)
+        changes(&meta(new), &meta(old), &Path::new("metadata")).first().map_or_else(String::new, ToString::to_string)
     }
 
     #[test]
@@ -207,7 +313,7 @@ mod tests {
             (
                 json!({"deletionGracePeriodSeconds": 5}),
                 json!({}),
-                "metadata.deletionGracePeriodSeconds: Invalid value: 5: field is immutable; may only be changed via deletion",
+                "metadata.deletionGracePeriodSeconds: Invalid value: 5: field is immutable",
             ),
             (
                 json!({"deletionTimestamp": deleted, "finalizers": ["a/b"]}),
@@ -222,6 +328,35 @@ mod tests {
         ];
         for (new, old, expected) in table {
             assert_eq!(first(&new, &old), expected);
+        }
+    }
+
+    /// Group and plural, how often labels, a time of deletion and a finalizer are named, as stock was seen to do it.
+    #[test]
+    fn mistakes_in_metadata_are_named_as_often_as_stock_names_them() {
+        let table = [
+            ("", "configmaps", [4, 2, 2]),
+            ("", "services", [3, 2, 1]),
+            ("", "limitranges", [3, 1, 1]),
+            ("", "persistentvolumes", [4, 1, 2]),
+            ("", "events", [2, 1, 0]),
+            ("apps", "deployments", [3, 2, 1]),
+            ("apps", "controllerrevisions", [4, 2, 2]),
+            ("policy", "poddisruptionbudgets", [2, 1, 0]),
+            ("coordination.k8s.io", "leases", [3, 2, 0]),
+            ("node.k8s.io", "runtimeclasses", [4, 2, 0]),
+            ("events.k8s.io", "events", [3, 2, 1]),
+            ("flowcontrol.apiserver.k8s.io", "flowschemas", [3, 1, 1]),
+            ("admissionregistration.k8s.io", "validatingwebhookconfigurations", [3, 1, 0]),
+        ];
+        for (group, plural, counts) in table {
+            let kind = crate::all().iter().find(|k| k.group == group && k.plural == plural).unwrap();
+            let old = json!({"metadata": {"name": "a"}});
+            let of = |meta: Value| validate_metadata_update(kind, "", &json!({"metadata": meta}), &old).len();
+            let labels = of(json!({"name": "a", "labels": {"a b": "c"}}));
+            let deletion = of(json!({"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}));
+            let finalizers = of(json!({"name": "a", "finalizers": ["a"]}));
+            assert_eq!([labels, deletion, finalizers], counts, "{group}/{plural}");
         }
     }
 }

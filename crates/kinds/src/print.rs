@@ -50,14 +50,32 @@ pub(crate) fn labels(o: &Value, path: &[&str]) -> String {
     parts.join(",")
 }
 
-/// A label selector in the form that kubectl takes.
+/// A label selector in the form that kubectl takes, its requirements in the order of their keys.
 pub(crate) fn selector(o: &Value, path: &[&str]) -> String {
-    let parsed = at(o, path).and_then(|v| ironclad_json::from_value(v.clone()).ok());
-    match parsed.as_ref().map(|p| LabelSelector::from_meta(Some(p))) {
-        Some(Ok(s)) => non_empty(&s.to_string()).to_owned(),
-        Some(Err(_)) => "<error>".into(),
-        None => NONE.into(),
+    let Some(given) = at(o, path).filter(|v| v.is_object()) else { return NONE.into() };
+    let parsed = ironclad_json::from_value(given.clone()).ok();
+    if !matches!(parsed.as_ref().map(|p| LabelSelector::from_meta(Some(p))), Some(Ok(_))) {
+        return "<error>".into();
     }
+    let labels = given["matchLabels"].as_object().into_iter().flatten();
+    let labels = labels.map(|(k, v)| (k.to_string(), format!("{k}={}", v.as_str().unwrap_or_default())));
+    let expression = |e: &Value| {
+        let key = text(e, &["key"]);
+        let mut values: Vec<&str> = items(e, &["values"]).iter().filter_map(Value::as_str).collect();
+        values.sort_unstable();
+        let shown = match text(e, &["operator"]) {
+            "In" => format!("{key} in ({})", values.join(",")),
+            "NotIn" => format!("{key} notin ({})", values.join(",")),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.to_owned(),
+        };
+        (key.to_owned(), shown)
+    };
+    let mut all: Vec<(String, String)> =
+        labels.chain(items(given, &["matchExpressions"]).iter().map(expression)).collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    let all: Vec<String> = all.into_iter().map(|(_, shown)| shown).collect();
+    non_empty(&all.join(",")).to_owned()
 }
 
 /// Names and images of the containers at a path.

@@ -107,7 +107,7 @@ impl<'a> Schema<'a> {
 
     fn completed(&self, mut object: Value) -> Value {
         if let Shape::Object(id) = self.shape {
-            self.bundle.complete_all(id, &mut object, true);
+            self.bundle.complete_all(id, &mut object);
         }
         object
     }
@@ -121,7 +121,7 @@ impl<'a> Schema<'a> {
             _ => without_nulls(&mut object),
         }
         if let Shape::Object(id) = self.shape {
-            self.bundle.complete_all(id, &mut object, false);
+            self.bundle.complete_all(id, &mut object);
         }
         object
     }

@@ -108,9 +108,7 @@ pub enum Zero {
     Number,
     False,
     Object(TypeId),
-    /// Go's list that is none.
-    List,
-    /// A time that is none.
+    /// Go's list, map or time that is none.
     Null,
 }
 
@@ -198,14 +196,14 @@ impl Bundle {
     /// An object of which nothing was sent, as a typed server writes it.
     pub fn zero(&self, id: TypeId) -> Value {
         let mut map = ironclad_json::Map::new();
-        self.complete(id, &mut map, true);
+        self.complete(id, &mut map);
         Value::Object(map)
     }
 
     /// Puts in what a typed server always writes, at this level. `lists` also puts null in the place of lists.
-    pub fn complete(&self, id: TypeId, map: &mut ironclad_json::Map, lists: bool) {
+    pub fn complete(&self, id: TypeId, map: &mut ironclad_json::Map) {
         for (name, zero) in &self.get(id).always {
-            if map.get(name).is_some_and(|v| !v.is_null()) {
+            if map.get(name).is_some_and(|v| !v.is_null() || *zero == Zero::Null) {
                 continue;
             }
             let value = match zero {
@@ -214,11 +212,9 @@ impl Bundle {
                 Zero::False => false.into(),
                 Zero::Object(id) => {
                     let mut inner = ironclad_json::Map::new();
-                    self.complete(*id, &mut inner, lists);
+                    self.complete(*id, &mut inner);
                     inner.into()
                 }
-                Zero::List if lists => Value::Null,
-                Zero::List => continue,
                 Zero::Null => Value::Null,
             };
             map.insert(name.clone(), value);
@@ -226,35 +222,35 @@ impl Bundle {
     }
 
     /// [`Self::complete`] for an object and all that is in it. What is complete is not touched.
-    pub fn complete_all(&self, id: TypeId, value: &mut Value, lists: bool) {
-        if let Some(completed) = self.completed(id, value, lists) {
+    pub fn complete_all(&self, id: TypeId, value: &mut Value) {
+        if let Some(completed) = self.completed(id, value) {
             *value = completed;
         }
     }
 
-    fn completed(&self, id: TypeId, value: &Value, lists: bool) -> Option<Value> {
+    fn completed(&self, id: TypeId, value: &Value) -> Option<Value> {
         let Value::Object(before) = value else { return None };
         let mut map = before.clone();
-        self.complete(id, &mut map, lists);
+        self.complete(id, &mut map);
         let ty = self.get(id);
         let below = |name: &Text, value: &Value| {
-            Ok::<_, Infallible>(ty.field(name).and_then(|f| self.completed_below(&f.shape, value, lists)).into())
+            Ok::<_, Infallible>(ty.field(name).and_then(|f| self.completed_below(&f.shape, value)).into())
         };
         let Ok(_) = map.rewrite(below);
         (!map.is_same(before)).then_some(Value::Object(map))
     }
 
-    fn completed_below(&self, shape: &Shape, value: &Value, lists: bool) -> Option<Value> {
+    fn completed_below(&self, shape: &Shape, value: &Value) -> Option<Value> {
         match (shape, value) {
-            (Shape::Object(id), value) => self.completed(*id, value, lists),
+            (Shape::Object(id), value) => self.completed(*id, value),
             (Shape::List(item, _), Value::Array(items)) => {
                 let mut items = items.clone();
-                let Ok(changed) = items.rewrite(|_, v| Ok::<_, Infallible>(self.completed_below(item, v, lists)));
+                let Ok(changed) = items.rewrite(|_, v| Ok::<_, Infallible>(self.completed_below(item, v)));
                 changed.then_some(Value::Array(items))
             }
             (Shape::Map(item, _), Value::Object(map)) => {
                 let mut map = map.clone();
-                let Ok(changed) = map.rewrite(|_, v| Ok::<_, Infallible>(self.completed_below(item, v, lists).into()));
+                let Ok(changed) = map.rewrite(|_, v| Ok::<_, Infallible>(self.completed_below(item, v).into()));
                 changed.then_some(Value::Object(map))
             }
             _ => None,
@@ -333,7 +329,6 @@ fn always(definition: &str, fields: &[Field]) -> Vec<(String, Zero)> {
             Always::Text => Zero::Text,
             Always::Number => Zero::Number,
             Always::False => Zero::False,
-            Always::List => Zero::List,
             Always::Null => Zero::Null,
             Always::Object => match fields.iter().find(|f| f.name == name)?.shape {
                 Shape::Object(id) => Zero::Object(id),

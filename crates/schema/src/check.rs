@@ -105,7 +105,7 @@ impl Walk<'_> {
             Ok::<_, String>(fate)
         })?;
         if self.complete {
-            self.bundle.complete(id, &mut out, false);
+            self.bundle.complete(id, &mut out);
         }
         Ok((!out.is_same(map)).then_some(Value::Object(out)))
     }
@@ -167,6 +167,9 @@ impl Walk<'_> {
         }
         let mut filled = Value::Null;
         zero(shape, &mut filled);
+        if filled.is_null() {
+            return Ok(None);
+        }
         let changed = self.shape(shape, &filled, None, path, of)?;
         Ok(changed.or(Some(filled)))
     }
@@ -254,9 +257,9 @@ fn is_left_out(field: &Field, value: &Value) -> bool {
     match (&field.shape, value) {
         (Shape::Scalar(Scalar::Any | Scalar::Deduced), _) => false,
         (_, Value::Null) => true,
-        // Who sends an empty list of managers asks to forget them.
-        (Shape::List(..), Value::Array(a)) => a.is_empty() && !field.required && field.name != "managedFields",
-        (Shape::Map(..), Value::Object(o)) => o.is_empty() && !field.required,
+        // Who sends an empty list of managers asks to forget them, and who sends one of scaling policies has none.
+        (Shape::List(..), Value::Array(a)) => a.is_empty() && !matches!(&*field.name, "managedFields" | "policies"),
+        (Shape::Map(..), Value::Object(o)) => o.is_empty(),
         _ => false,
     }
 }
@@ -300,7 +303,7 @@ fn zero(shape: &Shape, value: &mut Value) {
         Shape::List(..) => json!([]),
         Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Double) => json!(0),
         Shape::Scalar(Scalar::Bool) => json!(false),
-        Shape::Scalar(Scalar::Any | Scalar::Deduced) => Value::Null,
+        Shape::Scalar(Scalar::Any | Scalar::Deduced | Scalar::Time | Scalar::MicroTime) => Value::Null,
         Shape::Scalar(Scalar::Quantity) => json!("0"),
         Shape::Scalar(_) => json!(""),
     };
@@ -349,11 +352,17 @@ fn canonical(text: &str, value: &mut Value) -> Result<(), String> {
 }
 
 fn time(text: &str, value: &mut Value, write: fn(jiff::Timestamp) -> String) -> Result<(), String> {
-    if text.is_empty() {
-        return Ok(());
-    }
     let parsed = text.parse::<jiff::Timestamp>();
-    let why = || format!("parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\"");
+    let why = || {
+        // What stands behind a whole time is all that Go complains of then.
+        let end = (1..text.len()).rev().filter(|i| text.is_char_boundary(*i));
+        match end.map(|i| text.split_at(i)).find(|(time, _)| time.parse::<jiff::Timestamp>().is_ok()) {
+            Some((_, extra)) => format!("parsing time {text:?}: extra text: {extra:?}"),
+            None => {
+                format!("parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\"")
+            }
+        }
+    };
     *value = json!(write(parsed.map_err(|_| why())?));
     Ok(())
 }

@@ -218,7 +218,7 @@ pub(crate) fn defaults(definition: &str, fields: &mut [Field], always: &[(String
             Zero::Number => Some(json!(0)),
             Zero::False => Some(json!(false)),
             Zero::Object(_) => Some(json!({})),
-            Zero::List | Zero::Null => None,
+            Zero::Null => None,
         }
         .map(Box::new);
     }

@@ -12,5 +12,7 @@ pub mod json;
 pub mod openapi;
 pub mod patch;
 pub mod proto;
+mod shown;
 
 pub use bundle::{Bundle, Field, List, Scalar, Shape, Type, TypeId, Zero, bundle};
+pub use shown::shown;

@@ -107,6 +107,9 @@ impl Registry {
             }
             request.settle_namespace(&mut object)?;
         }
+        if matches!(&*request.kind.group, "authentication.k8s.io" | "authorization.k8s.io") {
+            self.track(request, &Value::Null, &mut object).await;
+        }
         let options = request.options("CreateOptions");
         let mut admission = request.admission(Operation::Create, Some(object), None, options)?;
         let below = request.kind.subresource(&request.info.subresource);

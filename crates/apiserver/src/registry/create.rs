@@ -1,7 +1,7 @@
 //! Creating objects.
 
 use super::admit::wipe;
-use super::{Answer, Input, Registry, Request, types};
+use super::{Answer, Input, Registry, Request, invalid, types};
 use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, Reason, UserInfo, names, time};
@@ -88,7 +88,7 @@ impl Registry {
         let mut errors = validate_metadata(kind, &object);
         errors.extend(kind.strategy.validate(&object));
         if !errors.is_empty() {
-            return Err(super::invalid(kind, &name, &errors));
+            return Err(invalid(kind, &name, errors));
         }
         if admission.name.is_empty() {
             admission.name.clone_from(&name);
@@ -122,7 +122,7 @@ fn without_status(kind: &Kind, object: &mut Value) {
     if let Some(map) = object.as_object_mut() {
         map.remove("status");
         if let Some((bundle, Shape::Object(id))) = types(kind) {
-            bundle.complete(id, map, false);
+            bundle.complete(id, map);
         }
     }
 }

@@ -60,6 +60,9 @@ fn ignored(kind: &Kind, subresource: &str) -> Set {
         "status" if &*kind.kind == "Pod" => {
             Set::of(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]])
         }
+        "approval" => Set::of(&[&["spec"], &["status", "certificate"]]),
+        "status" if &*kind.kind == "CertificateSigningRequest" => Set::of(&[&["spec"], &["status", "conditions"]]),
+        "" if &*kind.kind == "CertificateSigningRequest" => Set::of(&[&["spec"], &["status"]]),
         "status" if &*kind.kind == "Deployment" => Set::of(&[&["spec"], &["metadata", "labels"]]),
         "status" => Set::of(&[&["spec"]]),
         "scale" => Set::default(),

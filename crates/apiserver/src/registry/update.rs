@@ -1,11 +1,11 @@
 //! Changing objects: one road for PUT, PATCH, status and the other subresources that change an object.
 
 use super::admit::Door;
-use super::{Answer, Input, Registry, Request, modified};
+use super::{Answer, Input, Registry, Request, invalid, modified};
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, FieldError, Path};
 use ironclad_json::{Value, json};
-use ironclad_kinds::{Kind, validate_metadata, validate_metadata_update};
+use ironclad_kinds::{Kind, validate_metadata_update};
 use ironclad_store::{Entry, Expect};
 use std::sync::Arc;
 
@@ -39,7 +39,8 @@ impl Registry {
             if !request.kind.create_on_update || !request.info.subresource.is_empty() {
                 return Err(request.not_found());
             }
-            let (answer, more) = self.create_checked(request, object, false).await?;
+            let (answer, more) =
+                self.create_checked(request, object, false).await.map_err(|error| error.warned(warnings.clone()))?;
             return Ok(Answer { code: 201, warnings: [warnings, more].concat(), ..answer });
         }
         self.change(request, |_| Ok(Changed { object: object.clone(), warnings: warnings.clone(), applied: false }))
@@ -62,7 +63,11 @@ impl Registry {
             let named = object::resource_version(&changed.object);
             let other = named != object::resource_version(&old);
             let pinned = !named.is_empty() && (other || &*request.info.verb == "update");
-            match self.change_once(request, &entry, old, changed).await {
+            let noted = changed.warnings.clone();
+            match self.change_once(request, &entry, old, changed).await.map_err(|error| {
+                // What admission refuses has them already.
+                if error.warnings.is_empty() { error.warned(noted.clone()) } else { error }
+            }) {
                 Err(error)
                     if error.reason == ironclad_api::Reason::Conflict
                         && attempt < ATTEMPTS
@@ -87,6 +92,11 @@ impl Registry {
         if !uid.is_empty() && uid != object::uid(&old) {
             let why =
                 format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object::uid(&old));
+            let key = request.key(&request.info.name);
+            let key = key.strip_prefix("/registry").unwrap_or(&key);
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {why}"
+            );
             return Err(ApiError::conflict(&kind.group_resource(), &request.info.name, why));
         }
         keep_managers(&mut new, &old);
@@ -101,6 +111,9 @@ impl Registry {
         let mut new = self.admit(request, &mut door, new, &mut warnings).await?;
         check_version(request, &new, &old)?;
         keep_metadata(&mut new, &old);
+        if !kind.namespaced {
+            metadata_mut(&mut new).remove("namespace");
+        }
         self.prepare(request, &mut new, &old);
         self.validate(request, &new, &old)?;
         warnings.extend(kind.strategy.warnings(&new, Some(&old)));
@@ -133,27 +146,13 @@ impl Registry {
         match &*request.info.subresource {
             "status" | "approval" => {
                 let sub = new.get("status").cloned();
-                let (labels, annotations) =
-                    (new["metadata"].get("labels").cloned(), new["metadata"].get("annotations").cloned());
-                // The status of a custom resource comes alone.
-                let (labels, annotations) = match kind.custom {
-                    Some(_) => (old["metadata"].get("labels").cloned(), old["metadata"].get("annotations").cloned()),
-                    None => (labels, annotations),
-                };
-                let (managed, finalizers) =
-                    (new["metadata"].get("managedFields").cloned(), old["metadata"].get("finalizers").cloned());
-                *new = old.clone();
+                let sent = std::mem::replace(new, old.clone());
                 put(new, "status", sub);
-                let meta = metadata_mut(new);
-                for (field, value) in [
-                    ("labels", labels),
-                    ("annotations", annotations),
-                    ("managedFields", managed),
-                    ("finalizers", finalizers),
-                ] {
+                for field in metadata_of_status(kind) {
+                    let value = sent["metadata"].get(*field).cloned();
                     match value {
-                        Some(value) => drop(meta.insert(field, value)),
-                        None => drop(meta.remove(field)),
+                        Some(value) => drop(metadata_mut(new).insert(*field, value)),
+                        None => drop(metadata_mut(new).remove(field)),
                     }
                 }
                 match &*request.info.subresource {
@@ -179,8 +178,7 @@ impl Registry {
 
     fn validate(&self, request: &Request<'_>, new: &Value, old: &Value) -> Result<(), ApiError> {
         let kind = request.kind;
-        let mut errors = validate_metadata(kind, new);
-        errors.extend(validate_metadata_update(new, old));
+        let mut errors = validate_metadata_update(kind, &request.info.subresource, new, old);
         errors.extend(match &*request.info.subresource {
             "status" => kind.strategy.validate_status_update(new, old),
             "binding" => Vec::new(),
@@ -189,7 +187,7 @@ impl Registry {
             }
             _ => kind.strategy.validate_update(new, old),
         });
-        if errors.is_empty() { Ok(()) } else { Err(super::invalid(kind, object::name(new), &errors)) }
+        if errors.is_empty() { Ok(()) } else { Err(invalid(kind, object::name(new), errors)) }
     }
 
     /// Whether an object that is being deleted has nothing left to wait for.
@@ -204,19 +202,61 @@ impl Registry {
     }
 }
 
+/// Kinds whose metadata, managed fields apart, cannot be changed through `status`.
+const STATUS_ALONE: &[&str] = &[
+    "apiservices",
+    "devicetaintrules",
+    "flowschemas",
+    "podcertificaterequests",
+    "podgroups",
+    "prioritylevelconfigurations",
+    "resourceclaims",
+    "resourcepoolstatusrequests",
+    "servicecidrs",
+    "storageversionmigrations",
+    "storageversions",
+    "validatingadmissionpolicies",
+    "volumeattachments",
+];
+
+/// What of the metadata comes in through `status`, besides what no door keeps back.
+fn metadata_of_status(kind: &Kind) -> &'static [&'static str] {
+    const ALL: &[&str] = &[
+        "managedFields",
+        "uid",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "labels",
+    ];
+    match &*kind.plural {
+        _ if kind.custom.is_some() => &ALL[..1],
+        plural if STATUS_ALONE.contains(&plural) => &ALL[..1],
+        "deployments" => &ALL[..7],
+        _ => ALL,
+    }
+}
+
 /// Kinds that refuse a PUT without a resource version.
 const CONDITIONAL: &[&str] = &[
     "apiservices",
+    "clustertrustbundles",
     "csidrivers",
     "csinodes",
     "csistoragecapacities",
     "customresourcedefinitions",
+    "leasecandidates",
     "leases",
     "mutatingadmissionpolicies",
     "mutatingadmissionpolicybindings",
     "mutatingwebhookconfigurations",
     "poddisruptionbudgets",
+    "resourcepoolstatusrequests",
     "runtimeclasses",
+    "storageversionmigrations",
+    "storageversions",
     "validatingadmissionpolicies",
     "validatingadmissionpolicybindings",
     "validatingwebhookconfigurations",
@@ -232,10 +272,8 @@ fn must_have_version(kind: &Kind, object: &Value) -> Result<(), ApiError> {
         return Ok(());
     }
     let path = Path::new("metadata").child("resourceVersion");
-    let mut error = FieldError::invalid(&path, &json!(0), "must be specified for an update");
-    // Stock shows the number in its hexadecimal form.
-    error.value = "0x0".into();
-    Err(ApiError::invalid(&kind.group, &kind.kind, object::name(object), &[error]))
+    let error = FieldError::invalid(&path, &json!(0), "must be specified for an update");
+    Err(ApiError::invalid(&kind.group, &kind.plural, object::name(object), &[error]))
 }
 
 fn is_race(error: &ApiError) -> bool {
@@ -258,8 +296,13 @@ fn keep_metadata(new: &mut Value, old: &Value) {
     {
         let given = meta.get(field).is_some_and(|v| !v.is_null());
         let own = old["metadata"].get(field);
+        let kept = match field {
+            "generation" | "creationTimestamp" => true,
+            "deletionTimestamp" => own.is_some(),
+            _ => false,
+        };
         // A value that differs is a mistake that validation names; a missing one is filled in.
-        if !given || field == "generation" {
+        if !given || kept {
             match own {
                 Some(value) => drop(meta.insert(field, value.clone())),
                 None => drop(meta.remove(field)),

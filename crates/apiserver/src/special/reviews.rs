@@ -2,7 +2,7 @@
 
 use crate::registry::{Answer, Request};
 use crate::server::Inner;
-use ironclad_api::{ApiError, ErrorList, FieldError, Path, UserInfo, object};
+use ironclad_api::{ApiError, ErrorList, FieldError, Path, UserInfo, names, object, time};
 use ironclad_auth::{Attributes, Decision};
 use ironclad_json::{Value, json};
 use std::collections::BTreeMap;
@@ -79,21 +79,82 @@ fn check(request: &Request<'_>, review: &Value) -> Result<(), ApiError> {
         let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
         errors.push(FieldError::invalid(&at.child("resourceAttributes"), &Value::Null, why));
     }
+    let local = &*request.kind.plural == "localsubjectaccessreviews";
     let others = &*request.kind.plural != "selfsubjectaccessreviews";
     if others && object::text(spec, &["user"]).is_empty() && texts(&spec["groups"]).is_empty() {
         let why = "at least one of user or group must be specified";
         errors.push(FieldError::invalid_str(&at.child("user"), "", why));
     }
-    if &*request.kind.plural == "localsubjectaccessreviews" {
-        let namespace = &request.info.namespace;
-        if object::text(resource, &["namespace"]) != namespace {
-            let why = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
-            return Err(ApiError::bad_request(why));
+    for selector in ["fieldSelector", "labelSelector"] {
+        let at = at.child("resourceAttributes").child(selector);
+        check_selector(&resource[selector], &at, selector == "labelSelector", &mut errors);
+    }
+    let own = |field: &str| field == "managedFields" || local && field == "namespace";
+    let meta = review["metadata"].as_object();
+    if meta.is_some_and(|meta| meta.iter().any(|(field, value)| !own(field) && !value.is_null())) {
+        let why = if local { "must be empty except for namespace" } else { "must be empty" };
+        errors.push(FieldError::invalid(&Path::new("metadata"), &review["metadata"], why));
+    }
+    if local {
+        let (given, wanted) = (object::text(resource, &["namespace"]), object::namespace(review));
+        if resource.is_object() && given != wanted {
+            let at = at.child("resourceAttributes").child("namespace");
+            errors.push(FieldError::invalid_str(&at, given, "must match metadata.namespace"));
+        }
+        if plain.is_object() {
+            let why = "disallowed on this kind of request";
+            errors.push(FieldError::invalid(&at.child("nonResourceAttributes"), plain, why));
         }
     }
     match errors.is_empty() {
         true => Ok(()),
-        false => Err(ApiError::invalid(&request.kind.group, "", "", &errors)),
+        // Stock has lost the kind's name where it says this.
+        false => Err(crate::registry::invalid_as(request.kind, "", "", errors)),
+    }
+}
+
+/// What is wrong with a selector of a review; operators may be newer than this server.
+fn check_selector(selector: &Value, at: &Path, labels: bool, errors: &mut ErrorList) {
+    let Some(given) = selector.as_object() else { return };
+    let raw = object::text(selector, &["rawSelector"]);
+    let requirements = given.get("requirements").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if !raw.is_empty() && !requirements.is_empty() {
+        let why = "may not specified at the same time as requirements";
+        errors.push(FieldError::invalid_str(&at.child("rawSelector"), raw, why));
+    }
+    if raw.is_empty() && requirements.is_empty() {
+        let why = format!("when {at} is specified, requirements or rawSelector is required");
+        errors.push(FieldError::required(&at.child("requirements"), why));
+    }
+    for (index, requirement) in requirements.iter().enumerate() {
+        let at = at.child("requirements").index(index);
+        let values = texts(&requirement["values"]);
+        match object::text(requirement, &["operator"]) {
+            "In" | "NotIn" if values.is_empty() => {
+                let why = "must be specified when `operator` is 'In' or 'NotIn'";
+                errors.push(FieldError::required(&at.child("values"), why));
+            }
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                errors.push(FieldError::forbidden(&at.child("values"), why));
+            }
+            _ => {}
+        }
+        let key = object::text(requirement, &["key"]);
+        if !labels {
+            if key.is_empty() {
+                errors.push(FieldError::required(&at.child("key"), "must be specified"));
+            }
+            continue;
+        }
+        for why in names::qualified_name(key) {
+            errors.push(FieldError::invalid_str(&at.child("key"), key, why));
+        }
+        for (index, value) in values.iter().enumerate() {
+            for why in names::label_value(value) {
+                errors.push(FieldError::invalid_str(&at.child("values").index(index), value, why));
+            }
+        }
     }
 }
 
@@ -108,7 +169,12 @@ impl Inner {
         let status = match &*request.kind.plural {
             "selfsubjectreviews" => json!({"userInfo": user_value(request.user)}),
             "tokenreviews" => self.token_review(&review["spec"]).await?,
-            "selfsubjectrulesreviews" => self.rules_review(request, &review["spec"]).await,
+            "selfsubjectrulesreviews" => {
+                if object::text(&review["spec"], &["namespace"]).is_empty() {
+                    return Err(ApiError::bad_request("no namespace on request"));
+                }
+                self.rules_review(request, &review["spec"]).await
+            }
             "selfsubjectaccessreviews" => {
                 check(request, &review)?;
                 self.access_review(&review["spec"], request.user.clone()).await
@@ -127,6 +193,15 @@ impl Inner {
             _ => return Err(request.not_found()),
         };
         review["status"] = status;
+        match &*request.kind.plural {
+            // Stock answers with objects of its own.
+            "selfsubjectreviews" => review["metadata"] = json!({"creationTimestamp": time::now()}),
+            "selfsubjectrulesreviews" => {
+                review["metadata"] = json!({});
+                review["spec"] = json!({});
+            }
+            _ => {}
+        }
         if review["metadata"].is_null() {
             review["metadata"] = json!({});
         }

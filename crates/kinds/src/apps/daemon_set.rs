@@ -27,10 +27,12 @@ pub(crate) const DAEMON_SET: Rules = Rules::new()
         let changed = !same(&new["spec"]["template"], &old["spec"]["template"]);
         put_generation(new, template_generation(old).max(1) + i64::from(changed));
     })
+    .on_subresource(|_, new, old| put_generation(new, template_generation(old).max(1)))
     .checks(validate)
     .checks_update(|new, old| {
-        let mut errors = validate(new);
+        let mut errors = ErrorList::new();
         template::selector_fixed(new, old, &mut errors);
+        errors.extend(validate(new));
         errors
     })
     .checks_status(|new, old| {
@@ -79,6 +81,9 @@ fn put_generation(o: &mut Value, n: i64) {
 
 fn default(o: &mut Value) {
     pod_defaults::template(o, &["spec", "template"]);
+    if text(o, &["metadata", "annotations", GENERATION]).is_empty() {
+        put_generation(o, 0);
+    }
     if !o["spec"].is_object() {
         return;
     }
@@ -117,6 +122,10 @@ fn strategy(strategy: &Value, at: &Path, errors: &mut ErrorList) {
         "RollingUpdate" if rolling.is_null() => errors.push(FieldError::required(&rolling_at, "")),
         "RollingUpdate" => {
             let (unavailable, surge) = (&rolling["maxUnavailable"], &rolling["maxSurge"]);
+            for (value, key) in [(unavailable, "maxUnavailable"), (surge, "maxSurge")] {
+                int_or_percent(value, &rolling_at.child(key), errors);
+                at_most_100(value, &rolling_at.child(key), errors);
+            }
             match (is_zero(unavailable), is_zero(surge)) {
                 (true, true) => {
                     let why = "cannot be 0 when maxSurge is 0";
@@ -128,13 +137,9 @@ fn strategy(strategy: &Value, at: &Path, errors: &mut ErrorList) {
                 }
                 _ => {}
             }
-            for (value, key) in [(unavailable, "maxUnavailable"), (surge, "maxSurge")] {
-                int_or_percent(value, &rolling_at.child(key), errors);
-                at_most_100(value, &rolling_at.child(key), errors);
-            }
         }
         other => {
-            let shown = json!({"Type": other, "RollingUpdate": rolling});
+            let shown = json!({"type": other, "rollingUpdate": rolling});
             errors.push(FieldError::not_supported(at, &shown, &["RollingUpdate", "OnDelete"]));
         }
     }

@@ -70,6 +70,7 @@ fn validate(o: &Value) -> ErrorList {
     let (spec, at) = (&o["spec"], Path::new("spec"));
     not_negative_at(spec, &at, &["replicas"], &mut errors);
     template::selector(spec, "deployment", &mut errors);
+    template::selector_broken(spec, "invalid label selector", &mut errors);
     template::selector_matches(spec, false, &mut errors);
     template::lasting(spec, "ReplicaSet", &mut errors);
     strategy(&spec["strategy"], &at.child("strategy"), &mut errors);
@@ -107,8 +108,8 @@ fn strategy(strategy: &Value, at: &Path, errors: &mut ErrorList) {
             at_most_100(unavailable, &rolling_at.child("maxUnavailable"), errors);
         }
         other => {
-            let shown = json!({"Type": other, "RollingUpdate": rolling});
-            errors.push(FieldError::not_supported(&at.child("type"), &shown, &["Recreate", "RollingUpdate"]));
+            let shown = json!({"type": other, "rollingUpdate": rolling});
+            errors.push(FieldError::not_supported(at, &shown, &["Recreate", "RollingUpdate"]));
         }
     }
 }

@@ -78,6 +78,7 @@ fn validate_set(o: &Value) -> ErrorList {
     not_negative_at(spec, &Path::new("spec"), &["replicas", "minReadySeconds"], &mut errors);
     // Stock's message for an empty selector names the other kind.
     template::selector(spec, "deployment", &mut errors);
+    template::selector_broken(spec, "invalid label selector", &mut errors);
     template::selector_matches(spec, false, &mut errors);
     template::lasting(spec, "ReplicaSet", &mut errors);
     errors

@@ -1,7 +1,7 @@
 //! StatefulSets.
 
 use super::template;
-use crate::common::checks::same;
+use crate::common::checks::{rule, same};
 use crate::common::claim;
 use crate::common::numbers::{at_most_100, int_or_percent, is_zero, not_negative_at};
 use crate::common::pod_defaults;
@@ -10,13 +10,21 @@ use crate::print;
 use crate::read::{child, count, each, fill, fill_zero, has, int, items, put, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
-use ironclad_api::{ErrorList, FieldError, Path};
+use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 
 pub(crate) const STATEFUL_SET: Rules = Rules::new()
     .defaults(default)
     .on_create(|o| put(o, "status", json!({"replicas": 0, "availableReplicas": 0})))
-    .checks(validate)
+    .checks(|o| {
+        let mut errors = validate(o);
+        // Older sets may have any name here, which cannot change.
+        let (name, at) = (text(o, &["spec", "serviceName"]), Path::new("spec").child("serviceName"));
+        if !name.is_empty() {
+            rule(names::dns1123_label(name), name, &at, &mut errors);
+        }
+        errors
+    })
     .checks_update(|new, old| {
         let mut errors = validate(new);
         if !same(&fixed(new), &fixed(old)) {
@@ -114,6 +122,7 @@ fn validate(o: &Value) -> ErrorList {
     not_negative_at(spec, &at, &["replicas", "minReadySeconds"], &mut errors);
     not_negative_at(&spec["ordinals"], &at.child("ordinals"), &["start"], &mut errors);
     template::selector(spec, "statefulset", &mut errors);
+    template::selector_broken(spec, "", &mut errors);
     template::selector_matches(spec, false, &mut errors);
     template::lasting(spec, "StatefulSet", &mut errors);
     errors

@@ -44,9 +44,20 @@ pub(super) fn selector(spec: &Value, kind: &str, errors: &mut ErrorList) {
     }
 }
 
-/// Checks that the selector picks the template's pods; an empty selector is somebody else's business unless
-/// `also_empty`.
+/// Says of a selector that cannot be understood that it cannot, in words that kinds choose.
+pub(super) fn selector_broken(spec: &Value, why: &str, errors: &mut ErrorList) {
+    let at = Path::new("spec").child("selector");
+    if !selector::validate(&spec["selector"], &at).is_empty() {
+        errors.push(FieldError::invalid(&at, &spec["selector"], why));
+    }
+}
+
+/// Checks that the selector picks the template's pods, if it can be understood; an empty selector is somebody else's
+/// business unless `also_empty`.
 pub(super) fn selector_matches(spec: &Value, also_empty: bool, errors: &mut ErrorList) {
+    if !selector::validate(&spec["selector"], &Path::root()).is_empty() {
+        return;
+    }
     let parsed = ironclad_json::from_value(spec["selector"].clone()).ok();
     let Ok(selector) = LabelSelector::from_meta(parsed.as_ref()) else { return };
     if selector.is_everything() && !also_empty {
@@ -56,8 +67,11 @@ pub(super) fn selector_matches(spec: &Value, also_empty: bool, errors: &mut Erro
     let labels = spec["template"]["metadata"]["labels"].as_object().unwrap_or(&empty);
     if !selector.matches(labels) {
         let at = Path::new("spec").child("template").child("metadata").child("labels");
-        let shown = spec["template"]["metadata"].get("labels").unwrap_or(&Value::Null);
-        errors.push(FieldError::invalid(&at, shown, "`selector` does not match template `labels`"));
+        let shown = match spec["template"]["metadata"].get("labels") {
+            Some(labels) => labels.clone(),
+            None => Value::Null,
+        };
+        errors.push(FieldError::invalid(&at, &shown, "`selector` does not match template `labels`"));
     }
 }
 

@@ -18,8 +18,8 @@ const SOURCES: [(&str, &str); 5] = [
     ("ContainerResource", "containerResource"),
 ];
 
-/// What holds for each autoscaler.
-pub(super) fn validate(o: &Value) -> ErrorList {
+/// What holds for each autoscaler, and for what it was before.
+pub(super) fn validate(o: &Value, old: Option<&Value>) -> ErrorList {
     let mut errors = ErrorList::new();
     let (spec, at) = (&o["spec"], Path::new("spec"));
     let (least, most) = (int(spec, &["minReplicas"]), count(spec, &["maxReplicas"]));
@@ -37,7 +37,14 @@ pub(super) fn validate(o: &Value) -> ErrorList {
         let why = "must be greater than or equal to `minReplicas`";
         errors.push(FieldError::invalid(&at.child("maxReplicas"), &json!(most), why));
     }
-    reference(&spec["scaleTargetRef"], &at.child("scaleTargetRef"), &mut errors);
+    let target = &spec["scaleTargetRef"];
+    let same = old.is_some_and(|old| {
+        let was = &old["spec"]["scaleTargetRef"];
+        ["apiVersion", "kind"].iter().all(|key| text(target, &[key]) == text(was, &[key]))
+    });
+    // Only one kind that can be scaled is of the core group.
+    let grouped = !same && text(target, &["kind"]) != "ReplicationController";
+    reference(target, &at.child("scaleTargetRef"), grouped, &mut errors);
     metrics(spec, &at.child("metrics"), &mut errors);
     for key in ["scaleUp", "scaleDown"].into_iter().filter(|k| has(spec, &["behavior", k])) {
         behavior(&spec["behavior"][key], &at.child("behavior").child(key), &mut errors);
@@ -52,10 +59,16 @@ pub(super) fn status(o: &Value) -> ErrorList {
     errors
 }
 
-fn reference(o: &Value, at: &Path, errors: &mut ErrorList) {
+/// Checks which object is meant; whether `grouped` it must be of a group.
+fn reference(o: &Value, at: &Path, grouped: bool, errors: &mut ErrorList) {
     required_rule(o, at, "kind", names::path_segment, errors);
     required_rule(o, at, "name", names::path_segment, errors);
     let version = text(o, &["apiVersion"]);
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    if grouped && group.is_empty() {
+        let why = "apiVersion must specify API group";
+        errors.push(FieldError::invalid_str(&at.child("apiVersion"), version, why));
+    }
     if version.matches('/').count() > 1 {
         let why = format!("unexpected GroupVersion string: {version}");
         errors.push(FieldError::invalid_str(&at.child("apiVersion"), version, why));
@@ -125,7 +138,7 @@ fn source(kind: &str, source: &Value, at: &Path, errors: &mut ErrorList) {
         }
         _ => {
             if kind == "object" {
-                reference(&source["describedObject"], &at.child("describedObject"), errors);
+                reference(&source["describedObject"], &at.child("describedObject"), false, errors);
             }
             let at = at.child("metric").child("name");
             match text(source, &["metric", "name"]) {
@@ -235,7 +248,7 @@ mod tests {
             let target = json!({"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"});
             let o =
                 json!({"spec": {"maxReplicas": 3, "minReplicas": 1, "scaleTargetRef": target, "metrics": [metric]}});
-            validate(&o).iter().map(ToString::to_string).collect::<Vec<_>>()
+            validate(&o, None).iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let cpu = json!({"type": "Utilization", "averageUtilization": 50});
         assert!(of(json!({"type": "Resource", "resource": {"name": "cpu", "target": cpu}})).is_empty());

@@ -1,6 +1,6 @@
 //! Jobs.
 
-use super::{job_rules, job_update};
+use super::{job_rules, job_status, job_update};
 use crate::apps::{POD_NAMES, name_warning, template_warnings};
 use crate::common::pod_defaults;
 use crate::print;
@@ -15,7 +15,7 @@ pub(crate) const STRATEGY: Rules = Rules::new()
     .on_create(prepare_create)
     .checks(job_rules::validate)
     .checks_update(job_update::validate)
-    .checks_status(|new, _| job_update::validate_status(new))
+    .checks_status(job_status::validate)
     .warns(warnings)
     .prints(
         const {

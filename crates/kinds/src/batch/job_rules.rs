@@ -17,22 +17,9 @@ const INDEXED: &str = "requires indexed completion mode";
 
 pub(super) fn validate(o: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
-    let (spec, at) = (&o["spec"], Path::new("spec"));
+    let spec = &o["spec"];
     generated(o, &mut errors);
-    check_spec(spec, &at, &mut errors);
-    if has(spec, &["selector"]) {
-        errors.extend(selector::validate(&spec["selector"], &at.child("selector")));
-    } else {
-        errors.push(FieldError::required(&at.child("selector"), ""));
-    }
-    let parsed = ironclad_json::from_value(spec["selector"].clone()).ok();
-    let empty = Map::new();
-    let labels = map(spec, &["template", "metadata", "labels"]).unwrap_or(&empty);
-    if LabelSelector::from_meta(parsed.as_ref()).is_ok_and(|s| !s.matches(labels)) {
-        let at = at.child("template").child("metadata").child("labels");
-        let shown = Value::Object(labels.clone());
-        errors.push(FieldError::invalid(&at, &shown, "`selector` does not match template `labels`"));
-    }
+    whole_spec(spec, &mut errors);
     let completions = count(spec, &["completions"]);
     if text(spec, &["completionMode"]) == "Indexed" && completions > 0 {
         let host = format!("{}-{}", object::name(o), completions - 1);
@@ -43,6 +30,26 @@ pub(super) fn validate(o: &Value) -> ErrorList {
         }
     }
     errors
+}
+
+/// Checks the specification of a job that has its selector.
+pub(super) fn whole_spec(spec: &Value, errors: &mut ErrorList) {
+    let at = Path::new("spec");
+    check_spec(spec, &at, errors);
+    if has(spec, &["selector"]) {
+        errors.extend(selector::validate(&spec["selector"], &at.child("selector")));
+    } else {
+        errors.push(FieldError::required(&at.child("selector"), ""));
+    }
+    let parsed = ironclad_json::from_value(spec["selector"].clone()).ok();
+    let empty = Map::new();
+    let labels = map(spec, &["template", "metadata", "labels"]).unwrap_or(&empty);
+    let understood = selector::validate(&spec["selector"], &at).is_empty();
+    if understood && LabelSelector::from_meta(parsed.as_ref()).is_ok_and(|s| !s.matches(labels)) {
+        let at = at.child("template").child("metadata").child("labels");
+        let shown = if labels.is_empty() { Value::Null } else { Value::Object(labels.clone()) };
+        errors.push(FieldError::invalid(&at, &shown, "`selector` does not match template `labels`"));
+    }
 }
 
 /// Labels and selector that the server makes are those of this object.
@@ -113,7 +120,7 @@ pub(crate) fn check_spec(spec: &Value, at: &Path, errors: &mut ErrorList) {
     let replacement = text(spec, &["podReplacementPolicy"]);
     let supported: &[&str] =
         if has(spec, &["podFailurePolicy"]) { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
-    if !replacement.is_empty() && !supported.contains(&replacement) {
+    if has(spec, &["podReplacementPolicy"]) && !supported.contains(&replacement) {
         errors.push(FieldError::not_supported(&at.child("podReplacementPolicy"), &json!(replacement), supported));
     }
     check_template(&spec["template"], &at.child("template"), errors);
@@ -160,7 +167,7 @@ fn completion_mode(spec: &Value, at: &Path, errors: &mut ErrorList) {
     let (per_index, most) = (int(spec, &["backoffLimitPerIndex"]), int(spec, &["maxFailedIndexes"]));
     let number = |key: &str, n: i64, why: String| FieldError::invalid(&at.child(key), &json!(n), why);
     if mode != "Indexed" {
-        if !matches!(mode, "" | "NonIndexed") {
+        if mode != "NonIndexed" && has(spec, &["completionMode"]) {
             let supported = ["NonIndexed", "Indexed"];
             errors.push(FieldError::not_supported(&at.child("completionMode"), &json!(mode), &supported));
         }
@@ -271,7 +278,7 @@ fn exit_codes(codes: &Value, containers: &HashSet<&str>, at: &Path, errors: &mut
     }
     let (values, at) = (items(codes, &["values"]), at.child("values"));
     match values.len() {
-        0 => errors.push(FieldError::invalid(&at, &json!(values), "at least one value is required")),
+        0 => errors.push(FieldError::invalid(&at, &Value::Null, "at least one value is required")),
         n if n > 255 => errors.push(FieldError::too_many(&at, n, 255)),
         _ => {}
     }
@@ -334,13 +341,19 @@ fn success_policy(spec: &Value, at: &Path, errors: &mut ErrorList) {
 
 /// How many indexes a text such as `1,3-5` names.
 fn indexes(given: &str, completions: i64) -> Result<i64, String> {
+    ranges(given, completions).map(|all| all.into_iter().map(|(first, end)| end - first + 1).sum())
+}
+
+/// The first and last indexes of the parts of a text such as `1,3-5`.
+pub(super) fn ranges(given: &str, completions: i64) -> Result<Vec<(i64, i64)>, String> {
+    let mut all: Vec<(i64, i64)> = Vec::new();
     if given.is_empty() {
-        return Ok(0);
+        return Ok(all);
     }
     let number = |text: &str| -> Result<i64, String> {
         text.parse().map_err(|_| format!("cannot convert string to integer for index: {text:?}"))
     };
-    let (mut total, mut last) = (0, -1);
+    let mut last = -1;
     for interval in given.split(',') {
         let parts: Vec<&str> = interval.split('-').collect();
         let (first, end) = match parts.as_slice() {
@@ -363,10 +376,10 @@ fn indexes(given: &str, completions: i64) -> Result<i64, String> {
                 return Err(format!("too large index: {n:?}"));
             }
         }
-        total += end - first + 1;
+        all.push((first, end));
         last = end;
     }
-    Ok(total)
+    Ok(all)
 }
 
 #[cfg(test)]

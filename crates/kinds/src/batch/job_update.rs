@@ -2,13 +2,14 @@
 
 use super::job_rules;
 use crate::common::checks::{IMMUTABLE, immutable, same};
-use crate::common::numbers::not_negative_at;
-use crate::read::{at_mut, count, flag, has, items, put, text};
+use crate::read::{at_mut, flag, has, items, put, text};
 use ironclad_api::{ErrorList, FieldError, Path};
-use ironclad_json::{Map, Value, json};
+use ironclad_json::{Value, json};
 
 pub(super) fn validate(new: &Value, old: &Value) -> ErrorList {
     let mut errors = job_rules::validate(new);
+    // Stock looks at the specification once more.
+    job_rules::whole_spec(&new["spec"], &mut errors);
     let (now, before, at) = (&new["spec"], &old["spec"], Path::new("spec"));
     completions(now, before, &at.child("completions"), &mut errors);
     immutable(now, before, &at, &["selector"], &mut errors);
@@ -66,36 +67,4 @@ fn completions(now: &Value, before: &Value, at: &Path, errors: &mut ErrorList) {
     } else if is != &now["parallelism"] {
         errors.push(FieldError::invalid(at, is, "can only be modified in tandem with spec.parallelism"));
     }
-}
-
-pub(super) fn validate_status(new: &Value) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let (status, at) = (&new["status"], Path::new("status"));
-    not_negative_at(status, &at, &["active", "succeeded", "failed", "ready", "terminating"], &mut errors);
-    let empty = Map::new();
-    let counted = status["uncountedTerminatedPods"].as_object().unwrap_or(&empty);
-    let mut seen = std::collections::HashSet::new();
-    for part in ["succeeded", "failed"] {
-        for (i, uid) in counted.get(part).and_then(Value::as_array).into_iter().flatten().enumerate() {
-            let at = at.child("uncountedTerminatedPods").child(part).index(i);
-            match uid.as_str().unwrap_or_default() {
-                "" => errors.push(FieldError::invalid(&at, uid, "must not be empty")),
-                given if !seen.insert(given.to_owned()) => errors.push(FieldError::duplicate(&at, uid)),
-                _ => {}
-            }
-        }
-    }
-    let finished = items(status, &["conditions"])
-        .iter()
-        .any(|c| matches!(text(c, &["type"]), "Complete" | "Failed") && text(c, &["status"]) == "True");
-    if finished && count(status, &["active"]) > 0 {
-        let shown = json!(count(status, &["active"]));
-        errors.push(FieldError::invalid(&at.child("active"), &shown, "active>0 is invalid for finished job"));
-    }
-    if text(&new["spec"], &["completionMode"]) != "Indexed" && !text(status, &["completedIndexes"]).is_empty() {
-        let why = "cannot set non-empty completedIndexes when non-indexed completion mode";
-        let given = text(status, &["completedIndexes"]);
-        errors.push(FieldError::invalid_str(&at.child("completedIndexes"), given, why));
-    }
-    errors
 }

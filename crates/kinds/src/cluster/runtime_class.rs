@@ -5,7 +5,7 @@ use crate::common::pod_warnings::old_node_label;
 use crate::common::{pod_rules, resources};
 use crate::metadata;
 use crate::print;
-use crate::read::{canonical, has, map, text};
+use crate::read::{canonical, has, items, map, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
@@ -39,7 +39,11 @@ fn validate(o: &Value) -> ErrorList {
     let at = Path::new("scheduling");
     if has(o, &["scheduling"]) {
         errors.extend(metadata::labels(&o["scheduling"]["nodeSelector"], &at.child("nodeSelector")));
+        let tolerations = items(o, &["scheduling", "tolerations"]);
         pod_rules::tolerations(&o["scheduling"], &at.child("tolerations"), &mut errors);
+        for (i, toleration) in tolerations.iter().enumerate().filter(|(i, t)| tolerations[..*i].contains(t)) {
+            errors.push(FieldError::duplicate(&at.child("tolerations").index(i), toleration));
+        }
     }
     errors
 }

@@ -117,7 +117,8 @@ fn check(spec: &Value, pod: Option<&Value>, at: &Path) -> ErrorList {
 /// Checks that a field has one of the supported values; an empty one is an error where it is required.
 pub(crate) fn one_of(v: &Value, at: &Path, key: &str, supported: &[&str], required: bool, errors: &mut ErrorList) {
     let given = text(v, &[key]);
-    if given.is_empty() {
+    // Whoever sends an empty text where nothing may stand has said something.
+    if given.is_empty() && (required || v.get(key).is_none_or(Value::is_null)) {
         if required {
             errors.push(FieldError::required(&at.child(key), ""));
         }

@@ -4,7 +4,7 @@ use crate::common::cells::shorten;
 use crate::common::checks::{frozen, rule};
 use crate::common::{ip, pod_rules::one_of};
 use crate::print;
-use crate::read::{each, fill, items, put, text};
+use crate::read::{each, fill, items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{Column, age};
 use ironclad_api::{ErrorList, FieldError, Path, names};
@@ -25,14 +25,16 @@ pub(crate) const SLICE: Rules = Rules::new()
             fill(p, "name", "");
             fill(p, "protocol", "TCP");
         });
-        for key in ["ports", "endpoints"] {
-            if o.get(key).is_some_and(Value::is_null) {
-                o.as_object_mut().and_then(|e| e.remove(key));
+    })
+    .on_create(|o| each(o, &["endpoints"], without_topology))
+    .on_update(|new, old| {
+        // What older versions wrote may stay.
+        let before = items(old, &["endpoints"]).to_vec();
+        each(new, &["endpoints"], |e| {
+            if !before.iter().any(|b| b["deprecatedTopology"] == e["deprecatedTopology"]) {
+                without_topology(e);
             }
-        }
-        if o.get("endpoints").is_none() {
-            put(o, "endpoints", json!([]));
-        }
+        });
     })
     .checks(validate)
     .checks_update(|new, old| {
@@ -62,6 +64,12 @@ pub(crate) const SLICE: Rules = Rules::new()
             vec![print::name(o), kind, shorten(&ports, "<unset>"), shorten(&addresses, "<unset>"), age(o)]
         },
     );
+
+fn without_topology(endpoint: &mut Value) {
+    if let Some(endpoint) = endpoint.as_object_mut() {
+        endpoint.remove("deprecatedTopology");
+    }
+}
 
 fn port(p: &Value) -> String {
     match (p["port"].as_i64(), p["name"].as_str()) {

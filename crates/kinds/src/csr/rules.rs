@@ -42,11 +42,18 @@ const USAGES: [&str; 23] = [
 
 /// What holds for a new request.
 pub(super) fn create(o: &Value) -> ErrorList {
+    let mut errors = request(o);
+    conditions(o, &Value::Null, &mut errors);
+    errors
+}
+
+fn request(o: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     let at = Path::new("spec");
     let request = text(o, &["spec", "request"]);
     if let Err(why) = check_request(request) {
-        errors.push(FieldError::invalid(&at.child("request"), &json!(request), why));
+        let shown = o["spec"].get("request").cloned().unwrap_or_default();
+        errors.push(FieldError::invalid(&at.child("request"), &shown, why));
     }
     let usages = items(o, &["spec", "usages"]);
     let usages_at = at.child("usages");
@@ -135,12 +142,12 @@ fn changes(new: &Value, old: &Value, may_decide: bool, may_sign: bool, errors: &
 
 fn conditions(new: &Value, old: &Value, errors: &mut ErrorList) {
     let list = items(new, &["status", "conditions"]);
-    let at = Path::new("status").child("conditions");
+    let list_at = Path::new("status").child("conditions");
     let has = |list: &[Value], kind: &str| list.iter().any(|c| text(c, &["type"]) == kind);
     let before = items(old, &["status", "conditions"]);
     let both = DECISIONS.iter().all(|kind| has(before, kind));
     for (i, condition) in list.iter().enumerate() {
-        let (at, kind, status) = (at.index(i), text(condition, &["type"]), text(condition, &["status"]));
+        let (at, kind, status) = (list_at.index(i), text(condition, &["type"]), text(condition, &["status"]));
         if kind.is_empty() {
             errors.push(FieldError::required(&at.child("type"), ""));
         }
@@ -157,7 +164,7 @@ fn conditions(new: &Value, old: &Value, errors: &mut ErrorList) {
         };
         if !both && !other.is_empty() && has(&list[..i], other) {
             let why = "Approved and Denied conditions are mutually exclusive";
-            errors.push(FieldError::invalid_str(&at.child("type"), kind, why));
+            errors.push(FieldError::invalid_str(&list_at, kind, why));
         }
         if has(&list[..i], kind) {
             errors.push(FieldError::duplicate(&at.child("type"), &json!(kind)));
@@ -220,7 +227,7 @@ mod tests {
         assert_eq!(says(status(&bare, &failed)), [removed]);
         let both = says(approval(&with(&["Approved", "Denied"], ""), &bare));
         let exclusive = "Approved and Denied conditions are mutually exclusive";
-        assert_eq!(both, [format!("status.conditions[1].type: Invalid value: \"Denied\": {exclusive}")]);
+        assert_eq!(both, [format!("status.conditions: Invalid value: \"Denied\": {exclusive}")]);
         let found = says(status(&with(&[], &STANDARD.encode("x")), &bare));
         let none = "must contain at least one CERTIFICATE PEM block";
         assert_eq!(found, [format!("status.certificate: Invalid value: \"<certificate data>\": {none}")]);

@@ -5,7 +5,7 @@ mod rules;
 pub(crate) mod webhook;
 
 use crate::print;
-use crate::read::{at_mut, child, each, fill, has, size, spec, text};
+use crate::read::{at_mut, child, each, fill, has, items, size, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_json::{Value, json};
@@ -60,10 +60,33 @@ const BINDING_COLUMNS: &[Column] = &[
     Column::age(),
 ];
 
+/// A selector as Go prints the type.
+fn shown_selector(selector: &Value) -> String {
+    let mut labels: Vec<(&str, &str)> = selector["matchLabels"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default()))
+        .collect();
+    labels.sort_unstable();
+    let labels: Vec<String> = labels.into_iter().map(|(key, value)| format!("{key}: {value},")).collect();
+    let labels = labels.concat();
+    let expression = |e: &Value| {
+        let values: Vec<&str> = items(e, &["values"]).iter().filter_map(Value::as_str).collect();
+        let (key, operator) = (text(e, &["key"]), text(e, &["operator"]));
+        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{}],}},", values.join(" "))
+    };
+    let expressions = items(selector, &["matchExpressions"]).iter().map(expression).collect::<Vec<_>>().concat();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
+}
+
 fn binding_cells(o: &Value) -> Cells {
     let (ns, name) = (text(o, &["spec", "paramRef", "namespace"]), text(o, &["spec", "paramRef", "name"]));
     let params = match (has(o, &["spec", "paramRef"]), ns, name) {
         (false, ..) => "<unset>".to_owned(),
+        (true, _, "") => shown_selector(&o["spec"]["paramRef"]["selector"]),
         (true, "", name) => name.to_owned(),
         (true, ns, name) => format!("{ns}/{name}"),
     };

@@ -39,7 +39,10 @@ const POD_GROUP: Row =
 const WORKLOAD: Row = ns(SCHED, "v1beta1", "Workload", "workloads").opt_in().gated(features::GENERIC_WORKLOAD);
 
 pub(super) const SCHEDULING: &[Row] = &[
-    cl(SCHED, "v1", "PriorityClass", "priorityclasses").short(&["pc"]).with(|| Arc::new(cluster::priority::STRATEGY)),
+    cl(SCHED, "v1", "PriorityClass", "priorityclasses")
+        .short(&["pc"])
+        .counted()
+        .with(|| Arc::new(cluster::priority::STRATEGY)),
     POD_GROUP,
     WORKLOAD,
     ns(SCHED, "v1alpha3", "CompositePodGroup", "compositepodgroups")
@@ -74,6 +77,7 @@ const SLICE: Row = cl(DRA, "v1", "ResourceSlice", "resourceslices")
     .fields(&["spec.nodeName", "spec.driver"])
     .counted();
 const TAINT: Row = cl(DRA, "v1", "DeviceTaintRule", "devicetaintrules")
+    .counted()
     .status()
     .gated(features::DRA_DEVICE_TAINT_RULES)
     .with(|| Arc::new(device::TAINT));

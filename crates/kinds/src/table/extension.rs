@@ -21,6 +21,7 @@ const MUTATING_POLICY: Row = cl(ADMISSION, "v1", "MutatingAdmissionPolicy", "mut
     .categories(EXTENSIONS)
     .counted();
 const MUTATING_BINDING: Row = cl(ADMISSION, "v1", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings")
+    .counted()
     .gated(features::MUTATING_ADMISSION_POLICY)
     .with(|| Arc::new(admission::MUTATING_BINDING))
     .categories(EXTENSIONS);
@@ -36,6 +37,7 @@ pub(super) const POLICIES: &[Row] = &[
         .status()
         .counted(),
     cl(ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
+        .counted()
         .with(|| Arc::new(admission::BINDING))
         .categories(EXTENSIONS),
     cl(ADMISSION, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations")

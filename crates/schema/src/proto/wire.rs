@@ -13,7 +13,7 @@ pub struct MessageId(u32);
 
 /// When a field is on the wire and in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(crate) enum Presence {
     /// On the wire always; in JSON unless it is zero.
     Value,
     /// On the wire and in JSON always.
@@ -23,7 +23,7 @@ pub(super) enum Presence {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Number {
+pub(crate) enum Number {
     One,
     Many,
     /// Entries of a text and a value.
@@ -31,7 +31,7 @@ pub(super) enum Number {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sort {
+pub(crate) enum Sort {
     String,
     Bytes,
     Int32,
@@ -53,19 +53,19 @@ pub(super) enum Sort {
 }
 
 #[derive(Debug)]
-pub(super) struct Field {
-    pub(super) tag: u32,
+pub(crate) struct Field {
+    pub(crate) tag: u32,
     /// The name in JSON; empty for a message whose fields stand beside the others.
-    pub(super) name: Box<str>,
-    pub(super) presence: Presence,
-    pub(super) number: Number,
-    pub(super) sort: Sort,
+    pub(crate) name: Box<str>,
+    pub(crate) presence: Presence,
+    pub(crate) number: Number,
+    pub(crate) sort: Sort,
 }
 
 /// The fields of a message in the order of their tags.
 #[derive(Debug, Default)]
-pub(super) struct Message {
-    pub(super) fields: Vec<Field>,
+pub(crate) struct Message {
+    pub(crate) fields: Vec<Field>,
 }
 
 impl Message {
@@ -81,8 +81,6 @@ pub(crate) enum Always {
     Number,
     False,
     Object,
-    List,
-    /// A time that is none.
     Null,
 }
 
@@ -92,6 +90,8 @@ pub(crate) struct Wire {
     names: HashMap<String, MessageId>,
     /// The schema of custom resources, to which three sorts of fields refer.
     pub(super) schema: MessageId,
+    /// Messages of the machinery, whose Go types say how they look in JSON.
+    machinery: HashSet<MessageId>,
 }
 
 pub(crate) fn wire() -> &'static Wire {
@@ -100,12 +100,17 @@ pub(crate) fn wire() -> &'static Wire {
 }
 
 impl Wire {
-    pub(super) fn get(&self, id: MessageId) -> &Message {
+    pub(crate) fn get(&self, id: MessageId) -> &Message {
         &self.messages[id.0 as usize]
     }
 
+    /// Whether a message is one of the machinery that all groups share.
+    pub(crate) fn is_machinery(&self, id: MessageId) -> bool {
+        self.machinery.contains(&id)
+    }
+
     /// The message of a definition such as `io.k8s.api.core.v1.Pod`.
-    pub(super) fn find(&self, definition: &str) -> Option<MessageId> {
+    pub(crate) fn find(&self, definition: &str) -> Option<MessageId> {
         self.names.get(definition).copied()
     }
 
@@ -143,12 +148,11 @@ impl Wire {
                     self.always_of(inner, out);
                     continue;
                 }
-                (Number::Many | Number::Map, _) => Always::List,
+                (Number::Many | Number::Map, _) | (_, Sort::Time | Sort::MicroTime) => Always::Null,
                 (_, Sort::String) => Always::Text,
                 (_, Sort::Int32 | Sort::Int64 | Sort::Double) => Always::Number,
                 (_, Sort::Bool) => Always::False,
                 (_, Sort::Message(_)) => Always::Object,
-                (_, Sort::Time | Sort::MicroTime) => Always::Null,
                 // What else there is cannot be zero in an object that is valid.
                 _ => continue,
             };
@@ -182,7 +186,8 @@ impl Wire {
     }
 
     fn read(table: &str) -> Self {
-        let mut wire = Self { messages: Vec::new(), names: HashMap::new(), schema: MessageId(0) };
+        let mut wire =
+            Self { messages: Vec::new(), names: HashMap::new(), schema: MessageId(0), machinery: HashSet::new() };
         let lines = || {
             let mut package = "";
             table.lines().filter(|l| !l.starts_with('#')).filter_map(move |line| match line.strip_prefix("package ") {
@@ -196,6 +201,9 @@ impl Wire {
         for (index, (package, line)) in lines().enumerate() {
             let name = line.split(' ').next().unwrap_or_default();
             wire.names.insert(format!("{package}.{name}"), MessageId(index as u32));
+            if package.starts_with("io.k8s.apimachinery.") {
+                wire.machinery.insert(MessageId(index as u32));
+            }
         }
         for (package, line) in lines() {
             let fields = line.split(' ').skip(1).map(|text| wire.field(package, text));

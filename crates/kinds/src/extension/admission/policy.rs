@@ -63,9 +63,29 @@ fn param_kind(kind: &Value, at: &Path) -> ErrorList {
     } else if version.split('/').count() > 2 {
         let detail = format!("unexpected GroupVersion string: {version}");
         errors.push(FieldError::invalid_str(&at.child("apiVersion"), version, detail));
+    } else {
+        let (group, short) = version.split_once('/').unwrap_or(("", version));
+        let at = at.child("apiVersion");
+        let mut wrong = |given: &str, found: Vec<String>| {
+            if !found.is_empty() {
+                errors.push(FieldError::invalid_str(&at, given, found.join(",")));
+            }
+        };
+        if !group.is_empty() {
+            wrong(group, names::dns1123_subdomain(group));
+        }
+        match short.is_empty() {
+            true => wrong(version, vec!["version must be specified".to_owned()]),
+            false => wrong(short, names::dns1035_label(short)),
+        }
     }
-    if text(kind, &["kind"]).is_empty() {
+    let given = text(kind, &["kind"]);
+    let found = names::dns1035_label(&given.to_lowercase());
+    if given.is_empty() {
         errors.push(FieldError::required(&at.child("kind"), ""));
+    } else if !found.is_empty() {
+        let why = format!("may have mixed case, but should otherwise match: {}", found.join(","));
+        errors.push(FieldError::invalid_str(&at.child("kind"), given, why));
     }
     errors
 }
@@ -236,16 +256,22 @@ pub(super) fn binding(o: &Value, validating: bool) -> ErrorList {
 fn param_ref(reference: &Value, at: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
     let (name, selects) = (text(reference, &["name"]), has(reference, &["selector"]));
-    match (name.is_empty(), selects) {
-        (true, false) => errors.push(FieldError::required(at, "one of name or selector must be specified")),
-        (false, true) => {
-            errors.push(FieldError::forbidden(&at.child("name"), "name and selector are mutually exclusive"));
+    let exclusive = "name and selector are mutually exclusive";
+    if !name.is_empty() {
+        let wrong = names::path_segment(name);
+        errors.extend(wrong.into_iter().map(|why| FieldError::invalid_str(&at.child("name"), name, why)));
+        if selects {
+            errors.push(FieldError::forbidden(&at.child("name"), exclusive));
         }
-        (false, false) => {
-            let wrong = names::path_segment(name);
-            errors.extend(wrong.into_iter().map(|why| FieldError::invalid_str(&at.child("name"), name, why)));
+    }
+    if selects {
+        errors.extend(selector::validate(&reference["selector"], &at.child("selector")));
+        if !name.is_empty() {
+            errors.push(FieldError::forbidden(&at.child("selector"), exclusive));
         }
-        (true, true) => errors.extend(selector::validate(&reference["selector"], &at.child("selector"))),
+    }
+    if name.is_empty() && !selects {
+        errors.push(FieldError::required(at, "one of name or selector must be specified"));
     }
     if reference["parameterNotFoundAction"].is_null() {
         errors.push(FieldError::required(&at.child("parameterNotFoundAction"), ""));

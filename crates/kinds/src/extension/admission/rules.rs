@@ -15,31 +15,28 @@ const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 pub(super) fn rules(rules: &[Value], at: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
     for (i, rule) in rules.iter().enumerate() {
-        let at = at.index(i);
-        errors.extend(stars(rule, "operations", &at, "operations"));
-        for (j, o) in items(rule, &["operations"]).iter().enumerate() {
-            if !OPERATIONS.contains(&o.as_str().unwrap_or_default()) {
-                errors.push(FieldError::not_supported(&at.child("operations").index(j), o, &OPERATIONS));
-            }
+        errors.extend(rule_with_operations(rule, &at.index(i)));
+    }
+    errors
+}
+
+fn rule_with_operations(rule: &Value, at: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    errors.extend(stars(rule, "operations", at, "operations"));
+    for (j, o) in items(rule, &["operations"]).iter().enumerate() {
+        if !OPERATIONS.contains(&o.as_str().unwrap_or_default()) {
+            errors.push(FieldError::not_supported(&at.child("operations").index(j), o, &OPERATIONS));
         }
-        errors.extend(stars(rule, "apiGroups", &at, "API groups"));
-        errors.extend(stars(rule, "apiVersions", &at, "API versions"));
-        for (j, _) in items(rule, &["apiVersions"]).iter().enumerate().filter(|(_, v)| *v == "") {
-            errors.push(FieldError::required(&at.child("apiVersions").index(j), ""));
-        }
-        errors.extend(resources(&rule["resources"], &at.child("resources")));
-        let scope = text(rule, &["scope"]);
-        if !scope.is_empty() && !["*", "Cluster", "Namespaced"].contains(&scope) {
-            errors.push(FieldError::not_supported(&at.child("scope"), &json!(scope), &["*", "Cluster", "Namespaced"]));
-        }
-        for (j, name) in items(rule, &["resourceNames"]).iter().enumerate() {
-            let at = at.child("resourceNames").index(j);
-            errors.extend(
-                names::path_segment(name.as_str().unwrap_or_default())
-                    .into_iter()
-                    .map(|why| FieldError::invalid(&at, name, why)),
-            );
-        }
+    }
+    errors.extend(stars(rule, "apiGroups", at, "API groups"));
+    errors.extend(stars(rule, "apiVersions", at, "API versions"));
+    for (j, _) in items(rule, &["apiVersions"]).iter().enumerate().filter(|(_, v)| *v == "") {
+        errors.push(FieldError::required(&at.child("apiVersions").index(j), ""));
+    }
+    errors.extend(resources(&rule["resources"], &at.child("resources")));
+    let scope = text(rule, &["scope"]);
+    if !rule["scope"].is_null() && !["*", "Cluster", "Namespaced"].contains(&scope) {
+        errors.push(FieldError::not_supported(&at.child("scope"), &json!(scope), &["*", "Cluster", "Namespaced"]));
     }
     errors
 }
@@ -85,7 +82,9 @@ fn resources(value: &Value, at: &Path) -> ErrorList {
     if list.len() > 1 && list.contains(&"*/*") {
         errors.push(FieldError::invalid(at, value, "if '*/*' is present, must not specify other resources"));
     }
-    if list.contains(&"*") && list.iter().any(|r| *r != "*" && !r.contains('/')) {
+    // Stock remembers the last resource without a subresource alone.
+    let last = list.iter().rfind(|r| !r.is_empty() && !r.contains('/'));
+    if list.contains(&"*") && last.is_some_and(|r| *r != "*") {
         let detail = "if '*' is present, must not specify other resources without subresources";
         errors.push(FieldError::invalid(at, value, detail));
     }
@@ -104,8 +103,21 @@ pub(super) fn matching(value: &Value, at: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
     errors.extend(one_of(value, "matchPolicy", at, &["Equivalent", "Exact"]));
     errors.extend(selectors(value, at));
-    errors.extend(rules(items(value, &["resourceRules"]), &at.child("resourceRules")));
-    errors.extend(rules(items(value, &["excludeResourceRules"]), &at.child("excludeResourceRules")));
+    for key in ["resourceRules", "excludeResourceRules"] {
+        for (i, rule) in items(value, &[key]).iter().enumerate() {
+            let at = at.child(key).index(i);
+            let names = items(rule, &["resourceNames"]);
+            for (j, name) in names.iter().enumerate() {
+                let at = at.child("resourceNames").index(j);
+                let wrong = names::path_segment(name.as_str().unwrap_or_default());
+                errors.extend(wrong.into_iter().map(|why| FieldError::invalid(&at, name, why)));
+                if names[..j].contains(name) {
+                    errors.push(FieldError::duplicate(&at, name));
+                }
+            }
+            errors.extend(rule_with_operations(rule, &at));
+        }
+    }
     errors
 }
 
@@ -144,7 +156,6 @@ pub(super) fn conditions(list: &[Value], at: &Path, scope: &Scope) -> ErrorList 
     let mut errors = ErrorList::new();
     if list.len() > CONDITIONS {
         errors.push(FieldError::too_many(at, list.len(), CONDITIONS));
-        return errors;
     }
     let env = environment(scope);
     let mut seen = Vec::new();

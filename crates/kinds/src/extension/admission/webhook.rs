@@ -76,7 +76,7 @@ fn versions(value: &Value, at: &Path) -> ErrorList {
         let wrong = names::dns1035_label(version);
         errors.extend(wrong.into_iter().map(|why| FieldError::invalid_str(&at.index(i), version, why)));
     }
-    if errors.is_empty() && !list.iter().any(|v| VERSIONS.contains(v)) {
+    if !list.iter().any(|v| VERSIONS.contains(v)) {
         errors.push(FieldError::invalid(at, value, "must include at least one of v1, v1beta1"));
     }
     errors
@@ -109,7 +109,7 @@ fn url(url: &str, at: &Path) -> ErrorList {
         errors.push(FieldError::invalid_str(at, scheme, format!("'https' is the only allowed URL scheme{FORM}")));
     }
     if host.is_empty() || scheme.is_empty() {
-        errors.push(FieldError::invalid_str(at, host, format!("host must be specified{FORM}")));
+        errors.push(FieldError::invalid_str(at, "", format!("host must be specified{FORM}")));
     }
     if let Some(user) = user {
         errors.push(FieldError::invalid_str(at, user, "user information is not permitted in the URL"));
@@ -125,11 +125,11 @@ fn url(url: &str, at: &Path) -> ErrorList {
 
 fn service(service: &Value, at: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
-    if text(service, &["name"]).is_empty() {
-        errors.push(FieldError::required(&at.child("name"), "service name is required"));
-    }
-    if text(service, &["namespace"]).is_empty() {
-        errors.push(FieldError::required(&at.child("namespace"), "service namespace is required"));
+    // Stock takes one for the other here.
+    for (key, shown) in [("namespace", "name"), ("name", "namespace")] {
+        if text(service, &[key]).is_empty() {
+            errors.push(FieldError::required(&at.child(shown), ""));
+        }
     }
     let port = service["port"].as_i64().unwrap_or(443);
     let wrong = names::port_number(port);
@@ -151,7 +151,13 @@ fn path(path: &str, at: &Path) -> ErrorList {
         return vec![invalid("segment[0] may not be empty".into())];
     }
     let mut errors = ErrorList::new();
-    let Some(rest) = path.strip_prefix('/') else { return vec![invalid("must start with a '/'".into())] };
+    let rest = match path.strip_prefix('/') {
+        Some(rest) => rest,
+        None => {
+            errors.push(invalid("must start with a '/'".into()));
+            path.get(1..).unwrap_or_default()
+        }
+    };
     let steps: Vec<&str> = rest.strip_suffix('/').unwrap_or(rest).split('/').collect();
     for (i, step) in steps.iter().enumerate() {
         if step.is_empty() {
