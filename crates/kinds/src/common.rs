@@ -25,5 +25,6 @@ pub(crate) mod resources;
 pub(crate) mod security_rules;
 pub(crate) mod selector;
 pub(crate) mod spread_rules;
+pub(crate) mod status_rules;
 pub(crate) mod volume_rules;
 pub(crate) mod volume_sources;

@@ -1,11 +1,11 @@
 //! Rules of pod specifications, for pods and for templates, in the order in which stock checks them.
 
-use super::checks::{immutable, optional_rule, rule};
+use super::checks::{optional_rule, rule};
 use super::container_rules::{self, Context};
 use super::inside::inside;
 use super::numbers::{quantity, range_at};
 use super::{affinity_rules, env_rules, ip, os_rules, resources, security_rules, spread_rules, volume_rules};
-use crate::read::{flag, has, int, items, map, text};
+use crate::read::{flag, has, items, map, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
@@ -386,76 +386,6 @@ fn host_aliases(spec: &Value, at: &Path, errors: &mut ErrorList) {
         for (j, host) in items(alias, &["hostnames"]).iter().enumerate() {
             let host = host.as_str().unwrap_or_default();
             rule(names::dns1123_subdomain(host), host, &at.index(i).child("hostnames").index(j), errors);
-        }
-    }
-}
-
-/// What is wrong with a change of a pod's status.
-pub(crate) fn status(new: &Value, old: &Value) -> ErrorList {
-    let (status, was, at) = (&new["status"], &old["status"], Path::new("status"));
-    let mut errors = ErrorList::new();
-    for (i, condition) in items(status, &["conditions"]).iter().enumerate() {
-        let (at, kind) = (at.child("conditions").index(i), text(condition, &["type"]));
-        observed(condition, &at, &mut errors);
-        if !["PodScheduled", "Ready", "Initialized"].contains(&kind) {
-            rule(names::qualified_name(kind), kind, &at.child("Type"), &mut errors);
-        }
-    }
-    let nominated = text(status, &["nominatedNodeName"]);
-    if nominated != text(was, &["nominatedNodeName"]) && !nominated.is_empty() {
-        rule(names::dns1123_subdomain(nominated), nominated, &at.child("nominatedNodeName"), &mut errors);
-    }
-    observed(status, &at, &mut errors);
-    immutable(status, was, &at, &["qosClass"], &mut errors);
-    for (key, kind) in [("containerStatuses", 0), ("initContainerStatuses", 1), ("ephemeralContainerStatuses", 2)] {
-        transitions(status, was, &old["spec"], key, kind, &mut errors);
-    }
-    for (key, primary) in [("podIPs", None), ("hostIPs", Some("hostIP"))] {
-        let (ips, at) = (items(status, &[key]), at.child(key));
-        if let (Some(primary), Some(first)) = (primary, ips.first())
-            && text(status, &[primary]) != text(first, &["ip"])
-        {
-            let why = format!("must be equal to `{primary}`");
-            errors.push(FieldError::invalid_str(&at.index(0).child("ip"), text(first, &["ip"]), why));
-        }
-        for (i, given) in ips.iter().enumerate() {
-            ip::address(text(given, &["ip"]), &at.index(i), &mut errors);
-        }
-        if ips.len() > 1 && (ips.len() > 2 || !ip::dual(text(&ips[0], &["ip"]), text(&ips[1], &["ip"]))) {
-            let why = "may specify no more than one IP for each IP family";
-            errors.push(FieldError::invalid(&at, &json!(ips), why));
-        }
-    }
-    errors
-}
-
-fn observed(o: &Value, at: &Path, errors: &mut ErrorList) {
-    if let Some(n) = int(o, &["observedGeneration"])
-        && n < 0
-    {
-        errors.push(FieldError::invalid(&at.child("observedGeneration"), &json!(n), "must be a non-negative integer"));
-    }
-}
-
-/// A container that ended and is not started again does not run again.
-fn transitions(status: &Value, was: &Value, spec: &Value, key: &str, kind: u8, errors: &mut ErrorList) {
-    let list = ["containers", "initContainers", "ephemeralContainers"][usize::from(kind)];
-    for (i, before) in items(was, &[key]).iter().enumerate() {
-        let name = text(before, &["name"]);
-        if !has(before, &["state", "terminated"]) {
-            continue;
-        }
-        let container = items(spec, &[list]).iter().find(|c| text(c, &["name"]) == name);
-        let own = container.map_or("", |c| text(c, &["restartPolicy"]));
-        let policy = if own.is_empty() { text(spec, &["restartPolicy"]) } else { own };
-        let failed = crate::read::count(before, &["state", "terminated", "exitCode"]) != 0;
-        let rules = container.is_some_and(|c| !items(c, &["restartPolicyRules"]).is_empty());
-        let again = kind != 2 && (policy == "Always" || (policy == "OnFailure" && failed) || rules);
-        let runs =
-            items(status, &[key]).iter().any(|s| text(s, &["name"]) == name && !has(s, &["state", "terminated"]));
-        if !again && runs {
-            let at = Path::new("status").child(key).index(i).child("state");
-            errors.push(FieldError::forbidden(&at, "may not be transitioned to non-terminated state"));
         }
     }
 }

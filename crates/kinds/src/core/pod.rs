@@ -3,7 +3,7 @@
 use super::{pod_resize, pod_table, pod_update};
 use crate::Strategy;
 use crate::apps::name_warning;
-use crate::common::{pod_defaults, pod_rules, pod_warnings, qos};
+use crate::common::{pod_defaults, pod_rules, pod_warnings, qos, status_rules};
 use crate::read::items;
 use ironclad_api::object::{self, at, entry};
 use ironclad_api::table::{Cells, Column};
@@ -54,11 +54,7 @@ impl Strategy for Pod {
     }
 
     fn prepare_status_update(&self, new: &mut Value, old: &Value) {
-        // What a kubelet reports never changes these.
-        let qos = old["status"]["qosClass"].clone();
-        if !qos.is_null() {
-            entry(new, "status").insert("qosClass", qos);
-        }
+        status_rules::prepare(new, old);
     }
 
     fn validate(&self, pod: &Value) -> ErrorList {
@@ -75,7 +71,7 @@ impl Strategy for Pod {
     }
 
     fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
-        pod_rules::status(new, old)
+        status_rules::validate(new, old)
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {

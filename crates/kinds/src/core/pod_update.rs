@@ -27,6 +27,13 @@ pub(crate) fn validate(new: &Value, old: &Value) -> ErrorList {
             errors.push(FieldError::forbidden(&at.child(key), detail));
             return errors;
         }
+        for (i, c) in items(new, &["spec", key]).iter().enumerate() {
+            let at = at.child(key).index(i);
+            if text(c, &["image"]).is_empty() {
+                errors.push(FieldError::required(&at.child("image"), ""));
+            }
+            crate::common::container_rules::image_is_trimmed(c, &at, &mut errors);
+        }
     }
     if !deadline(new, old, &at, &mut errors) {
         return errors;
@@ -143,6 +150,8 @@ fn tolerations(new: &Value, old: &Value, at: &Path, errors: &mut ErrorList) {
     if items(old, &path).iter().any(|t| !now.contains(&key(t))) {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         errors.push(FieldError::forbidden(&at.child("tolerations"), detail));
+    } else {
+        pod_rules::tolerations(&new["spec"], &at.child("tolerations"), errors);
     }
 }
 
