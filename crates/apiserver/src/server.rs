@@ -283,6 +283,7 @@ impl Prepared {
         let server = ApiServer { inner: Arc::new(inner) };
         if server.inner.registry.store.is_shared() {
             drop(tokio::spawn(server.inner.clone().keep_address(advertise, port, self.token.clone())));
+            drop(tokio::spawn(server.inner.clone().keep_identity(self.token.clone())));
         }
         if server.inner.registry.addresses.are_shared() {
             drop(tokio::spawn(follow::run(server.inner.clone(), reader.clone(), self.token.clone())));

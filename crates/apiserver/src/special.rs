@@ -5,6 +5,7 @@ pub(crate) mod allocate;
 pub(crate) mod bootstrap;
 pub(crate) mod budget;
 pub(crate) mod endpoints;
+pub(crate) mod identity;
 pub(crate) mod kubelet;
 pub(crate) mod pods;
 pub(crate) mod reviews;

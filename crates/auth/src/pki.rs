@@ -201,6 +201,13 @@ pub fn api_tls(pair: &Pair, hints: &str) -> Result<Arc<ServerConfig>> {
 
 /// TLS for a server that asks clients for a certificate of one of the authorities (PEM), and takes clients without one.
 pub fn server_tls(pair: &Pair, authorities: &str) -> Result<Arc<ServerConfig>> {
+    let shown = Shown::default();
+    shown.show(pair)?;
+    shown_tls(Arc::new(shown), authorities)
+}
+
+/// The same with whatever certificate is shown at the time.
+pub fn shown_tls(shown: Arc<Shown>, authorities: &str) -> Result<Arc<ServerConfig>> {
     let tls = |e: &dyn std::fmt::Display| Error::Tls(e.to_string());
     let roots = roots(authorities)?;
     let builder = ServerConfig::builder();
@@ -210,8 +217,7 @@ pub fn server_tls(pair: &Pair, authorities: &str) -> Result<Arc<ServerConfig>> {
         let verifier = WebPkiClientVerifier::builder(roots).allow_unauthenticated().build().map_err(|e| tls(&e))?;
         builder.with_client_cert_verifier(verifier)
     };
-    let (chain, key) = parts(pair)?;
-    let mut config = builder.with_single_cert(chain, key).map_err(|e| tls(&e))?;
+    let mut config = builder.with_cert_resolver(shown);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -237,6 +243,52 @@ pub fn read_pair(certificate: &Path, key: &Path) -> Result<Pair> {
     }
     PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(|e| Error::Parse(key.to_owned(), e.to_string()))?;
     Ok(pair)
+}
+
+/// A request (PEM) for a certificate, and its key.
+pub fn request(subject: &Subject) -> Result<(String, String)> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name(&subject.name, &subject.group);
+    for name in &subject.names {
+        params.subject_alt_names.push(match name.parse::<IpAddr>() {
+            Ok(ip) => SanType::IpAddress(ip),
+            Err(_) => SanType::DnsName(name.as_str().try_into()?),
+        });
+    }
+    let key = KeyPair::generate()?;
+    Ok((params.serialize_request(&key)?.pem()?, key.serialize_pem()))
+}
+
+/// From when to when the first certificate of a text (PEM) is good.
+pub fn validity(pem: &str) -> Option<(SystemTime, SystemTime)> {
+    let der = certificates(pem).into_iter().next()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+    let at = |time: x509_parser::time::ASN1Time| {
+        let seconds = u64::try_from(time.timestamp()).ok()?;
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    };
+    Some((at(certificate.validity().not_before)?, at(certificate.validity().not_after)?))
+}
+
+/// The certificate that a server shows now; there may be none yet.
+#[derive(Debug, Default)]
+pub struct Shown(parking_lot::Mutex<Option<Arc<rustls::sign::CertifiedKey>>>);
+
+impl Shown {
+    /// Shows another one from now on.
+    pub fn show(&self, pair: &Pair) -> Result<()> {
+        let (chain, key) = parts(pair)?;
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let key = rustls::sign::CertifiedKey::from_der(chain, key, &provider).map_err(|e| Error::Tls(e.to_string()))?;
+        *self.0.lock() = Some(Arc::new(key));
+        Ok(())
+    }
+}
+
+impl rustls::server::ResolvesServerCert for Shown {
+    fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        self.0.lock().clone()
+    }
 }
 
 fn roots(pem: &str) -> Result<Arc<RootCertStore>> {
@@ -356,7 +408,7 @@ fn store(dir: &Path, file: &str, pair: &Pair) -> Result<()> {
 }
 
 /// Writes a private file whole or not at all.
-pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
+pub fn write(path: &Path, text: &str) -> Result<()> {
     let fresh = path.with_extension("new");
     let put = || -> std::io::Result<()> {
         let mut file = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;

@@ -6,6 +6,7 @@
 mod record;
 
 use crate::events::{EventType, Recorder, reference};
+use crate::metrics;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -75,10 +76,12 @@ impl Election {
         W: Future<Output = ()>,
     {
         let mut holding = Holding { election: self, seen: None };
+        metrics::LEADS.set(&[("name", &self.name)], 0.0);
         tokio::select! {
             () = token.cancelled() => return Ended::Stopped,
             () = holding.acquire() => {}
         }
+        metrics::LEADS.set(&[("name", &self.name)], 1.0);
         tracing::info!(lease = self.name, identity = self.identity, "leads now");
         self.tell(&holding, "became leader");
         let working = token.child_token();
@@ -94,6 +97,7 @@ impl Election {
     }
 
     async fn end(&self, holding: &mut Holding<'_>, ended: Ended) -> Ended {
+        metrics::LEADS.set(&[("name", &self.name)], 0.0);
         if ended == Ended::Lost {
             tracing::error!(lease = self.name, identity = self.identity, "leads no longer");
         } else {

@@ -3,9 +3,12 @@
 //! Invariants: every component, ours too, goes through the API server with an identity of its own; one watch per kind
 //! and process, however many look at it.
 
+pub mod accounts;
+pub mod delegated;
 pub mod events;
 pub mod informer;
 pub mod leader;
+pub mod metrics;
 pub mod queue;
 
 use http::header::USER_AGENT;
@@ -66,13 +69,49 @@ fn agent(user: &UserInfo) -> &str {
 
 /// A client over TLS as a kubeconfig's current context describes it.
 pub async fn from_kubeconfig(path: &Path) -> Result<Client, Error> {
+    connect(path, false).await
+}
+
+/// The same; without the user's credentials, where others are shown with each request.
+pub(crate) async fn connect(path: &Path, without_user: bool) -> Result<Client, Error> {
     let failed = |source| Error::Kubeconfig { path: path.display().to_string(), source };
     let file = kube::config::Kubeconfig::read_from(path).map_err(failed)?;
     let options = kube::config::KubeConfigOptions::default();
     let mut config = kube::Config::from_custom_kubeconfig(file, &options).await.map_err(failed)?;
+    if without_user {
+        config.auth_info = kube::config::AuthInfo::default();
+    }
     // A watch has its own end, which the server sets.
     config.read_timeout = None;
-    Ok(Client::try_from(config)?)
+    let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
+    Ok(counted(Client::try_from(config)?, host))
+}
+
+/// The same client, whose requests are counted.
+fn counted(client: Client, host: String) -> Client {
+    let host: std::sync::Arc<str> = host.into();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (client, host, method) = (client.clone(), host.clone(), request.method().clone());
+        async move {
+            let begun = std::time::Instant::now();
+            let answer = client.send(request).await;
+            let code = answer.as_ref().map_or_else(|_| "<error>".to_owned(), |a| a.status().as_u16().to_string());
+            let labels = [("code", code.as_str()), ("host", &host), ("method", method.as_str())];
+            metrics::REQUESTS.add(&labels, 1);
+            metrics::REQUEST_TIMES.took(&[("host", &host), ("verb", method.as_str())], begun.elapsed());
+            answer
+        }
+    });
+    Client::new(service, "default")
+}
+
+/// A client that goes on with whatever client stands in `current`, for credentials that are renewed.
+pub fn exchangeable(current: std::sync::Arc<parking_lot::Mutex<Client>>) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let client = current.lock().clone();
+        async move { client.send(request).await }
+    });
+    Client::new(service, "default")
 }
 
 /// The authorities (PEM) by which a kubeconfig's current context knows the API server; empty where it names none.

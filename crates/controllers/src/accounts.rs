@@ -78,9 +78,10 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
                     if accounts.get(&name, "default").is_none() {
                         account(&of_accounts, &name).await?;
                     }
-                    let current = maps.get(&name, ROOT_CA).and_then(|m| m.data.as_ref()?.get("ca.crt").cloned());
-                    if current.as_deref() != Some(&context.root_ca) {
-                        root_ca(&of_authority, &name).await?;
+                    let current = maps.get(&name, ROOT_CA);
+                    let held = current.as_ref().and_then(|m| m.data.as_ref()?.get("ca.crt"));
+                    if held != Some(&context.root_ca) {
+                        root_ca(&of_authority, &name, current.as_deref()).await?;
                     }
                 }
                 Key::Secret(namespace, name) => {
@@ -113,12 +114,17 @@ async fn account(context: &Context, namespace: &str) -> Result<(), kube::Error> 
     }
 }
 
-async fn root_ca(context: &Context, namespace: &str) -> Result<(), kube::Error> {
+/// Makes the map, or gives the one that is there the right content: its publisher may create and update, no more.
+async fn root_ca(context: &Context, namespace: &str, current: Option<&ConfigMap>) -> Result<(), kube::Error> {
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
-    let data = json!({"ca.crt": context.root_ca});
-    match api.patch(ROOT_CA, &PatchParams::default(), &Patch::Merge(json!({"data": data}))).await {
-        Err(error) if is_missing(&error) => {}
-        other => return other.map(drop),
+    if let Some(current) = current {
+        let mut wanted = current.clone();
+        wanted.data = Some([("ca.crt".to_owned(), context.root_ca.clone())].into());
+        return match api.replace(ROOT_CA, &PostParams::default(), &wanted).await {
+            // The change that was in between comes by the informer.
+            Err(error) if !is_conflict(&error) && !is_missing(&error) => Err(error),
+            _ => Ok(()),
+        };
     }
     let annotations = [("kubernetes.io/description".to_owned(), "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.".to_owned())];
     let metadata =

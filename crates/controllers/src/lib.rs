@@ -63,6 +63,8 @@ pub struct Context {
     pub authority: Arc<dyn certificates::Authority>,
     /// Addresses of pods, of which every node gets a part.
     pub pod_cidr: Ipv4Net,
+    /// Whether nodes get such parts here, not from somebody else.
+    pub allocate_node_cidrs: bool,
     /// How much of them: the prefix length of a node's part.
     pub node_prefix: u8,
     /// The longest life of certificates that are signed.

@@ -191,7 +191,7 @@ async fn report(context: &Context, namespace: &Namespace, findings: &Findings) -
     let api: Api<Namespace> = Api::all(context.client.clone());
     let name = namespace.metadata.name.as_deref().unwrap_or_default();
     let patch = json!({"metadata": {"uid": namespace.metadata.uid}, "status": {"conditions": after}});
-    match api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+    match api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await {
         Err(error) if !crate::is_missing(&error) => Err(error),
         _ => Ok(()),
     }

@@ -38,7 +38,7 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
                 given.lock().remove(&name);
                 return Ok(None);
             };
-            if node.spec.as_ref().and_then(|s| s.pod_cidr.as_ref()).is_none() {
+            if context.allocate_node_cidrs && node.spec.as_ref().and_then(|s| s.pod_cidr.as_ref()).is_none() {
                 let cidr = take_part(&context, &nodes.list(), &mut given.lock(), &name);
                 let Some(cidr) = cidr else {
                     let message = format!("Node {name} status is now: CIDRNotAvailable");

@@ -22,6 +22,8 @@ pub(crate) enum Id {
     Etcd,
     /// What seals Secrets on the disk cannot be used, or is not what sealed them.
     Encryption,
+    /// A part's configuration file.
+    Config,
 }
 
 impl Id {
@@ -44,6 +46,7 @@ impl Id {
             Self::Image => 21,
             Self::Etcd => 22,
             Self::Encryption => 23,
+            Self::Config => 24,
         }
     }
 
@@ -117,6 +120,7 @@ mod tests {
             Id::Image,
             Id::Etcd,
             Id::Encryption,
+            Id::Config,
         ];
         let codes: std::collections::BTreeSet<u8> = all.iter().map(|id| id.exit_code()).collect();
         assert_eq!(codes.len(), all.len());

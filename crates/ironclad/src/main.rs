@@ -5,6 +5,7 @@
 
 mod cli;
 mod cluster;
+mod component;
 mod down;
 mod encryption;
 mod failure;

@@ -3,10 +3,11 @@
 //! Invariant: a part that needs nothing of the machine but its network needs no root either.
 
 mod api;
-mod health;
+mod bootstrap;
 mod manager;
 mod node;
 mod scheduler;
+mod serving;
 
 use crate::cli::parts::{ApiServer, Connection, LeaderFlags};
 use crate::cluster::Cluster;
@@ -60,10 +61,25 @@ where
     outcome
 }
 
+const KUBECONFIG: &str = "Give the file with --kubeconfig.";
+
 async fn client(connection: &Connection) -> Result<Client> {
-    let help = "Give the file with --kubeconfig.";
-    let made = ironclad_client::from_kubeconfig(&connection.kubeconfig).await;
-    made.map_err(|e| Failure::new(Id::Kubeconfig, e.to_string(), help))
+    let made = ironclad_client::from_kubeconfig(kubeconfig(connection)?).await;
+    made.map_err(|e| Failure::new(Id::Kubeconfig, e.to_string(), KUBECONFIG))
+}
+
+fn kubeconfig(connection: &Connection) -> Result<&Path> {
+    let missing = || Failure::new(Id::Kubeconfig, "it is not said where the API server is", KUBECONFIG);
+    connection.kubeconfig.as_deref().ok_or_else(missing)
+}
+
+/// What the file of `--config` says, where there is one.
+fn configured<T: Default>(
+    path: Option<&std::path::PathBuf>,
+    read: fn(&Path) -> std::result::Result<T, String>,
+) -> Result<Option<T>> {
+    let refused = |why: String| Failure::new(Id::Config, why, "See what the file of --config says.");
+    path.map(|path| read(path).map_err(refused)).transpose()
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -87,6 +103,19 @@ where
         Ended::Finished => Err(Failure::internal("the part ended", "see its log")),
         Ended::Lost => Err(Failure::internal("leaderelection lost", format!("somebody else holds the Lease {name}"))),
     }
+}
+
+/// An election as configurations show it.
+fn shown_election(flags: &LeaderFlags, name: &str) -> serde_json::Value {
+    let seconds = |d: std::time::Duration| format!("{}s", d.as_secs_f64());
+    serde_json::json!({
+        "leaderElect": flags.leader_elect, "resourceLock": "leases",
+        "leaseDuration": seconds(flags.leader_elect_lease_duration),
+        "renewDeadline": seconds(flags.leader_elect_renew_deadline),
+        "retryPeriod": seconds(flags.leader_elect_retry_period),
+        "resourceName": flags.leader_elect_resource_name.as_deref().unwrap_or(name),
+        "resourceNamespace": flags.leader_elect_resource_namespace,
+    })
 }
 
 fn election(client: &Client, flags: &LeaderFlags, name: &str) -> Result<Election> {

@@ -6,6 +6,7 @@
 
 pub mod applier;
 mod layout;
+mod metrics;
 pub mod model;
 mod numbers;
 mod programme;
@@ -115,10 +116,12 @@ fn follow(sources: &Arc<Sources>, signals: &mpsc::Sender<Signal>) {
     // Sending fails only after the end, when changes matter no more.
     let send = signals.clone();
     sources.services.on_change(move |change| {
+        metrics::SERVICES.add(metrics::FAMILY, 1);
         let _ = send.send(Signal::Changed(ObjectKey::of(change.object().as_ref())));
     });
     let send = signals.clone();
     sources.slices.on_change(move |change| {
+        metrics::ENDPOINTS.add(metrics::FAMILY, 1);
         let mut keys: Vec<_> = service_of(change.object()).into_iter().collect();
         if let Change::Modified { old, .. } = change {
             keys.extend(service_of(old));
@@ -145,7 +148,9 @@ fn work(sources: &Sources, applier: &mut Applier, queue: &mpsc::Receiver<Signal>
         let keys = sources.services.list().into_iter().map(|s| ObjectKey::of(s.as_ref()));
         keys.map(|key| (key.clone(), sources.wanted(&key, place))).collect::<Vec<_>>()
     };
+    let begun = std::time::Instant::now();
     applier.replace(everything(sources, &place), &place)?;
+    metrics::synced(begun.elapsed(), true);
     tracing::info!(services = sources.services.len(), "service proxy ready");
     ready.notify_one();
     while let Ok(first) = queue.recv() {
@@ -164,12 +169,15 @@ fn work(sources: &Sources, applier: &mut Applier, queue: &mpsc::Receiver<Signal>
             place = sources.place();
             keys.extend(sources.services.list().iter().map(|s| ObjectKey::of(s.as_ref())));
         }
+        let begun = std::time::Instant::now();
         let wanted = keys.into_iter().map(|key| (key.clone(), sources.wanted(&key, &place))).collect();
         if let Err(error) = applier.update(wanted, &place) {
             // Somebody changed the table behind us: put the whole of it back.
             tracing::warn!(%error, "the service table differs from what was written; replacing it");
+            metrics::FAILED.add(metrics::FAMILY, 1);
             applier.replace(everything(sources, &place), &place)?;
         }
+        metrics::synced(begun.elapsed(), all);
     }
     Ok(())
 }

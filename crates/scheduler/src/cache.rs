@@ -21,6 +21,11 @@ impl Cache {
         &self.nodes
     }
 
+    /// How many nodes and pods there are.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.nodes.len(), self.placed.len())
+    }
+
     #[cfg(test)]
     pub(crate) fn node(&self, name: &str) -> Option<&NodeInfo> {
         self.by_name.get(name).map(|i| &self.nodes[*i])

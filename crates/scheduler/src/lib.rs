@@ -5,6 +5,7 @@
 
 mod algorithm;
 mod cache;
+mod metrics;
 mod node;
 mod plugins;
 mod pod;

@@ -2,6 +2,7 @@
 //!
 //! Plain data with time as an argument; the driver locks it.
 
+use crate::metrics::INCOMING;
 use crate::pod::PodInfo;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -44,6 +45,8 @@ struct Entry {
     pod: Arc<PodInfo>,
     attempts: u32,
     last: Option<Instant>,
+    /// When it came into the queue.
+    since: Instant,
     place: Place,
 }
 
@@ -53,6 +56,18 @@ pub(crate) struct Queue {
     active: BTreeMap<(Reverse<i32>, u64), String>,
     backoff: BTreeMap<(Instant, u64), String>,
     serial: u64,
+    /// How many are gated.
+    gated: usize,
+}
+
+/// How many pods are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) active: usize,
+    pub(crate) backoff: usize,
+    pub(crate) gated: usize,
+    /// Tried and not placed; those that are on their way to a node too.
+    pub(crate) rest: usize,
 }
 
 fn backoff(attempts: u32) -> Duration {
@@ -63,9 +78,13 @@ impl Queue {
     /// Adds a pod, or tries a known one again because it changed.
     pub(crate) fn put(&mut self, pod: Arc<PodInfo>, now: Instant) {
         let uid = pod.uid.clone();
-        let (attempts, last) = self.take(&uid).map_or((0, None), |e| (e.attempts, e.last));
-        let entry = Entry { place: Place::Gated, pod, attempts, last };
+        let before = self.take(&uid);
+        let event = if before.is_some() { "UnschedulablePodUpdate" } else { "UnscheduledPodAdd" };
+        let (attempts, last, since) = before.map_or((0, None, now), |e| (e.attempts, e.last, e.since));
+        let entry = Entry { place: Place::Gated, pod, attempts, last, since };
         let gated = entry.pod.is_gated();
+        self.gated += usize::from(gated);
+        INCOMING.add(&[("event", event), ("queue", if gated { "unschedulable" } else { "active" })], 1);
         self.entries.insert(uid.clone(), entry);
         if !gated {
             self.ready(&uid, now);
@@ -98,6 +117,17 @@ impl Queue {
         Some(entry.pod.clone())
     }
 
+    /// How often a pod was tried, and since when it waits.
+    pub(crate) fn history(&self, uid: &str) -> Option<(u32, Instant)> {
+        self.entries.get(uid).map(|e| (e.attempts, e.since))
+    }
+
+    /// How many pods are where.
+    pub(crate) fn counts(&self) -> Counts {
+        let (active, backoff, gated) = (self.active.len(), self.backoff.len(), self.gated);
+        Counts { active, backoff, gated, rest: self.entries.len().saturating_sub(active + backoff + gated) }
+    }
+
     /// When the next back-off ends.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.backoff.first_key_value().map(|((at, _), _)| *at)
@@ -107,6 +137,7 @@ impl Queue {
     pub(crate) fn wait(&mut self, uid: &str, rejected_by: BTreeSet<&'static str>) {
         if let Some(entry) = self.entries.get_mut(uid) {
             entry.place = Place::Waiting(rejected_by);
+            INCOMING.add(&[("event", "ScheduleAttemptFailure"), ("queue", "unschedulable")], 1);
         }
     }
 
@@ -120,6 +151,10 @@ impl Queue {
         let helped = |e: &Entry| matches!(&e.place, Place::Waiting(by) if e.last.is_some() && hint.helps(by));
         let uids: Vec<String> = self.entries.iter().filter(|(_, e)| helped(e)).map(|(uid, _)| uid.clone()).collect();
         uids.iter().for_each(|uid| self.ready(uid, now));
+        if !uids.is_empty() {
+            let event = if hint == Hint::Node { "NodeUpdate" } else { "AssignedPodDelete" };
+            INCOMING.add(&[("event", event), ("queue", "backoff")], uids.len() as u64);
+        }
         !uids.is_empty()
     }
 
@@ -150,7 +185,8 @@ impl Queue {
         match &entry.place {
             Place::Active(priority, serial) => drop(self.active.remove(&(*priority, *serial))),
             Place::Backoff(due, serial) => drop(self.backoff.remove(&(*due, *serial))),
-            Place::Waiting(_) | Place::Gated => {}
+            Place::Gated => self.gated = self.gated.saturating_sub(1),
+            Place::Waiting(_) => {}
         }
         Some(entry)
     }
@@ -200,9 +236,13 @@ mod tests {
     fn a_gated_pod_waits_until_it_changes() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.put(pod("a", 0, true), now);
+        queue.put(pod("a", 0, true), now);
+        assert_eq!(queue.counts(), Counts { gated: 1, ..Counts::default() });
         assert!(!queue.hint(Hint::Node, now));
         assert_eq!(pop(&mut queue, now), None);
         queue.put(pod("a", 0, false), now);
+        assert_eq!(queue.counts(), Counts { active: 1, ..Counts::default() });
         assert_eq!(pop(&mut queue, now).as_deref(), Some("a"));
+        assert_eq!(queue.history("a"), Some((1, now)));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::algorithm::{FitError, schedule};
 use crate::cache::Cache;
+use crate::metrics;
 use crate::pod::{PodInfo, bound_to, has_ended};
 use crate::queue::{Hint, Queue};
 use ironclad_client::events::{EventType, Recorder};
@@ -36,6 +37,12 @@ struct State {
     queue: Queue,
     /// Pods that were given a node and whose binding is not confirmed yet.
     assumed: HashSet<String>,
+}
+
+/// An attempt: when it began, and how often and since when the pod was tried.
+struct Tried {
+    begun: Instant,
+    history: Option<(u32, Instant)>,
 }
 
 struct Scheduler {
@@ -152,15 +159,23 @@ impl Scheduler {
     }
 
     fn decide_next(self: &Arc<Self>, state: &mut State) -> bool {
-        let Some(pod) = state.queue.pop(Instant::now()) else { return false };
-        match schedule(&pod, &mut state.cache) {
+        let begun = Instant::now();
+        let Some(pod) = state.queue.pop(begun) else {
+            self.show(state);
+            return false;
+        };
+        let decision = schedule(&pod, &mut state.cache);
+        metrics::ALGORITHM.took(&[], begun.elapsed());
+        match decision {
             Ok(node) => {
                 state.cache.place(pod.clone(), &node);
                 state.assumed.insert(pod.uid.clone());
+                let tried = Tried { begun, history: state.queue.history(&pod.uid) };
                 let scheduler = self.clone();
-                tokio::spawn(async move { scheduler.bind(pod, node).await });
+                tokio::spawn(async move { scheduler.bind(pod, node, tried).await });
             }
             Err(error) => {
+                self.attempted("unschedulable", begun);
                 state.queue.wait(&pod.uid, error.plugins.clone());
                 let scheduler = self.clone();
                 tokio::spawn(async move { scheduler.report(pod, error).await });
@@ -169,7 +184,32 @@ impl Scheduler {
         true
     }
 
-    async fn bind(&self, pod: Arc<PodInfo>, node: String) {
+    /// Counts an attempt and its result.
+    fn attempted(&self, result: &str, begun: Instant) {
+        let labels = [("profile", self.config.name.as_str()), ("result", result)];
+        metrics::ATTEMPTS.add(&labels, 1);
+        metrics::ATTEMPT_TIMES.took(&labels, begun.elapsed());
+    }
+
+    /// Shows how many pods and nodes there are; called when there is nothing left to decide.
+    fn show(&self, state: &State) {
+        let counts = state.queue.counts();
+        let unschedulable = counts.rest.saturating_sub(state.assumed.len());
+        for (queue, count) in [
+            ("active", counts.active),
+            ("backoff", counts.backoff),
+            ("gated", counts.gated),
+            ("unschedulable", unschedulable),
+        ] {
+            metrics::PENDING.set(&[("queue", queue)], count as f64);
+        }
+        let (nodes, pods) = state.cache.size();
+        for (kind, count) in [("nodes", nodes), ("pods", pods), ("assumed_pods", state.assumed.len())] {
+            metrics::CACHE.set(&[("type", kind)], count as f64);
+        }
+    }
+
+    async fn bind(&self, pod: Arc<PodInfo>, node: String, tried: Tried) {
         let Ok(_permit) = self.requests.acquire().await else { return };
         let api: Api<Pod> = Api::namespaced(self.config.client.clone(), &pod.key.namespace);
         let target =
@@ -185,10 +225,23 @@ impl Scheduler {
             api.create_subresource("binding", &pod.key.name, &PostParams::default(), &body).await;
         match answer {
             Ok(_) => {
+                self.bound(&tried);
                 let message = format!("Successfully assigned {} to {node}", pod.key);
                 self.recorder.event(&*pod.pod, EventType::Normal, "Scheduled", message);
             }
-            Err(error) => self.bind_failed(&pod, &error),
+            Err(error) => {
+                self.attempted("error", tried.begun);
+                self.bind_failed(&pod, &error);
+            }
+        }
+    }
+
+    /// Counts a pod that has its node now.
+    fn bound(&self, tried: &Tried) {
+        self.attempted("scheduled", tried.begun);
+        if let Some((attempts, since)) = tried.history {
+            metrics::POD_ATTEMPTS.observe(&[], f64::from(attempts));
+            metrics::POD_TIMES.took(&[("attempts", &attempts.to_string())], since.elapsed());
         }
     }
 

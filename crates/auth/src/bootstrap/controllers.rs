@@ -320,7 +320,6 @@ pub(super) const PATCHES: &[(&str, &[&str])] = &[
     ("pvc-protection-controller", &["patch||persistentvolumeclaims"]),
     ("replicaset-controller", &["patch|apps|replicasets/status"]),
     ("replication-controller", &["patch||replicationcontrollers/status"]),
-    ("root-ca-cert-publisher", &["patch||configmaps|kube-root-ca.crt"]),
 ];
 
 /// What the controller manager itself patches where stock's updates: tokens into their Secrets, signatures of tokens.

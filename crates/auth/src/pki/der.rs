@@ -4,6 +4,7 @@ pub(super) const SEQUENCE: u8 = 0x30;
 const BOOLEAN: u8 = 0x01;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
+pub(super) const NULL: u8 = 5;
 pub(super) const OCTET_STRING: u8 = 0x04;
 const OID: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;

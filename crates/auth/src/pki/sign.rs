@@ -16,6 +16,9 @@ const EXT_KEY_USAGE: &[u64] = &[2, 5, 29, 37];
 const BASIC_CONSTRAINTS: &[u64] = &[2, 5, 29, 19];
 const AUTHORITY_KEY_ID: &[u64] = &[2, 5, 29, 35];
 const ECDSA_SHA256: &[u64] = &[1, 2, 840, 10045, 4, 3, 2];
+const ECDSA_SHA384: &[u64] = &[1, 2, 840, 10045, 4, 3, 3];
+const RSA_SHA256: &[u64] = &[1, 2, 840, 113_549, 1, 1, 11];
+const ED25519: &[u64] = &[1, 3, 101, 112];
 /// Clocks of others may be behind by this much.
 const BACKDATE: Duration = Duration::from_mins(5);
 /// Up to this life the backdate is added, not taken off.
@@ -115,6 +118,21 @@ fn validity(now: Timestamp, life: Duration, authority_ends: Timestamp) -> (Times
     (begin, end.min(authority_ends))
 }
 
+/// How a key signs, as certificates say it.
+fn algorithm(key: &KeyPair) -> Result<Vec<u8>> {
+    let used = key.algorithm();
+    let id = match used {
+        _ if used == &rcgen::PKCS_ECDSA_P256_SHA256 => ECDSA_SHA256,
+        _ if used == &rcgen::PKCS_ECDSA_P384_SHA384 => ECDSA_SHA384,
+        _ if used == &rcgen::PKCS_ED25519 => ED25519,
+        _ if used == &rcgen::PKCS_RSA_SHA256 => {
+            return Ok(der::sequence(&[der::oid(RSA_SHA256), der::tagged(der::NULL, &[])]));
+        }
+        _ => return Err(Error::Parse("ca.key".into(), format!("keys of the sort {used:?} cannot sign here"))),
+    };
+    Ok(der::sequence(&[der::oid(id)]))
+}
+
 impl Pki {
     /// Signs a request (PEM) for these usages and this life; the answer is PEM.
     pub fn sign_request(&self, pem: &[u8], usages: &[String], life: Duration) -> Result<String> {
@@ -132,7 +150,8 @@ impl Pki {
         let mut serial: [u8; 16] = [0; 16];
         aws_lc_rs::rand::fill(&mut serial).map_err(|_| bad("the system has no randomness".to_owned()))?;
         serial[0] &= 0x7f;
-        let algorithm = der::sequence(&[der::oid(ECDSA_SHA256)]);
+        let key = KeyPair::from_pem(&self.ca.key)?;
+        let algorithm = algorithm(&key)?;
         let parts = [
             der::tagged(0xa0, &der::integer(&[2])),
             der::integer(&serial),
@@ -144,7 +163,7 @@ impl Pki {
             der::tagged(0xa3, &der::sequence(&extensions(&request, &authority, usages))),
         ];
         let body = der::sequence(&parts);
-        let signature = KeyPair::from_pem(&self.ca.key)?.sign(&body)?;
+        let signature = key.sign(&body)?;
         let whole = der::sequence(&[body, algorithm, der::bits(&signature)]);
         Ok(pem::encode_config(
             &pem::Pem::new("CERTIFICATE", whole),
@@ -236,6 +255,35 @@ mod tests {
             pki.sign_request(broken.as_bytes(), &usages, Duration::from_hours(1)).is_err(),
             "signed by another key"
         );
+    }
+
+    #[test]
+    fn authorities_of_every_sort_sign_by_their_own_keys() {
+        crate::install_crypto();
+        let dir = tempfile::tempdir().unwrap();
+        let run = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let out = std::process::Command::new("openssl").args(words).current_dir(dir.path()).output().unwrap();
+            assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+        };
+        run("req -new -newkey rsa:2048 -nodes -subj /O=devs/CN=jane -keyout other.key -out request.pem");
+        let request = std::fs::read(dir.path().join("request.pem")).unwrap();
+        for make in [
+            "genpkey -algorithm rsa -pkeyopt rsa_keygen_bits:2048 -out ca.key",
+            "genrsa -traditional -out ca.key 2048",
+            "ecparam -name prime256v1 -genkey -noout -out ca.key",
+            "genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-384 -out ca.key",
+            "genpkey -algorithm ed25519 -out ca.key",
+        ] {
+            run(make);
+            run("req -x509 -new -key ca.key -days 10 -subj /CN=ca -out ca.crt");
+            let pair = crate::pki::read_pair(&dir.path().join("ca.crt"), &dir.path().join("ca.key")).unwrap();
+            let pki = Pki::of_authority(pair);
+            let usages = ["digital signature".to_owned(), "client auth".to_owned()];
+            let signed = pki.sign_request(&request, &usages, Duration::from_hours(1)).unwrap();
+            let verifier = crate::pki::verifier(pki.ca()).unwrap();
+            crate::certificates::trusted(&*verifier, &certificates(&signed)).unwrap_or_else(|_| panic!("{make}"));
+        }
     }
 
     #[test]

@@ -20,6 +20,12 @@ pub(crate) struct Common {
     v: Option<String>,
     #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     profiling: Option<bool>,
+    #[arg(long, hide = true, value_parser = ["text", "json"])]
+    logging_format: Option<String>,
+    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    contention_profiling: Option<bool>,
+    #[arg(long, hide = true, value_name = "LIST")]
+    vmodule: Option<String>,
 }
 
 /// Where the API server is and who the part is.
@@ -27,9 +33,15 @@ pub(crate) struct Common {
 pub(crate) struct Connection {
     /// The kubeconfig that says where the API server is and who the part is
     #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: PathBuf,
+    pub(crate) kubeconfig: Option<PathBuf>,
     #[arg(long, hide = true, value_name = "NAME=BOOL", value_delimiter = ',')]
     feature_gates: Vec<String>,
+    #[arg(long, hide = true, value_name = "COUNT")]
+    kube_api_qps: Option<f64>,
+    #[arg(long, hide = true, value_name = "COUNT")]
+    kube_api_burst: Option<u32>,
+    #[arg(long, hide = true, value_name = "TYPE")]
+    kube_api_content_type: Option<String>,
 }
 
 /// Of several processes the one that holds a Lease works.
@@ -72,14 +84,25 @@ pub(crate) struct HealthFlags {
     /// The key of that certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
     pub(crate) tls_private_key_file: Option<PathBuf>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    authentication_kubeconfig: Option<PathBuf>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    authorization_kubeconfig: Option<PathBuf>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    client_ca_file: Option<PathBuf>,
+    /// The kubeconfig by which it is asked whose tokens are shown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authentication_kubeconfig: Option<PathBuf>,
+    /// The kubeconfig by which it is asked who may read metrics and the configuration
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorization_kubeconfig: Option<PathBuf>,
+    /// The authorities (PEM) whose certificates clients may show
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_ca_file: Option<PathBuf>,
     #[arg(long, hide = true, value_name = "FILE")]
     requestheader_client_ca_file: Option<PathBuf>,
+    #[arg(long, hide = true, value_name = "NAME", value_delimiter = ',')]
+    requestheader_allowed_names: Vec<String>,
+    #[arg(long, hide = true, value_name = "NAME", value_delimiter = ',')]
+    requestheader_username_headers: Vec<String>,
+    #[arg(long, hide = true, value_name = "NAME", value_delimiter = ',')]
+    requestheader_group_headers: Vec<String>,
+    #[arg(long, hide = true, value_name = "NAME", value_delimiter = ',')]
+    requestheader_extra_headers_prefix: Vec<String>,
 }
 
 /// `ironclad controller-manager`.
@@ -110,10 +133,12 @@ pub(crate) struct ControllerManager {
     pub(crate) cluster_signing_key_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) lasting: super::api::ControllerFlags,
-    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
-    allocate_node_cidrs: Option<bool>,
-    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
-    use_service_account_credentials: Option<bool>,
+    /// Give nodes their parts of the addresses of pods
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, default_value = "true")]
+    pub(crate) allocate_node_cidrs: bool,
+    /// Let each controller act as the service account of its own
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, default_value = "false")]
+    pub(crate) use_service_account_credentials: bool,
     #[arg(long, hide = true, value_name = "CIDR")]
     service_cluster_ip_range: Option<String>,
     #[arg(long, hide = true, value_name = "NAME")]
@@ -131,6 +156,9 @@ pub(crate) struct ControllerManager {
 pub(crate) struct Scheduler {
     #[command(flatten)]
     pub(crate) connection: Connection,
+    /// A KubeSchedulerConfiguration, which counts before the flags for what it says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Schedule the pods whose `schedulerName` this is
     #[arg(long, value_name = "NAME", default_value = "default-scheduler")]
     pub(crate) scheduler_name: String,
@@ -161,6 +189,21 @@ pub(crate) struct Machine {
 pub(crate) struct Kubelet {
     #[command(flatten)]
     pub(crate) connection: Connection,
+    /// A KubeletConfiguration; flags count before what it says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A kubeconfig with a bootstrap token: where the file of --kubeconfig is not there, a certificate is asked for by it
+    #[arg(long, value_name = "FILE", requires = "kubeconfig")]
+    pub(crate) bootstrap_kubeconfig: Option<PathBuf>,
+    /// Where certificates are kept that the cluster signs [default: pki in the directory of --root-dir]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cert_dir: Option<PathBuf>,
+    /// Renew the certificate that the kubelet shows to the API server, when it nears its end
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) rotate_certificates: Option<bool>,
+    /// Let the cluster sign the certificate of the kubelet's own API, and renew it
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) rotate_server_certificates: Option<bool>,
     #[command(flatten)]
     pub(crate) machine: Machine,
     /// Where pods, images and containers live
@@ -169,18 +212,18 @@ pub(crate) struct Kubelet {
     /// The node's address [default: the one that the default route uses]
     #[arg(long, value_name = "IP")]
     pub(crate) node_ip: Option<Ipv4Addr>,
-    /// The port of the kubelet's own API; 0 takes a free one
-    #[arg(long, value_name = "PORT", default_value_t = 10250)]
-    pub(crate) port: u16,
+    /// The port of the kubelet's own API; 0 takes a free one [default: 10250]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
     /// Addresses of Services
     #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/12")]
     pub(crate) service_cluster_ip_range: Ipv4Net,
     /// The address of the cluster's DNS [default: the tenth of Services]
     #[arg(long, value_name = "IP")]
     pub(crate) cluster_dns: Option<Ipv4Addr>,
-    /// The cluster's domain
-    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
-    pub(crate) cluster_domain: String,
+    /// The cluster's domain [default: cluster.local]
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) cluster_domain: Option<String>,
     /// The authorities (PEM) whose certificates clients may show
     #[arg(long, value_name = "FILE")]
     pub(crate) client_ca_file: Option<PathBuf>,
@@ -199,6 +242,18 @@ pub(crate) struct Kubelet {
     /// Where images named REGISTRY are pulled from instead: REGISTRY=URL
     #[arg(long = "registry-mirror", value_name = "REGISTRY=URL")]
     pub(crate) mirrors: Vec<String>,
+    /// The port of /healthz over HTTP; 0 for none [default: none, with --config 10248]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) healthz_port: Option<u16>,
+    /// The address of /healthz [default: 127.0.0.1]
+    #[arg(long, value_name = "IP")]
+    pub(crate) healthz_bind_address: Option<IpAddr>,
+    #[arg(long, hide = true, value_name = "ENDPOINT")]
+    container_runtime_endpoint: Option<String>,
+    #[arg(long, hide = true, value_name = "IMAGE")]
+    pod_infra_container_image: Option<String>,
+    #[arg(long, hide = true, value_name = "DRIVER")]
+    cgroup_driver: Option<String>,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -210,6 +265,17 @@ pub(crate) struct Proxy {
     pub(crate) connection: Connection,
     #[command(flatten)]
     pub(crate) machine: Machine,
+    /// A KubeProxyConfiguration, which counts before the flags but for --hostname-override
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Metrics over HTTP; with --config 127.0.0.1:10249 by default
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) metrics_bind_address: Option<std::net::SocketAddr>,
+    /// Health over HTTP; with --config 0.0.0.0:10256 by default
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) healthz_bind_address: Option<std::net::SocketAddr>,
+    #[arg(long, hide = true, value_parser = ["nftables"])]
+    proxy_mode: Option<String>,
     #[command(flatten)]
     pub(crate) common: Common,
 }

@@ -1,6 +1,7 @@
 //! The controllers: in one process with the API server, or alone in the place of kube-controller-manager.
 
-use super::{begin, client, health, lead, read};
+use super::serving::{self, Pages};
+use super::{begin, client, kubeconfig, lead, read};
 use crate::cli::api::ControllerFlags;
 use crate::cli::parts::ControllerManager;
 use crate::failure::{Context, Failure, Result};
@@ -9,6 +10,7 @@ use ironclad_api::GroupResource;
 use ironclad_api::source::Source;
 use ironclad_auth::pki::{self, Pki};
 use ironclad_auth::tokens::{Options, Tokens};
+use ironclad_client::accounts::Accounts;
 use ironclad_client::{Client, Informers};
 use ironclad_controllers::certificates::{Asked, Authority};
 use ironclad_controllers::{Identities, SecretTokens, Selection};
@@ -54,6 +56,7 @@ pub(crate) struct Controllers {
     /// Signs certificates.
     pub(crate) authority: Option<Arc<Pki>>,
     pub(crate) pod_cidr: Ipv4Net,
+    pub(crate) allocate_node_cidrs: bool,
     pub(crate) node_prefix: u8,
     pub(crate) flags: ControllerFlags,
     pub(crate) selection: Selection,
@@ -73,6 +76,7 @@ pub(crate) async fn controllers(from: Controllers, client: Client, informers: In
         tokens,
         authority: Arc::new(Signing(from.authority)),
         pod_cidr: from.pod_cidr,
+        allocate_node_cidrs: from.allocate_node_cidrs,
         node_prefix: from.node_prefix.max(from.pod_cidr.prefix_len()),
         signing_duration: from.flags.cluster_signing_duration,
         token_clean_up_period: from.flags.legacy_service_account_token_clean_up_period,
@@ -87,15 +91,23 @@ pub(crate) fn run(args: ControllerManager) -> Result<()> {
 
 async fn serve(args: ControllerManager, token: CancellationToken) -> Result<()> {
     let client = client(&args.connection).await?;
-    let health = health::start(&args.health, PORT, NAME, &token).await?;
-    let all = client.clone();
+    let pages = Pages {
+        name: NAME,
+        group: "kubecontrollermanager.config.k8s.io",
+        config: shown(&args),
+        checks: &["leaderElection"],
+        healthy: Box::new(|| true),
+        own: |_, _| None,
+    };
+    let health = serving::start(&args.health, PORT, pages, &token).await?;
+    let identities = identities(&args, &client).await?;
     let from = Controllers {
-        // Whoever the kubeconfig names does the work of all of them.
-        identities: Arc::new(move |_| all.clone()),
+        identities,
         root_ca: root_ca(&args)?,
         tokens: args.service_account_private_key_file.as_deref().map(tokens).transpose()?,
         authority: authority(&args)?,
         pod_cidr: args.cluster_cidr.trunc(),
+        allocate_node_cidrs: args.allocate_node_cidrs,
         node_prefix: args.node_cidr_mask_size,
         flags: args.lasting.clone(),
         selection: Selection::new(args.controllers.clone()),
@@ -107,12 +119,40 @@ async fn serve(args: ControllerManager, token: CancellationToken) -> Result<()> 
     outcome
 }
 
+/// As whom controllers act: each as its service account, or all as whoever the kubeconfig names.
+async fn identities(args: &ControllerManager, client: &Client) -> Result<Identities> {
+    let all = client.clone();
+    if !args.use_service_account_credentials {
+        return Ok(Arc::new(move |_| all.clone()));
+    }
+    let accounts =
+        Accounts::from_kubeconfig(kubeconfig(&args.connection)?).await.context("cannot use the kubeconfig")?;
+    Ok(Arc::new(move |name| accounts.client(name)))
+}
+
+/// The configuration that is in force.
+fn shown(args: &ControllerManager) -> serde_json::Value {
+    serde_json::json!({
+        "kind": "KubeControllerManagerConfiguration", "apiVersion": "kubecontrollermanager.config.k8s.io/v1alpha1",
+        "Generic": {
+            "ClientConnection": {"kubeconfig": args.connection.kubeconfig, "contentType": "application/json"},
+            "LeaderElection": super::shown_election(&args.leader, NAME),
+            "Controllers": args.controllers,
+        },
+        "KubeCloudShared": {
+            "UseServiceAccountCredentials": args.use_service_account_credentials,
+            "AllocateNodeCIDRs": args.allocate_node_cidrs, "ClusterCIDR": args.cluster_cidr.to_string(),
+        },
+        "NodeIPAMController": {"NodeCIDRMaskSizeIPv4": args.node_cidr_mask_size},
+    })
+}
+
 /// The authorities of the API server: those that are given, else those that this part itself trusts.
 fn root_ca(args: &ControllerManager) -> Result<String> {
     if let Some(path) = &args.root_ca_file {
         return read(path);
     }
-    ironclad_client::authorities(&args.connection.kubeconfig).context("cannot use the kubeconfig")
+    ironclad_client::authorities(kubeconfig(&args.connection)?).context("cannot use the kubeconfig")
 }
 
 /// Nobody: the tokens that are only signed here are checked elsewhere.

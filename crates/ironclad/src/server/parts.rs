@@ -99,6 +99,7 @@ fn controllers(
         tokens: Some(api.tokens.clone()),
         authority: Some(api.pki.clone()),
         pod_cidr: cluster.pod_cidr,
+        allocate_node_cidrs: true,
         node_prefix: 24,
         flags: flags.clone(),
         selection: Selection::default(),

@@ -12,8 +12,19 @@ use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 
+/// A volume or claim without a phase is pending; stock servers store none.
+pub(super) fn default_phase(o: &mut Value) {
+    if o["status"].is_null() {
+        put(o, "status", json!({}));
+    }
+    crate::read::fill_zero(&mut o["status"], "phase", "Pending");
+}
+
 pub(crate) const CLAIM: Rules = Rules::new()
-    .defaults(|o| default_spec(spec(o)))
+    .defaults(|o| {
+        default_spec(spec(o));
+        default_phase(o);
+    })
     .on_create(|o| {
         put(o, "status", json!({"phase": "Pending"}));
         normalize_sources(spec(o));

@@ -21,6 +21,7 @@ pub(crate) const VOLUME: Rules = Rules::new()
         fill(spec, "volumeMode", "Filesystem");
         canonical(spec, &["capacity"]);
         volume_rules::default_source(spec);
+        super::claim::default_phase(o);
     })
     .on_create(|o| put(o, "status", json!({"phase": "Pending", "lastPhaseTransitionTime": ironclad_api::time::now()})))
     .on_subresource(|_, new, old| phase_time(new, old))
