@@ -322,6 +322,31 @@ pub(crate) fn store_error(error: &Error) -> ApiError {
                 .with_cause("ResourceVersionTooLarge", what, "")
                 .retry_after(1)
         }
+        // What etcd says stock passes on as it is.
+        Error::Full(why) | Error::Refused(why) if why.starts_with("etcdserver: ") => {
+            let mut error = ApiError::new(Reason::Unknown, why.clone());
+            error.code = 500;
+            error
+        }
+        Error::Unavailable(why) => {
+            tracing::warn!(why, "the store does not answer");
+            let message = "Timeout: request did not complete within requested timeout - context deadline exceeded";
+            ApiError::new(Reason::Timeout, message)
+        }
         other => ApiError::internal(other),
+    }
+}
+
+#[cfg(test)]
+mod store_errors {
+    use super::*;
+
+    #[test]
+    fn what_etcd_says_is_passed_on_and_its_silence_is_a_timeout() {
+        let full = store_error(&Error::Full("etcdserver: mvcc: database space exceeded".to_owned()));
+        assert_eq!((full.code, full.message.as_str()), (500, "etcdserver: mvcc: database space exceeded"));
+        assert_eq!(full.reason, Reason::Unknown);
+        assert_eq!(store_error(&Error::Unavailable("refused".to_owned())).code, 504);
+        assert_eq!(store_error(&Error::Full("disk".to_owned())).reason, Reason::InternalError);
     }
 }

@@ -147,6 +147,6 @@ fn same(value: &Value, text: &str) -> bool {
         Some(found) => {
             found == text || matches!((shape::duration(found), shape::duration(text)), (Ok(a), Ok(b)) if a == b)
         }
-        None => value.to_string() == text,
+        None => serde_json::to_string(value).is_ok_and(|found| found == text),
     }
 }

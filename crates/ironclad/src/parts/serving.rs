@@ -324,7 +324,7 @@ fn metrics() -> String {
 mod tests {
     use super::*;
 
-    async fn server(healthy: bool) -> Server {
+    fn server(healthy: bool) -> Server {
         let pages = Pages {
             name: "kube-scheduler",
             group: "kubescheduler.config.k8s.io",
@@ -346,7 +346,7 @@ mod tests {
 
     #[tokio::test]
     async fn health_is_told_to_everybody_and_the_rest_to_those_who_may() {
-        let server = server(true).await;
+        let server = server(true);
         assert_eq!(ask(&server, "/healthz", None).await, (200, "ok".to_owned()));
         let verbose = "[+]ping ok\n[+]leaderElection ok\nreadyz check passed\n";
         assert_eq!(ask(&server, "/readyz?verbose", None).await, (200, verbose.to_owned()));
@@ -362,7 +362,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_part_that_is_not_well_says_so() {
-        let (code, body) = ask(&server(false).await, "/healthz", None).await;
+        let (code, body) = ask(&server(false), "/healthz", None).await;
         assert_eq!(
             (code, body.as_str()),
             (500, "[+]ping ok\n[-]leaderElection failed: reason withheld\nhealthz check failed\n")
