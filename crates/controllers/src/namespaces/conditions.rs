@@ -32,11 +32,6 @@ impl Findings {
         self.discovery.is_none() && self.failures.is_empty() && self.remaining.is_empty()
     }
 
-    /// Whether objects are still there.
-    pub(super) fn remains(&self) -> bool {
-        !self.remaining.is_empty()
-    }
-
     /// Each condition: its type, whether it holds, reason and message.
     fn conditions(&self) -> [(&'static str, bool, &'static str, String); 5] {
         let list = |of: &BTreeMap<String, usize>, text: fn(&str, usize) -> String| {
