@@ -40,10 +40,15 @@ async fn only_the_first_table_of_a_watch_has_columns() {
     for name in ["a", "b"] {
         ask(&server, "POST", maps, JSON, map(name)).await;
     }
-    let path = format!("{maps}?watch=1&resourceVersion=0&timeoutSeconds=1");
+    let path = format!(
+        "{maps}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=1"
+    );
     let text = bytes(with(&server, "GET", &path, &[("accept", TABLE)], "").await).await;
     let events: Vec<Value> = text.split(|b| *b == b'\n').filter_map(|l| serde_json::from_slice(l).ok()).collect();
-    assert_eq!(events.len(), 2, "{events:?}");
+    assert_eq!(events.len(), 3, "{events:?}");
+    let row = &events[2]["object"]["rows"][0];
+    assert_eq!((&events[2]["type"], row["cells"].as_array().map(Vec::len)), (&json!("BOOKMARK"), Some(3)));
+    assert_eq!(row["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
     assert!(events[0]["object"]["columnDefinitions"].is_array());
     let second = events[1]["object"].as_object().unwrap();
     assert_eq!(second.get("columnDefinitions"), Some(&Value::Null));

@@ -210,7 +210,7 @@ impl Collector {
     async fn unblock(&self, uid: &str, node: &Node) -> Result<(), kube::Error> {
         let free = |o: &OwnerReference| OwnerReference { block_owner_deletion: Some(false), ..o.clone() };
         let owners: Vec<OwnerReference> = node.owners.iter().map(free).collect();
-        self.patch(node, &json!({"metadata": {"uid": uid, "ownerReferences": owners}})).await
+        self.patch(uid, node, &json!({"metadata": {"uid": uid, "ownerReferences": owners}})).await
     }
 
     /// Whether an owner is there. One that the graph does not know is asked for: the graph may be behind.
@@ -254,19 +254,26 @@ impl Collector {
     async fn drop_owners(&self, uid: &str, node: &Node, drop: &[String]) -> Result<(), kube::Error> {
         let keep: Vec<&OwnerReference> = node.owners.iter().filter(|o| !drop.contains(&o.uid)).collect();
         let patch = json!({"metadata": {"uid": uid, "ownerReferences": keep}});
-        self.patch(node, &patch).await
+        self.patch(uid, node, &patch).await
     }
 
-    async fn patch(&self, node: &Node, patch: &ironclad_json::Value) -> Result<(), kube::Error> {
-        match self.api(node).patch_metadata(&node.name, &PatchParams::default(), &Patch::Merge(patch)).await {
-            Err(error) if !is_missing(&error) && !crate::is_conflict(&error) => Err(error),
-            _ => Ok(()),
+    /// Patches an object if it is still there. A conflict is tried again, unless another one has its name by now.
+    async fn patch(&self, uid: &str, node: &Node, patch: &ironclad_json::Value) -> Result<(), kube::Error> {
+        let api = self.api(node);
+        match api.patch_metadata(&node.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_missing(&error) => Ok(()),
+            Err(error) if crate::is_conflict(&error) => match api.get_metadata_opt(&node.name).await? {
+                Some(found) if found.metadata.uid.as_deref() == Some(uid) => Err(error),
+                _ => Ok(()),
+            },
+            Err(error) => Err(error),
         }
     }
 
     async fn drop_finalizer(&self, uid: &str, node: &Node, finalizer: &str) -> Result<(), kube::Error> {
         let keep: Vec<&String> = node.finalizers.iter().filter(|f| *f != finalizer).collect();
-        self.patch(node, &json!({"metadata": {"uid": uid, "finalizers": keep}})).await
+        self.patch(uid, node, &json!({"metadata": {"uid": uid, "finalizers": keep}})).await
     }
 
     /// Frees the dependents of an object that goes without them.

@@ -121,15 +121,21 @@ impl Format {
 
     pub(super) fn bookmark(&self, revision: Revision, initial: bool) -> Bytes {
         let gvk = match self.accepted.view {
-            View::Object => self.kind.gvk(),
+            View::Object | View::Table => self.kind.gvk(),
             View::Partial => self.meta("PartialObjectMetadata"),
-            View::Table => self.meta("Table"),
         };
         let mut meta = json!({"resourceVersion": revision.to_string()});
         if initial {
             meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        self.value("BOOKMARK", &json!({"kind": gvk.kind, "apiVersion": gvk.api_version(), "metadata": meta}))
+        let object = json!({"kind": gvk.kind, "apiVersion": gvk.api_version(), "metadata": meta});
+        if self.accepted.view == View::Table {
+            // What it says stands in its only row, as that of every other event does.
+            let first = !self.headed.swap(true, Ordering::Relaxed);
+            let table = table::of_event(&self.kind, &object, &self.rows.include, first, self.accepted);
+            return self.value("BOOKMARK", &table);
+        }
+        self.value("BOOKMARK", &object)
     }
 
     fn meta(&self, kind: &str) -> GroupVersionKind {
