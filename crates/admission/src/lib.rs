@@ -100,6 +100,8 @@ impl Eq for Annotations {}
 pub struct Request {
     /// What is being done.
     pub operation: Operation,
+    /// The verb of the request, such as `patch`.
+    pub verb: String,
     /// The kind of `object`.
     pub kind: GroupVersionKind,
     /// The resource of the request.

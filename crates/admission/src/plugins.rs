@@ -149,6 +149,7 @@ const PLUGINS: &[Row] = &[
     ("PodResizeValidator", true, |m| some(resize::Room::new(m.source()))),
     // What stock's registries check themselves, which nobody can turn off.
     ("", true, |m| some(devices::AdminAccess::new(m.source()))),
+    ("", true, |m| some(devices::Claims::new(m.authorizer()))),
     ("", true, |m| some(policy::Grants::new(m.judges()))),
     ("MutatingAdmissionPolicy", true, |m| some(policy::Mutating::new(m.judges(), m.config)?)),
     ("MutatingAdmissionWebhook", true, |m| some(webhooks::Mutating::new(m.judges(), m.config)?)),

@@ -207,6 +207,7 @@ pub(crate) async fn finish(slot: &Slot, info: &Info, panicked: bool, response: R
         let current = current.clone();
         return response.map(|body| Watched { body, current }.boxed_unsync());
     }
+    let long = info.is_long();
     let (head, body) = response.into_parts();
     let wanted = is_object(&head.headers)
         && head.headers.get(http::header::CONTENT_ENCODING).is_none()
@@ -228,6 +229,9 @@ pub(crate) async fn finish(slot: &Slot, info: &Info, panicked: bool, response: R
         }
     };
     current.response(code, value);
+    if long {
+        current.tell(Stage::ResponseStarted).await;
+    }
     current.tell(Stage::ResponseComplete).await;
     Response::from_parts(head, body)
 }

@@ -48,6 +48,10 @@ where
         Some(custom) => custom.warning.clone(),
         None => k.deprecation.as_ref().map(|d| {
             inner.metrics.requests.deprecated(k, &info.subresource, &d.removed);
+            ironclad_audit::annotate("k8s.io/deprecated", "true");
+            if !d.removed.is_empty() {
+                ironclad_audit::annotate("k8s.io/removed-release", &d.removed);
+            }
             d.warning.clone()
         }),
     });
@@ -276,6 +280,25 @@ fn connect_options(request: &Request<'_>) -> Value {
     }
 }
 
+/// What is no object at all is told with the kind that it should have been and how it begins.
+fn unrecognized(error: ApiError, kind: &Kind, bytes: &Bytes) -> ApiError {
+    const SHOWN: usize = 30;
+    if !error.message.starts_with("couldn't get version/kind") {
+        return error;
+    }
+    let start = &bytes[..bytes.len().min(SHOWN)];
+    let mut summary = match bytes.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().map(|b| format!("{b:02x}")).collect(),
+    };
+    if bytes.len() > SHOWN {
+        summary.push_str(" ...");
+    }
+    let (name, why) = (&kind.kind, &error.message);
+    ApiError::bad_request(format!("the object provided is unrecognized (must be of type {name}): {why} ({summary})"))
+}
+
 async fn act(
     inner: &Arc<Inner>,
     registry: &Arc<Registry>,
@@ -284,7 +307,7 @@ async fn act(
     bytes: &Bytes,
 ) -> Result<Answer, ApiError> {
     let (kind, info) = (request.kind, request.info);
-    let input = || registry::decode(headers, bytes);
+    let input = || registry::decode(headers, bytes).map_err(|error| unrecognized(error, kind, bytes));
     let refused = || {
         let message = format!("{:?} is not supported on resources of kind \"{}\"", info.verb, kind.group_resource());
         Err(ApiError::new(Reason::MethodNotAllowed, message))

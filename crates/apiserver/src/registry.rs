@@ -150,6 +150,7 @@ impl Request<'_> {
     ) -> Result<ironclad_admission::Request, ApiError> {
         Ok(ironclad_admission::Request {
             operation,
+            verb: self.info.verb.clone(),
             kind: self.kind.gvk(),
             resource: self.kind.gvr(),
             subresource: self.info.subresource.clone(),

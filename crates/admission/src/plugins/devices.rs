@@ -1,4 +1,9 @@
-//! Devices that are in use already are given only in namespaces that an administrator marked for that.
+//! Devices that are in use already are given only in namespaces that an administrator marked for that; who allocates a
+//! claim and who tells of a driver's devices must have been allowed to.
+
+mod claims;
+
+pub(super) use claims::Claims;
 
 use crate::{Operation, Plugin, Request};
 use async_trait::async_trait;

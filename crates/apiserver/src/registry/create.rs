@@ -43,6 +43,7 @@ impl Registry {
             metadata_mut(&mut object).remove("namespace");
         }
         kind.strategy.default(&mut object);
+        request.tell_sent(&object);
         if !applied {
             // What admission and the kind itself put in belongs to nobody.
             self.track(request, &Value::Null, &mut object).await;

@@ -114,6 +114,22 @@ pub(crate) enum Source<'a> {
 }
 
 impl Request<'_> {
+    /// Tells the audit what was sent as it was understood: with its type and its defaults. A patch stays as it came.
+    pub(super) fn tell_sent(&self, object: &Value) {
+        if &*self.info.verb == "patch" {
+            return;
+        }
+        ironclad_audit::note(|current| {
+            current.request(|| {
+                let mut sent = object.clone();
+                sent["apiVersion"] = self.kind.api_version().into();
+                sent["kind"] = self.kind.kind.to_string().into();
+                ironclad_api::object::metadata_mut(&mut sent).remove("managedFields");
+                Some(sent)
+            });
+        });
+    }
+
     /// Checks an object of this request's kind, or of `kind` where a subresource has another: its type, then its
     /// fields. Returns warnings.
     pub(crate) fn check(&self, kind: &Kind, input: Input) -> Result<(Value, Vec<String>), ApiError> {

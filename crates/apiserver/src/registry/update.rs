@@ -23,6 +23,11 @@ pub(crate) struct Changed {
 impl Registry {
     pub(crate) async fn update(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
         let (mut object, warnings) = request.check(request.kind, input)?;
+        ironclad_audit::note(|_| {
+            let mut sent = object.clone();
+            request.kind.strategy.default(&mut sent);
+            request.tell_sent(&sent);
+        });
         request.settle_namespace(&mut object)?;
         let name = object::name(&object).to_owned();
         if name.is_empty() {

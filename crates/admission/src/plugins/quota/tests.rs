@@ -73,6 +73,7 @@ fn request(plural: &str, object: Value) -> Request {
         dry_run: false,
         warnings: Vec::new(),
         annotations: crate::Annotations::default(),
+        verb: String::new(),
         reinvocation: crate::Reinvocation::default(),
     }
 }

@@ -102,7 +102,7 @@ fn variables(list: &[Value], scope: &mut Scope, at: &Path) -> ErrorList {
         if name.is_empty() {
             errors.push(FieldError::required(&at.child("name"), "name is not specified"));
         } else if !identifier {
-            errors.push(FieldError::invalid_str(&at.child("name"), name, "name is not a valid CEL identifier"));
+            errors.push(FieldError::invalid_str(&at.child("name"), name, "must be a valid CEL identifier"));
         } else if known.iter().any(|(n, _)| n == name) {
             errors.push(FieldError::duplicate(&at.child("name"), &json!(name)));
         }
@@ -166,7 +166,7 @@ fn annotations(o: &Value, list: &[Value], scope: &Scope, at: &Path) -> ErrorList
             errors.push(FieldError::required(&at.child("key"), ""));
         } else {
             let wrong = names::qualified_name(&full);
-            errors.extend(wrong.into_iter().map(|why| FieldError::invalid_str(&at.child("key"), key, why)));
+            errors.extend(wrong.into_iter().map(|why| FieldError::invalid_str(&at.child("key"), &full, why)));
         }
         if seen.contains(&key) {
             errors.push(FieldError::duplicate(&at.child("key"), &json!(key)));
