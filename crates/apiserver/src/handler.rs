@@ -290,7 +290,7 @@ fn unrecognized(error: ApiError, kind: &Kind, bytes: &Bytes) -> ApiError {
     let mut summary = match bytes.first() {
         None => "<empty>".to_owned(),
         Some(b'{') => String::from_utf8_lossy(start).into_owned(),
-        Some(_) => start.iter().map(|b| format!("{b:02x}")).collect(),
+        Some(_) => start.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")),
     };
     if bytes.len() > SHOWN {
         summary.push_str(" ...");

@@ -369,7 +369,7 @@ async fn an_authority_that_has_not_signed_the_server_is_an_error_and_skipping_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redirects_by_an_aggregated_server_are_neither_followed_nor_passed_on() {
+async fn cve_2022_3172_redirects_by_an_aggregated_server_are_neither_followed_nor_passed_on() {
     let world = world().await;
     world.register().await;
     let answer = send(&world.server, "GET", &format!("{FLUNDERS}/a/redirect"), JSON, "").await;

@@ -194,7 +194,7 @@ async fn a_backend_never_sees_credentials_or_impersonation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_of_a_backend_is_not_followed() {
+async fn cve_2020_8559_a_redirect_of_a_backend_is_not_followed() {
     let away = "HTTP/1.1 302 Found\r\nlocation: https://192.0.2.9/secret\r\ncontent-length: 0\r\n\r\n";
     let mut world = world(away).await;
     let got = world.say(&[get(PROXY, "")]).await;

@@ -253,7 +253,7 @@ mod ssrf {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn redirects_are_not_followed() {
+    async fn cve_2020_8561_redirects_are_not_followed() {
         let (server, _reader, _dir) = admitting().await;
         let inside = Hook::start(|r| allow(r, json!({}))).await;
         let target = inside.url();

@@ -205,17 +205,23 @@ impl WebhookConfiguration {
         Ok(out)
     }
 
-    /// The file that says where the webhook is.
-    pub fn kubeconfig(&self) -> Result<PathBuf, String> {
+    /// The file that says where the webhook is; none where the cluster's own API server is asked.
+    pub fn kubeconfig(&self) -> Result<Option<PathBuf>, String> {
         match (self.connection_info.sort.as_str(), &self.connection_info.kube_config_file) {
-            ("KubeConfigFile", Some(file)) if file.is_absolute() => Ok(file.clone()),
+            ("InClusterConfig", None) => Ok(None),
+            ("InClusterConfig", Some(file)) => Err(format!(
+                "connectionInfo.kubeConfigFile: Invalid value: {:?}: can only be set when type=KubeConfigFile",
+                file.display().to_string()
+            )),
+            ("", _) => Err("connectionInfo.type: Required value".to_owned()),
+            ("KubeConfigFile", Some(file)) if file.is_absolute() => Ok(Some(file.clone())),
             ("KubeConfigFile", Some(_)) => {
                 Err("connectionInfo.kubeConfigFile: Invalid value: must be an absolute path".to_owned())
             }
             ("KubeConfigFile", None) => Err("connectionInfo.kubeConfigFile: Required value".to_owned()),
-            (other, _) => {
-                Err(format!("connectionInfo.type: Unsupported value: {other:?}: supported values: \"KubeConfigFile\""))
-            }
+            (other, _) => Err(format!(
+                "connectionInfo.type: Unsupported value: {other:?}: supported values: \"InClusterConfig\", \"KubeConfigFile\""
+            )),
         }
     }
 }
@@ -239,6 +245,14 @@ mod tests {
         assert_eq!((options.failure, options.allowed), (FailurePolicy::Deny, Duration::from_mins(5)));
         let table = [
             ("[]".to_owned(), "at least one"),
+            (
+                "[{type: Webhook, name: a, webhook: {timeout: 3s, subjectAccessReviewVersion: v1, failurePolicy: Deny, connectionInfo: {type: InClusterConfig, kubeConfigFile: /a}}}]".to_owned(),
+                "can only be set when type=KubeConfigFile",
+            ),
+            (
+                "[{type: Webhook, name: a, webhook: {timeout: 3s, subjectAccessReviewVersion: v1, failurePolicy: Deny, connectionInfo: {type: Magic}}}]".to_owned(),
+                "supported values: \"InClusterConfig\", \"KubeConfigFile\"",
+            ),
             ("[{type: Magic, name: a}]".to_owned(), "Unsupported value: \"Magic\""),
             ("[{type: RBAC, name: a}, {type: RBAC, name: b}]".to_owned(), "Duplicate value: \"RBAC\""),
             ("[{type: RBAC, name: a}, {type: Node, name: a}]".to_owned(), "Duplicate value: \"a\""),

@@ -348,6 +348,19 @@ mod tests {
         assert!(!may("admin", "create", "", "namespaces"));
     }
 
+    /// Who edits a namespace could send the traffic of others to addresses of other namespaces.
+    #[test]
+    fn cve_2021_25740_editors_do_not_write_endpoints() {
+        for verb in ["create", "update", "patch", "delete"] {
+            for (group, resource) in [("", "endpoints"), ("discovery.k8s.io", "endpointslices")] {
+                assert!(
+                    !may("edit", verb, group, resource) && !may("admin", verb, group, resource),
+                    "{verb} {resource}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn every_rule_of_the_table_can_be_read() {
         for (_, rules) in roles::ROLES.iter().chain(controllers::CONTROLLERS) {

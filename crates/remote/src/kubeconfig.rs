@@ -177,6 +177,50 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
+/// Where a pod has what belongs to its service account.
+pub(crate) const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The API server of the cluster in which this process runs as a pod.
+pub(crate) fn in_cluster(env: impl Fn(&str) -> Option<String>, account: &Path) -> Result<Target> {
+    let variable = |name: &str| env(name).filter(|value| !value.is_empty());
+    let (Some(host), Some(port)) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT")) else {
+        let why = "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be defined";
+        return Err(Error::Configuration(why.to_owned()));
+    };
+    let read = |name: &str| {
+        let path = account.join(name);
+        std::fs::read(&path).map_err(|source| Error::File { path, source })
+    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    Ok(Target {
+        url: format!("https://{host}:{port}/"),
+        token: Some(String::from_utf8_lossy(&read("token")?).trim().to_owned()),
+        authorities: read("ca.crt")?,
+        ..Target::default()
+    })
+}
+
+#[cfg(test)]
+mod in_cluster_tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_finds_its_api_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = |name: &str| {
+            let known = [("KUBERNETES_SERVICE_HOST", "fd00::1"), ("KUBERNETES_SERVICE_PORT", "443")];
+            known.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+        };
+        let why = |result: Result<Target>| result.err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(why(in_cluster(|_| None, dir.path())).contains("KUBERNETES_SERVICE_PORT must be defined"));
+        assert!(why(in_cluster(env, dir.path())).contains("token"));
+        std::fs::write(dir.path().join("token"), "secret\n").unwrap();
+        std::fs::write(dir.path().join("ca.crt"), "CA").unwrap();
+        let found = in_cluster(env, dir.path()).unwrap();
+        assert_eq!((found.url.as_str(), found.token.as_deref()), ("https://[fd00::1]:443/", Some("secret")));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

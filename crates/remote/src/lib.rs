@@ -132,6 +132,11 @@ impl Remote {
         Self::new(&kubeconfig::target(path)?)
     }
 
+    /// From where a pod finds the API server of its cluster and who it is there.
+    pub fn in_cluster() -> Result<Self> {
+        Self::new(&kubeconfig::in_cluster(|name| std::env::var(name).ok(), Path::new(kubeconfig::ACCOUNT))?)
+    }
+
     /// Posts JSON to the target's own URL.
     pub async fn post(&self, body: impl Into<Bytes>, patience: Duration) -> Result<Answer> {
         self.call(Method::POST, self.url.clone(), body.into(), self.authorization.clone(), patience).await

@@ -53,6 +53,9 @@ enum Connection {
     WebSocket(Channels),
 }
 
+/// The channels of what a command writes.
+const OUTPUTS: [u8; 2] = [1, 2];
+
 /// The streams of an exec or attach.
 pub struct RemoteCommand {
     /// What the client types.
@@ -87,6 +90,10 @@ impl RemoteCommand {
         } else {
             status["message"].as_str().unwrap_or_default().to_owned()
         };
+        // Clients take the status for the end of all output.
+        if let Connection::WebSocket(channels) = &mut self.connection {
+            channels.written(&OUTPUTS).await;
+        }
         let told = match self.error.take() {
             Some(mut error) => error.write_all(text.as_bytes()).await,
             None => Ok(()),

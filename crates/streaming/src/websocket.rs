@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -85,6 +86,8 @@ fn farewell() -> Message {
 /// A connection with channels. Its pipes are given out when it is made.
 pub(crate) struct Channels {
     pumps: TaskTracker,
+    /// Each ends when all is sent that was written to its channel.
+    written: HashMap<u8, JoinHandle<()>>,
     out: mpsc::Sender<Message>,
     ended: CancellationToken,
 }
@@ -112,7 +115,8 @@ impl Channels {
     {
         let (mut sink, mut stream) = socket(io).await.split();
         let (out, mut messages) = mpsc::channel::<Message>(16);
-        let channels = Self { pumps: TaskTracker::new(), out, ended: CancellationToken::new() };
+        let (pumps, written) = (TaskTracker::new(), HashMap::new());
+        let mut channels = Self { pumps, written, out, ended: CancellationToken::new() };
         let (mut ends, mut inputs) = (Ends::default(), HashMap::new());
         for &channel in &plan.read {
             let (inner, user) = pipe();
@@ -122,7 +126,8 @@ impl Channels {
         for &channel in &plan.write {
             let (inner, user) = pipe();
             ends.write.insert(channel, user);
-            channels.pumps.spawn(pump(channel, inner, format, channels.out.clone()));
+            let sent = channels.pumps.spawn(pump(channel, inner, format, channels.out.clone()));
+            channels.written.insert(channel, sent);
         }
         let stop = channels.ended.clone();
         tokio::spawn(async move {
@@ -164,6 +169,18 @@ impl Channels {
     /// Resolves when the connection has ended.
     pub(crate) async fn closed(&self) {
         self.ended.cancelled().await;
+    }
+
+    /// Resolves when everything is on its way that was written to these channels, whose pipes are dropped.
+    pub(crate) async fn written(&mut self, channels: &[u8]) {
+        for channel in channels {
+            let Some(sent) = self.written.remove(channel) else { continue };
+            tokio::select! {
+                // One that panicked has nothing left to send.
+                _ = sent => {}
+                () = self.ended.cancelled() => return,
+            }
+        }
     }
 
     /// Sends what the users of dropped pipes wrote, and closes the connection.

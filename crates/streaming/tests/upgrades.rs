@@ -182,7 +182,10 @@ async fn hello_by_version_5(path: &str) {
         }
         let data = message.into_data();
         match data.first() {
-            Some(1) => out.extend_from_slice(&data[1..]),
+            Some(1) => {
+                assert!(status.is_empty(), "output behind the status, which clients take for its end");
+                out.extend_from_slice(&data[1..]);
+            }
             Some(3) => status.extend_from_slice(&data[1..]),
             _ => {}
         }

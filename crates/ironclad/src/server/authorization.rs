@@ -103,15 +103,19 @@ fn of_flags(flags: &AuthorizationFlags, own: &Own) -> Result<Authorizers> {
                     refused: flags.authorization_webhook_cache_unauthorized_ttl,
                     ..AccessOptions::default()
                 };
-                webhook(file, options).context("cannot use --authorization-webhook-config-file")?
+                webhook(Some(file), options).context("cannot use --authorization-webhook-config-file")?
             }
         });
     }
     Ok(Authorizers(all))
 }
 
-fn webhook(file: &Path, options: AccessOptions) -> std::result::Result<Arc<dyn Authorizer>, String> {
-    let remote = Remote::from_kubeconfig(file).map_err(|e| e.to_string())?;
+fn webhook(file: Option<&Path>, options: AccessOptions) -> std::result::Result<Arc<dyn Authorizer>, String> {
+    let remote = match file {
+        Some(file) => Remote::from_kubeconfig(file),
+        None => Remote::in_cluster(),
+    };
+    let remote = remote.map_err(|e| e.to_string())?;
     Ok(Arc::new(AccessWebhook::new(remote, options)?))
 }
 
@@ -122,7 +126,7 @@ fn configured(path: &Path, own: &Own, policies: Option<&Path>) -> std::result::R
     for one in &configuration.authorizers {
         all.push(match (plain(&one.sort, own, policies)?, &one.webhook) {
             (Some(known), _) => known,
-            (None, Some(hook)) => webhook(&hook.kubeconfig()?, hook.options()?)?,
+            (None, Some(hook)) => webhook(hook.kubeconfig()?.as_deref(), hook.options()?)?,
             // The configuration was checked: whatever else there is has a webhook.
             (None, None) => Arc::new(Always(false)),
         });

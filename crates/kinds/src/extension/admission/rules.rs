@@ -130,6 +130,7 @@ pub(super) fn selectors(value: &Value, at: &Path) -> ErrorList {
 /// What an expression must evaluate to.
 pub(super) fn expression(env: &Environment, source: &str, wanted: &[Type], at: &Path) -> (ErrorList, Option<Type>) {
     let source = source.trim();
+    let name = |t: &Type| if matches!(t, Type::Null) { "null_type".to_owned() } else { t.to_string() };
     let invalid = |why: String| (vec![FieldError::invalid_str(at, source, why)], None);
     match env.compile(source) {
         Err(error) => invalid(format!("compilation failed: {error}")),
@@ -138,13 +139,10 @@ pub(super) fn expression(env: &Environment, source: &str, wanted: &[Type], at: &
             let fits = wanted.is_empty() || wanted.iter().any(|w| w.same(found));
             match wanted {
                 _ if fits => (ErrorList::new(), Some(found.clone())),
-                [one] => invalid(format!("must evaluate to {one} but got {found}")),
+                [one] => invalid(format!("must evaluate to {one} but got {}", name(found))),
                 many => {
-                    let names: Vec<String> = many
-                        .iter()
-                        .map(|t| if matches!(t, Type::Null) { "null_type".into() } else { t.to_string() })
-                        .collect();
-                    invalid(format!("must evaluate to one of [{}] but got {found}", names.join(" ")))
+                    let names: Vec<String> = many.iter().map(name).collect();
+                    invalid(format!("must evaluate to one of [{}] but got {}", names.join(" "), name(found)))
                 }
             }
         }
