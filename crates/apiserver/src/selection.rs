@@ -14,6 +14,15 @@ pub(crate) struct Selection {
     pub(crate) fields: FieldSelector,
 }
 
+/// What stock says of a field that cannot be selected: kinds that can select some have words of their own.
+fn unknown_field(kind: &Kind, field: &str) -> String {
+    match (&*kind.group, &*kind.kind) {
+        ("batch", "Job") => format!("field label {field:?} not supported for Job"),
+        _ if kind.custom.is_some() || !kind.selectable.is_empty() => format!("field label not supported: {field}"),
+        _ => format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+    }
+}
+
 impl Selection {
     pub(crate) fn parse(kind: &Kind, namespace: &str, name: &str, query: &Query) -> Result<Self, ApiError> {
         let labels = LabelSelector::parse(query.get("labelSelector")).map_err(ApiError::bad_request)?;
@@ -22,8 +31,7 @@ impl Selection {
             let known = matches!(field.as_str(), "metadata.name" | "metadata.namespace")
                 || kind.selectable.iter().any(|f| f == field);
             if !known {
-                let why = format!("field label not supported: {field}");
-                return Err(ApiError::bad_request(why));
+                return Err(ApiError::bad_request(unknown_field(kind, field)));
             }
         }
         let pinned = fields.exact("metadata.name").unwrap_or(name).to_owned();
