@@ -10,17 +10,37 @@ pub(crate) const NO_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 
 
 /// Checks an address; gives it where it is one.
 pub(crate) fn address(given: &str, at: &Path, errors: &mut ErrorList) -> Option<IpAddr> {
-    let parsed = given.parse().ok();
-    if parsed.is_none() {
-        errors.push(FieldError::invalid_str(at, given, NO_IP));
+    match given.parse() {
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
+            errors.push(FieldError::invalid_str(at, given, "must not be an IPv4-mapped IPv6 address"));
+            Some(IpAddr::V6(v6))
+        }
+        Ok(ip) => Some(ip),
+        Err(_) => {
+            let why = if has_leading_zeros(given) { "must not have leading 0s" } else { NO_IP };
+            errors.push(FieldError::invalid_str(at, given, why));
+            None
+        }
     }
-    parsed
+}
+
+/// Whether a text is an IPv4 address but for zeros before its numbers, which some take for octal ones.
+fn has_leading_zeros(given: &str) -> bool {
+    let number = |part: &str| {
+        let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        digits && part.trim_start_matches('0').parse::<u8>().map_or(part.trim_start_matches('0').is_empty(), |_| true)
+    };
+    given.split('.').count() == 4 && given.split('.').all(number)
 }
 
 /// Checks a range.
 pub(crate) fn cidr(given: &str, at: &Path, errors: &mut ErrorList) {
-    if given.parse::<ipnet::IpNet>().is_err() {
-        errors.push(FieldError::invalid_str(at, given, NO_CIDR));
+    match given.parse::<ipnet::IpNet>() {
+        Err(_) => errors.push(FieldError::invalid_str(at, given, NO_CIDR)),
+        Ok(net) if net.addr() != net.trunc().addr() => {
+            errors.push(FieldError::invalid_str(at, given, "must not have bits set beyond the prefix length"));
+        }
+        Ok(_) => {}
     }
 }
 
@@ -97,5 +117,31 @@ pub(crate) fn dual(a: &str, b: &str) -> bool {
     match (a.parse::<IpAddr>(), b.parse::<IpAddr>()) {
         (Ok(a), Ok(b)) => a.is_ipv4() != b.is_ipv4(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_forms_are_refused_for_what_they_are() {
+        let table = [
+            ("1.2.3.4", ""),
+            ("001.002.003.004", "must not have leading 0s"),
+            ("::ffff:1.2.3.4", "must not be an IPv4-mapped IPv6 address"),
+            ("1.2.3.300", NO_IP),
+            ("10.0.0.0/8", ""),
+            ("10.0.0.1/8", "must not have bits set beyond the prefix length"),
+            ("10.0.0.0/33", NO_CIDR),
+        ];
+        for (given, want) in table {
+            let (mut errors, at) = (ErrorList::new(), Path::new("ip"));
+            match given.contains('/') {
+                true => cidr(given, &at, &mut errors),
+                false => _ = address(given, &at, &mut errors),
+            }
+            assert_eq!(errors.first().map_or("", |e| e.detail.as_str()), want, "{given}");
+        }
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn validate(node: &Value) -> ErrorList {
     amounts(node, &mut errors);
     if let Some(size) = int(node, &["status", "nodeInfo", "swap", "capacity"]).filter(|n| *n <= 0) {
         let at = Path::new("metadata").child("nodeSwapStatus").child("capacity");
-        errors.push(FieldError::invalid(&at, &json!(size), "must be greater than 0"));
+        errors.push(FieldError::invalid(&at, &json!(size), "must be greater than zero"));
     }
     declared_features(node, &mut errors);
     let cidrs = items(node, &["spec", "podCIDRs"]);

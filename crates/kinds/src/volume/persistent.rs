@@ -105,7 +105,7 @@ fn capacity(spec: &Value, at: &Path, errors: &mut ErrorList) {
         errors.push(FieldError::required(at, ""));
     }
     if !has(spec, &["capacity", "storage"]) || given.is_some_and(|c| c.len() > 1) {
-        let shown = Value::Object(given.cloned().unwrap_or_default());
+        let shown = given.map_or(Value::Null, |c| Value::Object(c.clone()));
         errors.push(FieldError::not_supported(at, &shown, &["storage"]));
     }
     for (name, amount) in given.into_iter().flatten() {
