@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use config::{Callers, Webhook};
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, GroupResource, GroupVersionKind, GroupVersionResource, object};
+use ironclad_json::Value;
 use review::Reply;
 use serde::Serialize;
 use std::sync::Arc;
@@ -189,7 +190,7 @@ impl Mutating {
                 return failing(failure, request).map(|()| false);
             }
         };
-        if patch.is_empty() {
+        if patch.as_array().is_none_or(|steps| steps.is_empty()) {
             return Ok(false);
         }
         if request.object.is_none() {
@@ -211,10 +212,10 @@ impl Mutating {
     }
 
     /// Applies a patch to the object in the version that the webhook saw; says whether that changed anything.
-    async fn change(&self, invocation: &Invocation, request: &mut Request, patch: &json_patch::Patch) -> Result<bool> {
+    async fn change(&self, invocation: &Invocation, request: &mut Request, patch: &Value) -> Result<bool> {
         let (mut object, _) = self.judges.objects(request, &invocation.kind).await?;
         let before = object.clone();
-        patch::apply(patch, &mut object).map_err(|broken| ApiError::internal(broken.why))?;
+        patch::apply(&mut object, patch).map_err(|broken| ApiError::internal(broken.why))?;
         if object == before {
             return Ok(false);
         }
@@ -250,7 +251,7 @@ struct Mutation<'a> {
 struct Patched<'a> {
     configuration: &'a str,
     webhook: &'a str,
-    patch: &'a json_patch::Patch,
+    patch: &'a Value,
     patch_type: &'a str,
 }
 

@@ -205,6 +205,12 @@ impl ApiError {
         Self::new(Reason::Forbidden, message).about(resource, name)
     }
 
+    /// 404 for a path at which nothing is.
+    pub fn no_such_path() -> Self {
+        let error = Self::new(Reason::NotFound, "the server could not find the requested resource");
+        Self { details: Some(Box::default()), ..error }
+    }
+
     /// 401 with the stock message.
     pub fn unauthorized() -> Self {
         Self::new(Reason::Unauthorized, "Unauthorized")
@@ -270,7 +276,7 @@ impl ApiError {
             if d.retry_after_seconds > 0 {
                 details.insert("retryAfterSeconds", json!(d.retry_after_seconds));
             }
-            if !details.is_empty() || self.reason == Reason::Forbidden {
+            if !details.is_empty() || self.reason == Reason::Forbidden || **d == Details::default() {
                 status["details"] = Value::Object(details);
             }
             if !d.reason.is_empty() {

@@ -1,8 +1,11 @@
 //! Feature gates: what of Kubernetes v1.37 can be switched on and off, and what somebody switched.
 //!
-//! Invariant: only gates that change something here are known, so that nobody believes to have switched what stays as it
-//! is; everything else is refused as stock refuses what it does not know.
+//! Invariant: every gate of stock is known with its stage and default, and what stock refuses is refused; nobody who
+//! switches a gate that changes nothing here is left in the belief that it does ([`FeatureGates::idle`]).
 
+mod others;
+
+use others::OTHERS;
 use std::collections::BTreeMap;
 
 /// How far a feature has come.
@@ -47,7 +50,7 @@ pub const API_RESPONSE_COMPRESSION: &str = "APIResponseCompression";
 /// Watches that begin with what is there.
 pub const WATCH_LIST: &str = "WatchList";
 
-/// The gates: name, stage, whether it is on by default, whether that is fixed.
+/// The gates that change something: name, stage, whether it is on by default, whether that is fixed.
 const GATES: &[(&str, Stage, bool, bool)] = &[
     (API_RESPONSE_COMPRESSION, Beta, true, false),
     (CBOR, Alpha, false, false),
@@ -77,10 +80,17 @@ pub struct FeatureGates {
     set: BTreeMap<&'static str, bool>,
 }
 
+type Gate = &'static (&'static str, Stage, bool, bool);
+
+/// Every gate that stock knows.
+fn known() -> impl Iterator<Item = Gate> {
+    GATES.iter().chain(OTHERS)
+}
+
 impl FeatureGates {
     /// Whether a feature is on; one that is not in the list is off.
     pub fn enabled(&self, name: &str) -> bool {
-        let known = GATES.iter().find(|g| g.0 == name);
+        let known = known().find(|g| g.0 == name);
         self.set.get(name).copied().or(known.map(|g| g.2)).unwrap_or(false)
     }
 
@@ -99,12 +109,12 @@ impl FeatureGates {
         // Whole stages first: what is named by itself counts more.
         for (name, stage) in STAGES {
             if let Some(on) = given.remove(name) {
-                let of_stage = GATES.iter().filter(|g| g.1 == stage && !g.3);
+                let of_stage = known().filter(|g| g.1 == stage && !g.3);
                 gates.set.extend(of_stage.map(|g| (g.0, on)));
             }
         }
         for (name, on) in given {
-            let Some((known, _, default, locked)) = GATES.iter().find(|g| g.0 == name) else {
+            let Some((known, _, default, locked)) = known().find(|g| g.0 == name) else {
                 return Err(format!("unrecognized feature gate: {name}"));
             };
             if *locked && on != *default {
@@ -115,9 +125,20 @@ impl FeatureGates {
         Ok(gates)
     }
 
+    /// The gates that were switched and change nothing here, with what they were switched to. Those that a stage was
+    /// switched with are not meant.
+    pub fn idle(&self) -> Vec<(&'static str, bool)> {
+        let stage = |gate: &&(&str, Stage, bool, bool)| {
+            let whole = known().filter(|g| g.1 == gate.1 && !g.3);
+            whole.into_iter().all(|g| self.set.get(g.0) == self.set.get(gate.0))
+        };
+        let switched = OTHERS.iter().filter(|g| self.set.get(g.0).is_some_and(|on| *on != g.2));
+        switched.filter(|g| !stage(g)).map(|g| (g.0, !g.2)).collect()
+    }
+
     /// Every gate with its stage and whether it is on, in the order of names.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, Stage, bool)> {
-        let mut all: Vec<_> = GATES.iter().map(|g| (g.0, g.1, self.enabled(g.0))).collect();
+        let mut all: Vec<_> = known().map(|g| (g.0, g.1, self.enabled(g.0))).collect();
         all.sort_unstable_by_key(|g| g.0);
         all.into_iter()
     }
@@ -143,6 +164,16 @@ mod tests {
         let gates = FeatureGates::parse("AllBeta=true,WatchList=false,AllAlpha=1").unwrap();
         assert!(gates.enabled(COORDINATED_LEADER_ELECTION) && gates.enabled(CBOR) && !gates.enabled(WATCH_LIST));
         assert!(!FeatureGates::default().enabled(GENERIC_WORKLOAD));
+    }
+
+    #[test]
+    fn gates_that_change_nothing_are_known_and_told() {
+        let gates = FeatureGates::parse("HPAScaleToZero=true,KubeletTracing=true,WatchList=false").unwrap();
+        assert_eq!(gates.idle(), [("HPAScaleToZero", true)]);
+        assert!(FeatureGates::parse("AllAlpha=true").unwrap().idle().is_empty());
+        assert!(gates.all().count() > 200);
+        let names: std::collections::HashSet<_> = known().map(|g| g.0).collect();
+        assert_eq!(names.len(), known().count(), "no gate stands twice");
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl FieldError {
 
     /// [`FieldError::invalid`] for a text.
     pub fn invalid_str(path: &Path, value: &str, detail: impl Into<String>) -> Self {
-        Self::build(ErrorKind::Invalid, path, format!("{value:?}"), detail)
+        Self::build(ErrorKind::Invalid, path, go_quote(value), detail)
     }
 
     /// [`FieldError::invalid`] for a value that is written already.
@@ -218,14 +218,62 @@ impl fmt::Display for FieldError {
 fn show(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
+        Value::String(text) => go_quote(text),
         other => other.to_string(),
     }
+}
+
+/// A text in quotes as Go prints it (`%q`).
+pub fn go_quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{c}' => quoted.push_str("\\f"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{b}' => quoted.push_str("\\v"),
+            c if (c as u32) < 0x20 || c == '\u{7f}' => quoted.push_str(&format!("\\x{:02x}", c as u32)),
+            c if !is_print(c) => match c as u32 {
+                n @ 0..=0xffff => quoted.push_str(&format!("\\u{n:04x}")),
+                n => quoted.push_str(&format!("\\U{n:08x}")),
+            },
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Whether Go takes a character for one that can be printed: letters, marks, numbers, signs and the plain space.
+pub fn is_print(c: char) -> bool {
+    // Rust escapes the same ones, and marks that would join a quote before them.
+    matches!(c, '\'' | '"' | '\\') || c.escape_debug().len() == 1 || format!("a{c}").escape_debug().count() == 2
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use ironclad_json::json;
+
+    #[test]
+    fn texts_are_quoted_as_in_go() {
+        let table = [
+            ("a\u{7}b", "\"a\\ab\""),
+            ("\u{1}\u{7f}", "\"\\x01\\x7f\""),
+            ("it's \"\\\n", "\"it's \\\"\\\\\\n\""),
+            ("\u{e9}\u{200b}\u{a0}", "\"\u{e9}\\u200b\\u00a0\""),
+            ("e\u{301}", "\"e\u{301}\""),
+        ];
+        for (text, want) in table {
+            assert_eq!(go_quote(text), want);
+        }
+    }
 
     #[test]
     fn paths_and_errors_read_as_stock() {

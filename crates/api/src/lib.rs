@@ -21,7 +21,7 @@ pub mod user;
 pub mod yaml;
 
 pub use error::{ApiError, Cause, Reason};
-pub use field::{ErrorList, FieldError, Path};
+pub use field::{ErrorList, FieldError, Path, go_quote, is_print};
 pub use resource::{GroupResource, GroupVersionKind, GroupVersionResource};
 pub use user::UserInfo;
 

@@ -1,7 +1,8 @@
 //! Label and field selectors: parsed once at the edge, matched many times.
 
+mod parse;
+
 use crate::labels::Labels;
-use crate::names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -90,7 +91,7 @@ impl LabelSelector {
 
     /// From text: `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        Parser { rest: text }.selector().map_err(|why| format!("unable to parse requirement: {why}"))
+        parse::selector(text)
     }
 
     /// Whether the labels meet every requirement.
@@ -144,116 +145,6 @@ impl fmt::Display for LabelSelector {
     }
 }
 
-struct Parser<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Parser<'a> {
-    fn skip_space(&mut self) {
-        self.rest = self.rest.trim_start();
-    }
-
-    fn eat(&mut self, token: &str) -> bool {
-        self.skip_space();
-        let found = self.rest.strip_prefix(token);
-        self.rest = found.unwrap_or(self.rest);
-        found.is_some()
-    }
-
-    fn word(&mut self) -> &'a str {
-        self.skip_space();
-        let end = self.rest.find(|c: char| c.is_whitespace() || "=!,()<>".contains(c)).unwrap_or(self.rest.len());
-        let (word, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        word
-    }
-
-    fn selector(mut self) -> Result<LabelSelector, String> {
-        let mut requirements = Vec::new();
-        self.skip_space();
-        while !self.rest.is_empty() {
-            requirements.push(self.requirement()?);
-            self.skip_space();
-            if self.rest.is_empty() {
-                break;
-            }
-            if !self.eat(",") {
-                let found = self.word();
-                return Err(format!("found '{found}', expected: ',' or 'end of string'"));
-            }
-            self.skip_space();
-            if self.rest.is_empty() {
-                return Err("found '', expected: identifier after ','".to_owned());
-            }
-        }
-        Ok(LabelSelector { requirements, nothing: false })
-    }
-
-    fn requirement(&mut self) -> Result<Requirement, String> {
-        let negated = self.eat("!");
-        let key = self.word();
-        if key.is_empty() {
-            let found: String = self.rest.chars().take(1).collect();
-            return Err(format!("found '{found}', expected: !, identifier, or 'end of string'"));
-        }
-        check(key, &names::qualified_name(key), "key")?;
-        let key = key.to_owned();
-        if negated {
-            return Ok(Requirement { key, op: Op::NotExists, values: Vec::new() });
-        }
-        let (op, values) = self.operation()?;
-        if matches!(op, Op::Greater | Op::Less) {
-            if values[0].parse::<i64>().is_err() {
-                return Err(format!("for 'Gt', 'Lt' operators, the value must be an integer: {:?}", values[0]));
-            }
-        } else {
-            for v in &values {
-                check(v, &names::label_value(v), &format!("value for key {key:?}"))?;
-            }
-        }
-        Ok(Requirement { key, op, values })
-    }
-
-    fn operation(&mut self) -> Result<(Op, Vec<String>), String> {
-        for (token, op) in [("==", Op::In), ("!=", Op::NotIn), ("=", Op::In), (">", Op::Greater), ("<", Op::Less)] {
-            if self.eat(token) {
-                return Ok((op, vec![self.word().to_owned()]));
-            }
-        }
-        self.skip_space();
-        if self.rest.is_empty() || self.rest.starts_with(',') {
-            return Ok((Op::Exists, Vec::new()));
-        }
-        let op = match self.word() {
-            "in" => Op::In,
-            "notin" => Op::NotIn,
-            other => return Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
-        };
-        if !self.eat("(") {
-            let found = self.word();
-            return Err(format!("found '{found}', expected: '('"));
-        }
-        let mut values = Vec::new();
-        loop {
-            values.push(self.word().to_owned());
-            if self.eat(")") {
-                break;
-            }
-            if !self.eat(",") {
-                let found = self.word();
-                return Err(format!("found '{found}', expected: ',', or ')'"));
-            }
-        }
-        values.sort();
-        values.dedup();
-        Ok((op, values))
-    }
-}
-
-fn check(text: &str, errors: &[String], what: &str) -> Result<(), String> {
-    if errors.is_empty() { Ok(()) } else { Err(format!("{what}: Invalid value: {text:?}: {}", errors.join("; "))) }
-}
-
 /// Requirements on fields: `metadata.name=a,status.phase!=Running`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSelector {
@@ -265,7 +156,9 @@ impl FieldSelector {
     /// From text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut terms = Vec::new();
-        for term in split_unescaped(text) {
+        let mut parts = split_unescaped(text);
+        parts.sort_unstable();
+        for term in parts {
             if term.is_empty() {
                 continue;
             }
@@ -352,10 +245,14 @@ fn unescape(text: &str) -> Result<String, String> {
             '\\' => match chars.next() {
                 Some(e @ ('\\' | ',' | '=')) => out.push(e),
                 other => {
-                    return Err(format!("invalid field selector: invalid escape sequence: \\{}", other.unwrap_or(' ')));
+                    return Err(format!(
+                        "invalid field selector: invalid escape sequence: \\{}",
+                        other.map(String::from).unwrap_or_default()
+                    ));
                 }
             },
-            '=' => return Err(format!("invalid field selector: unescaped character in value: {c}")),
+            // Stock prints the number.
+            '=' => return Err("invalid field selector: unescaped character in value: 61".to_owned()),
             c => out.push(c),
         }
     }

@@ -75,6 +75,14 @@ impl Accepted {
 
     /// The best clause of `Accept` that can be served.
     pub(crate) fn of(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Self, ApiError> {
+        if offer.watch {
+            // What could not be a list is refused as one.
+            Self::best(headers, query, Offer { watch: false, ..offer })?;
+        }
+        Self::best(headers, query, offer)
+    }
+
+    fn best(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Self, ApiError> {
         let pretty = is_pretty(headers, query);
         let text = accept(headers);
         if text.is_empty() {
@@ -105,9 +113,9 @@ impl Accepted {
             return Ok(());
         }
         let why = match is_list {
-            true => format!("you requested PartialObjectMetadata, but the requested object is a list (*v1.{kind})"),
+            true => format!("you requested PartialObjectMetadata, but the requested object is a list ({kind})"),
             false => {
-                format!("you requested PartialObjectMetadataList, but the requested object is not a list (*v1.{kind})")
+                format!("you requested PartialObjectMetadataList, but the requested object is not a list ({kind})")
             }
         };
         Err(ApiError::new(Reason::NotAcceptable, why))
@@ -132,9 +140,30 @@ fn not_acceptable(offer: Offer) -> ApiError {
         Media::Protobuf => offer.protobuf,
         Media::Cbor => offer.cbor,
     });
-    let names: Vec<&str> = offered.map(Media::name).collect();
+    let stream = if offer.watch { ";stream=watch" } else { "" };
+    let names: Vec<String> = offered.map(|m| format!("{}{stream}", m.name())).collect();
     let message = format!("only the following media types are accepted: {}", names.join(", "));
     ApiError::new(Reason::NotAcceptable, message)
+}
+
+/// Refuses what stock's router refuses before anybody looks closer: it knows names of media types, and one star.
+pub(crate) fn router(headers: &HeaderMap, streams: bool, cbor: bool) -> Result<(), ApiError> {
+    let text = accept(headers);
+    let offered = if cbor { &Media::ALL[..] } else { &Media::ALL[..3] };
+    let known = |part: &str| {
+        let media = part.split(';').next().unwrap_or_default().trim();
+        media == "*/*" || offered.iter().any(|m| m.name() == media)
+    };
+    if text.is_empty() || text.split(',').any(known) {
+        return Ok(());
+    }
+    let mut names: Vec<String> = offered.iter().map(|m| m.name().to_owned()).collect();
+    if streams {
+        names.extend([Media::Json, Media::Protobuf].map(|m| format!("{};stream=watch", m.name())));
+    }
+    let message = format!("406: Not Acceptable\n\nAvailable representations: {}", names.join(", "));
+    let error = ApiError::new(Reason::NotAcceptable, message);
+    Err(ApiError { details: Some(Box::default()), ..error })
 }
 
 /// One part of an `Accept` header.
@@ -192,7 +221,7 @@ impl Clause<'_> {
                 "as" => kind = value,
                 "g" => group = value,
                 "v" => version = value,
-                "stream" if !offer.watch || *value != "watch" || media == Media::Yaml => return None,
+                "stream" if *value != "watch" || media == Media::Yaml => return None,
                 "pretty" => pretty = *value == "1",
                 _ => {}
             }
@@ -221,7 +250,7 @@ fn is_pretty(headers: &HeaderMap, query: &Query) -> bool {
             let agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
             ["curl", "Wget", "Mozilla/5.0"].iter().any(|a| agent.starts_with(a))
         }
-        _ => query.flag("pretty"),
+        text => ironclad_api::features::go_bool(text).unwrap_or(false),
     }
 }
 
@@ -264,7 +293,7 @@ mod tests {
             ("application/json;as=Table", None),
             ("application/json;as=Other;v=v1;g=meta.k8s.io", None),
             ("application/json;as=Table;v=v2;g=meta.k8s.io,application/json", Some((View::Object, Media::Json))),
-            ("application/json;stream=watch", None),
+            ("application/json;stream=watch", Some((View::Object, Media::Json))),
             ("text/plain", None),
         ];
         for (accept, want) in cases {

@@ -28,7 +28,7 @@ pub(crate) fn incoming(headers: &HeaderMap, bytes: Bytes) -> Result<(HeaderMap, 
 
 /// An error that lists what is accepted, with CBOR among it.
 pub(crate) fn told(mut error: ApiError) -> ApiError {
-    if error.reason == Reason::UnsupportedMediaType {
+    if error.reason == Reason::UnsupportedMediaType && error.message.contains("application/") {
         let patch = error.message.contains("apply-patch+yaml");
         error.message.push_str(", ");
         error.message.push_str(if patch { APPLY } else { CBOR });

@@ -7,7 +7,7 @@ use crate::request::Info;
 use crate::respond;
 use crate::server::Inner;
 use crate::special::socket;
-use crate::{Body, body, catalog, discovery, encode, nonresource, openapi, registry, table};
+use crate::{Body, accept, body, catalog, discovery, encode, nonresource, openapi, registry, routes, table};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -35,7 +35,11 @@ where
     }
     if !info.is_resource {
         if let Some(response) = discovery::answer(inner, info, request.headers()) {
+            routes::check_document(request.method(), &info.path)?;
             return Ok(response);
+        }
+        if matches!(&*info.path, "/version" | "/.well-known/openid-configuration" | "/openid/v1/jwks") {
+            routes::check_document(request.method(), &info.path)?;
         }
         if info.path.starts_with("/openapi/") {
             return openapi::answer(inner, info, request.headers()).await;
@@ -70,7 +74,7 @@ where
 }
 
 fn no_such_path() -> ApiError {
-    ApiError::new(Reason::NotFound, "the server could not find the requested resource")
+    ApiError::no_such_path()
 }
 
 async fn resource<B>(
@@ -84,12 +88,19 @@ where
     B::Error: Into<tower::BoxError>,
 {
     let table = inner.catalog.now();
+    if !info.group.is_empty() && table.group(&info.group).is_none() {
+        return Ok(respond::nothing_there());
+    }
     let kind = placed(&table, info)?;
+    routes::check(raw.method(), info, &kind)?;
     check_segments(info)?;
     let stored = table.stored(&kind.storage_group, &kind.plural).unwrap_or(&kind).clone();
     let headers = raw.headers().clone();
     let passes = passes_on(&kind, info);
     // What somebody else answers is theirs to negotiate.
+    if kind.custom.is_none() && !passes {
+        accept::router(&headers, matches!(&*info.verb, "list" | "watch"), inner.gates.enabled(features::CBOR))?;
+    }
     let accept =
         if passes { Accepted::JSON } else { Accepted::of(&headers, &info.query, offered(inner, &kind, info))? };
     let request = Request {
@@ -122,7 +133,8 @@ fn placed(table: &catalog::Table, info: &Info) -> Result<Arc<Kind>, ApiError> {
     let below_a_namespace = !kind.namespaced && !info.namespace.is_empty() && !itself;
     let reviewed = kind.verbs == Verb::CREATE && info.verb == "create";
     let of_no_namespace = kind.namespaced && info.namespace.is_empty();
-    if below_a_namespace || (of_no_namespace && !reviewed && !matches!(&*info.verb, "list" | "watch")) {
+    let elsewhere = of_no_namespace && !reviewed && !info.name.is_empty();
+    if below_a_namespace || elsewhere {
         return Err(no_such_path());
     }
     Ok(kind)
@@ -141,13 +153,13 @@ fn offered(inner: &Inner, kind: &Kind, info: &Info) -> Offer {
 /// Refuses what can be told from the query and the wanted form alone.
 fn check_question(request: &Request<'_>) -> Result<(), ApiError> {
     let Request { info, kind, accept, .. } = request;
-    info.query.check_numbers(&["limit", "timeoutSeconds", "gracePeriodSeconds"])?;
+    info.query.check_numbers(&["limit", "timeoutSeconds"])?;
     if accept.view == View::Table {
         table::check_options(&info.query)?;
     }
     match &*info.verb {
-        "list" => accept.must_fit(true, &kind.list_kind),
-        "get" => accept.must_fit(false, &kind.kind),
+        "list" => accept.must_fit(true, &registry::in_go(kind, true)),
+        "get" | "create" | "update" | "patch" => accept.must_fit(false, &registry::in_go(kind, false)),
         _ => Ok(()),
     }
 }
@@ -280,25 +292,6 @@ fn connect_options(request: &Request<'_>) -> Value {
     }
 }
 
-/// What is no object at all is told with the kind that it should have been and how it begins.
-fn unrecognized(error: ApiError, kind: &Kind, bytes: &Bytes) -> ApiError {
-    const SHOWN: usize = 30;
-    if !error.message.starts_with("couldn't get version/kind") {
-        return error;
-    }
-    let start = &bytes[..bytes.len().min(SHOWN)];
-    let mut summary = match bytes.first() {
-        None => "<empty>".to_owned(),
-        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
-        Some(_) => start.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")),
-    };
-    if bytes.len() > SHOWN {
-        summary.push_str(" ...");
-    }
-    let (name, why) = (&kind.kind, &error.message);
-    ApiError::bad_request(format!("the object provided is unrecognized (must be of type {name}): {why} ({summary})"))
-}
-
 async fn act(
     inner: &Arc<Inner>,
     registry: &Arc<Registry>,
@@ -307,7 +300,7 @@ async fn act(
     bytes: &Bytes,
 ) -> Result<Answer, ApiError> {
     let (kind, info) = (request.kind, request.info);
-    let input = || registry::decode(headers, bytes).map_err(|error| unrecognized(error, kind, bytes));
+    let input = || registry::decode_as(headers, bytes, &kind.kind);
     let refused = || {
         let message = format!("{:?} is not supported on resources of kind \"{}\"", info.verb, kind.group_resource());
         Err(ApiError::new(Reason::MethodNotAllowed, message))
@@ -317,7 +310,8 @@ async fn act(
     }
     match (&*info.subresource, &*info.verb) {
         ("", "create") if kind.verbs == Verb::CREATE && &*kind.plural != "bindings" => {
-            let (review, warnings) = request.check(kind, input()?)?;
+            let (mut review, warnings) = request.check(kind, input()?)?;
+            request.track(&Value::Null, &mut review);
             inner.review(request, registry.admitted(request, review).await?, warnings).await
         }
         ("", "create") if &*kind.plural == "bindings" => bind(inner, request, input()?).await,
@@ -379,8 +373,25 @@ fn delete_body(request: &Request<'_>, headers: &HeaderMap, bytes: &Bytes) -> Res
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
+    registry::told_type(headers)?;
+    let mut input = registry::decode(headers, bytes)?;
+    if input.value.is_null() {
+        input.value = ironclad_json::json!({});
+    }
+    let (kind, version) = (object::text(&input.value, &["kind"]), object::text(&input.value, &["apiVersion"]));
+    if !matches!(kind, "" | "DeleteOptions") {
+        let scheme = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
+        let why = format!("no kind {kind:?} is registered for version {version:?} in scheme {scheme:?}");
+        return Err(ApiError::bad_request(why));
+    }
     let gvk = GroupVersionKind::new("", "v1", "DeleteOptions");
-    Ok(request.check_body(&gvk, registry::decode(headers, bytes)?)?.0)
+    request.check_body(&gvk, input).map(|checked| checked.0).map_err(|mut error| {
+        // Stock reads options without saying what they were to be.
+        if let Some((_, why)) = error.message.split_once(" cannot be handled as a DeleteOptions: ") {
+            error.message = why.to_owned();
+        }
+        error
+    })
 }
 
 /// A body of the kind that a subresource takes.
@@ -391,9 +402,12 @@ fn checked(request: &Request<'_>, input: Input) -> Result<Input, ApiError> {
     Ok(Input { value, ..Input::default() })
 }
 
-/// The request with what a body of options says of dry runs.
+/// The request with what a body of options says of dry runs; what the query says counts only without a body.
 fn with_options(request: &Request<'_>, body: &Value) -> Info {
     let mut info = request.info.clone();
+    if !body.is_null() {
+        info.query.0.remove("dryRun");
+    }
     let given: Vec<String> =
         body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
     if !given.is_empty() {

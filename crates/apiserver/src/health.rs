@@ -5,7 +5,7 @@ use crate::request::Info;
 use crate::respond;
 use crate::server::Inner;
 use http::{HeaderValue, Response, StatusCode};
-use ironclad_api::{ApiError, Reason};
+use ironclad_api::ApiError;
 use std::fmt::Write;
 
 /// What the stock server waits for after its start, which here is done before the server answers at all.
@@ -49,7 +49,11 @@ pub(crate) fn checks(inner: &Inner, door: &str) -> Vec<(String, bool)> {
     let caches = &inner.registry.caches;
     let follows = caches.is_following();
     let reaches = follows && inner.registry.store.is_reachable();
-    let mut checks = vec![("ping", true), ("log", true), ("etcd", reaches)];
+    let mut checks = vec![("ping", true), ("log", true)];
+    if door != "readyz" {
+        checks.push(("loopback-serving-certificate", true));
+    }
+    checks.push(("etcd", reaches));
     if door == "readyz" {
         checks.extend([("etcd-readiness", reaches), ("informer-sync", follows)]);
     }
@@ -88,7 +92,7 @@ pub(crate) fn answer(inner: &Inner, info: &Info, door: &str) -> Result<Response<
         return Ok(report(door, &checks, excluded, info.query.has("verbose")));
     }
     match checks.iter().find(|(name, _)| name == single) {
-        None => Err(ApiError::new(Reason::NotFound, "the server could not find the requested resource")),
+        None => Ok(respond::nothing_there()),
         Some((_, true)) => Ok(plain(StatusCode::OK, "ok".to_owned())),
         Some((_, false)) => {
             let text = format!("internal server error: {single} check failed: reason withheld\n");

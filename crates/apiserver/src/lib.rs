@@ -30,6 +30,7 @@ mod reader;
 mod registry;
 mod request;
 mod respond;
+mod routes;
 mod rows;
 mod selection;
 mod server;

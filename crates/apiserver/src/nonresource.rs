@@ -6,13 +6,13 @@ use crate::respond;
 use crate::server::Inner;
 use crate::{Body, health};
 use http::{HeaderValue, Response, StatusCode};
-use ironclad_api::{ApiError, KUBERNETES_VERSION, Reason};
+use ironclad_api::{ApiError, KUBERNETES_VERSION};
 use ironclad_json::json;
 
 pub(crate) async fn answer(inner: &Inner, info: &Info) -> Result<Response<Body>, ApiError> {
     let path = info.path.trim_end_matches('/');
     Ok(match path {
-        "" => respond::value(StatusCode::OK, &json!({"paths": paths(inner)})),
+        "" | "/index.html" => respond::value(StatusCode::OK, &json!({"paths": paths(inner)})),
         "/version" => respond::value(StatusCode::OK, &version(inner)),
         "/metrics" => metrics(inner).await,
         "/metrics/slis" => {
@@ -24,7 +24,12 @@ pub(crate) async fn answer(inner: &Inner, info: &Info) -> Result<Response<Body>,
         _ => match path.split('/').nth(1) {
             Some(door @ ("healthz" | "livez" | "readyz")) => return health::answer(inner, info, door),
             Some("debug") => return debug(inner, info, path),
-            _ => return Err(ApiError::new(Reason::NotFound, "the server could not find the requested resource")),
+            // Below these stock's router looks for more.
+            Some("api" | "version") => return Err(ApiError::no_such_path()),
+            Some("apis") if inner.catalog.now().group(path.split('/').nth(2).unwrap_or_default()).is_some() => {
+                return Err(ApiError::no_such_path());
+            }
+            _ => respond::nothing_there(),
         },
     })
 }
@@ -60,7 +65,7 @@ async fn metrics(inner: &Inner) -> Response<Body> {
     inner.auditor.iter().for_each(|auditor| auditor.render(&mut text));
     Metrics::render_features(&mut text, &inner.gates, &inner.version);
     inner.others.iter().for_each(|page| text.push_str(&page()));
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8; escaping=underscores");
     respond::kind(StatusCode::OK, kind, text)
 }
 
@@ -69,6 +74,6 @@ fn debug(inner: &Inner, info: &Info, path: &str) -> Result<Response<Body>, ApiEr
     let name = path.strip_prefix("/debug/api_priority_and_fairness/").unwrap_or_default();
     let details = !info.query.get("includeRequestDetails").is_empty();
     let dump = inner.load.priority_and_fairness.then(|| inner.fairness.dump(name, details)).flatten();
-    let missing = || ApiError::new(Reason::NotFound, "the server could not find the requested resource");
+    let missing = || ApiError::no_such_path();
     Ok(respond::text(StatusCode::OK, dump.ok_or_else(missing)?))
 }

@@ -274,7 +274,7 @@ impl Read for Pieces<'_> {
 }
 
 fn missing() -> ApiError {
-    ApiError::new(Reason::NotFound, "the server could not find the requested resource")
+    ApiError::no_such_path()
 }
 
 /// Whether the best accepted form is protobuf, by the names that it has here, and not JSON.

@@ -29,13 +29,14 @@ use ironclad_api::{ApiError, ErrorList, FieldError, Path, Reason, UserInfo, obje
 use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;
 use ironclad_schema::{Bundle, Shape, bundle};
-use ironclad_store::{Change, Entry, Error, Expect, Key, Op, Store};
+use ironclad_store::{Change, Entry, Error, Expect, Key, Op, Revision, Store};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use conversions::Conversions;
 pub(crate) use delete::Options as DeleteOptions;
 pub(crate) use input::{Input, decode};
+pub(crate) use input::{decode_as, in_go, told_type};
 pub(crate) use list::{partial_object, same_version};
 pub(crate) use update::Changed;
 pub(crate) use versions::no_initial_events;
@@ -50,6 +51,8 @@ pub(crate) struct Registry {
     pub(crate) addresses: Addresses,
     pub(crate) load: Load,
     pub(crate) webhooks: Webhooks,
+    /// Whether watches tell where what is there already ends.
+    pub(crate) watch_lists: bool,
 }
 
 /// A request for objects of one kind.
@@ -220,6 +223,14 @@ impl Registry {
     }
 
     pub(crate) async fn get(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
+        if request.query().flag("export") {
+            let why = "the export parameter, deprecated since v1.14, is no longer supported";
+            return Err(ApiError::bad_request(why));
+        }
+        match versions::of_get(request.query())? {
+            Revision(0) => {}
+            revision => drop(self.not_older(revision).await?),
+        }
         let entry = self.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
         self.show(request, &entry).await
     }

@@ -20,6 +20,8 @@ pub(crate) struct Info {
     /// What follows the subresource, for proxies.
     pub(crate) rest: String,
     pub(crate) query: Query,
+    /// Whether the path has the old form of watches.
+    pub(crate) old_watch: bool,
     /// What admission notes about the request for the audit log.
     pub(crate) annotations: ironclad_admission::Annotations,
 }
@@ -131,6 +133,7 @@ impl Info {
             // The old form of watches.
             ["watch", more @ ..] if !more.is_empty() => {
                 self.query.0.insert("watch".to_owned(), vec!["true".to_owned()]);
+                self.old_watch = true;
                 return self.resource_path(more, path);
             }
             _ => rest,
@@ -155,7 +158,7 @@ impl Info {
         let named = !self.name.is_empty();
         let watching = self.query.flag("watch");
         let verb = match (method.as_str(), named) {
-            ("GET" | "HEAD", true) if watching && self.subresource.is_empty() => "watch",
+            ("GET" | "HEAD", true) if self.old_watch => "watch",
             ("GET" | "HEAD", true) => "get",
             ("GET" | "HEAD", false) if watching => "watch",
             ("GET" | "HEAD", false) => "list",

@@ -75,6 +75,13 @@ pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     response(code, TEXT, body::full(text))
 }
 
+/// 404 for a path that nobody serves.
+pub(crate) fn nothing_there() -> Response<Body> {
+    let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n");
+    response.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 /// An answer that goes on.
 pub(crate) fn stream(media: Media, body: Body) -> Response<Body> {
     let kind = match media {

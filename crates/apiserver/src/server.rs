@@ -247,7 +247,9 @@ impl Prepared {
         let store: Arc<dyn Store> = Arc::new(TimedStore::new(self.config.store, metrics.clone()));
         let admission = TimedChain::new(admission, metrics.clone());
         let webhooks = Webhooks::new(reader.clone());
-        let registry = Registry { store, caches: self.caches, admission, addresses, load: load.clone(), webhooks };
+        let watch_lists = self.config.gates.enabled(ironclad_api::features::WATCH_LIST);
+        let registry =
+            Registry { store, caches: self.caches, admission, addresses, load: load.clone(), webhooks, watch_lists };
         let deciders = Deciders { authenticator, authorizer, tokens };
         let aggregator = Aggregator::new(self.config.front_proxy, registry.caches.clone(), self.catalog.clone());
         let inner = Inner {

@@ -191,7 +191,7 @@ async fn mistakes_in_configurations_are_named() {
         *config.pointer_mut(path).unwrap() = value;
         config
     };
-    let of = "failed to create typed patch object (default/web; apps/v1, Kind=Deployment): ";
+    let of = "failed to create typed patch object (/web; apps/v1, Kind=Deployment): ";
     let twice = json!([{"name": "a", "image": "x"}, {"name": "a", "image": "y"}]);
     let table = [
         (with_field("/spec/replicas", json!("x")), ".spec.replicas: expected numeric (int or float), got string"),

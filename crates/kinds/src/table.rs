@@ -202,6 +202,10 @@ fn deprecation(row: &Row, (since, gone, replaced): (u8, u8, bool)) -> Deprecatio
     let place = if group.is_empty() { String::new() } else { format!("{group}/") };
     let warning = format!("{place}{version} {kind} is deprecated in v1.{since}+");
     match gone {
+        0 if row.plural == "endpoints" => {
+            let warning = format!("{warning}; use discovery.k8s.io/v1 EndpointSlice");
+            Deprecation { warning, removed: String::new() }
+        }
         0 => Deprecation { warning, removed: String::new() },
         _ => Deprecation {
             warning: format!("{warning}, unavailable in v1.{gone}+{instead}"),

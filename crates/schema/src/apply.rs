@@ -386,7 +386,7 @@ fn untyped(config: &Value, problems: &[String]) -> ApiError {
         [one] => one.clone(),
         many => format!("errors:\n  {}", many.join("\n  ")),
     };
-    let of = format!("{namespace}/{name}; {}, Kind={}", gvk.api_version(), gvk.kind);
+    let of = format!("{namespace}/{name}; {}/{}, Kind={}", gvk.group, gvk.version, gvk.kind);
     ApiError::new(Reason::Unknown, format!("failed to create typed patch object ({of}): {what}"))
 }
 

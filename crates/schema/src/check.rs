@@ -226,12 +226,19 @@ impl Walk<'_> {
                 "array" => "slice",
                 "object" => "map",
                 "number" => "int64",
-                other => other.split(' ').next().unwrap_or_default(),
+                other => match other.strip_prefix("number ") {
+                    Some(number) if number.contains(['.', 'e', 'E']) => "float64",
+                    Some(_) => "int64",
+                    None => other,
+                },
             };
             return match want {
                 w if w.starts_with("map[") => format!("cannot restore map from {source}"),
                 w if w.starts_with("[]") => format!("cannot restore slice from {source}"),
                 w if w.contains('.') => format!("cannot restore struct from: {source}"),
+                // Go would turn one into the other.
+                "int32" | "int64" if source == "float64" => format!("cannot convert {source} to {want}"),
+                "string" if source == "int64" => format!("cannot convert {source} to {want}"),
                 w => format!("unrecognized type: {w}"),
             };
         }
@@ -276,6 +283,11 @@ fn is_zero(field: &Field, value: &Value) -> bool {
             }
             _ => false,
         }
+}
+
+/// The bare name of a type, as Go knows it.
+pub(crate) fn go_name(definition: &str) -> &str {
+    definition.rsplit('.').next().unwrap_or_default()
 }
 
 fn go_object(definition: &str) -> String {

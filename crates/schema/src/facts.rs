@@ -1,6 +1,8 @@
 //! What the sources of the bundle lack: the keys of server-side apply where they differ from those of a strategic
 //! merge patch, and which objects are one value. One table of facts from the API's published OpenAPI.
 
+pub(crate) mod enums;
+
 use crate::bundle::{Field, List, Shape, Type, Zero};
 use ironclad_json::json;
 
@@ -116,6 +118,28 @@ const GRANULAR: &[(&str, &str)] = &[("io.k8s.api.core.v1.PersistentVolumeSpec", 
 
 /// Definition, field, what the published schemas say of it where it is not given, as JSON.
 const DEFAULTS: &[(&str, &str, &str)] = &[
+    ("io.k8s.api.autoscaling.v1.ScaleSpec", "replicas", "0"),
+    ("io.k8s.api.core.v1.AzureDiskVolumeSource", "cachingMode", "\"ReadWrite\""),
+    ("io.k8s.api.core.v1.AzureDiskVolumeSource", "fsType", "\"ext4\""),
+    ("io.k8s.api.core.v1.AzureDiskVolumeSource", "kind", "\"Shared\""),
+    ("io.k8s.api.core.v1.AzureDiskVolumeSource", "readOnly", "false"),
+    ("io.k8s.api.core.v1.FileKeySelector", "optional", "false"),
+    ("io.k8s.api.core.v1.GRPCAction", "service", "\"\""),
+    ("io.k8s.api.core.v1.ISCSIPersistentVolumeSource", "iscsiInterface", "\"default\""),
+    ("io.k8s.api.core.v1.ISCSIVolumeSource", "iscsiInterface", "\"default\""),
+    ("io.k8s.api.core.v1.RBDPersistentVolumeSource", "keyring", "\"/etc/ceph/keyring\""),
+    ("io.k8s.api.core.v1.RBDPersistentVolumeSource", "pool", "\"rbd\""),
+    ("io.k8s.api.core.v1.RBDPersistentVolumeSource", "user", "\"admin\""),
+    ("io.k8s.api.core.v1.RBDVolumeSource", "keyring", "\"/etc/ceph/keyring\""),
+    ("io.k8s.api.core.v1.RBDVolumeSource", "pool", "\"rbd\""),
+    ("io.k8s.api.core.v1.RBDVolumeSource", "user", "\"admin\""),
+    ("io.k8s.api.core.v1.ReplicationControllerSpec", "minReadySeconds", "0"),
+    ("io.k8s.api.core.v1.ReplicationControllerSpec", "replicas", "1"),
+    ("io.k8s.api.core.v1.ScaleIOPersistentVolumeSource", "fsType", "\"xfs\""),
+    ("io.k8s.api.core.v1.ScaleIOPersistentVolumeSource", "storageMode", "\"ThinProvisioned\""),
+    ("io.k8s.api.core.v1.ScaleIOVolumeSource", "fsType", "\"xfs\""),
+    ("io.k8s.api.core.v1.ScaleIOVolumeSource", "storageMode", "\"ThinProvisioned\""),
+    ("io.k8s.api.resource.v1.DeviceToleration", "operator", "\"Equal\""),
     ("io.k8s.api.core.v1.ConfigMapEnvSource", "name", "\"\""),
     ("io.k8s.api.core.v1.ConfigMapKeySelector", "name", "\"\""),
     ("io.k8s.api.core.v1.ConfigMapProjection", "name", "\"\""),

@@ -1,5 +1,7 @@
 //! JSON from outside: bounded in depth, with duplicate keys noted rather than lost.
 
+mod syntax;
+
 use ironclad_json::{Map, Number, Text, Value};
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use std::cell::RefCell;
@@ -29,28 +31,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
 
 /// A mistake in a document in the words of Go's reader.
 pub fn in_go(error: &serde_json::Error, bytes: &[u8]) -> String {
-    if error.is_eof() {
-        return "unexpected end of JSON input".to_owned();
-    }
-    let said = error.to_string();
-    let place = match () {
-        () if said.starts_with("expected value") || said.starts_with("expected ident") => {
-            "looking for beginning of value"
-        }
-        () if said.starts_with("expected `,` or `}`") => "after object key:value pair",
-        () if said.starts_with("expected `,` or `]`") => "after array element",
-        () if said.starts_with("expected `:`") => "after object key",
-        () if said.starts_with("key must be a string") => "looking for beginning of object key string",
-        () if said.starts_with("trailing comma") => "looking for beginning of value",
-        () if said.starts_with("trailing characters") => "after top-level value",
-        () => return said,
-    };
-    let line = bytes.split(|b| *b == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
-    match line.get(error.column().saturating_sub(1)) {
-        Some(b'\'') => format!("invalid character '\\'' {place}"),
-        Some(byte) => format!("invalid character {:?} {place}", *byte as char),
-        None => said,
-    }
+    syntax::mistake(bytes).unwrap_or_else(|| error.to_string())
 }
 
 /// The places of keys in a document: for each of `wanted` paths the position of its last key among all keys. Paths are

@@ -117,6 +117,14 @@ impl Sources {
         resources.iter().for_each(|r| schemas.custom(r));
         let paths = paths::all(&mut schemas, resources);
         let mut components = json!({"schemas": schemas.finish()});
+        // What all groups share is told of this one alone.
+        let GroupVersionKind { group, version: of, .. } = &resources.first()?.gvk;
+        for kind in ["DeleteOptions", "WatchEvent"] {
+            let name = format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}");
+            if let Some(shared) = components["schemas"].get_mut(name.as_str()) {
+                shared["x-kubernetes-group-version-kind"] = json!([{"group": group, "kind": kind, "version": of}]);
+            }
+        }
         if custom {
             let info = json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"});
             return Some(json!({"openapi": "3.0.0", "info": info, "paths": paths, "components": components}));

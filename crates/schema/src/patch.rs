@@ -5,17 +5,14 @@ mod operations;
 mod strategic;
 
 pub use go::go_value;
+pub use operations::{Broken, operations};
 
 use crate::bundle::{Bundle, TypeId};
 use ironclad_api::{ApiError, Reason};
 use ironclad_json::Value;
-use json_patch::PatchOperation;
 
 /// Operations that one JSON patch may have.
 const OPERATIONS: usize = 10_000;
-/// Bytes that its copies may add: as many as a request may have.
-const COPIED: usize = 3 << 20;
-
 /// Why a patch is not applied, by what stock answers.
 #[derive(Debug, PartialEq, Eq)]
 enum Refused {
@@ -38,48 +35,46 @@ impl From<Refused> for ApiError {
     }
 }
 
+/// 422 without a word on what is wrong, as stock answers.
 fn unprocessable() -> ApiError {
-    ApiError::new(Reason::Invalid, "the server rejected our request due to an error in our request")
+    let error = ApiError::new(Reason::Invalid, "the server rejected our request due to an error in our request");
+    ApiError { details: Some(Box::default()), ..error }
+}
+
+/// 400 for what stock cannot read as typed operations, in which it looks for unknown fields.
+pub fn must_be_operations(patch: &Value) -> Result<(), ApiError> {
+    let why = operations::misformed(patch, true).map(|why| format!("error decoding patch: {why}"));
+    why.map_or(Ok(()), |why| Err(ApiError::bad_request(why)))
+}
+
+/// Why a value is not read as a list of operations, in Go's words.
+pub fn misformed(patch: &Value) -> Option<String> {
+    operations::misformed(patch, false)
 }
 
 /// Applies a JSON patch.
 pub fn json(target: &mut Value, patch: &Value) -> Result<(), ApiError> {
+    if let Some(why) = misformed(patch) {
+        return Err(ApiError::bad_request(why));
+    }
     if let Some(count) = patch.as_array().map(Vec::len).filter(|n| *n > OPERATIONS) {
         let message = format!(
             "Request entity too large: The allowed maximum operations in a JSON patch is {OPERATIONS}, got {count}"
         );
         return Err(ApiError::new(Reason::RequestEntityTooLarge, message));
     }
-    let patch: json_patch::Patch = ironclad_json::from_value(patch.clone())
-        .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
-    let (mut changed, mut copied) = (target.clone(), 0);
-    for operation in &patch.0 {
-        if let PatchOperation::Copy(copy) = operation {
-            // Copies of copies would grow without bounds.
-            copied += changed.pointer(copy.from.as_str()).map_or(0, size);
-            if copied > COPIED {
-                return Err(unprocessable());
-            }
+    // A test that fails is no mistake of form. Stock says no more than this either.
+    operations(target, patch).map_err(|_| unprocessable())
+}
+
+/// Why a value is no map, which merge patches must be; null is an empty one.
+pub fn must_be_map(patch: &Value) -> Result<(), String> {
+    match patch {
+        Value::Object(_) | Value::Null => Ok(()),
+        other => {
+            let kind = operations::go_kind(other);
+            Err(format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"))
         }
-        // A test that fails is no mistake of form. Stock says no more than this either.
-        self::operation(&mut changed, operation).map_err(|_| unprocessable())?;
-    }
-    *target = changed;
-    Ok(())
-}
-
-/// Does one operation of a JSON patch; says why it cannot be done.
-pub fn operation(target: &mut Value, operation: &PatchOperation) -> Result<(), &'static str> {
-    operations::apply(target, operation).map_err(|operations::Impossible(why)| why)
-}
-
-/// About how many bytes a value has.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len() + 2,
-        Value::Array(items) => items.iter().map(|i| size(i) + 1).sum::<usize>() + 2,
-        Value::Object(map) => map.iter().map(|(k, v)| k.len() + size(v) + 4).sum::<usize>() + 2,
-        _ => 5,
     }
 }
 
@@ -110,6 +105,7 @@ mod tests {
         let error = json(&mut value, &json!([{"op": "test", "path": "/a/0", "value": 9}])).unwrap_err();
         assert_eq!(error.code, 422);
         assert_eq!(json(&mut value, &json!({"op": "add"})).unwrap_err().code, 400);
+        assert_eq!(must_be_operations(&json!([{"op": 1}])).unwrap_err().code, 400);
         let many: Value = (0..=OPERATIONS).map(|_| json!({"op": "remove", "path": "/a"})).collect();
         let error = json(&mut value, &many).unwrap_err();
         let want = "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001";

@@ -192,7 +192,7 @@ fn patched(value: &Val<'_>, object: &Value) -> std::result::Result<Option<Value>
     let patch = value.to_json().ok_or("the patch cannot be written as JSON")?.to_string();
     let patch = crate::webhooks::read_patch(patch.as_bytes()).map_err(|why| format!("JSON Patch: {why}"))?;
     let mut object = object.clone();
-    match crate::webhooks::apply_patch(&patch, &mut object) {
+    match crate::webhooks::apply_patch(&mut object, &patch) {
         Ok(()) => Ok(Some(object)),
         Err(broken) if broken.test => Ok(None),
         Err(broken) => Err(format!("JSON Patch: {}", broken.why)),

@@ -17,6 +17,7 @@ impl Registry {
     pub(crate) async fn create(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
         let (mut object, mut warnings) = request.check(request.kind, input)?;
         request.settle_namespace(&mut object)?;
+        warnings.extend(super::update::owners_once(&mut object, ""));
         let created = self.create_checked(request, object, false).await;
         let (entry, more) = created.map_err(|error| error.warned(warnings.clone()))?;
         warnings.extend(more);
@@ -33,12 +34,7 @@ impl Registry {
         let kind = request.kind;
         let mut object = object;
         wipe(&mut object);
-        let version = metadata_mut(&mut object).remove("resourceVersion");
-        let number = version.and_then(|v| v.as_str().and_then(|v| v.parse::<u64>().ok())).unwrap_or(0);
-        if number != 0 && !request.dry_run() {
-            let why = "resourceVersion should not be set on objects to be created";
-            return Err(ApiError { code: 500, ..ApiError::new(Reason::Unknown, why) });
-        }
+        let version = metadata_mut(&mut object).remove("resourceVersion").unwrap_or_default();
         if !kind.namespaced {
             metadata_mut(&mut object).remove("namespace");
         }
@@ -57,6 +53,9 @@ impl Registry {
         let object = self.mutate(request, &mut admission, object, &mut warnings).await?;
         let generate = object::text(&object, &["metadata", "generateName"]);
         let generated = object::name(&object).is_empty() && !generate.is_empty();
+        if !matches!(version.as_str(), None | Some("" | "0")) && !request.dry_run() {
+            return Err(must_be_new(version.as_str().unwrap_or_default()));
+        }
         for attempt in 0.. {
             let mut object = object.clone();
             if generated {
@@ -144,11 +143,22 @@ fn name_requestor(object: &mut Value, user: &UserInfo) {
     }
 }
 
+/// What is to be created has no version yet; stock's storage says so, without a reason.
+fn must_be_new(version: &str) -> ApiError {
+    let why = match version.parse::<u64>() {
+        Ok(_) => "resourceVersion should not be set on objects to be created".to_owned(),
+        Err(_) => format!("strconv.ParseUint: parsing {}: invalid syntax", ironclad_api::go_quote(version)),
+    };
+    ApiError::new(Reason::Unknown, why)
+}
+
 /// What the server alone decides about a new object.
 fn fresh_metadata(object: &mut Value, generation: bool) {
     wipe(object);
     let meta = metadata_mut(object);
-    meta.remove("resourceVersion");
+    for field in ["resourceVersion", "selfLink"] {
+        meta.remove(field);
+    }
     meta.insert("uid", uuid::Uuid::new_v4().to_string().into());
     meta.insert("creationTimestamp", time::now().into());
     if generation {

@@ -2,9 +2,10 @@
 
 use super::{Answer, Registry, Request, list, modified, store_error};
 use crate::encode;
+use crate::request::Query;
 use ironclad_admission::Operation;
 use ironclad_api::object::{self, metadata_mut};
-use ironclad_api::{ApiError, FieldError, Path, time};
+use ironclad_api::{ApiError, FieldError, GroupResource, Path, time};
 use ironclad_json::{Value, json};
 use ironclad_kinds::Dependents;
 use ironclad_store::{Change, Entry, Error, Expect, Op};
@@ -13,6 +14,30 @@ use std::sync::Arc;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 const ATTEMPTS: u32 = 6;
+/// Kinds of which the object that is gone is answered.
+const RETURNED: &[&str] = &[
+    "csidrivers",
+    "csinodes",
+    "deviceclasses",
+    "devicetaintrules",
+    "namespaces",
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "pods",
+    "podtemplates",
+    "resourceclaims",
+    "resourceclaimtemplates",
+    "resourcepoolstatusrequests",
+    "resourcequotas",
+    "resourceslices",
+    "serviceaccounts",
+    "services",
+    "storageclasses",
+    "volumeattachments",
+    "volumeattributesclasses",
+];
+/// What may become of what an object owns.
+const POLICIES: [&str; 3] = ["Foreground", "Background", "Orphan"];
 
 /// `metav1.DeleteOptions`, from the body or the query.
 #[derive(Clone, Debug, Default)]
@@ -34,34 +59,37 @@ enum Seen {
     Already,
 }
 
-fn wrong_options(error: FieldError) -> ApiError {
-    ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &[error])
-}
-
 impl Options {
     pub(crate) fn parse(request: &Request<'_>, body: &Value) -> Result<Self, ApiError> {
-        let query = request.query();
+        let empty = Query::default();
+        // Options come in the body or in the query, never in both.
+        let query = if body.is_null() { request.query() } else { &empty };
+        query.check_numbers(&["gracePeriodSeconds"])?;
         let text = |v: &Value| v.as_str().map(str::to_owned);
         let from_query = |key: &str| (!query.get(key).is_empty()).then(|| query.get(key).to_owned());
-        let orphan = body["orphanDependents"].as_bool().or_else(|| from_query("orphanDependents").map(|t| t == "true"));
+        let orphan = body["orphanDependents"]
+            .as_bool()
+            .or_else(|| query.has("orphanDependents").then(|| query.flag("orphanDependents")));
         let propagation = text(&body["propagationPolicy"]).or_else(|| from_query("propagationPolicy"));
+        let (path, mut errors) = (Path::new("propagationPolicy"), Vec::new());
         if orphan.is_some() && propagation.is_some() {
-            let given = json!(propagation.unwrap_or_default());
             let why = "orphanDependents and deletionPropagation cannot be both set";
-            return Err(wrong_options(FieldError::invalid(&Path::new("propagationPolicy"), &given, why)));
+            errors.push(FieldError::invalid(&path, &json!(propagation), why));
+        }
+        if let Some(other) = propagation.as_deref().filter(|p| !POLICIES.contains(p)) {
+            errors.push(FieldError::not_supported(&path, &json!(other), &[&POLICIES[..], &["nil"]].concat()));
+        }
+        if !errors.is_empty() {
+            return Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
         }
         let propagation = propagation.or_else(|| orphan.map(|o| if o { "Orphan" } else { "Background" }.to_owned()));
-        if let Some(other) = propagation.as_deref().filter(|p| !["Orphan", "Background", "Foreground"].contains(p)) {
-            let supported = ["Foreground", "Background", "Orphan", "nil"];
-            let at = Path::new("propagationPolicy");
-            return Err(wrong_options(FieldError::not_supported(&at, &json!(other), &supported)));
-        }
         let grace = body["gracePeriodSeconds"].as_i64().or_else(|| query.number("gracePeriodSeconds"));
-        if grace.is_some_and(|g| g < 0) {
-            return Err(ApiError::bad_request("gracePeriodSeconds: Invalid value: must be greater than or equal to 0"));
-        }
+        // Less than nothing is one second.
+        let grace = grace.map(|g| if g < 0 { 1 } else { g });
         let pre = &body["preconditions"];
-        Ok(Self { grace, propagation, uid: text(&pre["uid"]), version: text(&pre["resourceVersion"]) })
+        let uid = text(&pre["uid"]).or_else(|| from_query("uid"));
+        let version = text(&pre["resourceVersion"]).or_else(|| from_query("resourceVersion"));
+        Ok(Self { grace, propagation, uid, version })
     }
 
     /// As admission sees them.
@@ -105,8 +133,16 @@ impl Options {
             [("UID", &self.uid, object::uid(old)), ("ResourceVersion", &self.version, object::resource_version(old))];
         for (what, want, have) in pairs {
             if let Some(want) = want.as_deref().filter(|w| *w != have) {
-                let why = format!("Precondition failed: {what} in precondition: {want}, {what} in object meta: {have}");
-                return Err(ApiError::conflict(&request.kind.group_resource(), name, why));
+                let end = match what {
+                    "UID" => "The object might have been deleted and then recreated",
+                    _ => "The object might have been modified",
+                };
+                let why = format!(
+                    "the {what} in the precondition ({want}) does not match the {what} in record ({have}). {end}"
+                );
+                // Stock names the kind where else the resource stands.
+                let kind = GroupResource::new(&request.kind.group, &request.kind.kind);
+                return Err(ApiError::conflict(&kind, name, why));
             }
         }
         Ok(())
@@ -128,6 +164,7 @@ impl Registry {
     /// Deletes what a selection matches, one after the other, and answers with the list.
     pub(crate) async fn delete_collection(&self, request: &Request<'_>, options: &Options) -> Result<Answer, ApiError> {
         let page = self.page(request).await?;
+        let meta = super::list::list_meta(&page);
         let mut items = Vec::with_capacity(page.objects.len());
         for cached in page.objects {
             let mut info = request.info.clone();
@@ -143,7 +180,7 @@ impl Registry {
         }
         let list = json!({
             "kind": request.kind.list_kind, "apiVersion": request.kind.api_version(),
-            "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,
+            "metadata": meta, "items": items,
         });
         let warnings = options.warning(request).into_iter().collect();
         Ok(Answer { warnings, ..Answer::value(200, list) })
@@ -181,6 +218,9 @@ impl Registry {
         let warnings = self.admit_delete(request, options, entry, seen).await?;
         let mut new = old.clone();
         self.mark(request, options, &mut new);
+        if request.dry_run() && self.finished(request.kind, &new) {
+            return Ok(Answer { warnings, ..self.gone(request, entry, &new) });
+        }
         if request.dry_run() {
             let shown = self.convert_one(request, new).await?;
             return Ok(Answer { warnings, ..Answer::value(200, shown) });
@@ -222,8 +262,11 @@ impl Registry {
 
     /// What clients get for an object that is gone: the object where its kind ends gracefully, else a success.
     fn gone(&self, request: &Request<'_>, entry: &Entry, object: &Value) -> Answer {
-        if &*request.kind.plural == "pods" || &*request.kind.plural == "namespaces" {
-            return Answer::stored(entry);
+        if request.kind.custom.is_none() && RETURNED.contains(&&*request.kind.plural) {
+            return match request.dry_run() {
+                true => Answer::value(200, object.clone()),
+                false => Answer::stored(entry),
+            };
         }
         let details = json!({
             "name": object::name(object), "group": request.kind.group, "kind": request.kind.plural, "uid": object::uid(object),

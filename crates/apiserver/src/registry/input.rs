@@ -33,21 +33,89 @@ pub(crate) enum Twice {
 /// Decodes a body by its content type.
 pub(crate) fn decode(headers: &HeaderMap, bytes: &Bytes) -> Result<Input, ApiError> {
     let kind = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
-    let media = kind.split(';').next().unwrap_or_default().trim();
-    match media {
+    let media = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media.as_str() {
         "application/json" | "" | "*/*" => parse_json(bytes),
         "application/yaml" | "application/apply-patch+yaml" => parse_yaml(bytes),
         "application/vnd.kubernetes.protobuf" => {
-            let value = proto::decode(bundle(), bytes)
-                .map_err(|e| ApiError::bad_request(format!("cannot decode protobuf: {e}")))?;
+            let value = proto::decode(bundle(), bytes).map_err(|e| {
+                ApiError::bad_request(match bytes.starts_with(b"k8s\0") {
+                    true => format!("cannot decode protobuf: {e}"),
+                    false => "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+                        .to_owned(),
+                })
+            })?;
             Ok(Input { value, twice: Twice::Nothing })
         }
         m if m.ends_with("+json") => parse_json(bytes),
-        _ => {
-            let message =
-                format!("the body of the request was in an unknown format - accepted media types include: {ACCEPTED}");
-            Err(ApiError::new(Reason::UnsupportedMediaType, message))
+        _ => Err(unknown_format()),
+    }
+}
+
+fn unknown_format() -> ApiError {
+    let message =
+        format!("the body of the request was in an unknown format - accepted media types include: {ACCEPTED}");
+    ApiError::new(Reason::UnsupportedMediaType, message)
+}
+
+/// Decodes a body that is to be of a kind; says of one that says nothing of itself what it is.
+pub(crate) fn decode_as(headers: &HeaderMap, bytes: &Bytes, kind: &str) -> Result<Input, ApiError> {
+    let decoded = told_type(headers).and_then(|()| decode(headers, bytes)).and_then(|mut input| {
+        // Nothing at all is an object without fields.
+        if input.value.is_null() {
+            input.value = ironclad_json::json!({});
         }
+        must_be_object(&input.value)?;
+        must_be_texts(&input.value).map(|()| input)
+    });
+    decoded.map_err(|error| {
+        match ["couldn't get version/kind", "yaml: ", "provided data"].iter().any(|s| error.message.starts_with(s)) {
+            true => ApiError::bad_request(format!(
+                "the object provided is unrecognized (must be of type {kind}): {} ({})",
+                error.message,
+                summary(bytes)
+            )),
+            false => error,
+        }
+    })
+}
+
+/// Refuses forms of patches and of nothing in particular, in which no object is sent.
+pub(crate) fn told_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let kind = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let media = kind.split(';').next().unwrap_or_default().trim();
+    match media == "*/*" || media.ends_with("+json") || media.ends_with("+yaml") {
+        true => Err(unknown_format()),
+        false => Ok(()),
+    }
+}
+
+/// What says of which type an object is must be texts.
+fn must_be_texts(value: &Value) -> Result<(), ApiError> {
+    for field in ["apiVersion", "kind"] {
+        let kind = match &value[field] {
+            Value::Null | Value::String(_) => continue,
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        return Err(ApiError::bad_request(format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go struct field .{field} of type string"
+        )));
+    }
+    Ok(())
+}
+
+/// The beginning of a body, as stock shows it.
+fn summary(bytes: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let head = &bytes[..bytes.len().min(SHOWN)];
+    let more = if bytes.len() > SHOWN { " ..." } else { "" };
+    match bytes.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(head)),
+        Some(_) => format!("{}{more}", hex::encode(head)),
     }
 }
 
@@ -67,7 +135,7 @@ fn parse_yaml(bytes: &Bytes) -> Result<Input, ApiError> {
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') {
         return parse_json(bytes);
     }
-    let bad = |e: &dyn std::fmt::Display| ApiError::bad_request(format!("error converting YAML to JSON: {e}"));
+    let bad = |e: &dyn std::fmt::Display| ApiError::bad_request(e.to_string());
     let text = std::str::from_utf8(bytes).map_err(|e| bad(&e))?;
     let (value, duplicates) = yaml::parse(text).map_err(|e| bad(&e))?;
     Ok(Input { value, twice: Twice::Yaml(duplicates) })
@@ -82,9 +150,18 @@ pub(super) fn configuration(bytes: &Bytes) -> Result<Input, ApiError> {
     {
         return Ok(Input { value: parsed.value, twice: Twice::Nothing });
     }
-    let bad = |e: &dyn std::fmt::Display| ApiError::bad_request(format!("error decoding YAML: {e}"));
+    let bad = |e: &dyn std::fmt::Display| {
+        ApiError::bad_request(format!("error decoding YAML: error converting YAML to JSON: {e}"))
+    };
     let text = std::str::from_utf8(bytes).map_err(|e| bad(&e))?;
-    let (value, duplicates) = yaml::parse(text).map_err(|e| bad(&e))?;
+    let (mut value, duplicates) = yaml::parse(text).map_err(|e| bad(&e))?;
+    patch::must_be_map(&value).map_err(|why| {
+        let why = format!("error decoding YAML: error unmarshaling JSON: while decoding JSON: {why}");
+        ApiError::bad_request(why)
+    })?;
+    if value.is_null() {
+        value = ironclad_json::json!({});
+    }
     Ok(Input { value, twice: Twice::Yaml(duplicates) })
 }
 
@@ -92,8 +169,15 @@ fn must_be_object(value: &Value) -> Result<(), ApiError> {
     if value.is_object() {
         return Ok(());
     }
-    let message = "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
-    Err(ApiError::bad_request(message))
+    let kind = match value {
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        _ => "array",
+    };
+    Err(ApiError::bad_request(format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+    )))
 }
 
 /// What to do about fields that a type does not have.
@@ -177,8 +261,19 @@ impl Request<'_> {
         from: Source<'_>,
     ) -> Result<(Value, Vec<String>), ApiError> {
         must_be_object(&value)?;
-        self.check_type(self.kind, &mut value)?;
         let whole = value.clone();
+        if let Err(mut error) = self.check_type(self.kind, &mut value) {
+            // Stock reads what a patch made without saying what it was to be.
+            if let Some((_, why)) = error.message.split_once(&format!(" cannot be handled as a {}: ", self.kind.kind)) {
+                let shown = match from {
+                    Source::Strategic(_, patch) => patch::go_value(patch),
+                    Source::Patched(_) => whole.to_string(),
+                };
+                let why = FieldError::invalid_str(&Path::new("patch"), &shown, why);
+                error = ApiError::invalid("", "", "", &[why]);
+            }
+            return Err(error);
+        }
         let noted = match from {
             Source::Strategic(notes, _) | Source::Patched(notes) => notes,
         };
@@ -207,10 +302,15 @@ impl Request<'_> {
 
     /// Checks a configuration to be applied: only that it is of this kind, and what stood twice in it. Its fields are
     /// checked where it is applied.
-    pub(crate) fn check_config(&self, input: Input) -> Result<(Value, Vec<String>), ApiError> {
-        let Input { mut value, twice } = input;
-        must_be_object(&value)?;
-        self.check_type(self.kind, &mut value)?;
+    ///
+    /// What stood twice is only told behind what is wrong with the rest.
+    pub(crate) fn check_config(&self, input: Input) -> Result<(Value, Result<Vec<String>, ApiError>), ApiError> {
+        let Input { value, twice } = input;
+        let gvk = object::gvk(&value);
+        if gvk != self.kind.gvk() {
+            let GroupVersionKind { group, version, kind } = gvk;
+            return Err(ApiError::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
+        }
         let lines = match twice {
             Twice::Yaml(lines) => lines,
             _ => Vec::new(),
@@ -218,7 +318,7 @@ impl Request<'_> {
         let warnings = self.judge(lines, |lines| {
             let head = "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:";
             ApiError::bad_request(format!("{head}\n  {}", lines.join("\n  ")))
-        })?;
+        });
         Ok((value, warnings))
     }
 
@@ -226,15 +326,23 @@ impl Request<'_> {
         let (version, name) =
             (object::text(value, &["apiVersion"]).to_owned(), object::text(value, &["kind"]).to_owned());
         let (want_version, want_name) = (kind.api_version(), kind.kind.to_string());
-        if !version.is_empty() && version != want_version {
-            let message = format!(
-                "the API version in the data ({version}) does not match the expected API version ({want_version})"
-            );
-            return Err(ApiError::bad_request(message));
-        }
-        if !name.is_empty() && name != want_name {
-            let message = format!("the kind in the data ({name}) does not match the expected kind ({want_name})");
-            return Err(ApiError::bad_request(message));
+        let sent = |text: String, want: &String| if text.is_empty() { want.clone() } else { text };
+        let (version, name) = (sent(version, &want_version), sent(name, &want_name));
+        if (&version, &name) != (&want_version, &want_name) {
+            let gvk = GroupVersionKind::parse(&version, &name);
+            if let Some(why) = other_type(kind, &gvk) {
+                let asked = &gvk.version;
+                return Err(ApiError::bad_request(format!(
+                    "{name} in version {asked:?} cannot be handled as a {want_name}: {why}"
+                )));
+            }
+            let (what, sent, want) = match version == want_version {
+                false => ("API version", &version, &want_version),
+                true => ("kind", &name, &want_name),
+            };
+            return Err(ApiError::bad_request(format!(
+                "the {what} in the data ({sent}) does not match the expected {what} ({want})"
+            )));
         }
         value["apiVersion"] = want_version.into();
         value["kind"] = want_name.into();
@@ -256,6 +364,20 @@ impl Request<'_> {
         }
     }
 
+    /// What a patch made must have the name of the path.
+    pub(crate) fn must_be_named(&self, value: &Value) -> Result<(), ApiError> {
+        let (sent, path) = (object::name(value), &self.info.name);
+        match sent {
+            "" => Err(ApiError::bad_request(format!(
+                "the name of the object ({path} based on URL) was undeterminable: name must be provided"
+            ))),
+            sent if sent != path => Err(ApiError::bad_request(format!(
+                "the name of the object ({sent}) does not match the name on the URL ({path})"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// The namespace of the object and of the path must agree; an object without one gets the path's.
     pub(crate) fn settle_namespace(&self, value: &mut Value) -> Result<(), ApiError> {
         if !self.kind.namespaced {
@@ -270,6 +392,42 @@ impl Request<'_> {
         }
         Ok(())
     }
+}
+
+/// The package of the forms that stock itself works on: named after the first part of the group.
+fn package(kind: &Kind) -> &str {
+    match kind.group.split('.').next() {
+        Some("") | None => "core",
+        Some(first) => first,
+    }
+}
+
+/// The type of a kind's objects in stock, or of lists of them.
+pub(crate) fn in_go(kind: &Kind, list: bool) -> String {
+    match (&kind.custom, list) {
+        (Some(_), true) => "*unstructured.UnstructuredList".to_owned(),
+        (Some(_), false) => "*unstructured.Unstructured".to_owned(),
+        (None, true) => format!("*{}.{}", package(kind), kind.list_kind),
+        (None, false) => format!("*{}.{}", package(kind), kind.kind),
+    }
+}
+
+/// Why an object of another type is not read as one of a built-in kind; `None` where it is, and only its version is
+/// another.
+fn other_type(kind: &Kind, sent: &GroupVersionKind) -> Option<String> {
+    if kind.custom.is_some() {
+        return None;
+    }
+    if bundle().kind(sent).is_none() {
+        let (name, version) = (&sent.kind, sent.api_version());
+        let scheme = "pkg/api/legacyscheme/scheme.go:30";
+        return Some(format!("no kind {name:?} is registered for version {version:?} in scheme {scheme:?}"));
+    }
+    if *sent.kind == *kind.kind && *sent.group == *kind.group {
+        return None;
+    }
+    let (from, to) = (format!("{}.{}", sent.version, sent.kind), format!("{}.{}", package(kind), kind.kind));
+    Some(format!("converting ({from}) to ({to}): unknown conversion"))
 }
 
 fn type_of(kind: &Kind) -> Result<TypeId, ApiError> {

@@ -54,7 +54,10 @@ impl Registry {
     pub(crate) async fn page(&self, request: &Request<'_>) -> Result<Page, ApiError> {
         let query = request.query();
         let selection = Selection::parse(request.kind, &request.info.namespace, &request.info.name, query)?;
-        let limit = query.number("limit").unwrap_or(0).max(0) as usize;
+        let version = versions::of_list(query)?;
+        // What any state will do for is answered whole, as stock's caches answer it.
+        let whole = version == Version::NotOlder(Revision(0)) && query.get("continue").is_empty();
+        let limit = if whole { 0 } else { query.number("limit").unwrap_or(0).max(0) as usize };
         let prefix = request.prefix();
         let token = match query.get("continue") {
             "" => None,
@@ -64,14 +67,14 @@ impl Registry {
         // What a selection sees of a custom resource is seen in the version of the request only.
         let late = request.kind.custom.is_some() && !all;
         let wanted = Wanted { request, selection: &selection, all: all || late, limit: if late { 0 } else { limit } };
-        let ((mut objects, mut remaining), revision) = match (&token, versions::of_list(query)?) {
+        let ((mut objects, mut remaining), revision) = match (&token, version) {
             (Some(Token { start: Start::At(at), key }), _) => {
                 let found = self.at(&wanted, &*self.cache(request)?, *at, Some(key)).await;
                 (found.map_err(|e| expired(e, key, &prefix))?, *at)
             }
             (None, Version::Exact(at)) => {
                 let found = self.at(&wanted, &*self.cache(request)?, at, None).await;
-                (found.map_err(|e| too_old(e, at))?, at)
+                (found.map_err(too_old)?, at)
             }
             (token, version) => {
                 let (revision, cache) = self.shown(request, version).await?;
@@ -198,11 +201,9 @@ fn expired(error: Error, key: &str, prefix: &str) -> ApiError {
 }
 
 /// 410 for an exact revision that is forgotten.
-fn too_old(error: Error, at: Revision) -> ApiError {
+fn too_old(error: Error) -> ApiError {
     match error {
-        Error::Compacted { .. } => {
-            ApiError::expired(format!("The resourceVersion for the provided list is too old: {at}."))
-        }
+        Error::Compacted { .. } => ApiError::expired("The resourceVersion for the provided list is too old."),
         error => store_error(&error),
     }
 }
@@ -212,7 +213,7 @@ pub(crate) fn same_version(request: &Request<'_>) -> bool {
         || request.kind.version == request.stored.version && request.kind.group == request.stored.group
 }
 
-fn list_meta(page: &Page) -> Value {
+pub(super) fn list_meta(page: &Page) -> Value {
     let mut meta = json!({"resourceVersion": page.revision.to_string()});
     if let Some(next) = &page.next {
         meta["continue"] = json!(next);

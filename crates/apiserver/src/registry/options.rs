@@ -11,23 +11,12 @@ const VALIDATIONS: [&str; 4] = ["", "Ignore", "Strict", "Warn"];
 pub(crate) fn check(request: &Request<'_>, apply: Option<bool>) -> Result<(), ApiError> {
     let query = request.query();
     let mut errors = Vec::new();
-    let all = |name: &str| query.0.get(name).cloned().unwrap_or_default();
-    for value in all("dryRun").iter().filter(|v| *v != "All" && !v.is_empty()) {
-        errors.push(FieldError::not_supported(&Path::new("dryRun"), &json!(value), &["All"]));
-    }
     let kind = match &*request.info.verb {
         "create" => "CreateOptions",
         "update" => "UpdateOptions",
         "patch" => "PatchOptions",
         _ => "DeleteOptions",
     };
-    if kind != "DeleteOptions" {
-        manager(query.get("fieldManager"), &mut errors);
-        let validation = query.get("fieldValidation");
-        if !VALIDATIONS.contains(&validation) {
-            errors.push(FieldError::not_supported(&Path::new("fieldValidation"), &json!(validation), &VALIDATIONS));
-        }
-    }
     match apply {
         Some(true) if query.get("fieldManager").is_empty() => {
             errors.push(FieldError::required(&Path::new("fieldManager"), "is required for apply patch"));
@@ -37,6 +26,17 @@ pub(crate) fn check(request: &Request<'_>, apply: Option<bool>) -> Result<(), Ap
         }
         _ => {}
     }
+    if kind != "DeleteOptions" {
+        manager(query.get("fieldManager"), &mut errors);
+    }
+    let runs = query.0.get("dryRun").map(Vec::as_slice).unwrap_or_default();
+    if runs.iter().any(|v| v != "All") {
+        errors.push(FieldError::not_supported(&Path::new("dryRun"), &json!(runs), &["All"]));
+    }
+    let validation = query.get("fieldValidation");
+    if kind != "DeleteOptions" && !VALIDATIONS.contains(&validation) {
+        errors.push(FieldError::not_supported(&Path::new("fieldValidation"), &json!(validation), &VALIDATIONS));
+    }
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid("meta.k8s.io", kind, "", &errors)) }
 }
 
@@ -45,7 +45,7 @@ fn manager(name: &str, errors: &mut Vec<FieldError>) {
     if name.len() > LONGEST_MANAGER {
         errors.push(FieldError::too_long(&path, LONGEST_MANAGER));
     }
-    for (place, c) in name.char_indices().filter(|(_, c)| c.is_control()) {
+    for (place, c) in name.char_indices().filter(|(_, c)| !ironclad_api::is_print(*c)) {
         let why = format!("invalid character U+{:04X} (at position {place})", c as u32);
         errors.push(FieldError::invalid(&path, &json!(name), why));
     }

@@ -94,7 +94,7 @@ impl Request<'_> {
     }
 
     /// Notes in `new` what this write changed from `old`, which is null for a new object.
-    pub(super) fn track(&self, old: &Value, new: &mut Value) {
+    pub(crate) fn track(&self, old: &Value, new: &mut Value) {
         // A binding changes what the server itself decided.
         if self.info.subresource != "binding" {
             let manager = self.manager(Operation::Update);

@@ -17,34 +17,47 @@ enum Patch {
     Apply(Input),
 }
 
-fn parse(headers: &HeaderMap, bytes: &Bytes) -> Result<Patch, ApiError> {
+/// Reads a patch; where unknown fields are looked for, stock reads it twice and says more about what is wrong with it.
+fn parse(headers: &HeaderMap, bytes: &Bytes, looks: bool) -> Result<Patch, ApiError> {
     let kind = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let plain = || {
-        let parsed = json::parse(bytes)
-            .map_err(|e| ApiError::bad_request(format!("error decoding patch: {}", json::in_go(&e, bytes))))?;
+    let plain = |bad: &dyn Fn(String) -> String| {
+        let parsed = json::parse(bytes).map_err(|e| ApiError::bad_request(bad(json::in_go(&e, bytes))))?;
         let notes = parsed.duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect();
         Ok::<_, ApiError>((parsed.value, notes))
     };
+    let decoding = |why: String| if looks { format!("error decoding patch: {why}") } else { why };
     match kind.split(';').next().unwrap_or_default().trim() {
         "application/json-patch+json" => {
-            let (value, _) = plain()?;
+            let (value, _) = plain(&decoding)?;
+            if looks {
+                patch::must_be_operations(&value)?;
+            }
             let notes = operation_notes(&value, bytes);
             Ok(Patch::Json(value, notes))
         }
-        "application/merge-patch+json" => plain().map(|(value, notes)| Patch::Merge(value, notes)),
-        "application/strategic-merge-patch+json" => plain().map(|(value, notes)| Patch::Strategic(value, notes)),
+        "application/merge-patch+json" => {
+            let decoding = |why: String| if looks { decoding(why) } else { "Invalid JSON Patch".to_owned() };
+            let (value, notes) = plain(&decoding)?;
+            patch::must_be_map(&value).map_err(|why| ApiError::bad_request(decoding(why)))?;
+            Ok(Patch::Merge(value, notes))
+        }
+        "application/strategic-merge-patch+json" => {
+            plain(&|why| why).map(|(value, notes)| Patch::Strategic(value, notes))
+        }
         "application/apply-patch+yaml" => Ok(Patch::Apply(input::configuration(bytes)?)),
         _ => Err(unsupported(false)),
     }
 }
 
-/// 415: a patch of a sort that the kind does not take; custom resources take no strategic merge patches.
+/// 415: a patch of a sort that the kind does not take. Custom resources take no strategic merge patches and say what they
+/// take; for the others stock's router answers.
 fn unsupported(custom: bool) -> ApiError {
-    let strategic = if custom { "" } else { "application/strategic-merge-patch+json, " };
-    let message = format!(
-        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, {strategic}application/apply-patch+yaml"
-    );
-    ApiError::new(Reason::UnsupportedMediaType, message)
+    if custom {
+        let message = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+        return ApiError::new(Reason::UnsupportedMediaType, message);
+    }
+    let error = ApiError::new(Reason::UnsupportedMediaType, "415: Unsupported Media Type");
+    ApiError { details: Some(Box::default()), ..error }
 }
 
 /// Fields of the operations of a JSON patch that are unknown or stand twice, in their order.
@@ -72,7 +85,10 @@ impl Registry {
         headers: &HeaderMap,
         bytes: &Bytes,
     ) -> Result<Answer, ApiError> {
-        let patch = parse(headers, bytes)?;
+        let looks = request.query().get("fieldValidation") != "Ignore";
+        let custom = request.kind.custom.is_some();
+        let patch = parse(headers, bytes, looks)
+            .map_err(|e| if e.reason == Reason::UnsupportedMediaType { unsupported(custom) } else { e })?;
         options::check(request, Some(matches!(patch, Patch::Apply(_))))?;
         match patch {
             Patch::Apply(config) => self.apply(request, config).await,
@@ -102,19 +118,17 @@ impl Registry {
             }
             Patch::Apply(_) => return Err(ApiError::internal("an apply has a way of its own")),
         };
-        let (object, warnings) = request.check_patched(new, old, source)?;
+        let (mut object, warnings) = request.check_patched(new, old, source)?;
+        request.settle_namespace(&mut object)?;
+        request.must_be_named(&object)?;
         Ok(Changed { object, warnings, applied: false })
     }
 
     /// Server-side apply: creates the object, or lays the configuration over it.
     async fn apply(&self, request: &Request<'_>, config: Input) -> Result<Answer, ApiError> {
-        let (mut config, warnings) = request.check_config(config)?;
+        let (config, warnings) = request.check_config(config)?;
         if !config["metadata"]["managedFields"].is_null() {
             return Err(ApiError::bad_request("metadata.managedFields must be nil"));
-        }
-        request.settle_namespace(&mut config)?;
-        if object::name(&config).is_empty() {
-            object::metadata_mut(&mut config).insert("name", request.info.name.clone().into());
         }
         let missing = self.entry(&request.key(&request.info.name)).await?.is_none();
         if missing && request.info.subresource.is_empty() {
@@ -127,13 +141,19 @@ impl Registry {
             if !object::resource_version(&config).is_empty() {
                 return Err(request.not_found());
             }
-            let object = request.apply_over(&Value::Null, &config)?;
+            let mut object = request.apply_over(&Value::Null, &config)?;
+            request.settle_namespace(&mut object)?;
+            let warnings = warnings?;
+            request.must_be_named(&object)?;
             let (answer, more) = self.create_checked(request, object, true).await?;
             return Ok(Answer { code: 201, warnings: [warnings, more].concat(), ..answer });
         }
         self.change(request, |old| {
-            let object = request.apply_over(old, &config)?;
-            Ok(Changed { object, warnings: warnings.clone(), applied: true })
+            let mut object = request.apply_over(old, &config)?;
+            request.settle_namespace(&mut object)?;
+            let warnings = warnings.clone()?;
+            request.must_be_named(&object)?;
+            Ok(Changed { object, warnings, applied: true })
         })
         .await
     }

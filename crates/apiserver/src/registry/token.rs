@@ -34,30 +34,33 @@ impl Token {
             Start::Newest => -1,
         };
         let key = self.key.strip_prefix(prefix).unwrap_or(&self.key);
-        URL_SAFE_NO_PAD.encode(json!({"v": VERSION, "rv": revision, "start": format!("{key}\0")}).to_string())
+        let start = json!(format!("/{key}\0"));
+        URL_SAFE_NO_PAD.encode(format!("{{\"v\":\"{VERSION}\",\"rv\":{revision},\"start\":{start}}}"))
     }
 
     pub(super) fn decode(text: &str, prefix: &str) -> Result<Self, ApiError> {
-        let bad = |why: String| ApiError::bad_request(format!("continue key is not valid: {why}"));
+        let bad =
+            |why: String| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| bad(e.to_string()))?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|e| bad(ironclad_schema::json::in_go(&e, &bytes)))?;
         let version = value["v"].as_str().unwrap_or_default();
         if version != VERSION {
-            return Err(bad(format!("server does not recognize this encoded version {version:?}")));
+            return Err(bad(format!("server does not recognize this encoded version {version}")));
         }
         let start = match value["rv"].as_i64() {
-            Some(-1) => Start::Newest,
+            Some(revision) if revision < 0 => Start::Newest,
             Some(revision) if revision > 0 => Start::At(Revision(revision as u64)),
             _ => return Err(bad(format!("incorrect encoded start resourceVersion (version {VERSION})"))),
         };
-        let key = value["start"].as_str().unwrap_or_default();
-        if key.is_empty() {
+        let sent = value["start"].as_str().unwrap_or_default();
+        if sent.is_empty() {
             return Err(bad(format!("encoded start key empty (version {VERSION})")));
         }
+        let key = sent.strip_prefix('/').unwrap_or(sent);
         // Keys are names between slashes: whatever is no such path was not made here.
         let key = key.strip_suffix('\0').unwrap_or(key);
         if key.starts_with('/') || key.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(bad(format!("invalid start key: {key:?}")));
+            return Err(bad(sent.to_owned()));
         }
         Ok(Self { start, key: format!("{prefix}{key}") })
     }
@@ -74,7 +77,7 @@ mod tests {
         let token = Token { start: Start::At(Revision(7)), key: "/registry/pods/default/a".into() };
         let text = token.encode(PREFIX);
         let plain = URL_SAFE_NO_PAD.decode(&text).unwrap();
-        let want = json!({"v": "meta.k8s.io/v1", "rv": 7, "start": "default/a\u{0}"});
+        let want = json!({"v": "meta.k8s.io/v1", "rv": 7, "start": "/default/a\u{0}"});
         assert_eq!(serde_json::from_slice::<Value>(&plain).unwrap(), want);
         assert_eq!(Token::decode(&text, PREFIX).unwrap(), token);
         let newest = Token { start: Start::Newest, ..token };
@@ -89,9 +92,9 @@ mod tests {
             (made(json!({"v": "v2", "rv": 1, "start": "a"})), "does not recognize"),
             (made(json!({"v": VERSION, "rv": 0, "start": "a"})), "incorrect encoded start resourceVersion"),
             (made(json!({"v": VERSION, "rv": 1, "start": ""})), "start key empty"),
-            (made(json!({"v": VERSION, "rv": 1, "start": "../secrets/a"})), "invalid start key"),
-            (made(json!({"v": VERSION, "rv": 1, "start": "a/../../secrets/a"})), "invalid start key"),
-            (made(json!({"v": VERSION, "rv": 1, "start": "/a"})), "invalid start key"),
+            (made(json!({"v": VERSION, "rv": 1, "start": "../secrets/a"})), "not valid: ../secrets/a"),
+            (made(json!({"v": VERSION, "rv": 1, "start": "a/../../secrets/a"})), "not valid: a/../../secrets/a"),
+            (made(json!({"v": VERSION, "rv": 1, "start": "//a"})), "not valid: //a"),
         ] {
             let error = Token::decode(&text, PREFIX).unwrap_err();
             assert_eq!(error.code, 400);

@@ -3,7 +3,7 @@
 use super::admit::Door;
 use super::{Answer, Input, Registry, Request, invalid, modified};
 use ironclad_api::object::{self, metadata_mut};
-use ironclad_api::{ApiError, FieldError, Path};
+use ironclad_api::{ApiError, FieldError, Path, Reason};
 use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, validate_metadata_update};
 use ironclad_store::{Entry, Expect};
@@ -22,28 +22,21 @@ pub(crate) struct Changed {
 
 impl Registry {
     pub(crate) async fn update(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
-        let (mut object, warnings) = request.check(request.kind, input)?;
+        let (mut object, mut warnings) = request.check(request.kind, input)?;
         ironclad_audit::note(|_| {
             let mut sent = object.clone();
             request.kind.strategy.default(&mut sent);
             request.tell_sent(&sent);
         });
         request.settle_namespace(&mut object)?;
-        let name = object::name(&object).to_owned();
-        if name.is_empty() {
-            let path = &request.info.name;
-            let message =
-                format!("the name of the object ({path} based on URL) was undeterminable: name must be provided");
-            return Err(ApiError::bad_request(message));
-        } else if name != request.info.name {
-            let (path, sent) = (&request.info.name, &name);
-            let message = format!("the name of the object ({sent}) does not match the name on the URL ({path})");
-            return Err(ApiError::bad_request(message));
-        }
+        request.must_be_named(&object)?;
+        warnings.extend(owners_once(&mut object, ""));
         if self.entry(&request.key(&request.info.name)).await?.is_none() {
             if !request.kind.create_on_update || !request.info.subresource.is_empty() {
                 return Err(request.not_found());
             }
+            // Whatever it was, it is new now.
+            metadata_mut(&mut object).remove("resourceVersion");
             let (answer, more) =
                 self.create_checked(request, object, false).await.map_err(|error| error.warned(warnings.clone()))?;
             return Ok(Answer { code: 201, warnings: [warnings, more].concat(), ..answer });
@@ -94,13 +87,13 @@ impl Registry {
         let Changed { object: mut new, mut warnings, applied } = changed;
         let kind = request.kind;
         let uid = object::uid(&new);
-        if !uid.is_empty() && uid != object::uid(&old) {
-            let why =
-                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object::uid(&old));
-            let key = request.key(&request.info.name);
-            let key = key.strip_prefix("/registry").unwrap_or(&key);
+        // A patch that makes another uid breaks a rule, which validation tells.
+        if &*request.info.verb == "update" && !uid.is_empty() && uid != object::uid(&old) {
+            // Stock lets its storage say it.
             let why = format!(
-                "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {why}"
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                request.key(&request.info.name),
+                object::uid(&old)
             );
             return Err(ApiError::conflict(&kind.group_resource(), &request.info.name, why));
         }
@@ -114,7 +107,10 @@ impl Registry {
         let old = Arc::new(old);
         let mut door = Door::of(request, &old)?;
         let mut new = self.admit(request, &mut door, new, &mut warnings).await?;
-        check_version(request, &new, &old)?;
+        if &*request.info.verb == "patch" {
+            warnings.extend(owners_once(&mut new, " after mutating admission happens"));
+        }
+        check_version(request, &mut new, &old)?;
         keep_metadata(&mut new, &old);
         if !kind.namespaced {
             metadata_mut(&mut new).remove("namespace");
@@ -244,6 +240,27 @@ fn metadata_of_status(kind: &Kind) -> &'static [&'static str] {
     }
 }
 
+/// Of owners that stand twice one stays; the warning about the others. `when` says more of when that was seen.
+pub(crate) fn owners_once(object: &mut Value, when: &str) -> Option<String> {
+    let owners = object["metadata"]["ownerReferences"].as_array().filter(|o| o.len() > 1)?;
+    let (mut kept, mut twice) = (Vec::with_capacity(owners.len()), Vec::new());
+    for owner in owners {
+        match kept.contains(owner) {
+            true => twice.push(owner["uid"].as_str().unwrap_or_default().to_owned()),
+            false => kept.push(owner.clone()),
+        }
+    }
+    if twice.is_empty() {
+        return None;
+    }
+    metadata_mut(object).insert("ownerReferences", Value::from(kept.as_slice()));
+    let advice = "API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests";
+    let uids = twice.join(", ");
+    Some(format!(
+        ".metadata.ownerReferences contains duplicate entries{when}; {advice}; duplicate UID(s) observed: {uids}"
+    ))
+}
+
 /// Kinds that refuse a PUT without a resource version.
 const CONDITIONAL: &[&str] = &[
     "apiservices",
@@ -296,6 +313,7 @@ fn put(object: &mut Value, field: &str, value: Option<Value>) {
 /// What a client cannot change, whatever it sends.
 fn keep_metadata(new: &mut Value, old: &Value) {
     let meta = metadata_mut(new);
+    meta.remove("selfLink");
     for field in
         ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName"]
     {
@@ -327,8 +345,15 @@ fn keep_managers(new: &mut Value, old: &Value) {
 }
 
 /// A change that names a version is for that version alone, and of some kinds every change must name one.
-fn check_version(request: &Request<'_>, new: &Value, old: &Value) -> Result<(), ApiError> {
+fn check_version(request: &Request<'_>, new: &mut Value, old: &Value) -> Result<(), ApiError> {
+    if object::resource_version(new) == "0" {
+        metadata_mut(new).remove("resourceVersion");
+    }
     let named = object::resource_version(new);
+    if !named.is_empty() && named.parse::<u64>().is_err() {
+        let why = format!("strconv.ParseUint: parsing {}: invalid syntax", ironclad_api::go_quote(named));
+        return Err(ApiError::new(Reason::Unknown, why));
+    }
     if !named.is_empty() && named != object::resource_version(old) {
         return Err(modified(request, &request.info.name));
     }

@@ -1,7 +1,7 @@
 //! What lists and watches may ask of versions, with stock's rules and words.
 
 use crate::request::Query;
-use ironclad_api::{ApiError, ErrorList, FieldError, Path};
+use ironclad_api::{ApiError, ErrorList, FieldError, Path, Reason};
 use ironclad_json::json;
 use ironclad_store::Revision;
 
@@ -34,11 +34,22 @@ fn checked(errors: ErrorList) -> Result<(), ApiError> {
     }
 }
 
-fn parse(version: &str) -> Result<Revision, ApiError> {
-    version.parse().map_err(|_| {
-        let why = format!("Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax");
-        ApiError::bad_request(format!("resourceVersion: {why}"))
-    })
+/// A version; what is none stock refuses in one way for lists and in another for what its caches answer.
+fn parse(version: &str) -> Result<Revision, String> {
+    let why = || format!("Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax");
+    version.parse().map_err(|_| format!("resourceVersion: {}", why()))
+}
+
+fn listed(version: &str) -> Result<Revision, ApiError> {
+    parse(version).map_err(|why| ApiError::bad_request(format!("invalid resource version: {why}")))
+}
+
+/// The version that a read of one object asks for.
+pub(super) fn of_get(query: &Query) -> Result<Revision, ApiError> {
+    match query.get("resourceVersion") {
+        "" => Ok(Revision(0)),
+        version => parse(version).map_err(|why| ApiError::new(Reason::Unknown, why)),
+    }
 }
 
 /// The version that a list asks for.
@@ -72,8 +83,12 @@ pub(super) fn of_list(query: &Query) -> Result<Version, ApiError> {
     }
     match version {
         "" => Ok(Version::Newest),
-        _ if how == EXACT => Ok(Version::Exact(parse(version)?)),
-        _ => Ok(Version::NotOlder(parse(version)?)),
+        _ if how == EXACT => Ok(Version::Exact(listed(version)?)),
+        // A page of what is said to be old enough is a page of exactly that.
+        _ if how.is_empty() && version != "0" && query.number("limit").unwrap_or(0) > 0 => {
+            Ok(Version::Exact(listed(version)?))
+        }
+        _ => Ok(Version::NotOlder(listed(version)?)),
     }
 }
 
@@ -97,11 +112,13 @@ pub(crate) fn no_initial_events() -> ApiError {
 /// Reads a query as that of a list and of a watch.
 pub(crate) fn check(query: &Query) {
     drop(of_list(query));
-    drop(of_watch(query));
+    drop(of_watch(query, true));
 }
 
 /// Where a watch begins.
-pub(super) fn of_watch(query: &Query) -> Result<Begin, ApiError> {
+///
+/// `marks` says whether a watch is told where what is there already ends although it did not ask for it.
+pub(super) fn of_watch(query: &Query, marks: bool) -> Result<Begin, ApiError> {
     let (version, how) = (query.get("resourceVersion"), query.get(MATCH));
     let asked = query.has(INITIAL);
     let mut errors = ErrorList::new();
@@ -116,17 +133,17 @@ pub(super) fn of_watch(query: &Query) -> Result<Begin, ApiError> {
         if how != NOT_OLDER {
             errors.push(unsupported(how, &[NOT_OLDER]));
         }
-        if !query.get("continue").is_empty() {
-            errors.push(forbidden(MATCH, "resourceVersionMatch is forbidden when continue is provided"));
-        }
+    }
+    if !query.get("continue").is_empty() {
+        errors.push(forbidden(MATCH, "resourceVersionMatch is forbidden when continue is provided"));
     }
     checked(errors)?;
-    let revision = if version.is_empty() { None } else { Some(parse(version)?) };
+    let revision = if version.is_empty() { None } else { Some(of_get(query)?) };
     let from = revision.map_or(Version::Newest, Version::NotOlder);
     Ok(match (asked, query.flag(INITIAL), revision) {
         (true, true, _) => Begin::With(from, true),
         (true, false, None | Some(Revision(0))) => Begin::Now,
-        (false, _, None | Some(Revision(0))) => Begin::With(from, false),
+        (false, _, None | Some(Revision(0))) => Begin::With(from, marks),
         (_, _, Some(revision)) => Begin::Behind(revision),
     })
 }
@@ -143,6 +160,8 @@ mod tests {
             ("resourceVersion=7", Ok(Version::NotOlder(Revision(7)))),
             ("resourceVersion=7&resourceVersionMatch=Exact", Ok(Version::Exact(Revision(7)))),
             ("continue=x&resourceVersion=0", Ok(Version::Newest)),
+            ("limit=1&resourceVersion=7", Ok(Version::Exact(Revision(7)))),
+            ("limit=1&resourceVersion=0", Ok(Version::NotOlder(Revision(0)))),
             ("continue=x&resourceVersion=7", Err("specifying resource version is not allowed when using continue")),
             ("resourceVersionMatch=Exact", Err("resourceVersionMatch is forbidden unless resourceVersion is provided")),
             ("resourceVersion=0&resourceVersionMatch=Exact", Err("\"exact\" is forbidden for resourceVersion \"0\"")),
@@ -174,7 +193,7 @@ mod tests {
             ("sendInitialEvents=true&resourceVersionMatch=Exact".into(), Err("Unsupported value: \"Exact\"")),
         ];
         for (query, want) in table {
-            match (of_watch(&Query::parse(&query)), want) {
+            match (of_watch(&Query::parse(&query), false), want) {
                 (Ok(got), Ok(want)) => assert_eq!(got, want, "{query}"),
                 (Err(error), Err(why)) => assert!(error.message.contains(why), "{query}: {}", error.message),
                 (got, _) => panic!("{query}: {got:?}"),

@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
-use ironclad_api::ApiError;
+use ironclad_api::{ApiError, Reason};
 use ironclad_store::Revision;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -37,7 +37,7 @@ impl Registry {
         let selection = Selection::parse(request.kind, &request.info.namespace, &request.info.name, query)?;
         let scope = selection.scope(request.stored);
         let bookmarks = query.flag("allowWatchBookmarks");
-        let begin = versions::of_watch(query)?;
+        let begin = versions::of_watch(query, self.watch_lists)?;
         let format = Format::of(request);
         let (mut initial, mut missed, mut initial_end, mut after) = (Vec::new(), VecDeque::new(), None, Revision(0));
         let changes = match begin {
@@ -61,7 +61,12 @@ impl Registry {
             },
         };
         let shortest = self.load.min_request_timeout.as_secs().max(1);
-        let seconds = query.number("timeoutSeconds").filter(|s| *s > 0);
+        let seconds = query.number("timeoutSeconds");
+        if seconds.is_some_and(|s| s < 0) {
+            let over = ApiError::new(Reason::InternalError, "context deadline exceeded");
+            return Ok(respond::stream(format.media(), body::full(format.error(&over))));
+        }
+        let seconds = seconds.filter(|s| *s > 0);
         let seconds = seconds.map_or_else(|| fastrand::u64(shortest..2 * shortest), |s| s as u64);
         let until = Instant::now() + Duration::from_secs(seconds);
         if request.kind.custom.as_ref().is_some_and(|c| c.webhook.is_some()) {

@@ -1,7 +1,7 @@
 //! YAML that comes in: bounded, in the version of the language that Kubernetes reads, with keys that stand twice noted
 //! by their lines.
 
-use granit_parser::{Event, Parser};
+use granit_parser::{Event, Parser, ScalarStyle};
 use ironclad_json::Value;
 use std::collections::HashSet;
 
@@ -14,8 +14,76 @@ pub(crate) fn parse(text: &str) -> Result<(Value, Vec<String>), String> {
         legacy_octal_numbers: true,
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
     };
-    let value = serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())?;
+    let plain = words(text);
+    let text = plain.as_deref().unwrap_or(text);
+    let value = serde_saphyr::from_str_with_options(text, options).map_err(|e| mistake(&e.to_string()))?;
     Ok((value, duplicates(text)))
+}
+
+/// Words that mean a truth or nothing, in the only forms in which they do.
+const WORDS: &[&str] = &[
+    "~", "null", "Null", "NULL", "y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", "n", "N",
+    "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF",
+];
+
+/// The document with such words in quotes that would mean something in another form only.
+fn words(text: &str) -> Option<String> {
+    let odd = |word: &str| !WORDS.contains(&word) && WORDS.contains(&word.to_ascii_lowercase().as_str());
+    if !text.split(|c: char| !c.is_ascii_alphabetic()).any(odd) {
+        return None;
+    }
+    let (mut out, mut done) = (String::with_capacity(text.len() + 16), 0);
+    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+    let mut parser = Parser::new_from_str(text);
+    // An error ends the search; whoever reads the document says more.
+    while let Some(Ok((event, span))) = parser.next_event() {
+        let (begin, end) = (starts.get(span.start.index()), starts.get(span.end.index()));
+        match (event, begin, end) {
+            (Event::Scalar(word, ScalarStyle::Plain, ..), Some(&begin), Some(&end))
+                if odd(&word) && text.get(begin..end) == Some(&*word) && begin >= done =>
+            {
+                out.push_str(&text[done..begin]);
+                out.push('"');
+                out.push_str(&word);
+                out.push('"');
+                done = end;
+            }
+            (Event::StreamEnd, ..) => break,
+            _ => {}
+        }
+    }
+    out.push_str(&text[done..]);
+    Some(out)
+}
+
+/// A mistake in the words of Go's reader, where they are known: `yaml: line 3: what is wrong`.
+fn mistake(said: &str) -> String {
+    let said = said.lines().next().unwrap_or_default();
+    let said = said.strip_prefix("error: ").unwrap_or(said);
+    let Some((line, rest)) = said.strip_prefix("line ").and_then(|rest| rest.split_once(" column ")) else {
+        return format!("yaml: {said}");
+    };
+    let line: usize = line.parse().unwrap_or(0);
+    let why = rest.split_once(": ").map_or(rest, |(_, why)| why);
+    // Its parser counts from nothing, its scanner from one, and neither names the first line.
+    let scanned = |why: &str| if line > 1 { format!("yaml: line {line}: {why}") } else { format!("yaml: {why}") };
+    match why {
+        why if why.starts_with("tabs disallowed") || why.starts_with("unexpected character") => {
+            scanned("found character that cannot start any token")
+        }
+        "unclosed quote" => scanned("found unexpected end of stream"),
+        "unclosed bracket '{'" => format!("yaml: line {line}: did not find expected ',' or '}}'"),
+        "unclosed bracket '['" => format!("yaml: line {line}: did not find expected ',' or ']'"),
+        why if why.starts_with("while parsing") && why.contains("did not find") => {
+            let why = why.split_once(", ").map_or(why, |(_, why)| why);
+            match line {
+                0 | 1 => format!("yaml: {why}"),
+                line => format!("yaml: line {}: {why}", line - 1),
+            }
+        }
+        why if why.starts_with("while ") => scanned(why.split_once(", ").map_or(why, |(_, why)| why)),
+        why => scanned(why),
+    }
 }
 
 /// What is open while a document is read.
@@ -89,6 +157,28 @@ mod tests {
             (&json!(420), &json!(true), &json!("yes"), &json!(null))
         );
         assert_eq!((&value["e"], &value["f"]), (&json!(1000.0), &json!("2001-01-01")));
+    }
+
+    #[test]
+    fn truths_and_nothing_have_few_spellings() {
+        let text = "a: yEs\nb: [tRue, YES, nUll, Null]\nc: {oN: nO}\nd: 'é'\ne: oFF\n";
+        let want = json!({"a": "yEs", "b": ["tRue", true, "nUll", null], "c": {"oN": "nO"}, "d": "é", "e": "oFF"});
+        assert_eq!(parse(text).unwrap().0, want);
+    }
+
+    #[test]
+    fn mistakes_are_worded_as_go_words_them() {
+        let table = [
+            ("a: b: c", "yaml: mapping values are not allowed in this context"),
+            ("a:\n  b: q\n c: x", "yaml: line 2: did not find expected key"),
+            ("a: {b: q", "yaml: line 1: did not find expected ',' or '}'"),
+            ("a:\n\tb: q", "yaml: line 2: found character that cannot start any token"),
+            ("\"", "yaml: found unexpected end of stream"),
+            ("a: 1\nb: \"x\\qy\"", "yaml: line 2: found unknown escape character"),
+        ];
+        for (text, want) in table {
+            assert_eq!(parse(text).unwrap_err(), want, "{text}");
+        }
     }
 
     #[test]

@@ -245,7 +245,7 @@ pub(crate) async fn ask(server: &ApiServer, method: &str, path: &str, kind: &str
     let response = send(server, method, path, kind, body).await;
     let code = response.status().as_u16();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (code, serde_json::from_slice(&bytes).unwrap())
+    (code, serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).as_ref().into()))
 }
 
 /// The content type of most requests.

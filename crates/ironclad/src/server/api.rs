@@ -10,6 +10,7 @@ use crate::failure::{Context, Result};
 use crate::files::Files;
 use crate::steps::Steps;
 use async_trait::async_trait;
+use ironclad_api::features::FeatureGates;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, UserInfo};
 use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, TokenIssuer};
@@ -182,9 +183,18 @@ fn config(cluster: &Cluster, flags: &ApiFlags, store: Arc<dyn Store>, own: &Cert
             None => flags.load.load(),
         },
         runtime: flags.served.runtime_config.clone().unwrap_or_default(),
-        gates: flags.served.feature_gates.clone().unwrap_or_default(),
+        gates: gates(flags),
         others: vec![ironclad_client::queue::metrics::render],
     }
+}
+
+/// Which features are on. Gates that change nothing are taken, as stock's manifests name them, and told in the log.
+fn gates(flags: &ApiFlags) -> FeatureGates {
+    let gates = flags.served.feature_gates.clone().unwrap_or_default();
+    for (gate, on) in gates.idle() {
+        tracing::warn!(gate, on, "the feature gate is known, but changes nothing here");
+    }
+    gates
 }
 
 /// Gives a cluster what it begins with: the bootstrap policy and what everybody may know.

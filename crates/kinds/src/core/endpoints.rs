@@ -10,9 +10,6 @@ use ironclad_api::table::{Column, age};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 
-/// What stock tells who still writes Endpoints.
-const DEPRECATED: &str = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
-
 pub(crate) const ENDPOINTS: Rules = Rules::new()
     .defaults(|o| {
         each(o, &["subsets"], |subset| each(subset, &["ports"], |p| fill_zero(p, "protocol", "TCP")));
@@ -25,7 +22,6 @@ pub(crate) const ENDPOINTS: Rules = Rules::new()
         // What older versions stored stays valid as long as nobody touches it.
         if same(&new["subsets"], &old["subsets"]) { ErrorList::new() } else { validate(new) }
     })
-    .warns(|_, _| vec![DEPRECATED.to_owned()])
     .prints(
         const { &[Column::object_name(), Column::text("Endpoints", "Addresses with ports."), Column::age()] },
         |o| vec![print::name(o), addresses(o), age(o)],

@@ -60,6 +60,7 @@ pub(super) const CORE: &[Row] = &[
     ns("", "v1", "Endpoints", "endpoints")
         .short(&["ep"])
         .at("services/endpoints")
+        .until(33, 0)
         .upsert()
         .with(|| Arc::new(core::ENDPOINTS)),
     ns("", "v1", "Event", "events")

@@ -24,7 +24,6 @@ pub(super) const APPS: &[Row] = &[
         .short(&["rs"])
         .categories(ALL)
         .subs(&[SCALE, STATUS])
-        .fields(&["status.replicas"])
         .counted()
         .with(|| Arc::new(apps::REPLICA_SET)),
     ns("apps", "v1", "StatefulSet", "statefulsets")

@@ -27,8 +27,26 @@ const STREAM_TYPES: &[&str] = &[
 const CUSTOM_TYPES: &[&str] = &["application/json", "application/yaml"];
 
 /// Kinds whose deletion answers with the object.
-const ANSWERING: [&str; 7] =
-    ["PersistentVolume", "PersistentVolumeClaim", "Pod", "PodTemplate", "ResourceQuota", "Service", "ServiceAccount"];
+const ANSWERING: &[&str] = &[
+    "CSIDriver",
+    "CSINode",
+    "DeviceClass",
+    "DeviceTaintRule",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "Pod",
+    "PodTemplate",
+    "ResourceClaim",
+    "ResourceClaimTemplate",
+    "ResourcePoolStatusRequest",
+    "ResourceQuota",
+    "ResourceSlice",
+    "Service",
+    "ServiceAccount",
+    "StorageClass",
+    "VolumeAttachment",
+    "VolumeAttributesClass",
+];
 
 /// What all operations of one path have in common.
 #[derive(Clone)]
@@ -148,7 +166,13 @@ fn send(form: Form, at: &At<'_>, op: &mut Value, verb: &str, schema: &Value) {
         _ => &["*/*"],
     };
     match form {
-        Form::V3 => op["requestBody"] = json!({"content": content(types, schema)}),
+        Form::V3 => {
+            let mut body = json!({"content": content(types, schema)});
+            if !verb.starts_with("delete") {
+                body["required"] = json!(true);
+            }
+            op["requestBody"] = body;
+        }
         Form::V2 => {
             let mut body = json!({"name": "body", "in": "body", "schema": schema});
             if !verb.starts_with("delete") {

@@ -74,10 +74,9 @@ impl<'a> Schemas<'a> {
             None => kind.to_owned(),
         };
         if !self.done.contains_key(&name) {
-            let mut element = self.reference(&item);
+            let element = self.reference(&item);
             let mut meta = self.reference(LIST_META);
             if self.form == Form::V3 && !custom {
-                element = json!({"allOf": [element], "default": {}});
                 meta = json!({"allOf": [meta], "default": {}});
             }
             let items = json!({"type": "array", "items": element, "description": "The objects of the list."});
@@ -205,6 +204,7 @@ impl<'a> Schemas<'a> {
         if !doc.is_empty() {
             schema["description"] = json!(doc);
         }
+        facts::enums::tell(&ty.definition, &field.name, &mut schema);
         if let Shape::List(_, told) = &field.shape {
             match told {
                 List::Atomic => schema["x-kubernetes-list-type"] = json!("atomic"),
@@ -234,32 +234,10 @@ impl<'a> Schemas<'a> {
         schema
     }
 
-    /// An item of a list or a value of a map, with what stands for nothing.
-    fn inner(&mut self, shape: &Shape, refers: Option<TypeId>) -> Value {
-        let mut schema = self.shape(shape, refers);
-        if self.form == Form::V2 {
-            return schema;
-        }
-        let default = match shape {
-            Shape::Object(_) => json!({}),
-            // Types that read themselves have none.
-            Shape::Scalar(_) if refers.is_some() => return schema,
-            Shape::Scalar(Scalar::String) => json!(""),
-            Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Double) => json!(0),
-            Shape::Scalar(Scalar::Bool) => json!(false),
-            _ => return schema,
-        };
-        if schema.get("$ref").is_some() {
-            schema = json!({"allOf": [schema]});
-        }
-        schema["default"] = default;
-        schema
-    }
-
     fn shape(&mut self, shape: &Shape, refers: Option<TypeId>) -> Value {
         match shape {
-            Shape::List(item, _) => json!({"type": "array", "items": self.inner(item, refers)}),
-            Shape::Map(value, _) => json!({"type": "object", "additionalProperties": self.inner(value, refers)}),
+            Shape::List(item, _) => json!({"type": "array", "items": self.shape(item, refers)}),
+            Shape::Map(value, _) => json!({"type": "object", "additionalProperties": self.shape(value, refers)}),
             Shape::Object(id) => {
                 let name = self.bundle.get(*id).definition.clone();
                 self.reference(&name)

@@ -134,8 +134,11 @@ fn what_stands_where_nothing_is_given_is_told_in_version_3() {
     assert_eq!(of("io.k8s.api.apps.v1.DeploymentSpec", "template")["default"], json!({}));
     assert!(of("io.k8s.api.apps.v1.DeploymentSpec", "selector").get("default").is_none());
     let labels = of("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "labels");
-    assert_eq!(labels["additionalProperties"], json!({"type": "string", "default": ""}));
-    assert_eq!(of("io.k8s.api.core.v1.PodSpec", "containers")["items"]["default"], json!({}));
+    assert_eq!(labels["additionalProperties"], json!({"type": "string"}));
+    let items = &of("io.k8s.api.core.v1.PodSpec", "containers")["items"];
+    assert_eq!(*items, json!({"$ref": "#/components/schemas/io.k8s.api.core.v1.Container"}));
+    assert_eq!(of("io.k8s.api.core.v1.ContainerPort", "protocol")["enum"], json!(["SCTP", "TCP", "UDP"]));
+    assert_eq!(of("io.k8s.api.core.v1.AzureDiskVolumeSource", "fsType")["default"], "ext4");
     let times = of("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "creationTimestamp");
     assert!(times.get("default").is_none(), "types that read themselves have none");
     assert!(v2()["definitions"].to_string().find("\"default\":").is_none());

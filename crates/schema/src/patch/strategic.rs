@@ -17,9 +17,13 @@ const RETAIN: &str = "$retainKeys";
 
 /// Applies `patch` to an object of type `id`.
 pub(super) fn strategic(bundle: &Bundle, id: TypeId, target: &Value, patch: &Value) -> Result<Value, Refused> {
-    let (Value::Object(patch), Value::Object(target)) = (patch, target) else {
-        return Err(Refused::Form("invalid JSON document".to_owned()));
+    let target_map = match (patch, target) {
+        (Value::Null, target) => return Ok(target.clone()),
+        (_, Value::Object(map)) => map,
+        _ => return Err(Refused::Form("invalid JSON document".to_owned())),
     };
+    super::must_be_map(patch).map_err(Refused::Form)?;
+    let (Value::Object(patch), target) = (patch, target_map) else { return Ok(target.clone()) };
     let merger = Merger { bundle };
     Ok(Value::Object(merger.object(At::Type(id), target.clone(), patch)?))
 }
@@ -89,7 +93,7 @@ impl Merger<'_> {
                 continue;
             }
             match key.strip_prefix(DELETE_FROM) {
-                Some(list) => delete_from(&mut target, list, value),
+                Some(list) => delete_from(&mut target, list, value)?,
                 None => changes.push((key.clone(), self.key(at, target.get(key), key, value)?)),
             }
         }
@@ -112,16 +116,13 @@ impl Merger<'_> {
 
     fn list(&self, field: Option<&Field>, old: Vec<Value>, patch: &[Value]) -> Result<Vec<Value>, Refused> {
         let Some(key) = field.and_then(|f| f.merge_key.as_deref()) else {
-            // A list that is one value. Whoever says that it is replaced means the same.
-            let directive = |v: &&Value| v.get(DIRECTIVE).and_then(Value::as_str) != Some("replace");
-            return Ok(patch.iter().filter(directive).cloned().collect());
+            // A list that is one value is taken as it comes, with whatever looks like a directive in it.
+            return Ok(patch.to_vec());
         };
         if old.is_empty() && patch.is_empty() {
             return Ok(old);
         }
-        if old.iter().chain(patch).any(Value::is_array) {
-            return Err(Refused::Meaning("lists of lists are not supported".to_owned()));
-        }
+        same_kinds(&old, patch)?;
         if key.is_empty() {
             let mut merged: Vec<Value> = Vec::with_capacity(old.len() + patch.len());
             for value in old.iter().chain(patch) {
@@ -173,20 +174,23 @@ impl Merger<'_> {
         wanted: &Value,
         patch: Option<&Value>,
     ) -> Result<Option<Value>, Refused> {
-        let form = || Refused::Form("invalid patch format of setElementOrder list".to_owned());
-        let Value::Array(wanted) = wanted else { return Err(form()) };
+        let Value::Array(wanted) = wanted else { return Err(no_list(wanted)) };
         let field = self.field(at, list);
+        if let (At::Type(id), None) = (at, field) {
+            let of = crate::check::go_name(&self.bundle.get(id).definition);
+            return Err(Refused::Other(format!("unable to find api field in struct {of} for the json field {list:?}")));
+        }
         let key = field.and_then(|f| f.merge_key.as_deref()).unwrap_or_default();
         let patch = match patch {
             None | Some(Value::Null) => None,
             Some(Value::Array(items)) => Some(items.as_slice()),
-            Some(_) => return Err(form()),
+            Some(other) => return Err(no_list(other)),
         };
         order::must_agree(patch.unwrap_or_default(), wanted, key)?;
         let old = match there {
             None | Some(Value::Null) => None,
             Some(Value::Array(items)) => Some(items.to_vec()),
-            Some(_) => return Err(form()),
+            Some(other) => return Err(no_list(other)),
         };
         let merged = match (&old, patch) {
             (None, None) => return Ok(None),
@@ -222,6 +226,18 @@ fn special(mut old: Vec<Value>, patch: &[Value], key: &str) -> Result<(Vec<Value
     Ok(if replace { (changes, None) } else { (old, Some(changes)) })
 }
 
+/// What stands where a list must stand, by Go's name of its type.
+fn no_list(value: &Value) -> Refused {
+    let kind = match value {
+        Value::Null => "nil",
+        Value::Object(_) => "map[string]interface {}",
+        Value::Number(n) if n.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        other => super::operations::go_kind(other),
+    };
+    Refused::Other(format!("expected a []interface {{}}, but received a {kind}"))
+}
+
 /// Keeps only the keys that the patch names, if it does; everything else in it must be among them.
 fn retain(target: &mut Map, patch: &Map) -> Result<(), Refused> {
     let Some(keep) = patch.get(RETAIN) else { return Ok(()) };
@@ -235,18 +251,34 @@ fn retain(target: &mut Map, patch: &Map) -> Result<(), Refused> {
     Ok(())
 }
 
-fn delete_from(target: &mut Map, list: &str, values: &Value) {
+fn delete_from(target: &mut Map, list: &str, values: &Value) -> Result<(), Refused> {
     if let (Some(Value::Array(items)), Value::Array(values)) = (target.get_mut(list), values) {
+        same_kinds(items, values)?;
         items.retain(|i| !values.contains(i));
     }
+    Ok(())
 }
 
-/// A value that meets nothing: without nulls and directives. `None` for a directive itself.
+/// Items that are merged must be of one kind.
+fn same_kinds(old: &[Value], patch: &[Value]) -> Result<(), Refused> {
+    let mut kinds = old.iter().chain(patch).map(super::operations::go_kind);
+    let first = kinds.next();
+    if first == Some("array") {
+        return Err(Refused::Meaning("lists of lists are not supported".to_owned()));
+    }
+    if kinds.all(|kind| Some(kind) == first) {
+        return Ok(());
+    }
+    let (old, patch) = (go_value(&Value::from(old)), go_value(&Value::from(patch)));
+    Err(Refused::Other(format!("list element types are not identical: [{old} {patch}]")))
+}
+
+/// A value that meets nothing: without nulls and what is marked by `$patch`. Other directives are taken for fields.
 fn plain(value: &Value) -> Option<Value> {
     match value {
         Value::Object(map) if map.contains_key(DIRECTIVE) => None,
         Value::Object(map) => {
-            let fields = map.iter().filter(|(k, v)| !v.is_null() && !is_directive(k));
+            let fields = map.iter().filter(|(_, v)| !v.is_null());
             Some(Value::Object(fields.filter_map(|(k, v)| Some((k.clone(), plain(v)?))).collect()))
         }
         Value::Array(items) => Some(Value::Array(items.iter().filter_map(plain).collect())),
@@ -254,13 +286,18 @@ fn plain(value: &Value) -> Option<Value> {
     }
 }
 
-fn is_directive(key: &str) -> bool {
-    key == RETAIN || key.starts_with(ORDER) || key.starts_with(DELETE_FROM)
-}
-
 fn unknown_type(directive: &Value, patch: &Map) -> Refused {
     let patch = go_value(&Value::Object(patch.clone()));
-    Refused::Other(format!("unknown patch type: {} in map: {patch}", go_value(directive)))
+    // Go is told to print a text.
+    let shown = match directive {
+        Value::String(text) => text.to_string(),
+        Value::Number(n) if n.is_f64() => format!("%!s(float64={n})"),
+        Value::Number(n) => format!("%!s(int64={n})"),
+        Value::Bool(b) => format!("%!s(bool={b})"),
+        Value::Null => "%!s(<nil>)".to_owned(),
+        other => go_value(other),
+    };
+    Refused::Other(format!("unknown patch type: {shown} in map: {patch}"))
 }
 
 fn no_merge_key(item: &Map, key: &str) -> Refused {

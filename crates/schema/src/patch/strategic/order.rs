@@ -15,6 +15,9 @@ pub(super) fn settle(
 ) -> Result<Vec<Value>, Refused> {
     let id = |v: &Value| if key.is_empty() { Some(v.clone()) } else { v.get(key).cloned() };
     if !key.is_empty() {
+        if let Some(place) = wanted.iter().position(|item| !item.is_object()) {
+            return Err(Refused::Other(format!("value for key {place} is not a map")));
+        }
         for item in merged.iter().chain(named).chain(wanted) {
             let Value::Object(map) = item else {
                 return Err(Refused::Other("delta contains items of different types".to_owned()));
