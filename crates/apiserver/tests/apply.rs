@@ -222,7 +222,7 @@ async fn mistakes_in_configurations_are_named() {
         ("", "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"),
         (
             "fieldManager=me&dryRun=x",
-            "PatchOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"x\": supported values: \"All\"",
+            "PatchOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"x\"]: supported values: \"All\"",
         ),
     ];
     for (query, want) in options {
