@@ -43,7 +43,9 @@ impl fmt::Display for CompileError {
                     column += 1;
                 }
             }
-            write!(f, "ERROR: <input>:{}:{}: {}", line + 1, column + 1, issue.message)?;
+            // The end of nothing stands before the first column.
+            let shown = if self.source.is_empty() { 0 } else { column + 1 };
+            write!(f, "ERROR: <input>:{}:{shown}: {}", line + 1, issue.message)?;
             if let Some(text) = self.source.split('\n').nth(line) {
                 write!(f, "\n | {}\n | {}^", text.replace('\t', " "), ".".repeat(column))?;
             }

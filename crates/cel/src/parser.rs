@@ -114,11 +114,18 @@ impl Parser {
     }
 
     fn unexpected<T>(&mut self, expecting: &str) -> Parsed<T> {
+        self.note(expecting);
+        Err(Stop)
+    }
+
+    /// Notes that another token should stand here.
+    fn note(&mut self, expecting: &str) {
         let token = self.tokens[self.next].clone();
         // Stock says so when leaving the one token out would mend the expression.
         let last = matches!(self.tokens.get(self.next + 1).map(|t| &t.token), Some(Token::End));
         let what = if token.token != Token::End && last && expecting == "<EOF>" { "extraneous" } else { "mismatched" };
-        self.fail(token.at, format!("Syntax error: {what} input '{}' expecting {expecting}", token.text))
+        let message = format!("Syntax error: {what} input '{}' expecting {expecting}", token.text);
+        self.issues.push(Issue { at: token.at, message });
     }
 
     fn expect(&mut self, op: &str) -> Parsed<usize> {
@@ -379,6 +386,11 @@ impl Parser {
             Token::Op(".") => {
                 self.advance();
                 return self.identifier(at);
+            }
+            // An operator without what stands before it: what stands behind it is looked at all the same.
+            _ if self.operator().is_some() => {
+                self.note(STARTS);
+                return Ok(self.node(at, Kind::Null));
             }
             _ => return self.unexpected(STARTS),
         };

@@ -359,3 +359,19 @@ fn mutations_make_objects() {
     assert!(env.compile("JSONPatch{nope: 1}").is_err());
     assert!(Environment::new().compile("Object{a: 1}").is_err());
 }
+
+#[test]
+fn an_operator_without_its_left_side_tells_what_is_missing_on_both() {
+    const STARTS: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+    let wrong = |at: &str, token: &str| {
+        format!("ERROR: <input>:{at}: Syntax error: mismatched input '{token}' expecting {STARTS}")
+    };
+    let table = [
+        ("", format!("{}\n | \n | ^", wrong("1:0", "<EOF>"))),
+        ("/", format!("{}\n | /\n | ^\n{}\n | /\n | .^", wrong("1:1", "/"), wrong("1:2", "<EOF>"))),
+        ("* 1", format!("{}\n | * 1\n | ^", wrong("1:1", "*"))),
+    ];
+    for (source, want) in table {
+        assert_eq!(eval(source), want, "{source}");
+    }
+}

@@ -14,7 +14,7 @@ pub(crate) const IP: Rules = Rules::new()
     .named(ip_name)
     .checks(check_ip)
     .checks_update(|new, old| {
-        let mut errors = ErrorList::new();
+        let mut errors = check_ip(new);
         frozen(&new["spec"], &old["spec"], &Path::new("spec"), &["parentRef"], &mut errors);
         errors
     })
@@ -43,7 +43,8 @@ fn ip_cells(o: &Value) -> Cells {
     let [resource, group, namespace, name] = parts;
     let kind = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
     let shown = if namespace.is_empty() { format!("{kind}/{name}") } else { format!("{kind}/{namespace}/{name}") };
-    vec![print::name(o), json!(shown)]
+    // Stock has no column for the age, but tells it.
+    vec![print::name(o), json!(shown), table::age(o)]
 }
 
 fn check_ip(o: &Value) -> ErrorList {
@@ -70,7 +71,7 @@ fn check_cidrs(o: &Value) -> ErrorList {
     match given.len() {
         0 => return vec![FieldError::required(&at, "at least one CIDR required")],
         1 | 2 => {}
-        _ => return vec![FieldError::invalid(&at, &o["spec"], "may only hold up to 2 values")],
+        _ => return vec![FieldError::invalid(&at, &json!({"CIDRs": given}), "may only hold up to 2 values")],
     }
     for (i, cidr) in given.iter().enumerate() {
         let wrong = match cidr.parse::<IpNet>() {
@@ -96,7 +97,7 @@ fn update_cidrs(new: &Value, old: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     let grows = (was.len(), now.len()) == (1, 2);
     if now.len() != was.len() && !grows {
-        return vec![FieldError::invalid(&at, &new["spec"]["cidrs"], IMMUTABLE)];
+        return vec![FieldError::invalid(&at, &json!(now), IMMUTABLE)];
     }
     for (i, (cidr, _)) in now.iter().zip(&was).enumerate().filter(|(_, (a, b))| a != b) {
         errors.push(FieldError::invalid_str(&at.index(i), cidr, IMMUTABLE));

@@ -12,7 +12,7 @@ use crate::common::conditions;
 use crate::metadata;
 use crate::older::Older;
 use crate::print;
-use crate::read::{each, fill_zero, has, items, text};
+use crate::read::{each, fill, fill_zero, has, items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
@@ -32,7 +32,10 @@ pub(crate) const CLASS: Rules = Rules::new().checks(claim::device_class).checks_
 
 pub(crate) const CLAIM: Rules = Rules::new()
     .converts(|o, version| if version == OLD { old::claim_down(o) } else { o })
-    .defaults(|o| requests(o, &["spec", "devices", "requests"]))
+    .defaults(|o| {
+        requests(o, &["spec", "devices", "requests"]);
+        each(o, &["status", "allocation", "devices", "results"], tolerations);
+    })
     .checks(|o| {
         let mut errors = ErrorList::new();
         claim::spec(&o["spec"], &Path::new("spec"), &mut errors);
@@ -70,6 +73,14 @@ pub(crate) const TEMPLATE: Rules = Rules::new()
     .checks_update(fixed);
 
 pub(crate) const SLICE: Rules = Rules::new()
+    .defaults(|o| {
+        each(o, &["spec", "devices"], |device| {
+            each(device, &["taints"], taint_time);
+            if let Some(capacity) = device.get_mut("capacity").and_then(Value::as_object_mut) {
+                capacity.values_mut().filter(|c| c.is_object()).for_each(|c| fill(c, "value", "0"));
+            }
+        });
+    })
     .on_create(off::slice)
     .on_update(|o, _| off::slice(o))
     .converts(|o, version| if version == OLD { old::slice_down(o) } else { o })
@@ -113,6 +124,18 @@ fn taint_rule(o: &Value, old: Option<&Value>) -> ErrorList {
 }
 
 pub(crate) const TAINT: Rules = Rules::new()
+    .defaults(|o| {
+        if let Some(taint) = crate::read::at_mut(o, &["spec", "taint"]) {
+            taint_time(taint);
+        }
+    })
+    .on_update(|new, old| {
+        let (taint, was) = (&new["spec"]["taint"], &old["spec"]["taint"]);
+        // The time tells since when the effect is what it is.
+        if taint.is_object() && taint["effect"] != was["effect"] && taint["timeAdded"] == was["timeAdded"] {
+            new["spec"]["taint"]["timeAdded"] = json!(ironclad_api::time::now());
+        }
+    })
     .checks(|o| taint_rule(o, None))
     .checks_update(|new, old| taint_rule(new, Some(old)))
     .checks_status(|o, _| {
@@ -154,12 +177,24 @@ fn fixed(new: &Value, old: &Value) -> ErrorList {
     errors
 }
 
+fn tolerations(o: &mut Value) {
+    each(o, &["tolerations"], |toleration| fill_zero(toleration, "operator", "Equal"));
+}
+
+/// When a taint came, where nobody says.
+fn taint_time(taint: &mut Value) {
+    if taint.is_object() {
+        fill(taint, "timeAdded", ironclad_api::time::now());
+    }
+}
+
 fn requests(o: &mut Value, path: &[&str]) {
     let count = |r: &mut Value| {
         fill_zero(r, "allocationMode", "ExactCount");
         if text(r, &["allocationMode"]) == "ExactCount" {
             fill_zero(r, "count", 1);
         }
+        tolerations(r);
     };
     each(o, path, |request| {
         if let Some(exact) = crate::read::at_mut(request, &["exactly"]) {

@@ -101,7 +101,11 @@ fn aggregation(o: &Value, errors: &mut ErrorList) {
         errors.push(FieldError::required(&at, why));
     }
     for (i, selector) in selectors.iter().enumerate() {
-        errors.extend(selector::validate(selector, &at.index(i)));
+        let wrong = selector::validate(selector, &at.index(i));
+        if !wrong.is_empty() {
+            errors.extend(wrong);
+            errors.push(FieldError::invalid(&at.index(i), &Value::Null, "invalid label selector."));
+        }
     }
 }
 

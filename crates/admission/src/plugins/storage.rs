@@ -57,7 +57,7 @@ impl Plugin for DefaultClass {
     }
 }
 
-/// Gives claims and volumes the finalizer that keeps them while they are in use.
+/// Gives claims, volumes and their classes of attributes the finalizer that keeps them while they are in use.
 pub(super) struct Protection;
 
 #[async_trait]
@@ -75,6 +75,8 @@ impl Plugin for Protection {
             "kubernetes.io/pvc-protection"
         } else if is(request, "", "persistentvolumes") {
             "kubernetes.io/pv-protection"
+        } else if is(request, "storage.k8s.io", "volumeattributesclasses") {
+            "kubernetes.io/vac-protection"
         } else {
             return Ok(());
         };

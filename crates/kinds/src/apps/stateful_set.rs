@@ -70,8 +70,11 @@ fn default(o: &mut Value) {
     fill(spec, "revisionHistoryLimit", 10);
     fill_zero(spec, "podManagementPolicy", "OrderedReady");
     let strategy = child(spec, "updateStrategy");
-    fill_zero(strategy, "type", "RollingUpdate");
-    if text(strategy, &["type"]) == "RollingUpdate" {
+    if text(strategy, &["type"]).is_empty() {
+        put(strategy, "type", json!("RollingUpdate"));
+        child(strategy, "rollingUpdate");
+    }
+    if text(strategy, &["type"]) == "RollingUpdate" && has(strategy, &["rollingUpdate"]) {
         fill(child(strategy, "rollingUpdate"), "partition", 0);
     }
     let retention = child(spec, "persistentVolumeClaimRetentionPolicy");
@@ -117,7 +120,7 @@ fn validate(o: &Value) -> ErrorList {
     let retention = at.child("persistentVolumeClaimRetentionPolicy");
     for key in ["whenDeleted", "whenScaled"] {
         let policy = &spec["persistentVolumeClaimRetentionPolicy"];
-        one_of(policy, &retention, key, &["Delete", "Retain"], policy.is_object(), &mut errors);
+        one_of(policy, &retention, key, &["Retain", "Delete"], policy.is_object(), &mut errors);
     }
     not_negative_at(spec, &at, &["replicas", "minReadySeconds"], &mut errors);
     not_negative_at(&spec["ordinals"], &at.child("ordinals"), &["start"], &mut errors);

@@ -2,7 +2,7 @@
 
 use crate::apps::check_template;
 use crate::common::checks::rule;
-use crate::common::numbers::{not_negative_at, positive_at};
+use crate::common::numbers::not_negative_at;
 use crate::common::selector;
 use crate::read::{count, flag, has, int, items, map, text};
 use ironclad_api::selector::LabelSelector;
@@ -171,8 +171,11 @@ fn completion_mode(spec: &Value, at: &Path, errors: &mut ErrorList) {
             let supported = ["NonIndexed", "Indexed"];
             errors.push(FieldError::not_supported(&at.child("completionMode"), &json!(mode), &supported));
         }
-        errors.extend(per_index.map(|n| number("backoffLimitPerIndex", n, INDEXED.into())));
-        errors.extend(most.map(|n| number("maxFailedIndexes", n, INDEXED.into())));
+        // Of other modes nothing is known.
+        if mode == "NonIndexed" || !has(spec, &["completionMode"]) {
+            errors.extend(per_index.map(|n| number("backoffLimitPerIndex", n, INDEXED.into())));
+            errors.extend(most.map(|n| number("maxFailedIndexes", n, INDEXED.into())));
+        }
         return;
     }
     let parallelism = count(spec, &["parallelism"]);
@@ -278,7 +281,7 @@ fn exit_codes(codes: &Value, containers: &HashSet<&str>, at: &Path, errors: &mut
     }
     let (values, at) = (items(codes, &["values"]), at.child("values"));
     match values.len() {
-        0 => errors.push(FieldError::invalid(&at, &Value::Null, "at least one value is required")),
+        0 => errors.push(FieldError::invalid(&at, &codes["values"], "at least one value is required")),
         n if n > 255 => errors.push(FieldError::too_many(&at, n, 255)),
         _ => {}
     }
@@ -302,39 +305,41 @@ fn success_policy(spec: &Value, at: &Path, errors: &mut ErrorList) {
     let rules = items(spec, &["successPolicy", "rules"]);
     let completions = count(spec, &["completions"]);
     match rules.len() {
-        0 => errors.push(FieldError::required(at, "at least one rules must be specified")),
+        0 => errors
+            .push(FieldError::required(at, "at least one rules must be specified when the successPolicy is specified")),
         n if n > 20 => errors.push(FieldError::too_many(at, n, 20)),
         _ => {}
     }
     for (i, rule) in rules.iter().enumerate() {
         let at = at.index(i);
         let (wanted, count_at) = (int(rule, &["succeededCount"]), at.child("succeededCount"));
-        positive_at(rule, &at, &["succeededCount"], errors);
-        if let Some(n) = wanted.filter(|n| *n > completions) {
-            let why = format!("must be less than or equal to {completions} (the number of specified completions)");
-            errors.push(FieldError::invalid(&count_at, &json!(n), why));
+        let given = rule.get("succeededIndexes").and_then(Value::as_str);
+        if given.is_none() && wanted.is_none() {
+            let why = "at least one of succeededCount or succeededIndexes must be specified";
+            errors.push(FieldError::required(&at, why));
         }
-        if let Some(given) = rule.get("succeededIndexes").and_then(Value::as_str) {
+        let mut total = None;
+        if let Some(given) = given {
             let at = at.child("succeededIndexes");
             if given.len() > LONGEST {
                 errors.push(FieldError::too_long(&at, LONGEST));
             }
-            match indexes(given, completions) {
-                Err(why) => {
-                    errors.push(FieldError::invalid_str(&at, given, format!("error parsing succeededIndexes: {why}")));
-                }
-                Ok(total) => {
-                    if let Some(n) = wanted.filter(|n| *n > total) {
-                        let why = format!(
-                            "must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)"
-                        );
-                        errors.push(FieldError::invalid(&count_at, &json!(n), why));
-                    }
-                }
+            // Of indexes that cannot be read there are none.
+            total = Some(indexes(given, completions).unwrap_or_else(|why| {
+                errors.push(FieldError::invalid_str(&at, given, format!("error parsing succeededIndexes: {why}")));
+                0
+            }));
+        }
+        not_negative_at(rule, &at, &["succeededCount"], errors);
+        let limits =
+            [(Some(completions), "specified completions"), (total, "indexes in the specified succeededIndexes field")];
+        for (most, of) in limits {
+            if let (Some(n), Some(most)) = (wanted, most)
+                && n > most
+            {
+                let why = format!("must be less than or equal to {most} (the number of {of})");
+                errors.push(FieldError::invalid(&count_at, &json!(n), why));
             }
-        } else if wanted.is_none() {
-            let why = "at least one of succeededCount or succeededIndexes must be specified";
-            errors.push(FieldError::required(&at, why));
         }
     }
 }
@@ -373,7 +378,7 @@ pub(super) fn ranges(given: &str, completions: i64) -> Result<Vec<(i64, i64)>, S
         }
         for n in [first, end] {
             if n >= completions {
-                return Err(format!("too large index: {n:?}"));
+                return Err(format!("too large index: \"{n}\""));
             }
         }
         all.push((first, end));

@@ -20,17 +20,6 @@ pub(crate) fn not_negative_at(o: &Value, at: &Path, parts: &[&str], errors: &mut
     }
 }
 
-/// Numbers that must be positive where they are given.
-pub(crate) fn positive_at(o: &Value, at: &Path, parts: &[&str], errors: &mut ErrorList) {
-    for key in parts {
-        if let Some(n) = int(o, &[key])
-            && n <= 0
-        {
-            errors.push(FieldError::invalid(&at.child(key), &json!(n), "must be greater than zero"));
-        }
-    }
-}
-
 /// A number between two others, which are both allowed.
 pub(crate) fn range_at(o: &Value, at: &Path, key: &str, low: i64, high: i64, errors: &mut ErrorList) {
     if let Some(n) = int(o, &[key])

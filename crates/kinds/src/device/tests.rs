@@ -220,3 +220,27 @@ fn fields_of_features_that_are_off_are_dropped() {
     let want = json!({"spec": {"devices": [{"name": "d", "attributes": {"a": {}, "b": {"bool": true}}}]}});
     assert_eq!(slice, want);
 }
+
+#[test]
+fn tolerations_and_taints_say_what_was_left_out() {
+    let tolerant = |o: Value| json!({"name": "r", "exactly": {"deviceClassName": "c", "tolerations": [o]}});
+    let mut claim = claim_of(json!({"requests": [tolerant(json!({"key": "k"}))]}));
+    CLAIM.default(&mut claim);
+    let toleration = &claim["spec"]["devices"]["requests"][0]["exactly"]["tolerations"][0];
+    assert_eq!(*toleration, json!({"key": "k", "operator": "Equal"}));
+    assert!(CLAIM.validate(&claim).is_empty());
+    let mut slice = json!({"spec": {"devices": [{"name": "d", "capacity": {"m": {}}, "taints": [{"key": "k"}]}]}});
+    SLICE.default(&mut slice);
+    let device = &slice["spec"]["devices"][0];
+    assert_eq!(device["capacity"]["m"], json!({"value": "0"}));
+    assert!(device["taints"][0]["timeAdded"].is_string());
+    // The time of a taint changes with its effect, unless somebody says when it was.
+    let rule = |effect: &str, time: &str| json!({"spec": {"taint": {"key": "k", "effect": effect, "timeAdded": time}}});
+    let (early, late) = ("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z");
+    let table = [("None", early, true), ("NoExecute", early, false), ("NoExecute", late, true)];
+    for (effect, time, stays) in table {
+        let mut new = rule(effect, time);
+        TAINT.prepare_update(&mut new, &rule("None", early));
+        assert_eq!(new["spec"]["taint"]["timeAdded"] == time, stays, "{effect} {time}");
+    }
+}

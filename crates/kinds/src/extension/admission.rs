@@ -5,7 +5,7 @@ mod rules;
 pub(crate) mod webhook;
 
 use crate::print;
-use crate::read::{at_mut, child, each, fill, has, items, size, spec, text};
+use crate::read::{at_mut, each, fill, has, items, size, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_json::{Value, json};
@@ -131,7 +131,6 @@ fn matching(spec: &mut Value, key: &str) {
 fn default_policy(o: &mut Value) {
     let spec = spec(o);
     fill(spec, "failurePolicy", "Fail");
-    child(spec, "matchConstraints");
     matching(spec, "matchConstraints");
 }
 

@@ -71,7 +71,7 @@ fn check_port(port: &Value, at: &Path, errors: &mut ErrorList) {
     }
     if let (Some(number), Some(end)) = (port["port"].as_i64(), end) {
         if end < number {
-            errors.push(FieldError::invalid(&end_at, &json!(end), "must be greater than or equal to `port`"));
+            errors.push(FieldError::invalid(&end_at, &json!(number), "must be greater than or equal to `port`"));
         }
         errors.extend(names::port_number(end).into_iter().map(|why| FieldError::invalid(&end_at, &json!(end), why)));
     }

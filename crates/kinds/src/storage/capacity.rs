@@ -8,7 +8,7 @@ use crate::read::{canonical_quantity, has, text};
 use crate::rules::Rules;
 use ironclad_api::table::Column;
 use ironclad_api::{ErrorList, Path, names};
-use ironclad_json::{Value, json};
+use ironclad_json::Value;
 
 pub(crate) const CAPACITY: Rules = Rules::new()
     .defaults(|o| {
@@ -18,23 +18,11 @@ pub(crate) const CAPACITY: Rules = Rules::new()
     })
     .checks(validate)
     .checks_update(|new, old| {
-        let mut errors = ErrorList::new();
+        let mut errors = validate(new);
         immutable(new, old, &Path::root(), &["nodeTopology", "storageClassName"], &mut errors);
         errors
     })
-    .prints(
-        const {
-            &[
-                Column::object_name(),
-                Column::text("StorageClassName", "The class that the capacity is for."),
-                Column::text("Capacity", "How much there is."),
-            ]
-        },
-        |o| {
-            let capacity = if has(o, &["capacity"]) { text(o, &["capacity"]) } else { "<unset>" };
-            vec![print::name(o), json!(text(o, &["storageClassName"])), json!(capacity)]
-        },
-    );
+    .prints(const { &[Column::object_name(), print::CREATED_AT] }, |o| vec![print::name(o), print::created_at(o)]);
 
 fn validate(o: &Value) -> ErrorList {
     let mut errors = ErrorList::new();

@@ -4,7 +4,7 @@ use crate::common::checks::{frozen, rule, same};
 use crate::common::pod_rules::one_of;
 use crate::common::pod_warnings::old_node_label;
 use crate::print;
-use crate::read::{fill_zero, flag, items, map, text};
+use crate::read::{fill, flag, items, map, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
@@ -15,8 +15,8 @@ const PARAMETERS_SIZE_MAX: usize = 256 * 1024;
 
 pub(crate) const CLASS: Rules = Rules::new()
     .defaults(|o| {
-        fill_zero(o, "reclaimPolicy", "Delete");
-        fill_zero(o, "volumeBindingMode", "Immediate");
+        fill(o, "reclaimPolicy", "Delete");
+        fill(o, "volumeBindingMode", "Immediate");
     })
     .checks(validate)
     .checks_update(|new, old| {
@@ -95,14 +95,18 @@ fn validate(o: &Value) -> ErrorList {
     let root = Path::root();
     provisioner(o, "provisioner", &mut errors);
     parameters(o, false, &mut errors);
-    one_of(o, &root, "reclaimPolicy", &["Delete", "Retain"], false, &mut errors);
-    one_of(o, &root, "volumeBindingMode", &["Immediate", "WaitForFirstConsumer"], true, &mut errors);
-    let mut seen: Vec<Value> = Vec::new();
-    for (i, term) in items(o, &["allowedTopologies"]).iter().enumerate() {
+    if !text(o, &["reclaimPolicy"]).is_empty() {
+        one_of(o, &root, "reclaimPolicy", &["Delete", "Retain"], false, &mut errors);
+    }
+    one_of(o, &root, "volumeBindingMode", &["Immediate", "WaitForFirstConsumer"], false, &mut errors);
+    let terms = items(o, &["allowedTopologies"]);
+    // Stock compares each term with as many empty ones as there are terms, and with those before.
+    let mut seen = vec![json!({}); terms.len()];
+    for (i, term) in terms.iter().enumerate() {
         let at = Path::new("allowedTopologies").index(i);
         topology(term, &at, &mut errors);
         let meaning = meaning(term);
-        if seen.contains(&meaning) {
+        for _ in seen.iter().filter(|before| **before == meaning) {
             errors.push(FieldError::duplicate(&at.child("matchLabelExpressions"), &json!("")));
         }
         seen.push(meaning);

@@ -12,6 +12,7 @@ use ironclad_json::{Value, json};
 const TOKEN_LIFE_MIN: i64 = 600;
 const TOKEN_LIFE_MAX: i64 = 1 << 32;
 const UPDATE_PERIOD_MIN: i64 = 10;
+const TOKENS_IN_ATTRIBUTES: &str = "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes";
 
 pub(crate) const DRIVER: Rules = Rules::new()
     .defaults(default)
@@ -25,6 +26,12 @@ pub(crate) const DRIVER: Rules = Rules::new()
         }
         immutable(&new["spec"], &old["spec"], &at, &["volumeLifecycleModes"], &mut errors);
         errors
+    })
+    .warns(|o, old| {
+        let spec = &o["spec"];
+        let told = old.is_some() || items(spec, &["tokenRequests"]).is_empty();
+        let told = told || has(spec, &["serviceAccountTokenInSecrets"]);
+        if told { Vec::new() } else { vec![TOKENS_IN_ATTRIBUTES.to_owned()] }
     })
     .prints(
         const {
@@ -72,7 +79,7 @@ fn validate(o: &Value) -> ErrorList {
     tokens(items(spec, &["tokenRequests"]), &at.child("tokenRequests"), &mut errors);
     if has(spec, &["serviceAccountTokenInSecrets"]) && items(spec, &["tokenRequests"]).is_empty() {
         let given = &spec["serviceAccountTokenInSecrets"];
-        let why = "must be unset when tokenRequests is empty";
+        let why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
         errors.push(FieldError::invalid(&at.child("serviceAccountTokenInSecrets"), given, why));
     }
     let modes = ["Persistent", "Ephemeral"];

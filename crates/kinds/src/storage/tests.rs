@@ -105,3 +105,34 @@ fn a_driver_keeps_no_pods_away_unless_it_says_so() {
     driver["spec"]["serviceAccountTokenInSecrets"] = json!(true);
     assert_eq!(super::driver::DRIVER.validate(&driver).len(), 1);
 }
+
+#[test]
+fn what_is_empty_is_told_as_stock_tells_it() {
+    let class = |more: Value| {
+        let mut class = json!({"provisioner": "p"});
+        class.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        says(&class::CLASS, class)
+    };
+    let twice = |i: usize| format!("allowedTopologies[{i}].matchLabelExpressions: Duplicate value: \"\"");
+    let table = [
+        (json!({"reclaimPolicy": ""}), vec![]),
+        (
+            json!({"volumeBindingMode": ""}),
+            vec![
+                "volumeBindingMode: Unsupported value: \"\": supported values: \"Immediate\", \"WaitForFirstConsumer\""
+                    .to_owned(),
+            ],
+        ),
+        (json!({"allowedTopologies": [{}]}), vec![twice(0)]),
+        (
+            json!({"allowedTopologies": [{"matchLabelExpressions": [{"key": "k", "values": ["v"]}]}, {}]}),
+            vec![twice(1), twice(1)],
+        ),
+    ];
+    for (more, want) in table {
+        assert_eq!(class(more.clone()), want, "{more}");
+    }
+    let driver = |o: Value| driver::DRIVER.warnings(&json!({"spec": o}), None).len();
+    assert_eq!(driver(json!({"tokenRequests": [{"audience": "a"}]})), 1);
+    assert_eq!(driver(json!({"tokenRequests": [{"audience": "a"}], "serviceAccountTokenInSecrets": false})), 0);
+}

@@ -6,7 +6,7 @@ use super::all;
 const STOCK: &str = "
 CSIDriver: Name,AttachRequired:boolean,PodInfoOnMount:boolean,StorageCapacity:boolean,TokenRequests,RequiresRepublish:boolean,Modes,Age
 CSINode: Name,Drivers:integer,Age
-CSIStorageCapacity: Name,StorageClassName,Capacity
+CSIStorageCapacity: Name,Created At:date
 CertificateSigningRequest: Name,Age,SignerName,Requestor,RequestedDuration,Condition
 ClusterRole: Name,Created At:date
 ClusterRoleBinding: Name,Role,Age,Users+,Groups+,ServiceAccounts+

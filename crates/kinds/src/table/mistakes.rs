@@ -76,7 +76,7 @@ fn network_policies_name_peers_and_ports() {
         (
             json!({"ports": [{"port": 80, "endPort": 70}, {"endPort": 1}]}),
             &[
-                "spec.egress[0].ports[0].endPort: Invalid value: 70: must be greater than or equal to `port`",
+                "spec.egress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`",
                 "spec.egress[0].ports[1].endPort: Invalid value: 1: may not be specified when `port` is not specified",
             ],
         ),
@@ -176,4 +176,50 @@ fn small_kinds_say_what_they_miss() {
     for (group, kind, object, expected) in table {
         assert_eq!(says(group, kind, object), expected, "{kind}");
     }
+}
+
+#[test]
+fn policies_and_levels_are_told_their_mistakes() {
+    let adm = "admissionregistration.k8s.io";
+    let rules = |operation: &str| json!({"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": [operation]}]});
+    let policy = |more: Value| {
+        let mut spec = json!({"matchConstraints": rules("CREATE"), "validations": [{"expression": "true"}]});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        says(adm, "ValidatingAdmissionPolicy", json!({"metadata": {"name": "x"}, "spec": spec}))
+    };
+    let twice = json!([{"name": "v", "expression": "1"}, {"name": "v", "expression": "'a'"}]);
+    let table: [(Value, &[&str]); 5] = [
+        (json!({"matchConstraints": null}), &["spec.matchConstraints: Required value"]),
+        (
+            json!({"validations": [{"expression": "true", "message": " "}]}),
+            &["spec.validations[0].message: Invalid value: \" \": must be non-empty if specified"],
+        ),
+        // Of two variables of one name the later one counts.
+        (json!({"variables": twice, "validations": [{"expression": "variables.v == 'a'"}]}), &[]),
+        (
+            json!({"variables": [{"name": " ", "expression": "1"}]}),
+            &["spec.variables[0].name: Required value: name is not specified"],
+        ),
+        (
+            json!({"auditAnnotations": [{"key": "a/b", "valueExpression": "'a'"}]}),
+            &[
+                "spec.auditAnnotations[0].key: Invalid value: \"x/a/b\": a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+            ],
+        ),
+    ];
+    for (more, expected) in table {
+        assert_eq!(policy(more.clone()), expected, "{more}");
+    }
+    let spec = json!({"matchConstraints": rules("DELETE"), "mutations": [{"patchType": "JSONPatch", "jsonPatch": {}}]});
+    let found = says(adm, "MutatingAdmissionPolicy", json!({"spec": spec}));
+    let expected = [
+        "spec.matchConstraints.resourceRules.operations: Unsupported value: \"DELETE\": supported values: \"*\", \"CONNECT\", \"CREATE\", \"UPDATE\"",
+        "spec.mutations[0].jsonPatch.expression: Required value",
+        "spec.reinvocationPolicy: Required value",
+    ];
+    assert_eq!(found, expected);
+    let flow = "flowcontrol.apiserver.k8s.io";
+    let level = json!({"metadata": {"name": "x"}, "spec": {"type": "Exempt"}});
+    let expected = "spec.type: Invalid value: \"Exempt\": must be 'Exempt' if and only if `name` is 'exempt'";
+    assert_eq!(says(flow, "PriorityLevelConfiguration", level), [expected]);
 }

@@ -1,6 +1,7 @@
 //! Validation of admission policies and their bindings: every expression must compile.
 
 use super::rules::{conditions, expression, matching, one_of};
+use crate::common::checks::rule;
 use crate::common::selector;
 use crate::read::{has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
@@ -13,7 +14,10 @@ const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
 /// A ValidatingAdmissionPolicy.
 pub(super) fn validating(o: &Value) -> ErrorList {
     let at = Path::new("spec");
-    let (mut errors, scope) = common(o, &at);
+    let (mut errors, mut scope) = common(o, &at, |_| ErrorList::new());
+    if items(o, &["spec", "variables"]).is_empty() {
+        scope.variables = None;
+    }
     let (validations, notes) = (items(o, &["spec", "validations"]), items(o, &["spec", "auditAnnotations"]));
     if validations.is_empty() && notes.is_empty() {
         let detail = "validations or auditAnnotations must contain at least one item";
@@ -29,7 +33,7 @@ pub(super) fn validating(o: &Value) -> ErrorList {
 }
 
 /// What policies of both kinds have, and the scope of their expressions.
-fn common(o: &Value, at: &Path) -> (ErrorList, Scope) {
+fn common(o: &Value, at: &Path, operations: fn(&Value) -> ErrorList) -> (ErrorList, Scope) {
     let spec = &o["spec"];
     let mut errors = ErrorList::new();
     if spec["failurePolicy"].is_null() {
@@ -48,6 +52,7 @@ fn common(o: &Value, at: &Path) -> (ErrorList, Scope) {
         if items(spec, &["matchConstraints", "resourceRules"]).is_empty() {
             errors.push(FieldError::required(&constraints.child("resourceRules"), ""));
         }
+        errors.extend(operations(&spec["matchConstraints"]));
     }
     let mut scope = Scope { params, authorizer: true, namespace: true, ..Scope::default() };
     errors.extend(conditions(items(spec, &["matchConditions"]), &at.child("matchConditions"), &scope));
@@ -99,23 +104,21 @@ fn variables(list: &[Value], scope: &mut Scope, at: &Path) -> ErrorList {
         let (name, source) = (text(variable, &["name"]), text(variable, &["expression"]));
         let identifier = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if name.is_empty() {
+        if name.trim().is_empty() {
             errors.push(FieldError::required(&at.child("name"), "name is not specified"));
         } else if !identifier {
             errors.push(FieldError::invalid_str(&at.child("name"), name, "must be a valid CEL identifier"));
-        } else if known.iter().any(|(n, _)| n == name) {
-            errors.push(FieldError::duplicate(&at.child("name"), &json!(name)));
         }
-        let mut ty = Type::Dyn;
         if source.trim().is_empty() {
             errors.push(FieldError::required(&at.child("expression"), "expression is not specified"));
         } else {
             scope.variables = Some(known.clone());
             let (wrong, found) = expression(&environment(scope), source, &[], &at.child("expression"));
             errors.extend(wrong);
-            ty = found.unwrap_or(Type::Dyn);
+            // Of two of one name the later one counts.
+            known.retain(|(n, _)| n != name);
+            known.push((name.to_owned(), found.unwrap_or(Type::Dyn)));
         }
-        known.push((name.to_owned(), ty));
     }
     scope.variables = Some(known);
     errors
@@ -139,9 +142,9 @@ fn one_validation(validation: &Value, scope: &Scope, at: &Path) -> ErrorList {
         errors.extend(expression(&env, formula, &[Type::String], &at.child("messageExpression")).0);
     }
     if !message.is_empty() && message.trim().is_empty() {
-        errors.push(FieldError::invalid_str(&at.child("message"), message, "message must be non-empty if specified"));
+        errors.push(FieldError::invalid_str(&at.child("message"), message, "must be non-empty if specified"));
     } else if message.trim().contains(['\n', '\r']) {
-        errors.push(FieldError::invalid_str(&at.child("message"), message, "message must not contain line breaks"));
+        errors.push(FieldError::invalid_str(&at.child("message"), message, "must not contain line breaks"));
     } else if message.is_empty() && source.trim().contains(['\n', '\r']) {
         let detail = "message must be specified if expression contains line breaks";
         errors.push(FieldError::required(&at.child("message"), detail));
@@ -154,7 +157,8 @@ fn annotations(o: &Value, list: &[Value], scope: &Scope, at: &Path) -> ErrorList
     const MOST: usize = 20;
     let mut errors = ErrorList::new();
     if list.len() > MOST {
-        errors.push(FieldError::too_many(at, list.len(), MOST));
+        let why = format!("must not have more than {MOST} auditAnnotations");
+        errors.push(FieldError::invalid(at, &json!(list), why));
     }
     let env = environment(scope);
     let mut seen = Vec::new();
@@ -162,12 +166,7 @@ fn annotations(o: &Value, list: &[Value], scope: &Scope, at: &Path) -> ErrorList
         let at = at.index(i);
         let (key, source) = (text(note, &["key"]), text(note, &["valueExpression"]));
         let full = format!("{}/{key}", ironclad_api::object::name(o));
-        if key.is_empty() {
-            errors.push(FieldError::required(&at.child("key"), ""));
-        } else {
-            let wrong = names::qualified_name(&full);
-            errors.extend(wrong.into_iter().map(|why| FieldError::invalid_str(&at.child("key"), &full, why)));
-        }
+        rule(names::qualified_name(&full), &full, &at.child("key"), &mut errors);
         if seen.contains(&key) {
             errors.push(FieldError::duplicate(&at.child("key"), &json!(key)));
         }
@@ -186,12 +185,8 @@ fn annotations(o: &Value, list: &[Value], scope: &Scope, at: &Path) -> ErrorList
 /// A MutatingAdmissionPolicy.
 pub(super) fn mutating(o: &Value) -> ErrorList {
     let at = Path::new("spec");
-    let (mut errors, scope) = common(o, &at);
+    let (mut errors, scope) = common(o, &at, changing);
     let spec = &o["spec"];
-    if spec["reinvocationPolicy"].is_null() {
-        errors.push(FieldError::required(&at.child("reinvocationPolicy"), ""));
-    }
-    errors.extend(one_of(spec, "reinvocationPolicy", &at, &["IfNeeded", "Never"]));
     let list = items(spec, &["mutations"]);
     if list.is_empty() {
         errors.push(FieldError::required(&at.child("mutations"), "mutations must contain at least one item"));
@@ -215,7 +210,7 @@ pub(super) fn mutating(o: &Value) -> ErrorList {
         let other = if field == "jsonPatch" { "applyConfiguration" } else { "jsonPatch" };
         if has(mutation, &[other]) {
             let detail = format!("must not be specified when patchType is {}", text(mutation, &["patchType"]));
-            errors.push(FieldError::invalid(&at.child(other), &mutation[other], detail));
+            errors.push(FieldError::invalid_str(&at.child(other), &format!("{{{other}}}"), detail));
         }
         let source = text(mutation, &[field, "expression"]);
         let at = at.child(field);
@@ -223,12 +218,25 @@ pub(super) fn mutating(o: &Value) -> ErrorList {
             let detail = format!("must be specified when patchType is {}", text(mutation, &["patchType"]));
             errors.push(FieldError::required(&at, detail));
         } else if source.trim().is_empty() {
-            errors.push(FieldError::required(&at.child("expression"), "expression is not specified"));
+            errors.push(FieldError::required(&at.child("expression"), ""));
         } else {
             errors.extend(expression(&env, source, &[wanted], &at.child("expression")).0);
         }
     }
+    match text(spec, &["reinvocationPolicy"]) {
+        "" => errors.push(FieldError::required(&at.child("reinvocationPolicy"), "")),
+        _ => errors.extend(one_of(spec, "reinvocationPolicy", &at, &["IfNeeded", "Never"])),
+    }
     errors
+}
+
+/// Only what creates and updates can be mutated.
+fn changing(constraints: &Value) -> ErrorList {
+    const KNOWN: [&str; 4] = ["*", "CONNECT", "CREATE", "UPDATE"];
+    let at = Path::new("spec").child("matchConstraints").child("resourceRules").child("operations");
+    let rules = items(constraints, &["resourceRules"]).iter();
+    let other = rules.flat_map(|rule| items(rule, &["operations"])).filter(|o| !KNOWN.iter().any(|k| *o == k));
+    other.map(|operation| FieldError::not_supported(&at, operation, &KNOWN)).collect()
 }
 
 /// A binding of either kind.

@@ -14,7 +14,7 @@ pub(super) fn level(o: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     let (spec, at, name, kind) = (&o["spec"], Path::new("spec"), object::name(o), text(o, &["spec", "type"]));
     if (name == "exempt") != (kind == "Exempt") {
-        let why = "type must be 'Exempt' if and only if name is 'exempt'";
+        let why = "must be 'Exempt' if and only if `name` is 'exempt'";
         errors.push(FieldError::invalid_str(&at.child("type"), kind, why));
     }
     let parts = |own: &str, other: &str, errors: &mut ErrorList| {

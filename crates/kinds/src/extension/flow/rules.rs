@@ -19,7 +19,11 @@ pub(super) fn schema(o: &Value) -> ErrorList {
         && !matches!(text(spec, &["distinguisherMethod", "type"]), "ByUser" | "ByNamespace")
     {
         let at = at.child("distinguisherMethod").child("type");
-        errors.push(FieldError::not_supported(&at, &spec["distinguisherMethod"], &["ByNamespace", "ByUser"]));
+        errors.push(FieldError::not_supported(
+            &at,
+            &json!({"Type": text(spec, &["distinguisherMethod", "type"])}),
+            &["ByNamespace", "ByUser"],
+        ));
     }
     let level_at = at.child("priorityLevelConfiguration").child("name");
     match text(spec, &["priorityLevelConfiguration", "name"]) {
