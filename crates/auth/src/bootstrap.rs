@@ -11,37 +11,6 @@ pub use reconcile::reconciled;
 use crate::ResourceRule;
 use ironclad_json::{Value, json};
 
-/// The rules of kubelets, besides what depends on the pods of their node.
-const NODE: &[&str] = &[
-    "create|authentication.k8s.io|tokenreviews",
-    "create|authorization.k8s.io|localsubjectaccessreviews,subjectaccessreviews",
-    "get,list,watch||services",
-    "create,get,list,watch||nodes",
-    "patch,update||nodes/status",
-    "patch,update||nodes",
-    "create,patch,update|,events.k8s.io|events",
-    "get,list,watch||pods",
-    "create,delete||pods",
-    "patch,update||pods/status",
-    "create||pods/eviction",
-    "get,list,watch||configmaps,secrets",
-    "get||persistentvolumeclaims,persistentvolumes",
-    "get||endpoints",
-    "create,get,list,watch|certificates.k8s.io|certificatesigningrequests",
-    "create,delete,get,patch,update|coordination.k8s.io|leases",
-    "get|storage.k8s.io|volumeattachments",
-    "create||serviceaccounts/token",
-    "get,patch,update||persistentvolumeclaims/status",
-    "get,list,watch|storage.k8s.io|csidrivers",
-    "create,delete,get,patch,update|storage.k8s.io|csinodes",
-    "get,list,watch|node.k8s.io|runtimeclasses",
-    "get|resource.k8s.io|resourceclaims",
-    "deletecollection|resource.k8s.io|resourceslices",
-    "get,list,watch|certificates.k8s.io|clustertrustbundles",
-    "get||serviceaccounts",
-    "create,get,list,watch|certificates.k8s.io|podcertificaterequests",
-];
-
 /// Cluster role bindings: name, role, subjects (`User:x`, `Group:x`).
 const BINDINGS: &[(&str, &str, &[&str])] = &[
     ("cluster-admin", "cluster-admin", &["Group:system:masters"]),
@@ -183,7 +152,8 @@ fn rule_value(rule: &ResourceRule) -> Value {
 
 /// The rules of the role `system:node`.
 pub(crate) fn node_rules() -> Vec<ResourceRule> {
-    NODE.iter().map(|r| parse(r)).collect()
+    let of_nodes = roles::ROLES.iter().filter(|(name, _)| *name == "system:node");
+    of_nodes.flat_map(|(_, rules)| *rules).map(|r| parse(r)).collect()
 }
 
 fn metadata(name: &str, extra: &[(&str, &str)]) -> Value {

@@ -88,20 +88,6 @@ fn workload_scale(workload: &Value) -> Value {
     scale
 }
 
-/// A scale names its workload.
-fn named(request: &Request<'_>, scale: &Value) -> Result<(), ApiError> {
-    let (path, sent) = (&request.info.name, object::name(scale));
-    match sent {
-        "" => Err(ApiError::bad_request(format!(
-            "the name of the object ({path} based on URL) was undeterminable: name must be provided"
-        ))),
-        sent if sent != path => Err(ApiError::bad_request(format!(
-            "the name of the object ({sent}) does not match the name on the URL ({path})"
-        ))),
-        _ => Ok(()),
-    }
-}
-
 /// The workload with the replicas of a scale.
 pub(super) fn with_replicas(request: &Request<'_>, old: &Value, scale: &Value) -> Result<Value, ApiError> {
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
@@ -160,7 +146,7 @@ impl Registry {
         let mut sent = super::input::decode(headers, bytes)?;
         if request.info.verb == "update" {
             let (value, _) = request.check_body(&gvk, sent)?;
-            named(request, &value)?;
+            request.must_be_named(&value)?;
             sent = Input { value, ..Input::default() };
         }
         let sent = sent.value;
