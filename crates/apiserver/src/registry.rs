@@ -25,6 +25,7 @@ use crate::metrics::TimedChain;
 use crate::request::{Info, Query};
 use crate::special::allocate::{Addresses, Reservation};
 use ironclad_admission::Operation;
+use ironclad_api::field::ErrorKind;
 use ironclad_api::{ApiError, ErrorList, FieldError, Path, Reason, UserInfo, object};
 use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;
@@ -199,7 +200,9 @@ fn invalid(kind: &Kind, name: &str, errors: ErrorList) -> ApiError {
 pub(crate) fn invalid_as(kind: &Kind, called: &str, name: &str, mut errors: ErrorList) -> ApiError {
     for error in errors.iter_mut().filter(|e| e.value.starts_with(['{', '['])) {
         let value = serde_json::from_str(&error.value).ok();
-        if let Some(shown) = value.and_then(|v: Value| ironclad_schema::shown(&kind.gvk(), &error.path, &v)) {
+        // Whole items that stand twice are found by the rules that stock generates.
+        let sent = error.kind == ErrorKind::Duplicate;
+        if let Some(shown) = value.and_then(|v: Value| ironclad_schema::shown(&kind.gvk(), &error.path, &v, sent)) {
             error.value = shown;
         }
     }

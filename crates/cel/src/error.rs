@@ -46,7 +46,7 @@ impl fmt::Display for CompileError {
             // The end of nothing stands before the first column.
             let shown = if self.source.is_empty() { 0 } else { column + 1 };
             write!(f, "ERROR: <input>:{}:{shown}: {}", line + 1, issue.message)?;
-            if let Some(text) = self.source.split('\n').nth(line) {
+            if let Some(text) = self.source.split('\n').nth(line).filter(|_| !self.source.is_empty()) {
                 write!(f, "\n | {}\n | {}^", text.replace('\t', " "), ".".repeat(column))?;
             }
         }

@@ -367,7 +367,7 @@ fn an_operator_without_its_left_side_tells_what_is_missing_on_both() {
         format!("ERROR: <input>:{at}: Syntax error: mismatched input '{token}' expecting {STARTS}")
     };
     let table = [
-        ("", format!("{}\n | \n | ^", wrong("1:0", "<EOF>"))),
+        ("", wrong("1:0", "<EOF>")),
         ("/", format!("{}\n | /\n | ^\n{}\n | /\n | .^", wrong("1:1", "/"), wrong("1:2", "<EOF>"))),
         ("* 1", format!("{}\n | * 1\n | ^", wrong("1:1", "*"))),
     ];

@@ -28,7 +28,9 @@ pub(crate) const OLD_TEMPLATE: Older<Rules> =
 /// Slices of v1beta1.
 pub(crate) const OLD_SLICE: Older<Rules> = Older { rules: &SLICE, up: old::slice_up, down: old::slice_down };
 
-pub(crate) const CLASS: Rules = Rules::new().checks(claim::device_class).checks_update(claim::changed_class);
+pub(crate) const CLASS: Rules = Rules::new()
+    .checks(|o| names::declared_last(claim::device_class(o)))
+    .checks_update(|new, old| names::declared_last(claim::changed_class(new, old)));
 
 pub(crate) const CLAIM: Rules = Rules::new()
     .converts(|o, version| if version == OLD { old::claim_down(o) } else { o })
@@ -39,7 +41,7 @@ pub(crate) const CLAIM: Rules = Rules::new()
     .checks(|o| {
         let mut errors = ErrorList::new();
         claim::spec(&o["spec"], &Path::new("spec"), &mut errors);
-        errors
+        names::declared_last(errors)
     })
     .on_create(|o| off::requests(o, &["spec", "devices", "requests"]))
     .on_update(|o, _| off::requests(o, &["spec", "devices", "requests"]))
@@ -51,7 +53,7 @@ pub(crate) const CLAIM: Rules = Rules::new()
         true => ErrorList::new(),
         false => vec![FieldError::invalid(&Path::new("spec"), &Value::Null, IMMUTABLE)],
     })
-    .checks_status(claim::status)
+    .checks_status(|new, old| names::declared_last(claim::status(new, old)))
     .prints(
         const { &[Column::object_name(), Column::text("State", "What became of the claim."), Column::age()] },
         |o| vec![print::name(o), json!(state(o)), table::age(o)],
@@ -60,17 +62,14 @@ pub(crate) const CLAIM: Rules = Rules::new()
 pub(crate) const TEMPLATE: Rules = Rules::new()
     .converts(|o, version| if version == OLD { old::template_down(o) } else { o })
     .defaults(|o| requests(o, &["spec", "spec", "devices", "requests"]))
-    .checks(|o| {
-        let at = Path::new("spec");
-        let meta = &o["spec"]["metadata"];
-        let mut errors = metadata::annotations(&meta["annotations"], &at.child("metadata").child("annotations"));
-        errors.extend(metadata::labels(&meta["labels"], &at.child("metadata").child("labels")));
-        claim::spec(&o["spec"]["spec"], &at.child("spec"), &mut errors);
-        errors
-    })
+    .checks(template)
     .on_create(|o| off::requests(o, &["spec", "spec", "devices", "requests"]))
     .on_update(|o, _| off::requests(o, &["spec", "spec", "devices", "requests"]))
-    .checks_update(fixed);
+    .checks_update(|new, old| {
+        let mut errors = template(new);
+        immutable(new, old, &Path::root(), &["spec"], &mut errors);
+        errors
+    });
 
 pub(crate) const SLICE: Rules = Rules::new()
     .defaults(|o| {
@@ -84,8 +83,8 @@ pub(crate) const SLICE: Rules = Rules::new()
     .on_create(off::slice)
     .on_update(|o, _| off::slice(o))
     .converts(|o, version| if version == OLD { old::slice_down(o) } else { o })
-    .checks(slice::validate)
-    .checks_update(slice::update)
+    .checks(|o| names::declared_last(slice::validate(o)))
+    .checks_update(|new, old| names::declared_last(slice::update(new, old)))
     .prints(
         const {
             &[
@@ -170,11 +169,33 @@ fn taint_cells(o: &Value) -> Cells {
     vec![print::name(o), of("key"), of("value"), of("effect"), added, table::age(o)]
 }
 
-/// What is asked for stays.
-fn fixed(new: &Value, old: &Value) -> ErrorList {
-    let mut errors = ErrorList::new();
-    immutable(new, old, &Path::root(), &["spec"], &mut errors);
-    errors
+/// What the metadata of a template cannot have, in the order in which stock looks at it, and what stock calls it.
+const FORBIDDEN: [(&str, &str); 13] = [
+    ("name", "name"),
+    ("generateName", "generateName"),
+    ("namespace", "namespace"),
+    ("selfLink", "selfLink"),
+    ("uid", "uID"),
+    ("resourceVersion", "resourceVersion"),
+    ("generation", "generation"),
+    ("creationTimestamp", "creationTimestamp"),
+    ("deletionTimestamp", "deletionTimestamp"),
+    ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
+    ("ownerReferences", "ownerReferences"),
+    ("finalizers", "finalizers"),
+    ("managedFields", "managedFields"),
+];
+
+fn template(o: &Value) -> ErrorList {
+    let at = Path::new("spec");
+    let (meta, meta_at) = (&o["spec"]["metadata"], at.child("metadata"));
+    let mut errors = metadata::annotations(&meta["annotations"], &meta_at.child("annotations"));
+    errors.extend(metadata::labels(&meta["labels"], &meta_at.child("labels")));
+    let set = |v: &Value| !(v.is_null() || *v == json!("") || *v == json!(0) || *v == json!([]));
+    let wrong = FORBIDDEN.iter().filter(|(key, _)| set(&meta[*key]));
+    errors.extend(wrong.map(|(_, called)| FieldError::forbidden(&meta_at.child(called), "cannot be set")));
+    claim::spec(&o["spec"]["spec"], &at.child("spec"), &mut errors);
+    names::declared_last(errors)
 }
 
 fn tolerations(o: &mut Value) {

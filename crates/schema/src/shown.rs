@@ -16,7 +16,8 @@ enum At {
 }
 
 /// How stock shows `value`, which stands at `path` of a kind's objects; `None` where nothing is known of that place.
-pub fn shown(gvk: &GroupVersionKind, path: &str, value: &Value) -> Option<String> {
+/// Rules that stock generates see the types that clients send, whose fields stand under the names of JSON: `sent`.
+pub fn shown(gvk: &GroupVersionKind, path: &str, value: &Value, sent: bool) -> Option<String> {
     if !value.is_object() && !value.is_array() {
         return None;
     }
@@ -40,12 +41,12 @@ pub fn shown(gvk: &GroupVersionKind, path: &str, value: &Value) -> Option<String
         (At::Message(id), Value::Object(map)) if !map.keys().all(|key| named(wire().get(id), key).is_some()) => {
             return None;
         }
-        (At::Message(id), Value::Object(map)) => message(id, map, &mut out),
+        (At::Message(id), Value::Object(map)) => message(id, map, sent, &mut out),
         (At::Many(id), Value::Array(list)) => {
             out.push('[');
             for (index, item) in list.iter().enumerate() {
                 comma(index, &mut out);
-                message(id, item.as_object()?, &mut out);
+                message(id, item.as_object()?, sent, &mut out);
             }
             out.push(']');
         }
@@ -68,17 +69,17 @@ fn comma(before: usize, out: &mut String) {
     }
 }
 
-fn one(id: MessageId, value: &Value, out: &mut String) {
+fn one(id: MessageId, value: &Value, sent: bool, out: &mut String) {
     match value.as_object() {
-        Some(map) => message(id, map, out),
+        Some(map) => message(id, map, sent, out),
         None => out.push_str("null"),
     }
 }
 
-fn message(id: MessageId, map: &Map, out: &mut String) {
+fn message(id: MessageId, map: &Map, sent: bool, out: &mut String) {
     out.push('{');
     let mut written = 0;
-    fields(id, map, wire().is_machinery(id), &mut written, out);
+    fields(id, map, sent || wire().is_machinery(id), &mut written, out);
     out.push('}');
 }
 
@@ -102,18 +103,18 @@ fn fields(id: MessageId, map: &Map, tagged: bool, written: &mut usize, out: &mut
         *written += 1;
         let name = if tagged { field.name.to_string() } else { go_name(&field.name) };
         out.push_str(&format!("\"{name}\":"));
-        write(field, value, out);
+        write(field, value, tagged, out);
     }
 }
 
-fn write(field: &Field, value: Option<&Value>, out: &mut String) {
+fn write(field: &Field, value: Option<&Value>, sent: bool, out: &mut String) {
     match (field.number, field.sort, value) {
-        (Number::One, Sort::Message(id), Some(Value::Object(map))) => message(id, map, out),
+        (Number::One, Sort::Message(id), Some(Value::Object(map))) => message(id, map, sent, out),
         (Number::Many, Sort::Message(id), Some(Value::Array(list))) => {
             out.push('[');
             for (index, item) in list.iter().enumerate() {
                 comma(index, out);
-                one(id, item, out);
+                one(id, item, sent, out);
             }
             out.push(']');
         }
@@ -124,7 +125,7 @@ fn write(field: &Field, value: Option<&Value>, out: &mut String) {
             for (index, (key, item)) in entries.into_iter().enumerate() {
                 comma(index, out);
                 out.push_str(&format!("{}:", to_string(key.as_str()).unwrap_or_default()));
-                one(id, item, out);
+                one(id, item, sent, out);
             }
             out.push('}');
         }
@@ -136,7 +137,7 @@ fn write(field: &Field, value: Option<&Value>, out: &mut String) {
             Sort::Int32 | Sort::Int64 | Sort::Double | Sort::IntOrString => out.push('0'),
             Sort::Bool => out.push_str("false"),
             Sort::Quantity => out.push_str("\"0\""),
-            Sort::Message(id) => message(id, &Map::new(), out),
+            Sort::Message(id) => message(id, &Map::new(), sent, out),
             _ => out.push_str("null"),
         },
     }
@@ -196,10 +197,14 @@ mod tests {
             ),
         ];
         for (gvk, path, value, want) in table {
-            assert_eq!(shown(gvk, path, &value).as_deref(), Some(want));
+            assert_eq!(shown(gvk, path, &value, false).as_deref(), Some(want));
         }
-        assert_eq!(shown(&job, "spec.nothing", &json!({})), None);
-        assert_eq!(shown(&job, "spec.successPolicy", &json!({"Rules": []})), None);
+        let claim = GroupVersionKind::new("resource.k8s.io", "v1", "ResourceClaim");
+        let request = json!({"name": "r", "exactly": {"count": 1, "deviceClassName": "c"}});
+        let sent = r#"{"name":"r","exactly":{"deviceClassName":"c","count":1}}"#;
+        assert_eq!(shown(&claim, "spec.devices.requests[1]", &request, true).as_deref(), Some(sent));
+        assert_eq!(shown(&job, "spec.nothing", &json!({}), false), None);
+        assert_eq!(shown(&job, "spec.successPolicy", &json!({"Rules": []}), false), None);
         assert_eq!(go_name("apiGroup"), "APIGroup");
         assert_eq!(go_name("uid"), "UID");
         assert_eq!(go_name("ipBlock"), "IPBlock");

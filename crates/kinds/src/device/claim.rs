@@ -1,7 +1,8 @@
 //! What is wrong with a claim to devices, with a class of devices and with what a claim got.
 
 use super::names::{
-    binding, class, declared_pool, driver, each, fully_qualified, label, pool, set, set_by, share, toleration,
+    binding, class, declared_pool, driver, each, fully_qualified, label, named_driver, pool, set, set_by, share,
+    toleration,
 };
 use crate::common::affinity_rules::node_selector;
 use crate::common::checks::{required, same};
@@ -71,7 +72,8 @@ fn reference(name: &str, known: &[String], at: &Path, errors: &mut ErrorList) {
     let why = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
     let parts: Vec<&str> = name.split('/').collect();
     if parts.len() <= 2 {
-        for part in parts {
+        let mut before = None;
+        for part in parts.into_iter().filter(|part| before.replace(*part) != Some(*part)) {
             crate::common::checks::rule(names::dns1123_label(part), part, at, errors);
         }
     }
@@ -161,7 +163,7 @@ fn configuration(o: &Value, stored: bool, at: &Path, errors: &mut ErrorList) {
         errors.push(FieldError::required(&at, ""));
         return;
     }
-    driver(opaque, &at, errors);
+    named_driver(opaque, &at, errors);
     raw(&opaque["parameters"], stored, &at.child("parameters"), errors);
 }
 
@@ -236,7 +238,7 @@ pub(super) fn status(new: &Value, old: &Value) -> ErrorList {
     set_by(items(status, &["devices"]), usize::MAX, key, &at.child("devices"), &mut errors, |o, at, errors| {
         device_status(o, at, errors);
         if !results.iter().any(|r| id(r) == id(o)) {
-            errors.push(FieldError::invalid(at, &key(o), "must be an allocated device in the claim"));
+            errors.push(FieldError::invalid_shown(at, shown_id(o), "must be an allocated device in the claim"));
         }
     });
     if !users.is_empty() && !has(status, &["allocation"]) {
@@ -263,6 +265,12 @@ fn id(o: &Value) -> [String; 4] {
     ["driver", "pool", "device", "shareID"].map(|k| text(o, &[k]).to_owned())
 }
 
+/// What identifies a device, as stock shows it.
+fn shown_id(o: &Value) -> String {
+    let parts = ["Driver", "Pool", "Device", "ShareID"].into_iter().zip(id(o));
+    format!("{{{}}}", parts.map(|(name, part)| format!("\"{name}\":{}", json!(part))).collect::<Vec<_>>().join(","))
+}
+
 /// Forgets what was told of devices that the claim had and has no more.
 pub(super) fn forget_devices(new: &mut Value, old: &Value) {
     let had = |o: &Value| -> Vec<[String; 4]> {
@@ -278,7 +286,7 @@ fn allocation(o: &Value, known: &[String], at: &Path, errors: &mut ErrorList) {
     let devices = at.child("devices");
     each(items(o, &["devices", "results"]), LIST_MAX, &devices.child("results"), errors, |o, at, errors| {
         reference(text(o, &["request"]), known, &at.child("request"), errors);
-        driver(o, at, errors);
+        named_driver(o, at, errors);
         declared_pool(text(o, &["pool"]), &at.child("pool"), errors);
         label(o, at, "device", errors);
         binding(o, at, errors);

@@ -1,8 +1,9 @@
 //! Names of drivers, pools, devices, requests and attributes, and lists without repetition.
 
 use crate::common::checks::{required_rule, rule};
-use crate::common::volume_rules::driver_name;
+use crate::common::volume_rules::{declared_driver, driver_name};
 use crate::read::{items, text};
+use ironclad_api::field::ErrorKind;
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 
@@ -14,6 +15,36 @@ const IDENTIFIER: &str = "a valid C identifier must start with alphabetic charac
 /// The name of a driver.
 pub(super) fn driver(o: &Value, at: &Path, errors: &mut ErrorList) {
     driver_name(text(o, &["driver"]), &at.child("driver"), errors);
+}
+
+/// The name of a driver where rules that stock generates check it.
+pub(super) fn named_driver(o: &Value, at: &Path, errors: &mut ErrorList) {
+    declared_driver(text(o, &["driver"]), &at.child("driver"), errors);
+}
+
+/// Puts what the rules find that stock generates behind what is checked by hand, as stock does.
+pub(super) fn declared_last(errors: ErrorList) -> ErrorList {
+    let declared = |e: &FieldError| {
+        let list = e.path.ends_with(']');
+        let path = e.path.trim_end_matches(|c: char| c == ']' || c == '[' || c.is_ascii_digit());
+        let last = path.rsplit('.').next().unwrap_or_default();
+        match e.kind {
+            ErrorKind::TooMany => last != "tolerations",
+            ErrorKind::Duplicate => list && !last.starts_with("binding") && !["validValues", "ips"].contains(&last),
+            ErrorKind::NotSupported => true,
+            _ => match last {
+                "matchAttribute" | "distinctAttribute" | "source" | "shareID" | "effect" => true,
+                "driver" => path.contains(".opaque.") || path.contains(".results["),
+                "pool" => path.contains(".results["),
+                "deviceClassName" => path.contains(".firstAvailable["),
+                "key" => path.contains(".tolerations["),
+                _ => false,
+            },
+        }
+    };
+    let (last, mut first): (ErrorList, ErrorList) = errors.into_iter().partition(declared);
+    first.extend(last);
+    first
 }
 
 /// A label that must be there.
@@ -68,7 +99,8 @@ pub(super) fn pool(name: &str, at: &Path, errors: &mut ErrorList) {
     if name.len() > POOL_MAX {
         errors.push(FieldError::too_long(at, POOL_MAX));
     }
-    for part in name.split('/') {
+    let mut before = None;
+    for part in name.split('/').filter(|part| before.replace(*part) != Some(*part)) {
         rule(names::dns1123_subdomain(part), part, at, errors);
     }
 }
@@ -199,10 +231,14 @@ pub(super) fn binding(o: &Value, at: &Path, errors: &mut ErrorList) {
     let (good, bad) = (items(o, &["bindingConditions"]), items(o, &["bindingFailureConditions"]));
     let (good_at, bad_at) = (at.child("bindingConditions"), at.child("bindingFailureConditions"));
     for (list, at) in [(good, &good_at), (bad, &bad_at)] {
-        set(list, MAX, Value::clone, at, errors, |name, at, errors| {
+        each(list, MAX, at, errors, |name, at, errors| {
             let name = name.as_str().unwrap_or_default();
             rule(names::qualified_name(name), name, at, errors);
         });
+    }
+    for (list, at) in [(good, &good_at), (bad, &bad_at)] {
+        let twice = repeated(list, Value::clone).into_iter();
+        errors.extend(twice.map(|(i, name)| FieldError::duplicate(&at.index(i), &name)));
     }
     for (i, name) in bad.iter().enumerate().filter(|(_, name)| good.contains(name)) {
         let why = "bindingFailureConditions must not overlap with bindingConditions";
@@ -210,11 +246,11 @@ pub(super) fn binding(o: &Value, at: &Path, errors: &mut ErrorList) {
     }
     if good.is_empty() && !bad.is_empty() {
         let why = "bindingConditions are required to use bindingFailureConditions";
-        errors.push(FieldError::invalid(&good_at, &json!(good), why));
+        errors.push(FieldError::invalid(&good_at, &o["bindingConditions"], why));
     }
     if bad.is_empty() && !good.is_empty() {
         let why = "bindingFailureConditions are required to use bindingConditions";
-        errors.push(FieldError::invalid(&bad_at, &json!(bad), why));
+        errors.push(FieldError::invalid(&bad_at, &o["bindingFailureConditions"], why));
     }
 }
 

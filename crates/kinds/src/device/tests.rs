@@ -24,8 +24,8 @@ fn a_claim_asks_in_one_way_and_refers_to_what_it_asks() {
     let expected = [
         "spec.devices.requests[0].exactly.deviceClassName: Required value",
         "spec.devices.requests[1]: Required value: exactly one of `exactly` or `firstAvailable` is required",
-        "spec.devices.requests[1]: Duplicate value: {\"name\":\"r\"}",
         "spec.devices.constraints[0].requests[0]: Invalid value: \"x\": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'",
+        "spec.devices.requests[1]: Duplicate value: {\"name\":\"r\"}",
         "spec.devices.constraints[0].matchAttribute: Invalid value: \"a\": a fully qualified name must be a domain and a name separated by a slash",
     ];
     assert_eq!(found, expected);
@@ -202,7 +202,7 @@ fn what_was_told_of_devices_is_checked_and_forgotten_with_them() {
     }
     let shared = told(json!({"shareID": "X"}));
     assert!(
-        shared.starts_with(".shareID: Invalid value: \"X\": must be a lowercase UUID in 8-4-4-4-12 format"),
+        shared.contains(";.shareID: Invalid value: \"X\": must be a lowercase UUID in 8-4-4-4-12 format"),
         "{shared}"
     );
     let all = json!([{"driver": "d.x", "pool": "p", "device": "one"}, {"driver": "d.x", "pool": "p", "device": "two"}]);
@@ -243,4 +243,39 @@ fn tolerations_and_taints_say_what_was_left_out() {
         TAINT.prepare_update(&mut new, &rule("None", early));
         assert_eq!(new["spec"]["taint"]["timeAdded"] == time, stays, "{effect} {time}");
     }
+}
+
+#[test]
+fn too_many_conditions_of_a_binding_are_told_with_those_that_stand_twice() {
+    let found = |device: Value| {
+        let mut errors = ErrorList::new();
+        names::binding(&device, &Path::root(), &mut errors);
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let good = ["a", "a", "b", "c", "d"];
+    let expected = [
+        "bindingConditions: Too many: 5: must have at most 4 items",
+        "bindingConditions[1]: Duplicate value: \"a\"",
+        "bindingFailureConditions: Invalid value: null: bindingFailureConditions are required to use bindingConditions",
+    ];
+    assert_eq!(found(json!({"bindingConditions": good})), expected);
+}
+
+#[test]
+fn what_generated_rules_find_stands_last_and_in_their_words() {
+    let config = json!([{"opaque": {"driver": "Bad_Driver", "parameters": {}}, "requests": ["a/"]}]);
+    let subs = json!([{"name": "s", "deviceClassName": ""}, {"name": "s", "deviceClassName": "c", "count": -1}]);
+    let found = says(&CLAIM, claim_of(json!({"requests": [{"name": "r", "firstAvailable": subs}], "config": config})));
+    let [count, empty, request, class, twice, driver] = &found[..] else { panic!("{found:#?}") };
+    assert!(count.ends_with("firstAvailable[1].count: Invalid value: -1: must be greater than zero"), "{count}");
+    assert!(empty.starts_with("spec.devices.config[0].requests[0]: Invalid value: \"\": a lowercase RFC 1123 label"));
+    assert!(request.contains("requests[0]: Invalid value: \"a/\": must be the name of a request"), "{request}");
+    assert!(class.ends_with("firstAvailable[0].deviceClassName: Required value"), "{class}");
+    assert!(twice.contains("firstAvailable[1]: Duplicate value: "), "{twice}");
+    assert!(driver.contains("\"Bad_Driver\": an RFC 1123 subdomain must consist of alphanumeric"), "{driver}");
+    // A template is checked with each change, and its metadata has labels and annotations alone.
+    let template = json!({"spec": {"metadata": {"name": "n", "uid": "u", "labels": {"a": "b"}}, "spec": {}}});
+    let found = TEMPLATE.validate_update(&template, &json!({"spec": {"spec": {}}}));
+    let paths: Vec<&str> = found.iter().map(|e| e.path.as_str()).collect();
+    assert_eq!(paths, ["spec.metadata.name", "spec.metadata.uID", "spec"]);
 }

@@ -1,7 +1,7 @@
 //! VolumeAttachments.
 
-use crate::common::checks::{frozen, required, rule};
-use crate::common::volume_rules::driver_name;
+use crate::common::checks::{frozen, rule};
+use crate::common::volume_rules::declared_driver;
 use crate::print;
 use crate::read::{flag, has, int, map, text};
 use crate::rules::Rules;
@@ -25,12 +25,12 @@ const ATTACHER: Column = Column {
 pub(crate) const ATTACHMENT: Rules = Rules::new()
     .checks(|o| {
         let mut errors = validate(o);
-        let attacher = text(o, &["spec", "attacher"]);
-        driver_name(attacher, &Path::new("spec.attacher"), &mut errors);
         if let Some(volume) = o["spec"]["source"]["persistentVolumeName"].as_str() {
             let at = Path::new("spec.source.persistentVolumeName");
             rule(names::dns1123_subdomain(volume), volume, &at, &mut errors);
         }
+        // Stock generates this rule.
+        declared_driver(text(o, &["spec", "attacher"]), &Path::new("spec.attacher"), &mut errors);
         errors
     })
     .checks_update(|new, old| {
@@ -70,7 +70,6 @@ fn validate(o: &Value) -> ErrorList {
     const ONE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
     let mut errors = ErrorList::new();
     let (at, source) = (Path::new("spec"), &o["spec"]["source"]);
-    required(&o["spec"], &at, &["attacher"], &mut errors);
     let source_at = at.child("source");
     match (has(source, &["inlineVolumeSpec"]), source["persistentVolumeName"].as_str()) {
         (false, None) => errors.push(FieldError::required(&source_at, ONE)),

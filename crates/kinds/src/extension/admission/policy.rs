@@ -281,10 +281,10 @@ fn param_ref(reference: &Value, at: &Path) -> ErrorList {
     if name.is_empty() && !selects {
         errors.push(FieldError::required(at, "one of name or selector must be specified"));
     }
-    if reference["parameterNotFoundAction"].is_null() {
-        errors.push(FieldError::required(&at.child("parameterNotFoundAction"), ""));
+    match text(reference, &["parameterNotFoundAction"]) {
+        "" => errors.push(FieldError::required(&at.child("parameterNotFoundAction"), "")),
+        _ => errors.extend(one_of(reference, "parameterNotFoundAction", at, &["Allow", "Deny"])),
     }
-    errors.extend(one_of(reference, "parameterNotFoundAction", at, &["Allow", "Deny"]));
     errors
 }
 
@@ -304,7 +304,7 @@ fn actions(value: &Value, at: &Path) -> ErrorList {
         errors.push(FieldError::invalid(at, value, detail));
     }
     if list.is_empty() {
-        errors.push(FieldError::required(at, "at least one validation action is required"));
+        errors.push(FieldError::required(at, ""));
     }
     errors
 }
