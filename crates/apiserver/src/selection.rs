@@ -17,10 +17,18 @@ pub(crate) struct Selection {
 /// What stock says of a field that cannot be selected: kinds that can select some have words of their own.
 fn unknown_field(kind: &Kind, field: &str) -> String {
     match (&*kind.group, &*kind.kind) {
+        ("resource.k8s.io", "ResourceSlice") => {
+            format!("field label not supported for {}, Kind={}: {field}", kind.api_version(), kind.kind)
+        }
         ("batch", "Job") => format!("field label {field:?} not supported for Job"),
         _ if kind.custom.is_some() || !kind.selectable.is_empty() => format!("field label not supported: {field}"),
         _ => format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
     }
+}
+
+/// Whether the namespace of a kind's objects cannot be selected.
+fn without_namespace(kind: &Kind) -> bool {
+    kind.group == "certificates.k8s.io" || (&*kind.group, &*kind.kind) == ("resource.k8s.io", "ResourceSlice")
 }
 
 impl Selection {
@@ -28,7 +36,8 @@ impl Selection {
         let labels = LabelSelector::parse(query.get("labelSelector")).map_err(ApiError::bad_request)?;
         let fields = FieldSelector::parse(query.get("fieldSelector")).map_err(ApiError::bad_request)?;
         for (field, _, _) in &fields.terms {
-            let known = matches!(field.as_str(), "metadata.name" | "metadata.namespace")
+            let known = field == "metadata.name"
+                || field == "metadata.namespace" && !without_namespace(kind)
                 || kind.selectable.iter().any(|f| f == field);
             if !known {
                 return Err(ApiError::bad_request(unknown_field(kind, field)));
@@ -65,5 +74,33 @@ impl Selection {
             return false;
         }
         self.fields.is_everything() || self.fields.matches(|field| object.field(kind, field))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_cannot_be_selected_are_refused_in_the_words_of_their_kind() {
+        let refused = |name: &str, field: &str| {
+            let kind = ironclad_kinds::all().iter().find(|k| k.plural == name).unwrap();
+            (field == "metadata.namespace" && !without_namespace(kind))
+                .then(String::new)
+                .unwrap_or(unknown_field(kind, field))
+        };
+        let table = [
+            ("certificatesigningrequests", "metadata.namespace", "field label not supported: metadata.namespace"),
+            (
+                "resourceslices",
+                "metadata.namespace",
+                "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: metadata.namespace",
+            ),
+            ("deviceclasses", "metadata.namespace", ""),
+            ("jobs", "a.b", "field label \"a.b\" not supported for Job"),
+        ];
+        for (kind, field, want) in table {
+            assert_eq!(refused(kind, field), want, "{kind}");
+        }
     }
 }

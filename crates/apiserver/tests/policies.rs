@@ -163,8 +163,14 @@ async fn policies_that_make_no_sense_are_refused() {
         ),
         (json!({"validations": [{"expression": "1"}]}), "must evaluate to bool"),
         (json!({"validations": [{"expression": "params.x"}]}), "undeclared reference to 'params' (in container '')"),
-        (json!({"validations": [{"expression": "variables.x"}]}), "undefined field 'x'"),
-        (json!({"validations": [{"expression": "true", "message": "a\nb"}]}), "message must not contain line breaks"),
+        (
+            json!({"validations": [{"expression": "variables.x"}]}),
+            "undeclared reference to 'variables' (in container '')",
+        ),
+        (
+            json!({"validations": [{"expression": "true", "message": "a\nb"}]}),
+            "message: Invalid value: \"a\\nb\": must not contain line breaks",
+        ),
         (json!({"validations": [{"expression": "request.nothing == 1"}]}), "undefined field 'nothing'"),
         (
             json!({"auditAnnotations": [{"key": "a", "valueExpression": "1"}]}),

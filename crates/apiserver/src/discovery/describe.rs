@@ -17,7 +17,9 @@ pub(crate) fn plain(group: &Group) -> Value {
 /// An item of `APIGroupDiscoveryList`.
 pub(crate) fn aggregated(group: &Group) -> Value {
     let version = |v: &Version| {
-        let resources: Vec<Value> = v.kinds().iter().map(|k| resource(k)).collect();
+        let mut kinds: Vec<&Arc<Kind>> = v.kinds().iter().collect();
+        kinds.sort_by(|a, b| a.plural.cmp(&b.plural));
+        let resources: Vec<Value> = kinds.into_iter().map(|k| resource(k)).collect();
         json!({"version": v.name(), "freshness": "Current", "resources": resources})
     };
     let versions: Vec<Value> = group.versions().iter().map(version).collect();
@@ -45,6 +47,7 @@ pub(crate) fn resources(kinds: &[Arc<Kind>]) -> Value {
             list.push(resource);
         }
     }
+    list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
     let name = kinds.first().map(|k| k.api_version()).unwrap_or_default();
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": list})
 }
@@ -64,15 +67,26 @@ fn plain_resource(kind: &Kind) -> Value {
 }
 
 fn resource(kind: &Kind) -> Value {
+    // Stock names the group and the version of its own kinds only where they are others than the document's.
+    let own = || match kind.custom.is_some() {
+        true => (kind.group.clone(), kind.version.clone()),
+        false => (String::new().into(), String::new().into()),
+    };
+    let (group, version) = own();
     let mut resource = json!({
         "resource": kind.plural, "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular, "verbs": verbs(kind.verbs),
-        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "responseKind": {"group": group, "version": version, "kind": kind.kind},
     });
     names(kind, &mut resource);
     let below = |s: &ironclad_kinds::Subresource| {
-        let own = (kind.group.clone(), kind.version.clone(), kind.kind.clone());
-        let (group, version, name) = s.kind.clone().unwrap_or(own);
+        let (group, version) = own();
+        let own = (group, version, kind.kind.clone());
+        let mut answered = s.kind.clone().unwrap_or(own);
+        if kind.custom.is_none() && (&answered.0, &answered.1) == (&kind.group, &kind.version) {
+            (answered.0, answered.1) = (String::new().into(), String::new().into());
+        }
+        let (group, version, name) = answered;
         let answered = json!({"group": group, "version": version, "kind": name});
         json!({"subresource": s.name, "verbs": verbs(s.verbs), "responseKind": answered})
     };
@@ -93,4 +107,22 @@ fn names(kind: &Kind, resource: &mut Value) {
 
 fn verbs(verbs: &[Verb]) -> Value {
     verbs.iter().map(|v| json!(v.as_str())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_stand_in_the_order_of_their_names_and_name_other_groups_alone() {
+        let kind = |name: &str| ironclad_kinds::all().iter().find(|k| k.plural == name).unwrap();
+        let answers = |r: &Value| (r["responseKind"]["group"].clone(), r["responseKind"]["version"].clone());
+        let sets = resource(kind("statefulsets"));
+        assert_eq!(answers(&sets), (json!(""), json!("")));
+        let below: Vec<_> = sets["subresources"].as_array().unwrap().iter().map(answers).collect();
+        assert_eq!(below, [(json!("autoscaling"), json!("v1")), (json!(""), json!(""))]);
+        let list = resources(&[kind("ingresses").clone(), kind("ingressclasses").clone()]);
+        let names: Vec<_> = list["resources"].as_array().unwrap().iter().map(|r| r["name"].clone()).collect();
+        assert_eq!(names, ["ingressclasses", "ingresses", "ingresses/status"]);
+    }
 }

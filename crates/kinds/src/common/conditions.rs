@@ -59,7 +59,7 @@ pub(crate) fn types(conditions: &[Value], at: &Path, errors: &mut ErrorList) {
             errors.push(FieldError::duplicate(&at, &json!(kind)));
         }
         if kind.is_empty() {
-            errors.push(FieldError::required(&at, "must not be empty"));
+            errors.push(FieldError::required(&at, ""));
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn declared_last(errors: ErrorList) -> ErrorList {
         match e.kind {
             ErrorKind::TooMany => last != "tolerations",
             ErrorKind::Duplicate => list && !last.starts_with("binding") && !["validValues", "ips"].contains(&last),
-            ErrorKind::NotSupported => true,
+            ErrorKind::NotSupported => ["allocationMode", "operator", "effect", "source"].contains(&last),
             _ => match last {
                 "matchAttribute" | "distinctAttribute" | "source" | "shareID" | "effect" => true,
                 "driver" => path.contains(".opaque.") || path.contains(".results["),

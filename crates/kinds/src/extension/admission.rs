@@ -29,17 +29,21 @@ pub(crate) const VALIDATING: Rules = Rules::new()
     .checks(webhook::validate)
     .prints(WEBHOOK_COLUMNS, |o| vec![print::name(o), json!(size(o, &["webhooks"])), table::age(o)]);
 
-pub(crate) const POLICY: Rules = Rules::new().defaults(default_policy).checks(policy::validating).prints(
-    const {
-        &[
-            Column::object_name(),
-            Column::integer("Validations", "Number of validations."),
-            Column::text("ParamKind", "The kind of the parameters."),
-            Column::age(),
-        ]
-    },
-    |o| vec![print::name(o), json!(size(o, &["spec", "validations"])), json!(param_kind(o)), table::age(o)],
-);
+pub(crate) const POLICY: Rules = Rules::new()
+    .defaults(default_policy)
+    .checks(policy::validating)
+    .checks_status(|new, _| policy::status(new))
+    .prints(
+        const {
+            &[
+                Column::object_name(),
+                Column::integer("Validations", "Number of validations."),
+                Column::text("ParamKind", "The kind of the parameters."),
+                Column::age(),
+            ]
+        },
+        |o| vec![print::name(o), json!(size(o, &["spec", "validations"])), json!(param_kind(o)), table::age(o)],
+    );
 
 pub(crate) const MUTATING_POLICY: Rules = Rules::new().defaults(default_policy).checks(policy::mutating).prints(
     const {

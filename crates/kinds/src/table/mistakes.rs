@@ -223,3 +223,18 @@ fn policies_and_levels_are_told_their_mistakes() {
     let expected = "spec.type: Invalid value: \"Exempt\": must be 'Exempt' if and only if `name` is 'exempt'";
     assert_eq!(says(flow, "PriorityLevelConfiguration", level), [expected]);
 }
+
+#[test]
+fn the_status_of_a_policy_has_whole_conditions_and_warnings() {
+    let row = all().iter().find(|k| k.kind == "ValidatingAdmissionPolicy").unwrap();
+    let of = |status: Value| {
+        let new = json!({"status": status});
+        let found = row.strategy.validate_status_update(&new, &json!({}));
+        found.iter().map(|e| e.path.clone()).collect::<Vec<_>>()
+    };
+    let warnings = json!([{"fieldRef": "spec.validations[0].expression"}, {"warning": "w"}]);
+    let expected =
+        ["status.typeChecking.expressionWarnings[0].warning", "status.typeChecking.expressionWarnings[1].fieldRef"];
+    assert_eq!(of(json!({"typeChecking": {"expressionWarnings": warnings}})), expected);
+    assert!(!of(json!({"conditions": [{"type": "A"}]})).is_empty());
+}

@@ -1,7 +1,8 @@
 //! Validation of admission policies and their bindings: every expression must compile.
 
-use super::rules::{conditions, expression, matching, one_of};
-use crate::common::checks::rule;
+use super::rules::{conditions as match_conditions, expression, matching, one_of};
+use crate::common::checks::{required, rule};
+use crate::common::conditions;
 use crate::common::selector;
 use crate::read::{has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
@@ -32,6 +33,18 @@ pub(super) fn validating(o: &Value) -> ErrorList {
     errors
 }
 
+/// The status of a ValidatingAdmissionPolicy.
+pub(super) fn status(o: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let at = Path::new("status");
+    let warnings = at.child("typeChecking").child("expressionWarnings");
+    for (i, warning) in items(o, &["status", "typeChecking", "expressionWarnings"]).iter().enumerate() {
+        required(warning, &warnings.index(i), &["warning", "fieldRef"], &mut errors);
+    }
+    conditions::all(items(o, &["status", "conditions"]), &at.child("conditions"), &mut errors);
+    errors
+}
+
 /// What policies of both kinds have, and the scope of their expressions.
 fn common(o: &Value, at: &Path, operations: fn(&Value) -> ErrorList) -> (ErrorList, Scope) {
     let spec = &o["spec"];
@@ -55,7 +68,7 @@ fn common(o: &Value, at: &Path, operations: fn(&Value) -> ErrorList) -> (ErrorLi
         errors.extend(operations(&spec["matchConstraints"]));
     }
     let mut scope = Scope { params, authorizer: true, namespace: true, ..Scope::default() };
-    errors.extend(conditions(items(spec, &["matchConditions"]), &at.child("matchConditions"), &scope));
+    errors.extend(match_conditions(items(spec, &["matchConditions"]), &at.child("matchConditions"), &scope));
     errors.extend(variables(items(spec, &["variables"]), &mut scope, &at.child("variables")));
     (errors, scope)
 }
