@@ -54,7 +54,7 @@ const answer = await new Promise((resolve, reject) => {
   let text = '';
   socket.on('data', (piece) => {
     text += piece;
-    if (text.includes('</html>')) resolve(text);
+    if (text.includes('Welcome to nginx')) resolve(text);
   });
   socket.on('error', reject);
   socket.write('GET / HTTP/1.0\r\n\r\n');
