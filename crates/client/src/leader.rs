@@ -187,15 +187,34 @@ impl Holding<'_> {
 
     /// Gives the Lease back, so that nobody has to wait for its end.
     async fn release(&mut self) {
-        let Some((lease, _)) = self.seen.clone() else { return };
-        let api: Api<Lease> = Api::namespaced(self.election.client.clone(), &self.election.namespace);
-        let given = record::given_back(lease, Timestamp::now());
-        let options = PostParams::default();
-        let replace = api.replace(&self.election.name, &options, &given);
-        match tokio::time::timeout(self.election.times.retry, replace).await {
-            Ok(Ok(lease)) => self.seen = Some((lease, Instant::now())),
-            Ok(Err(error)) => tracing::warn!(%error, lease = self.election.name, "cannot give the lease back"),
-            Err(_) => tracing::warn!(lease = self.election.name, "cannot give the lease back in time"),
+        let election = self.election;
+        let given = async {
+            loop {
+                match self.give_back().await {
+                    // A renewal that was broken off may still have come in between.
+                    Err(kube::Error::Api(status)) if status.code == 409 => {}
+                    done => return done,
+                }
+            }
+        };
+        match tokio::time::timeout(election.times.renew, given).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, lease = election.name, "cannot give the lease back"),
+            Err(_) => tracing::warn!(lease = election.name, "cannot give the lease back in time"),
         }
+    }
+
+    async fn give_back(&mut self) -> Result<(), kube::Error> {
+        let election = self.election;
+        let api: Api<Lease> = Api::namespaced(election.client.clone(), &election.namespace);
+        let Some(found) = api.get_opt(&election.name).await? else { return Ok(()) };
+        let holder = found.spec.as_ref().and_then(|s| s.holder_identity.as_ref());
+        if holder != Some(&election.identity) {
+            return Ok(());
+        }
+        let given = record::given_back(found, Timestamp::now());
+        let lease = api.replace(&election.name, &PostParams::default(), &given).await?;
+        self.seen = Some((lease, Instant::now()));
+        Ok(())
     }
 }
