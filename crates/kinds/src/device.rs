@@ -169,30 +169,13 @@ fn taint_cells(o: &Value) -> Cells {
     vec![print::name(o), of("key"), of("value"), of("effect"), added, table::age(o)]
 }
 
-/// What the metadata of a template cannot have, in the order in which stock looks at it, and what stock calls it.
-const FORBIDDEN: [(&str, &str); 13] = [
-    ("name", "name"),
-    ("generateName", "generateName"),
-    ("namespace", "namespace"),
-    ("selfLink", "selfLink"),
-    ("uid", "uID"),
-    ("resourceVersion", "resourceVersion"),
-    ("generation", "generation"),
-    ("creationTimestamp", "creationTimestamp"),
-    ("deletionTimestamp", "deletionTimestamp"),
-    ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
-    ("ownerReferences", "ownerReferences"),
-    ("finalizers", "finalizers"),
-    ("managedFields", "managedFields"),
-];
-
 fn template(o: &Value) -> ErrorList {
     let at = Path::new("spec");
     let (meta, meta_at) = (&o["spec"]["metadata"], at.child("metadata"));
     let mut errors = metadata::annotations(&meta["annotations"], &meta_at.child("annotations"));
     errors.extend(metadata::labels(&meta["labels"], &meta_at.child("labels")));
     let set = |v: &Value| !(v.is_null() || *v == json!("") || *v == json!(0) || *v == json!([]));
-    let wrong = FORBIDDEN.iter().filter(|(key, _)| set(&meta[*key]));
+    let wrong = metadata::OF_OBJECTS.iter().filter(|(key, _)| set(&meta[*key]));
     errors.extend(wrong.map(|(_, called)| FieldError::forbidden(&meta_at.child(called), "cannot be set")));
     claim::spec(&o["spec"]["spec"], &at.child("spec"), &mut errors);
     names::declared_last(errors)

@@ -6,6 +6,23 @@ use ironclad_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+/// What the metadata of a template cannot have, in the order in which stock looks at it, and what stock calls it.
+pub(crate) const OF_OBJECTS: [(&str, &str); 13] = [
+    ("name", "name"),
+    ("generateName", "generateName"),
+    ("namespace", "namespace"),
+    ("selfLink", "selfLink"),
+    ("uid", "uID"),
+    ("resourceVersion", "resourceVersion"),
+    ("generation", "generation"),
+    ("creationTimestamp", "creationTimestamp"),
+    ("deletionTimestamp", "deletionTimestamp"),
+    ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
+    ("ownerReferences", "ownerReferences"),
+    ("finalizers", "finalizers"),
+    ("managedFields", "managedFields"),
+];
+
 /// Annotations of one object, keys and values, in bytes.
 const ANNOTATIONS_MAX: usize = 256 << 10;
 

@@ -2,6 +2,7 @@
 //! values into their canonical form.
 
 use crate::bundle::{Bundle, Field, Scalar, Shape, TypeId};
+use crate::patch::go_kind;
 use ironclad_api::quantity::Quantity;
 use ironclad_json::{Fate, Map, Text, Value, json};
 use std::fmt::Write;
@@ -209,15 +210,7 @@ impl Walk<'_> {
     }
 
     fn wrong(&self, value: &Value, of: &str, want: &str) -> String {
-        let got = match value {
-            Value::Null => "null",
-            Value::Bool(_) => "bool",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        };
-        self.wrong_text(got, of, want)
+        self.wrong_text(go_kind(value), of, want)
     }
 
     fn wrong_text(&self, got: &str, of: &str, want: &str) -> String {

@@ -15,4 +15,5 @@ pub mod proto;
 mod shown;
 
 pub use bundle::{Bundle, Field, List, Scalar, Shape, Type, TypeId, Zero, bundle};
+pub use facts::enums::values;
 pub use shown::shown;

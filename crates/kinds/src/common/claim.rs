@@ -51,20 +51,6 @@ pub(crate) fn validate_claim_spec(spec: &Value, at: &Path) -> ErrorList {
 
 /// Checks the template of a claim that a pod's volume is made by.
 pub(crate) fn template(source: &Value, at: &Path, errors: &mut ErrorList) {
-    const UNSUPPORTED: [(&str, &str); 12] = [
-        ("name", "name"),
-        ("generateName", "generateName"),
-        ("namespace", "namespace"),
-        ("selfLink", "selfLink"),
-        ("uid", "uID"),
-        ("resourceVersion", "resourceVersion"),
-        ("generation", "generation"),
-        ("creationTimestamp", "creationTimestamp"),
-        ("deletionTimestamp", "deletionTimestamp"),
-        ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
-        ("ownerReferences", "ownerReferences"),
-        ("finalizers", "finalizers"),
-    ];
     if !has(source, &["volumeClaimTemplate"]) {
         errors.push(FieldError::required(at, ""));
         return;
@@ -73,7 +59,8 @@ pub(crate) fn template(source: &Value, at: &Path, errors: &mut ErrorList) {
     let metadata = &template["metadata"];
     errors.extend(crate::metadata::annotations(&metadata["annotations"], &meta_at.child("annotations")));
     errors.extend(crate::metadata::labels(&metadata["labels"], &meta_at.child("labels")));
-    for (_, shown) in UNSUPPORTED.iter().filter(|(key, _)| has(metadata, &[key])) {
+    let kept = |key: &str| key == "managedFields" || !has(metadata, &[key]);
+    for (_, shown) in crate::metadata::OF_OBJECTS.iter().filter(|(key, _)| !kept(key)) {
         errors.push(FieldError::forbidden(&meta_at.child(shown), "cannot be set"));
     }
     errors.extend(validate_claim_spec(&template["spec"], &at.child("spec")));

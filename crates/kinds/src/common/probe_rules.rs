@@ -88,61 +88,15 @@ fn sleep(seconds: i64, spec: &Value, at: &Path, errors: &mut ErrorList) {
     }
 }
 
-/// The signals that Linux containers can be stopped with, besides the real-time ones.
-const SIGNALS: [&str; 36] = [
-    "SIGABRT",
-    "SIGALRM",
-    "SIGBUS",
-    "SIGCHLD",
-    "SIGCLD",
-    "SIGCONT",
-    "SIGFPE",
-    "SIGHUP",
-    "SIGILL",
-    "SIGINT",
-    "SIGIO",
-    "SIGIOT",
-    "SIGKILL",
-    "SIGPIPE",
-    "SIGPOLL",
-    "SIGPROF",
-    "SIGPWR",
-    "SIGQUIT",
-    "SIGSEGV",
-    "SIGSTKFLT",
-    "SIGSTOP",
-    "SIGSYS",
-    "SIGTERM",
-    "SIGTRAP",
-    "SIGTSTP",
-    "SIGTTIN",
-    "SIGTTOU",
-    "SIGURG",
-    "SIGUSR1",
-    "SIGUSR2",
-    "SIGVTALRM",
-    "SIGWINCH",
-    "SIGXCPU",
-    "SIGXFSZ",
-    "SIGRTMIN",
-    "SIGRTMAX",
-];
-
 fn stop_signal(signal: &str, os: Option<&str>, at: &Path, errors: &mut ErrorList) {
-    let real_time = |prefix: &str, last: u32| {
-        signal.strip_prefix(prefix).and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| (1..=last).contains(&n))
-    };
+    let signals = ironclad_schema::values("core.v1.Lifecycle", "stopSignal");
     match os {
         None => errors.push(FieldError::forbidden(at, "may not be set for containers with empty `spec.os.name`")),
         Some("windows") if !["SIGKILL", "SIGTERM"].contains(&signal) => {
             errors.push(FieldError::not_supported(at, &json!(signal), &["SIGKILL", "SIGTERM"]));
         }
-        Some("linux") if !SIGNALS.contains(&signal) && !real_time("SIGRTMIN+", 15) && !real_time("SIGRTMAX-", 14) => {
-            let more = (1..=15).map(|n| format!("SIGRTMIN+{n}")).chain((1..=14).map(|n| format!("SIGRTMAX-{n}")));
-            let mut all: Vec<String> = SIGNALS.iter().map(|s| (*s).to_owned()).chain(more).collect();
-            all.sort();
-            let all: Vec<&str> = all.iter().map(String::as_str).collect();
-            errors.push(FieldError::not_supported(at, &json!(signal), &all));
+        Some("linux") if !signals.contains(&signal) => {
+            errors.push(FieldError::not_supported(at, &json!(signal), signals));
         }
         _ => {}
     }

@@ -14,31 +14,6 @@ const LIFE_MIN: i64 = 600;
 const LEGACY: &str = "kubernetes.io/legacy-unknown";
 const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 const LASTING: [&str; 3] = ["Approved", "Denied", "Failed"];
-const USAGES: [&str; 23] = [
-    "any",
-    "cert sign",
-    "client auth",
-    "code signing",
-    "content commitment",
-    "crl sign",
-    "data encipherment",
-    "decipher only",
-    "digital signature",
-    "email protection",
-    "encipher only",
-    "ipsec end system",
-    "ipsec tunnel",
-    "ipsec user",
-    "key agreement",
-    "key encipherment",
-    "microsoft sgc",
-    "netscape sgc",
-    "ocsp signing",
-    "s/mime",
-    "server auth",
-    "signing",
-    "timestamping",
-];
 
 /// What holds for a new request.
 pub(super) fn create(o: &Value) -> ErrorList {
@@ -60,8 +35,9 @@ fn request(o: &Value) -> ErrorList {
     if usages.is_empty() {
         errors.push(FieldError::required(&usages_at, ""));
     }
-    for (i, usage) in usages.iter().enumerate().filter(|(_, u)| !USAGES.contains(&u.as_str().unwrap_or_default())) {
-        errors.push(FieldError::not_supported(&usages_at.index(i), usage, &USAGES));
+    let known = ironclad_schema::values("certificates.v1.CertificateSigningRequestSpec", "usages[]");
+    for (i, usage) in usages.iter().enumerate().filter(|(_, u)| !known.contains(&u.as_str().unwrap_or_default())) {
+        errors.push(FieldError::not_supported(&usages_at.index(i), usage, known));
     }
     for (i, usage) in usages.iter().enumerate().filter(|(i, u)| usages[..*i].contains(u)) {
         errors.push(FieldError::duplicate(&usages_at.index(i), usage));

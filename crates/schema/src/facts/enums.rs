@@ -305,9 +305,16 @@ const ENUMS: &[Values] = &[
     ),
 ];
 
+/// The values that a field (`core.v1.Lifecycle`, `stopSignal`) or its items (`usages[]`) take, in alphabetical order; none
+/// for a field that takes others too.
+pub fn values(definition: &str, place: &str) -> &'static [&'static str] {
+    let found = ENUMS.iter().find(|(_, fields)| fields.contains(&(definition, place)));
+    found.map_or(&[], |(values, _)| values)
+}
+
 /// Puts the values that a field takes into its schema.
 pub(crate) fn tell(definition: &str, field: &str, schema: &mut Value) {
-    let Some(definition) = definition.strip_prefix("io.k8s.api.") else { return };
+    let definition = definition.strip_prefix("io.k8s.api.").unwrap_or(definition);
     let fields = ENUMS.iter().flat_map(|(values, fields)| fields.iter().map(move |f| (values, f)));
     for (values, (_, place)) in fields.filter(|(_, f)| f.0 == definition) {
         match place.strip_prefix(field) {

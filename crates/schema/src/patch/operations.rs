@@ -258,7 +258,7 @@ pub(super) fn misformed(patch: &Value, typed: bool) -> Option<String> {
 }
 
 /// What Go's reader calls a value.
-pub(super) fn go_kind(value: &Value) -> &'static str {
+pub(crate) fn go_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
