@@ -114,7 +114,43 @@ const ATOMIC_TYPES: &[&str] = &[
 ];
 
 /// Fields whose objects are told apart field by field although their type is one value elsewhere.
-const GRANULAR: &[(&str, &str)] = &[("io.k8s.api.core.v1.PersistentVolumeSpec", "claimRef")];
+const GRANULAR: &[(&str, &str)] = &[
+    ("io.k8s.api.core.v1.PersistentVolumeClaimStatus", "allocatedResourceStatuses"),
+    ("io.k8s.api.core.v1.PersistentVolumeSpec", "claimRef"),
+];
+
+/// Fields of which the schemas say another list type than their shape does; none where it is empty.
+const LIST_TYPES: &[(&str, &str, &str)] = &[
+    ("io.k8s.apimachinery.pkg.apis.meta.v1.APIResource", "verbs", ""),
+    ("io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec", "caBundle", "atomic"),
+];
+
+/// Fields of which the schemas say that a strategic merge patch replaces them.
+const REPLACED: &[(&str, &str)] = &[
+    ("io.k8s.api.policy.v1.PodDisruptionBudgetSpec", "selector"),
+    ("io.k8s.api.policy.v1beta1.PodDisruptionBudgetSpec", "selector"),
+];
+
+/// The order of required fields where it is not that of their numbers.
+const ORDERS: &[(&str, &[&str])] = &[
+    ("io.k8s.api.networking.v1.HTTPIngressPath", &["path", "pathType", "backend"]),
+    ("io.k8s.apimachinery.pkg.apis.meta.v1.APIResource", &["name", "singularName", "namespaced", "kind", "verbs"]),
+    ("io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", &["apiVersion", "kind", "name", "uid"]),
+    (
+        "io.k8s.apimachinery.pkg.version.Info",
+        &[
+            "major",
+            "minor",
+            "gitVersion",
+            "gitCommit",
+            "gitTreeState",
+            "buildDate",
+            "goVersion",
+            "compiler",
+            "platform",
+        ],
+    ),
+];
 
 /// Definition, field, what the published schemas say of it where it is not given, as JSON.
 const DEFAULTS: &[(&str, &str, &str)] = &[
@@ -166,9 +202,10 @@ const RETAIN_KEYS: &[(&str, &str)] = &[
     ("io.k8s.api.scheduling.v1beta1.PodGroupTemplate", "resourceClaims"),
 ];
 
-/// Definition, the field that says which of the others counts, those with the value that each stands for.
+/// Definition, the field that says which of the others counts (if there is one), those with the value that each stands for.
 const UNIONS: &[(&str, &str, &[(&str, &str)])] = &[
     ("io.k8s.api.core.v1.AppArmorProfile", "type", &[("localhostProfile", "LocalhostProfile")]),
+    ("io.k8s.api.core.v1.PodSchedulingGroup", "", &[("podGroupName", "PodGroupName")]),
     ("io.k8s.api.core.v1.SeccompProfile", "type", &[("localhostProfile", "LocalhostProfile")]),
     ("io.k8s.api.flowcontrol.v1.LimitResponse", "type", &[("queuing", "Queuing")]),
     (
@@ -186,6 +223,21 @@ const UNIONS: &[(&str, &str, &[(&str, &str)])] = &[
 /// The union that a definition is: the field that decides, and the others with their values.
 pub(crate) fn union(definition: &str) -> Option<(&'static str, &'static [(&'static str, &'static str)])> {
     UNIONS.iter().find(|u| u.0 == definition).map(|u| (u.1, u.2))
+}
+
+/// The list type that the schemas say a field has, if it is not that of its shape.
+pub(crate) fn list_type(definition: &str, field: &str) -> Option<&'static str> {
+    LIST_TYPES.iter().find(|l| (l.0, l.1) == (definition, field)).map(|l| l.2)
+}
+
+/// Whether the schemas say that a strategic merge patch replaces a field.
+pub(crate) fn is_replaced(definition: &str, field: &str) -> bool {
+    REPLACED.contains(&(definition, field))
+}
+
+/// The order of required fields where it is not that of their numbers.
+pub(crate) fn order(definition: &str) -> Option<&'static [&'static str]> {
+    ORDERS.iter().find(|o| o.0 == definition).map(|o| o.1)
 }
 
 /// Whether a field's object is told apart field by field whatever its type says.

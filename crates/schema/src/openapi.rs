@@ -80,8 +80,10 @@ fn security_scheme() -> Value {
     json!({"BearerToken": {"description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey"}})
 }
 
-fn info(version: &str) -> Value {
-    json!({"title": "Kubernetes", "version": version})
+/// Of the release only its first two numbers are told: `1.37`.
+fn info(release: &str) -> Value {
+    let numbers: Vec<&str> = release.trim_start_matches('v').splitn(3, '.').take(2).collect();
+    json!({"title": "Kubernetes", "version": numbers.join(".")})
 }
 
 /// What documents are made of: the types with their texts, which are unpacked once.
@@ -122,7 +124,10 @@ impl Sources {
         for kind in ["DeleteOptions", "WatchEvent"] {
             let name = format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}");
             if let Some(shared) = components["schemas"].get_mut(name.as_str()) {
-                shared["x-kubernetes-group-version-kind"] = json!([{"group": group, "kind": kind, "version": of}]);
+                let own = json!({"group": group, "kind": kind, "version": of});
+                let core = json!({"group": "", "kind": kind, "version": "v1"});
+                let all = if own == core || custom { vec![own] } else { vec![core, own] };
+                shared["x-kubernetes-group-version-kind"] = Value::from(all);
             }
         }
         if custom {
@@ -137,7 +142,11 @@ impl Sources {
     pub fn v3_root(&self, place: &str, version: &str) -> Option<Value> {
         let mut schemas = schemas::Schemas::new(self, Form::V3);
         let paths = root::paths(&mut schemas, place)?;
-        let components = json!({"schemas": schemas.finish(), "securitySchemes": security_scheme()});
+        let mut components = json!({"securitySchemes": security_scheme()});
+        let found = schemas.finish();
+        if !found.is_empty() {
+            components["schemas"] = Value::Object(found);
+        }
         Some(json!({"openapi": "3.0.0", "info": info(version), "paths": paths, "components": components}))
     }
 

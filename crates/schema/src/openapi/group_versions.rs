@@ -13,7 +13,6 @@ const OLD: &[(&str, &[&str])] = &[
     ("apps", &["v1beta1", "v1beta2"]),
     ("authentication.k8s.io", &["v1alpha1", "v1beta1"]),
     ("authorization.k8s.io", &["v1beta1"]),
-    ("autoscaling", &["v2beta1", "v2beta2"]),
     ("batch", &["v1beta1"]),
     ("certificates.k8s.io", &["v1alpha1", "v1beta1"]),
     ("coordination.k8s.io", &["v1alpha2", "v1beta1"]),
@@ -28,7 +27,7 @@ const OLD: &[(&str, &[&str])] = &[
     ("policy", &["v1beta1"]),
     ("rbac.authorization.k8s.io", &["v1alpha1", "v1beta1"]),
     ("resource.k8s.io", &["v1alpha3", "v1beta1", "v1beta2"]),
-    ("scheduling.k8s.io", &["v1alpha1", "v1beta1"]),
+    ("scheduling.k8s.io", &["v1beta1"]),
     ("storage.k8s.io", &["v1alpha1", "v1beta1"]),
     ("storagemigration.k8s.io", &["v1beta1"]),
 ];

@@ -11,10 +11,10 @@ const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions
 const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
 const PATCH_TYPES: &[&str] = &[
-    "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
 ];
 const OBJECT_TYPES: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const STREAM_TYPES: &[&str] = &[
@@ -231,7 +231,9 @@ pub(super) fn document(schemas: &mut Schemas<'_>, at: &At<'_>, id: &str, what: &
     let id = id.replacen("get", &format!("get{}", at.prefix), 1);
     let mut op = json!({"operationId": id, "tags": [at.tag], "description": what});
     let answer = schemas.reference(definition);
-    finish(schemas.form, at, &mut op, &[], OBJECT_TYPES, &[200], Some(answer));
+    // The release is only JSON.
+    let types = if id == "getCodeVersion" { &OBJECT_TYPES[..1] } else { OBJECT_TYPES };
+    finish(schemas.form, at, &mut op, &[], types, &[200], Some(answer));
     if schemas.form == Form::V2 {
         op["consumes"] = json!(OBJECT_TYPES);
     }

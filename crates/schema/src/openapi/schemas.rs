@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
+const VERSION_INFO: &str = "io.k8s.apimachinery.pkg.version.Info";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
 pub(super) struct Schemas<'a> {
@@ -162,8 +163,11 @@ impl<'a> Schemas<'a> {
         }
         if let Some((discriminator, members)) = facts::union(&ty.definition) {
             let members: Map = members.iter().map(|(f, v)| ((*f).to_owned(), json!(v))).collect();
-            schema["x-kubernetes-unions"] =
-                json!([{"discriminator": discriminator, "fields-to-discriminateBy": members}]);
+            let mut union = json!({"fields-to-discriminateBy": members});
+            if !discriminator.is_empty() {
+                union["discriminator"] = json!(discriminator);
+            }
+            schema["x-kubernetes-unions"] = json!([union]);
         }
         schema
     }
@@ -183,8 +187,13 @@ impl<'a> Schemas<'a> {
         // Stock calls the metadata of whole objects optional, but for one kind.
         let metadata = ty.gvk.is_none() || ty.definition == "io.k8s.api.core.v1.Event";
         let mut required: Vec<&str> = required.into_iter().filter(|r| metadata || *r != "metadata").collect();
-        let order = wire().order(&ty.definition);
-        required.sort_by_key(|r| order.iter().position(|o| o == r));
+        match facts::order(&ty.definition) {
+            Some(order) => required.sort_by_key(|r| order.iter().position(|o| o == r)),
+            None => {
+                let order = wire().order(&ty.definition);
+                required.sort_by_key(|r| order.iter().position(|o| o == r));
+            }
+        }
         if !required.is_empty() {
             schema["required"] = json!(required);
         }
@@ -194,8 +203,12 @@ impl<'a> Schemas<'a> {
     fn field(&mut self, ty: &Type, field: &Field, doc: &str) -> Value {
         let mut schema = self.shape(&field.shape, field.refers);
         if self.form == Form::V3 {
-            if schema.get("$ref").is_some() {
+            // Siblings of a reference count for nothing; one that stands alone stays as it is.
+            if schema.get("$ref").is_some() && (field.default.is_some() || !doc.is_empty()) {
                 schema = json!({"allOf": [schema]});
+            }
+            if ty.definition == VERSION_INFO && field.required {
+                schema["default"] = json!("");
             }
             if let Some(default) = &field.default {
                 schema["default"] = (**default).clone();
@@ -217,6 +230,12 @@ impl<'a> Schemas<'a> {
         } else if matches!(field.shape, Shape::Map(_, true)) {
             schema["x-kubernetes-map-type"] = json!("atomic");
         }
+        if let Some(told) = facts::list_type(&ty.definition, &field.name) {
+            match told {
+                "" => drop(schema.as_object_mut().map(|s| s.remove("x-kubernetes-list-type"))),
+                told => schema["x-kubernetes-list-type"] = json!(told),
+            }
+        }
         if facts::is_granular(&ty.definition, &field.name) {
             schema["x-kubernetes-map-type"] = json!("granular");
         }
@@ -225,6 +244,7 @@ impl<'a> Schemas<'a> {
             (Some(_), true) => "merge,retainKeys",
             (Some(_), false) => "merge",
             (None, true) => "retainKeys",
+            (None, false) if facts::is_replaced(&ty.definition, &field.name) => "replace",
             (None, false) => return schema,
         };
         schema["x-kubernetes-patch-strategy"] = json!(strategy);
@@ -292,7 +312,9 @@ fn scalar_definition(form: Form, definition: &str, scalar: Scalar) -> Value {
             json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
         }
         (_, Scalar::Any) => match definition.rsplit('.').next() {
-            Some("RawExtension" | "FieldsV1" | "Patch") => json!({"type": "object"}),
+            Some("RawExtension" | "FieldsV1" | "Patch" | "CustomResourceSubresourceStatus") => {
+                json!({"type": "object"})
+            }
             _ => json!({}),
         },
         (_, other) => plain_scalar(other),
