@@ -3,6 +3,8 @@
 //! Invariant: all scenarios of one test program share one cluster, each in a namespace of its own; the cluster is gone
 //! when the test ends, however it ends.
 
+pub mod parts;
+
 use ironclad_testkit::{Cluster, Namespace};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;

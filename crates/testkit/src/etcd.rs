@@ -81,6 +81,11 @@ impl Etcd {
         format!("{scheme}://127.0.0.1:{}", self.client)
     }
 
+    /// The port of [`Etcd::url`].
+    pub fn port(&self) -> u16 {
+        self.client
+    }
+
     /// Where its data lies.
     pub fn data(&self) -> &Path {
         self.data.path()
