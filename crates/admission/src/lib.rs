@@ -150,7 +150,6 @@ impl Request {
 }
 
 /// One check or change.
-#[async_trait]
 pub trait Plugin: Send + Sync {
     /// The name in `--enable-admission-plugins`.
     fn name(&self) -> &'static str;
@@ -158,15 +157,29 @@ pub trait Plugin: Send + Sync {
     /// Whether the plugin looks at this operation at all.
     fn handles(&self, operation: Operation) -> bool;
 
-    /// Changes the object or refuses it. Called in the chain's order, before validation.
-    async fn admit(&self, _request: &mut Request) -> Result<()> {
-        Ok(())
+    /// Itself, if it changes objects.
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        None
     }
 
-    /// Refuses the final object or lets it pass; must not change it.
-    async fn validate(&self, _request: &mut Request) -> Result<()> {
-        Ok(())
+    /// Itself, if it checks final objects.
+    fn validates(&self) -> Option<&dyn Validate> {
+        None
     }
+}
+
+/// A plugin that changes objects.
+#[async_trait]
+pub trait Mutate: Send + Sync {
+    /// Changes the object or refuses it. Called in the chain's order, before validation.
+    async fn admit(&self, request: &mut Request) -> Result<()>;
+}
+
+/// A plugin that checks final objects.
+#[async_trait]
+pub trait Validate: Send + Sync {
+    /// Refuses the final object or lets it pass; must not change it.
+    async fn validate(&self, request: &mut Request) -> Result<()>;
 }
 
 /// Plugins in their order.
@@ -176,8 +189,27 @@ pub struct Chain {
     timer: Option<Timer>,
 }
 
-/// Is told how long a plugin took: its name, `admit` or `validate`, the operation, whether it refused, and the time.
-pub type Timer = Box<dyn Fn(&'static str, &'static str, Operation, bool, Duration) + Send + Sync>;
+/// What plugins do one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of metrics")]
+pub enum Step {
+    Admit,
+    Validate,
+}
+
+impl Step {
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admit => "admit",
+            Self::Validate => "validate",
+        }
+    }
+}
+
+/// Is told how long a plugin took: its place in the chain, what it did for which operation, whether it refused, and the
+/// time.
+pub type Timer = Box<dyn Fn(usize, Step, Operation, bool, Duration) + Send + Sync>;
 
 impl Chain {
     /// A chain of these plugins.
@@ -191,20 +223,29 @@ impl Chain {
         Self { timer: Some(timer), ..self }
     }
 
-    fn tell(&self, plugin: &dyn Plugin, step: &'static str, operation: Operation, refused: bool, began: Instant) {
+    /// The names of the plugins, by their places.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.plugins.iter().map(|plugin| plugin.name())
+    }
+
+    /// Tells of a step that ends now, where the next begins.
+    fn tell(&self, at: usize, step: Step, operation: Operation, refused: bool, began: &mut Instant) {
         if let Some(timer) = &self.timer {
-            timer(plugin.name(), step, operation, refused, began.elapsed());
+            let now = Instant::now();
+            timer(at, step, operation, refused, now - *began);
+            *began = now;
         }
     }
 
     /// Lets every plugin change the object, again where a later one changed what an earlier one saw.
     pub async fn admit(&self, request: &mut Request) -> Result<()> {
         let operation = request.operation;
+        let mut began = Instant::now();
         loop {
-            for plugin in self.plugins.iter().filter(|p| p.handles(operation)) {
-                let began = Instant::now();
+            for (at, plugin) in self.plugins.iter().enumerate() {
+                let Some(plugin) = plugin.mutates().filter(|_| plugin.handles(operation)) else { continue };
                 let done = plugin.admit(request).await;
-                self.tell(&**plugin, "admit", operation, done.is_err(), began);
+                self.tell(at, Step::Admit, operation, done.is_err(), &mut began);
                 done?;
             }
             if !request.reinvocation.again() {
@@ -216,10 +257,11 @@ impl Chain {
     /// Lets every plugin check the final object.
     pub async fn validate(&self, request: &mut Request) -> Result<()> {
         let operation = request.operation;
-        for plugin in self.plugins.iter().filter(|p| p.handles(operation)) {
-            let began = Instant::now();
+        let mut began = Instant::now();
+        for (at, plugin) in self.plugins.iter().enumerate() {
+            let Some(plugin) = plugin.validates().filter(|_| plugin.handles(operation)) else { continue };
             let done = plugin.validate(request).await;
-            self.tell(&**plugin, "validate", operation, done.is_err(), began);
+            self.tell(at, Step::Validate, operation, done.is_err(), &mut began);
             done?;
         }
         Ok(())

@@ -12,7 +12,7 @@ mod settings;
 use crate::expressions::{Inputs, Judges, Matched};
 use crate::follow::Followed;
 use crate::matching::is_exempt;
-use crate::{Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use config::{Callers, Webhook};
 use ironclad_api::error::Result;
@@ -265,7 +265,6 @@ fn note_as(request: &Request, kind: &str, index: &str, what: &impl Serialize) {
     }
 }
 
-#[async_trait]
 impl Plugin for Mutating {
     fn name(&self) -> &'static str {
         "MutatingAdmissionWebhook"
@@ -275,6 +274,13 @@ impl Plugin for Mutating {
         true
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for Mutating {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if is_exempt(&request.resource) {
             return Ok(());
@@ -310,7 +316,6 @@ impl Validating {
     }
 }
 
-#[async_trait]
 impl Plugin for Validating {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionWebhook"
@@ -320,6 +325,13 @@ impl Plugin for Validating {
         true
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Validating {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         if is_exempt(&request.resource) {
             return Ok(());

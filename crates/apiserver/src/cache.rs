@@ -6,6 +6,7 @@
 
 mod object;
 mod pick;
+mod recent;
 mod resource;
 mod watchers;
 mod written;
@@ -16,6 +17,7 @@ use ironclad_kinds::Kind;
 use ironclad_store::{Batch, Event, RangeQuery, Revision, Store, Watch};
 pub(crate) use object::{Cached, Changed};
 use parking_lot::RwLock;
+use recent::Recent;
 pub(crate) use resource::ResourceCache;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +41,7 @@ pub(crate) struct Caches {
     offered: AtomicU64,
     store: Arc<dyn Store>,
     pub(crate) written: Written,
+    pub(crate) recent: Recent,
     following: std::sync::atomic::AtomicBool,
     orders: mpsc::UnboundedSender<Order>,
 }
@@ -69,6 +72,7 @@ impl Caches {
             offered: AtomicU64::new(0),
             store,
             written: Written::default(),
+            recent: Recent::default(),
             following,
             orders,
         });

@@ -15,6 +15,7 @@ use crate::{Body, body, compress, handler};
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderName, HeaderValue, Response};
+use http_body_util::BodyExt;
 use ironclad_api::{ApiError, UserInfo, features};
 use ironclad_audit::Current;
 use std::panic::AssertUnwindSafe;
@@ -24,12 +25,17 @@ use std::time::{Duration, Instant};
 const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
 const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
 
-/// Serves one request; a panic becomes an answer.
-pub(crate) async fn serve<B>(inner: &Arc<Inner>, request: http::Request<B>) -> Response<Body>
+/// Serves one request. Its body is of one kind from here on, so that the machine code of what follows is there once.
+pub(crate) fn serve<B>(inner: &Arc<Inner>, request: http::Request<B>) -> impl Future<Output = Response<Body>> + Send
 where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<tower::BoxError>,
 {
+    served(inner, request.map(|body| body.map_err(Into::into).boxed_unsync()))
+}
+
+/// A panic becomes an answer.
+async fn served(inner: &Arc<Inner>, request: http::Request<Body>) -> Response<Body> {
     let info = Info::of(&request);
     let (gzip, errors) = (
         accept::gzip(request.headers()),
@@ -79,17 +85,13 @@ where
 #[derive(Clone, Copy)]
 pub(crate) struct GoAway;
 
-async fn timed<B>(
+async fn timed(
     inner: &Arc<Inner>,
     info: &Info,
-    request: http::Request<B>,
+    request: http::Request<Body>,
     errors: Accepted,
     audit: (&Slot, &str),
-) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<tower::BoxError>,
-{
+) -> Result<Response<Body>, ApiError> {
     if info.is_long() {
         return enter(inner, info, request, errors, audit).await;
     }
@@ -124,17 +126,13 @@ struct Held {
     running: Option<Running>,
 }
 
-async fn enter<B>(
+async fn enter(
     inner: &Arc<Inner>,
     info: &Info,
-    request: http::Request<B>,
+    request: http::Request<Body>,
     errors: Accepted,
     (slot, id): (&Slot, &str),
-) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<tower::BoxError>,
-{
+) -> Result<Response<Body>, ApiError> {
     let (parts, body) = request.into_parts();
     let (found, warnings) = inner.authenticated(info, &parts).await;
     let real = match found {
@@ -162,18 +160,14 @@ where
 }
 
 /// Serves a request whose sender is known.
-async fn admitted<B>(
+async fn admitted(
     inner: &Arc<Inner>,
     info: &Info,
     real: UserInfo,
-    request: http::Request<B>,
+    request: http::Request<Body>,
     errors: Accepted,
     current: Option<Arc<Current>>,
-) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<tower::BoxError>,
-{
+) -> Result<Response<Body>, ApiError> {
     let (mut parts, body) = request.into_parts();
     let user = inner.impersonated(real, info, &parts).await.inspect_err(audited::failed)?;
     inner.forget_credentials(&mut parts.headers);
@@ -203,24 +197,24 @@ where
 }
 
 /// Serves a write in a task of its own, which goes on when the client or the time is gone.
-async fn to_its_end<B>(
+async fn to_its_end(
     inner: &Arc<Inner>,
     info: &Info,
     user: UserInfo,
-    request: http::Request<B>,
+    request: http::Request<Body>,
     held: Held,
     current: Option<Arc<Current>>,
-) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<tower::BoxError>,
-{
+) -> Result<Response<Body>, ApiError> {
     let (inner, info) = (inner.clone(), info.clone());
-    let writing = tokio::spawn(ironclad_audit::scope(current, async move {
-        let answer = handler::answer(&inner, &info, &user, request).await;
-        drop(held);
-        answer
-    }));
+    // Boxed: the runtime moves the future of a task many times.
+    let writing = tokio::spawn(ironclad_audit::scope(
+        current,
+        Box::pin(async move {
+            let answer = handler::answer(&inner, &info, &user, request).await;
+            drop(held);
+            answer
+        }),
+    ));
     match writing.await {
         Ok(answer) => answer,
         Err(error) => match error.try_into_panic() {

@@ -3,13 +3,29 @@
 use bytes::Bytes;
 use ironclad_json::Value;
 use ironclad_store::Template;
+use std::cell::RefCell;
+
+/// As much of a buffer as a thread keeps.
+const LARGE: usize = 64 << 10;
 
 /// Encodes an object. The resource version that stands in it is left out: the commit puts the right one in.
 pub(crate) fn template(object: &Value) -> Template {
-    let mut out = Vec::with_capacity(size(object));
+    thread_local!(static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+    // What is kept takes no more room than it needs, and its size is known only when it is written.
+    BUFFER.with_borrow_mut(|buffer| {
+        let at = write(buffer, object);
+        let template = Template::new(Bytes::copy_from_slice(buffer), at);
+        buffer.clear();
+        buffer.shrink_to(LARGE);
+        template
+    })
+}
+
+/// Writes the object and says where its resource version comes.
+fn write(out: &mut Vec<u8>, object: &Value) -> usize {
     out.push(b'{');
     for field in ["kind", "apiVersion"] {
-        member(&mut out, field, &object[field]);
+        member(out, field, &object[field]);
         out.push(b',');
     }
     out.extend_from_slice(br#""metadata":{"resourceVersion":""#);
@@ -18,35 +34,18 @@ pub(crate) fn template(object: &Value) -> Template {
     for (key, value) in object["metadata"].as_object().into_iter().flatten() {
         if key != "resourceVersion" && !value.is_null() {
             out.push(b',');
-            member(&mut out, key, value);
+            member(out, key, value);
         }
     }
     out.push(b'}');
     for (key, value) in object.as_object().into_iter().flatten() {
         if !matches!(key.as_str(), "kind" | "apiVersion" | "metadata") && !value.is_null() {
             out.push(b',');
-            member(&mut out, key, value);
+            member(out, key, value);
         }
     }
     out.push(b'}');
-    Template::new(Bytes::from(out), at)
-}
-
-/// About how many bytes an object takes, a little more rather than less.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 5,
-        Value::Number(n) => {
-            if n.is_f64() {
-                24
-            } else {
-                12
-            }
-        }
-        Value::String(text) => text.len() + 2 + text.bytes().filter(|b| matches!(b, b'"' | b'\\' | b'\n')).count(),
-        Value::Array(items) => 2 + items.iter().map(|i| size(i) + 1).sum::<usize>(),
-        Value::Object(map) => 2 + map.iter().map(|(k, v)| k.len() + 4 + size(v)).sum::<usize>(),
-    }
+    at
 }
 
 /// Fields that come first, in this order; what else there is follows by name.

@@ -19,16 +19,12 @@ use ironclad_schema::{bundle, proto};
 use std::sync::Arc;
 
 /// Answers a request that was let in, if its user may ask it.
-pub(crate) async fn answer<B>(
+pub(crate) async fn answer(
     inner: &Arc<Inner>,
     info: &Info,
     user: &UserInfo,
-    request: http::Request<B>,
-) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<tower::BoxError>,
-{
+    request: http::Request<Body>,
+) -> Result<Response<Body>, ApiError> {
     inner.authorize(user, info).await?;
     if let Some(remote) = inner.aggregator.of_path(&info.path) {
         return Ok(remote.pass(user, request).await);
@@ -77,16 +73,12 @@ fn no_such_path() -> ApiError {
     ApiError::no_such_path()
 }
 
-async fn resource<B>(
+async fn resource(
     inner: &Arc<Inner>,
     info: &Info,
     user: &UserInfo,
-    raw: http::Request<B>,
-) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<tower::BoxError>,
-{
+    raw: http::Request<Body>,
+) -> Result<Response<Body>, ApiError> {
     let table = inner.catalog.now();
     if !info.group.is_empty() && table.group(&info.group).is_none() {
         return Ok(respond::nothing_there());
@@ -165,10 +157,10 @@ fn check_question(request: &Request<'_>) -> Result<(), ApiError> {
 }
 
 /// Answers with events as they come, over a WebSocket where one is asked for.
-async fn watch<B>(
+async fn watch(
     inner: &Arc<Inner>,
     request: &Request<'_>,
-    mut raw: http::Request<B>,
+    mut raw: http::Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     if request.info.query.has("sendInitialEvents") && !inner.gates.enabled(features::WATCH_LIST) {
         return Err(registry::no_initial_events());
@@ -186,11 +178,7 @@ async fn watch<B>(
 }
 
 /// Reads the whole body and answers with one object.
-async fn once<B>(inner: &Arc<Inner>, request: &Request<'_>, raw: http::Request<B>) -> Result<Response<Body>, ApiError>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<tower::BoxError>,
-{
+async fn once(inner: &Arc<Inner>, request: &Request<'_>, raw: http::Request<Body>) -> Result<Response<Body>, ApiError> {
     let cbor = inner.gates.enabled(features::CBOR);
     let (head, body) = raw.into_parts();
     let bytes = body::read(body).await?;

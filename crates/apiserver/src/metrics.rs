@@ -2,6 +2,7 @@
 
 mod family;
 mod flow;
+mod plugins;
 mod process;
 mod requests;
 mod timed;
@@ -26,7 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) requests: Requests,
     flow: flow::Flow,
     admission: Family<(&'static str, &'static str, bool), Histogram>,
-    plugins: Family<(&'static str, &'static str, &'static str, bool), Histogram>,
+    pub(crate) plugins: plugins::Plugins,
     webhooks: Family<(String, &'static str, &'static str, bool), Histogram>,
     health: Family<(String, &'static str, bool), Counter>,
     authentication: Family<(&'static str,), Counter>,
@@ -56,19 +57,6 @@ impl Metrics {
     pub(crate) fn admitted(&self, step: &'static str, operation: &'static str, rejected: bool, took: Duration) {
         let key = (step, operation, rejected);
         self.admission.of(&key, || key).record(&ADMISSION, took);
-    }
-
-    /// A plugin of admission did a step.
-    pub(crate) fn plugin(
-        &self,
-        name: &'static str,
-        step: &'static str,
-        operation: &'static str,
-        no: bool,
-        took: Duration,
-    ) {
-        let key = (name, operation, step, no);
-        self.plugins.of(&key, || key).record(&ADMISSION, took);
     }
 
     /// A webhook was asked.
@@ -132,12 +120,7 @@ impl Metrics {
 
     /// What each plugin and each webhook took.
     fn render_plugins(&self, out: &mut String) {
-        let name = "apiserver_admission_controller_admission_duration_seconds";
-        let help = "Admission controller latency histogram in seconds, identified by name and broken out for each operation and API resource and type (validate or admit).";
-        head(out, name, "histogram", "STABLE", help);
-        for ((plugin, operation, step, no), histogram) in self.plugins.all() {
-            histogram.write(out, name, &admission(plugin, operation, step, no), &ADMISSION);
-        }
+        self.plugins.render(out);
         let name = "apiserver_admission_webhook_admission_duration_seconds";
         let help = "Admission webhook latency histogram in seconds, identified by name and broken out for each operation and API resource and type (validate or admit).";
         head(out, name, "histogram", "STABLE", help);

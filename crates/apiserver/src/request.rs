@@ -1,6 +1,6 @@
 //! Request info: what a request is about, from its method, path and query alone.
 
-use http::{Method, Request};
+use http::{Method, Request, Uri};
 use ironclad_api::ApiError;
 use std::collections::HashMap;
 
@@ -95,10 +95,14 @@ pub(crate) fn decode(text: &str) -> String {
 
 impl Info {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        let path = request.uri().path();
-        let query = Query::parse(request.uri().query().unwrap_or_default());
+        Self::asked(request.method(), request.uri())
+    }
+
+    fn asked(method: &Method, uri: &Uri) -> Self {
+        let path = uri.path();
+        let query = Query::parse(uri.query().unwrap_or_default());
         let mut info = Self { path: path.to_owned(), query, ..Self::default() };
-        info.verb = request.method().as_str().to_lowercase();
+        info.verb = method.as_str().to_lowercase();
         let parts: Vec<String> = path.split('/').filter(|p| !p.is_empty()).map(decode).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let rest = match parts.as_slice() {
@@ -114,7 +118,7 @@ impl Info {
             _ => return info,
         };
         info.resource_path(rest, path);
-        info.resource_verb(request.method());
+        info.resource_verb(method);
         info
     }
 

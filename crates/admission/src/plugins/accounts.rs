@@ -2,7 +2,7 @@
 
 use super::quota::Ledger;
 use super::secrets;
-use crate::{Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::object::{default_to, entry};
@@ -33,7 +33,6 @@ impl ServiceAccounts {
     }
 }
 
-#[async_trait]
 impl Plugin for ServiceAccounts {
     fn name(&self) -> &'static str {
         "ServiceAccount"
@@ -43,6 +42,17 @@ impl Plugin for ServiceAccounts {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for ServiceAccounts {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         let resource = request.resource.group_resource();
         let new = request.operation == Operation::Create && request.subresource.is_empty();
@@ -78,7 +88,10 @@ impl Plugin for ServiceAccounts {
         }
         Ok(())
     }
+}
 
+#[async_trait]
+impl Validate for ServiceAccounts {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let (resource, operation) = (request.resource.group_resource(), request.operation);
         let new = match (operation, &*request.subresource) {

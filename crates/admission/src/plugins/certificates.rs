@@ -1,7 +1,7 @@
 //! CertificateApproval, CertificateSigning, ClusterTrustBundleAttest and CertificateSubjectRestriction: who may approve,
 //! sign and attest for a signer, and that nobody asks for `system:masters`.
 
-use crate::{Operation, Plugin, Request};
+use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use base64::Engine;
 use ironclad_api::error::Result;
@@ -80,7 +80,6 @@ impl Signers {
     }
 }
 
-#[async_trait]
 impl Plugin for Signers {
     fn name(&self) -> &'static str {
         self.name
@@ -90,6 +89,13 @@ impl Plugin for Signers {
         operation == Operation::Update
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Signers {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         if self.verb == "sign" && of_pod(request) {
             return self.answer(request).await;
@@ -122,7 +128,6 @@ impl Attest {
     }
 }
 
-#[async_trait]
 impl Plugin for Attest {
     fn name(&self) -> &'static str {
         "ClusterTrustBundleAttest"
@@ -132,6 +137,13 @@ impl Plugin for Attest {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Attest {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let bundle = request.resource.group == GROUP && request.resource.resource == "clustertrustbundles";
         let Some(object) = request.object.as_ref().filter(|_| bundle && request.subresource.is_empty()) else {
@@ -153,7 +165,6 @@ impl Plugin for Attest {
 /// Refuses requests for certificates of the group that may do everything.
 pub(super) struct Subjects;
 
-#[async_trait]
 impl Plugin for Subjects {
     fn name(&self) -> &'static str {
         "CertificateSubjectRestriction"
@@ -163,6 +174,13 @@ impl Plugin for Subjects {
         operation == Operation::Create
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Subjects {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let Some(object) = request.object.as_ref().filter(|_| requests(request, "")) else { return Ok(()) };
         if object["spec"]["signerName"] != KUBELET_CLIENT {

@@ -1,7 +1,7 @@
 //! RuntimeClass and DefaultIngressClass: what classes give to the objects that name them, or none.
 
 use super::is;
-use crate::{Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::object::entry;
@@ -70,7 +70,6 @@ fn apply(pod: &mut Value, class: &Value) -> std::result::Result<(), String> {
     Ok(())
 }
 
-#[async_trait]
 impl Plugin for Runtime {
     fn name(&self) -> &'static str {
         "RuntimeClass"
@@ -80,13 +79,27 @@ impl Plugin for Runtime {
         operation == Operation::Create
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for Runtime {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         let Some(class) = self.class(request)? else { return Ok(()) };
         let (resource, name) = (request.resource.group_resource(), request.shown().to_owned());
         let Some(pod) = request.object.as_mut() else { return Ok(()) };
         apply(pod, &class).map_err(|why| ApiError::forbidden(&resource, &name, why))
     }
+}
 
+#[async_trait]
+impl Validate for Runtime {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let Some(class) = self.class(request)? else { return Ok(()) };
         let given = request.object.as_ref().and_then(|pod| pod["spec"].get("overhead")).filter(|o| !o.is_null());
@@ -114,7 +127,6 @@ impl DefaultIngress {
     }
 }
 
-#[async_trait]
 impl Plugin for DefaultIngress {
     fn name(&self) -> &'static str {
         "DefaultIngressClass"
@@ -124,6 +136,13 @@ impl Plugin for DefaultIngress {
         operation == Operation::Create
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for DefaultIngress {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if !is(request, "networking.k8s.io", "ingresses") {
             return Ok(());

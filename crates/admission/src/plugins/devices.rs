@@ -5,7 +5,7 @@ mod claims;
 
 pub(super) use claims::Claims;
 
-use crate::{Operation, Plugin, Request};
+use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::source::Source;
@@ -47,7 +47,6 @@ fn asked(object: &Value, resource: &str, subresource: &str) -> Option<Path> {
     Some(Path::new("spec").child("devices").child("requests").index(i).child("adminAccess"))
 }
 
-#[async_trait]
 impl Plugin for AdminAccess {
     fn name(&self) -> &'static str {
         ""
@@ -57,6 +56,13 @@ impl Plugin for AdminAccess {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for AdminAccess {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let resource = &request.resource;
         if resource.group != "resource.k8s.io" {

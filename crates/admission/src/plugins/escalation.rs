@@ -1,7 +1,7 @@
 //! Nobody grants permissions that they do not hold: checks on roles and bindings (RBAC's privilege escalation rules).
 
 use super::is;
-use crate::{Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::source::Source;
@@ -89,7 +89,6 @@ impl Escalation {
     }
 }
 
-#[async_trait]
 impl Plugin for Escalation {
     fn name(&self) -> &'static str {
         "RBACEscalation"
@@ -99,11 +98,25 @@ impl Plugin for Escalation {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for Escalation {
     // Before the object itself is looked at, as stock does; and again, since others may have changed it.
     async fn admit(&self, request: &mut Request) -> Result<()> {
         self.validate(request).await
     }
+}
 
+#[async_trait]
+impl Validate for Escalation {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         if request.resource.group != GROUP || request.user.is_in(user::MASTERS) {
             return Ok(());

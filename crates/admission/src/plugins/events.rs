@@ -2,7 +2,7 @@
 //!
 //! Invariant: buckets are bounded in number; the one that was used least lately makes room.
 
-use crate::{Operation, Plugin, Request, config};
+use crate::{Operation, Plugin, Request, Validate, config};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, ErrorList, FieldError, Path, Reason, object};
@@ -132,7 +132,6 @@ fn key(kind: &str, request: &Request) -> String {
     }
 }
 
-#[async_trait]
 impl Plugin for RateLimit {
     fn name(&self) -> &'static str {
         "EventRateLimit"
@@ -142,6 +141,13 @@ impl Plugin for RateLimit {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for RateLimit {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         if !request.kind.group.is_empty() || request.kind.kind != "Event" || request.dry_run {
             return Ok(());

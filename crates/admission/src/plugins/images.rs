@@ -3,7 +3,7 @@
 //! Invariants: an answer is kept for as long as the configuration says, by what was asked; what cannot be asked is
 //! decided by the configuration.
 
-use crate::{Operation, Plugin, Request};
+use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::expiring::Expiring;
@@ -138,7 +138,6 @@ fn review(request: &Request, pod: &Value) -> Value {
     json!({"kind": "ImageReview", "apiVersion": "imagepolicy.k8s.io/v1alpha1", "spec": spec})
 }
 
-#[async_trait]
 impl Plugin for Images {
     fn name(&self) -> &'static str {
         "ImagePolicyWebhook"
@@ -148,6 +147,13 @@ impl Plugin for Images {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Images {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let pods = request.resource.group.is_empty() && request.resource.resource == "pods";
         if !pods || !matches!(request.subresource.as_str(), "" | "ephemeralcontainers") {

@@ -1,7 +1,7 @@
 //! LimitRanger: gives containers the requests and limits of their namespace, and refuses what lies outside its bounds.
 
 use super::is;
-use crate::{Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::object::{entry, metadata_mut};
@@ -145,7 +145,6 @@ fn sums(list: pod_resources::ResourceList) -> Amounts {
     list.into_iter().collect()
 }
 
-#[async_trait]
 impl Plugin for LimitRanger {
     fn name(&self) -> &'static str {
         "LimitRanger"
@@ -155,6 +154,17 @@ impl Plugin for LimitRanger {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for LimitRanger {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if is(request, "", "pods") && request.operation == Operation::Create {
             let limits = self.limits(&request.namespace, "Container");
@@ -164,7 +174,10 @@ impl Plugin for LimitRanger {
         }
         Ok(())
     }
+}
 
+#[async_trait]
+impl Validate for LimitRanger {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let Some(object) = &request.object else { return Ok(()) };
         let wrong = if is(request, "", "pods") && request.operation == Operation::Create {

@@ -2,7 +2,7 @@
 //! NamespaceExists looks at other writes as well, NamespaceAutoProvision makes what is missing.
 
 use super::quota::Ledger;
-use crate::{Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::source::Source;
@@ -22,7 +22,6 @@ impl Lifecycle {
     }
 }
 
-#[async_trait]
 impl Plugin for Lifecycle {
     fn name(&self) -> &'static str {
         "NamespaceLifecycle"
@@ -32,6 +31,13 @@ impl Plugin for Lifecycle {
         matches!(operation, Operation::Create | Operation::Update | Operation::Delete)
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for Lifecycle {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         let namespaces = GroupResource::new("", "namespaces");
         let resource = request.resource.group_resource();
@@ -90,7 +96,6 @@ impl Exists {
     }
 }
 
-#[async_trait]
 impl Plugin for Exists {
     fn name(&self) -> &'static str {
         "NamespaceExists"
@@ -100,6 +105,13 @@ impl Plugin for Exists {
         matches!(operation, Operation::Create | Operation::Update | Operation::Delete)
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Exists {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         if !inside(request) || exists(&*self.source, &*self.ledger, &request.namespace).await? {
             return Ok(());
@@ -120,7 +132,6 @@ impl AutoProvision {
     }
 }
 
-#[async_trait]
 impl Plugin for AutoProvision {
     fn name(&self) -> &'static str {
         "NamespaceAutoProvision"
@@ -130,6 +141,13 @@ impl Plugin for AutoProvision {
         operation == Operation::Create
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for AutoProvision {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if !inside(request) || request.dry_run {
             return Ok(());

@@ -7,7 +7,7 @@ mod own;
 mod pods;
 mod tokens;
 
-use crate::{Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::object::entry;
@@ -85,7 +85,6 @@ impl NodeRestriction {
     }
 }
 
-#[async_trait]
 impl Plugin for NodeRestriction {
     fn name(&self) -> &'static str {
         "NodeRestriction"
@@ -95,6 +94,13 @@ impl Plugin for NodeRestriction {
         operation != Operation::Connect
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for NodeRestriction {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if !request.user.is_in("system:nodes") {
             return Ok(());
@@ -110,7 +116,6 @@ impl Plugin for NodeRestriction {
 /// Taints a new node until it is known to be ready.
 pub(super) struct TaintNewNodes;
 
-#[async_trait]
 impl Plugin for TaintNewNodes {
     fn name(&self) -> &'static str {
         "TaintNodesByCondition"
@@ -120,6 +125,13 @@ impl Plugin for TaintNewNodes {
         operation == Operation::Create
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for TaintNewNodes {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if !super::is(request, "", "nodes") {
             return Ok(());

@@ -2,7 +2,7 @@
 //! from being deleted where that is asked for. Off unless it is turned on.
 
 use crate::world::World;
-use crate::{Operation, Plugin, Request};
+use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{GroupVersionKind, object};
@@ -59,7 +59,6 @@ fn owners(object: Option<&Value>) -> &[Value] {
     object.and_then(|o| o["metadata"]["ownerReferences"].as_array()).map_or(&[], Vec::as_slice)
 }
 
-#[async_trait]
 impl Plugin for Owners {
     fn name(&self) -> &'static str {
         "OwnerReferencesPermissionEnforcement"
@@ -69,6 +68,13 @@ impl Plugin for Owners {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Owners {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let (new, old) = (owners(request.object.as_ref()), owners(request.old.as_deref()));
         if new == old || !request.subresource.is_empty() {

@@ -2,7 +2,7 @@
 //! LimitPodHardAntiAffinityTopology and DenyServiceExternalIPs.
 
 use super::is;
-use crate::{Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, FieldError, Path, object};
@@ -15,7 +15,6 @@ const LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"]
 /// Lets everything pass.
 pub(super) struct AlwaysAdmit;
 
-#[async_trait]
 impl Plugin for AlwaysAdmit {
     fn name(&self) -> &'static str {
         "AlwaysAdmit"
@@ -29,7 +28,6 @@ impl Plugin for AlwaysAdmit {
 /// Refuses everything.
 pub(super) struct AlwaysDeny;
 
-#[async_trait]
 impl Plugin for AlwaysDeny {
     fn name(&self) -> &'static str {
         "AlwaysDeny"
@@ -39,10 +37,24 @@ impl Plugin for AlwaysDeny {
         true
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for AlwaysDeny {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         self.validate(request).await
     }
+}
 
+#[async_trait]
+impl Validate for AlwaysDeny {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let why = "admission control is denying all modifications";
         Err(request.forbidden(why))
@@ -64,7 +76,6 @@ fn same_images(request: &Request) -> bool {
     request.operation == Operation::Update && images(new).iter().all(|image| old.contains(image))
 }
 
-#[async_trait]
 impl Plugin for AlwaysPullImages {
     fn name(&self) -> &'static str {
         "AlwaysPullImages"
@@ -74,6 +85,17 @@ impl Plugin for AlwaysPullImages {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for AlwaysPullImages {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if !is(request, "", "pods") || same_images(request) {
             return Ok(());
@@ -91,7 +113,10 @@ impl Plugin for AlwaysPullImages {
         }
         Ok(())
     }
+}
 
+#[async_trait]
+impl Validate for AlwaysPullImages {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let Some(pod) = request.object.as_ref().filter(|_| is(request, "", "pods") && !same_images(request)) else {
             return Ok(());
@@ -126,7 +151,6 @@ impl Plugin for AlwaysPullImages {
 /// Lets pods keep others away from their own node only.
 pub(super) struct HardAntiAffinity;
 
-#[async_trait]
 impl Plugin for HardAntiAffinity {
     fn name(&self) -> &'static str {
         "LimitPodHardAntiAffinityTopology"
@@ -136,6 +160,13 @@ impl Plugin for HardAntiAffinity {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for HardAntiAffinity {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let Some(pod) = request.object.as_ref().filter(|_| is(request, "", "pods")) else { return Ok(()) };
         let terms = &pod["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
@@ -155,7 +186,6 @@ impl Plugin for HardAntiAffinity {
 /// Lets Services take no addresses that are not the cluster's.
 pub(super) struct ExternalAddresses;
 
-#[async_trait]
 impl Plugin for ExternalAddresses {
     fn name(&self) -> &'static str {
         "DenyServiceExternalIPs"
@@ -165,6 +195,13 @@ impl Plugin for ExternalAddresses {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for ExternalAddresses {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let Some(service) = request.object.as_ref().filter(|_| is(request, "", "services")) else { return Ok(()) };
         let of = |o: &Value| o["spec"]["externalIPs"].as_array().cloned().unwrap_or_default();

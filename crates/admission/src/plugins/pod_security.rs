@@ -4,7 +4,7 @@ mod checks;
 mod labels;
 mod settings;
 
-use crate::{Operation, Plugin, Request};
+use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::source::Source;
@@ -218,7 +218,6 @@ impl PodSecurity {
     }
 }
 
-#[async_trait]
 impl Plugin for PodSecurity {
     fn name(&self) -> &'static str {
         "PodSecurity"
@@ -228,6 +227,13 @@ impl Plugin for PodSecurity {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for PodSecurity {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let (group, resource) = (request.resource.group.clone(), request.resource.resource.clone());
         match (group.as_str(), resource.as_str()) {

@@ -1,6 +1,6 @@
 //! Priority and PodTopologyLabels.
 
-use crate::{Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::object::{entry, metadata_mut};
@@ -33,7 +33,6 @@ impl Priority {
     }
 }
 
-#[async_trait]
 impl Plugin for Priority {
     fn name(&self) -> &'static str {
         "Priority"
@@ -43,23 +42,17 @@ impl Plugin for Priority {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
-    async fn validate(&self, request: &mut Request) -> Result<()> {
-        let classes = GroupResource::new("scheduling.k8s.io", "priorityclasses");
-        let class = request.object.as_ref().filter(|o| o["globalDefault"] == true);
-        if class.is_none() || request.resource.group_resource() != classes {
-            return Ok(());
-        }
-        let others = self.source.list(&classes, "");
-        match others.iter().find(|c| c["globalDefault"] == true && object::name(c) != request.name) {
-            Some(other) => {
-                let other = object::name(other);
-                let why = format!("PriorityClass {other} is already marked as default. Only one default can exist");
-                Err(ApiError::forbidden(&classes, &request.name, why))
-            }
-            None => Ok(()),
-        }
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for Priority {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if !is_new_pod(request) || request.operation != Operation::Create {
             return Ok(());
@@ -102,6 +95,26 @@ impl Plugin for Priority {
     }
 }
 
+#[async_trait]
+impl Validate for Priority {
+    async fn validate(&self, request: &mut Request) -> Result<()> {
+        let classes = GroupResource::new("scheduling.k8s.io", "priorityclasses");
+        let class = request.object.as_ref().filter(|o| o["globalDefault"] == true);
+        if class.is_none() || request.resource.group_resource() != classes {
+            return Ok(());
+        }
+        let others = self.source.list(&classes, "");
+        match others.iter().find(|c| c["globalDefault"] == true && object::name(c) != request.name) {
+            Some(other) => {
+                let other = object::name(other);
+                let why = format!("PriorityClass {other} is already marked as default. Only one default can exist");
+                Err(ApiError::forbidden(&classes, &request.name, why))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// Gives pods the topology labels of the node to which they are bound.
 pub(super) struct Topology {
     source: Arc<dyn Source>,
@@ -121,7 +134,6 @@ impl Topology {
     }
 }
 
-#[async_trait]
 impl Plugin for Topology {
     fn name(&self) -> &'static str {
         "PodTopologyLabels"
@@ -131,6 +143,13 @@ impl Plugin for Topology {
         operation == Operation::Create
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for Topology {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if !request.resource.group.is_empty() || request.resource.resource != "pods" {
             return Ok(());

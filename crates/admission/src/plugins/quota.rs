@@ -6,7 +6,7 @@
 
 mod limited;
 
-use crate::{Operation, Plugin, Request};
+use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::quantity::Quantity;
@@ -270,7 +270,6 @@ fn check(name: &str, hard: &Amounts, used: &Amounts, delta: &Amounts) -> std::re
     Err(format!("exceeded quota: {name}, requested: {requested}, used: {used}, limited: {limited}"))
 }
 
-#[async_trait]
 impl Plugin for ResourceQuota {
     fn name(&self) -> &'static str {
         "ResourceQuota"
@@ -280,6 +279,13 @@ impl Plugin for ResourceQuota {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for ResourceQuota {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let resource = request.resource.group_resource();
         let creates = request.operation == Operation::Create;

@@ -1,6 +1,6 @@
 //! PodResizeValidator and NodeDeclaredFeatureValidator: a pod that runs changes only into what its node can do.
 
-use crate::{Operation, Plugin, Request};
+use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::quantity::Quantity;
@@ -61,7 +61,6 @@ impl Room {
     }
 }
 
-#[async_trait]
 impl Plugin for Room {
     fn name(&self) -> &'static str {
         "PodResizeValidator"
@@ -71,6 +70,13 @@ impl Plugin for Room {
         operation == Operation::Update
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Room {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let Some((pod, _)) = changed(request, &["resize"]) else { return Ok(()) };
         self.check(pod).map_err(|why| request.forbidden(why))
@@ -116,7 +122,6 @@ fn memory_volumes(pod: &Value) -> Vec<(&str, &Value)> {
         .collect()
 }
 
-#[async_trait]
 impl Plugin for Declared {
     fn name(&self) -> &'static str {
         "NodeDeclaredFeatureValidator"
@@ -126,6 +131,13 @@ impl Plugin for Declared {
         operation == Operation::Update
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Declared {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let Some((pod, old)) = changed(request, &["", "resize"]) else { return Ok(()) };
         let needed = needed(pod, old);

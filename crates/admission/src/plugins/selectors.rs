@@ -2,7 +2,7 @@
 
 use super::is;
 use super::quota::Ledger;
-use crate::{Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::object::entry;
@@ -73,7 +73,6 @@ fn of_pod(pod: &Value) -> Labels {
     pairs.map(|(k, v)| (k.to_string(), v.as_str().unwrap_or_default().to_owned())).collect()
 }
 
-#[async_trait]
 impl Plugin for NodeSelectors {
     fn name(&self) -> &'static str {
         "PodNodeSelector"
@@ -83,6 +82,17 @@ impl Plugin for NodeSelectors {
         operation == Operation::Create
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for NodeSelectors {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if !is(request, "", "pods") {
             return Ok(());
@@ -98,7 +108,10 @@ impl Plugin for NodeSelectors {
         }
         self.validate(request).await
     }
+}
 
+#[async_trait]
+impl Validate for NodeSelectors {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let Some(pod) = request.object.as_ref().filter(|_| is(request, "", "pods")) else { return Ok(()) };
         let refuse = |why: &str| Err(ApiError::forbidden(&request.resource.group_resource(), object::name(pod), why));

@@ -1,7 +1,7 @@
 //! Storage: the default class of claims, which claims may grow, and that what is in use stays.
 
 use super::is;
-use crate::{Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::object::{entry, metadata_mut};
@@ -25,7 +25,6 @@ impl DefaultClass {
     }
 }
 
-#[async_trait]
 impl Plugin for DefaultClass {
     fn name(&self) -> &'static str {
         "DefaultStorageClass"
@@ -35,6 +34,13 @@ impl Plugin for DefaultClass {
         operation == Operation::Create
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for DefaultClass {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if !is(request, "", "persistentvolumeclaims") {
             return Ok(());
@@ -60,7 +66,6 @@ impl Plugin for DefaultClass {
 /// Gives claims, volumes and their classes of attributes the finalizer that keeps them while they are in use.
 pub(super) struct Protection;
 
-#[async_trait]
 impl Plugin for Protection {
     fn name(&self) -> &'static str {
         "StorageObjectInUseProtection"
@@ -70,6 +75,13 @@ impl Plugin for Protection {
         operation == Operation::Create
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for Protection {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         let finalizer = if is(request, "", "persistentvolumeclaims") {
             "kubernetes.io/pvc-protection"
@@ -108,7 +120,6 @@ fn size(claim: &Value) -> Quantity {
     object::text(claim, &["spec", "resources", "requests", "storage"]).parse().unwrap_or(Quantity::ZERO)
 }
 
-#[async_trait]
 impl Plugin for Resize {
     fn name(&self) -> &'static str {
         "PersistentVolumeClaimResize"
@@ -118,6 +129,13 @@ impl Plugin for Resize {
         operation == Operation::Update
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Resize {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let (Some(new), Some(old)) = (&request.object, &request.old) else { return Ok(()) };
         if !is(request, "", "persistentvolumeclaims") || size(new) <= size(old) {

@@ -1,7 +1,7 @@
 //! What pods tolerate: DefaultTolerationSeconds, PodTolerationRestriction and ExtendedResourceToleration.
 
 use super::is;
-use crate::{Operation, Plugin, Request, config};
+use crate::{Mutate, Operation, Plugin, Request, Validate, config};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::object::entry;
@@ -30,7 +30,6 @@ pub(super) struct Seconds {
     pub(super) unreachable: i64,
 }
 
-#[async_trait]
 impl Plugin for Seconds {
     fn name(&self) -> &'static str {
         "DefaultTolerationSeconds"
@@ -40,6 +39,13 @@ impl Plugin for Seconds {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for Seconds {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if !is(request, "", "pods") {
             return Ok(());
@@ -137,7 +143,6 @@ fn merge(first: &[Value], second: &[Value]) -> Vec<Value> {
     merged
 }
 
-#[async_trait]
 impl Plugin for Restriction {
     fn name(&self) -> &'static str {
         "PodTolerationRestriction"
@@ -147,6 +152,17 @@ impl Plugin for Restriction {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for Restriction {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if !is(request, "", "pods") {
             return Ok(());
@@ -172,7 +188,10 @@ impl Plugin for Restriction {
         }
         self.validate(request).await
     }
+}
 
+#[async_trait]
+impl Validate for Restriction {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let Some(pod) = request.object.as_ref().filter(|_| is(request, "", "pods")) else { return Ok(()) };
         let own = pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
@@ -197,7 +216,6 @@ fn is_extended(name: &str) -> bool {
     name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
 }
 
-#[async_trait]
 impl Plugin for Extended {
     fn name(&self) -> &'static str {
         "ExtendedResourceToleration"
@@ -207,6 +225,13 @@ impl Plugin for Extended {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for Extended {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if !is(request, "", "pods") {
             return Ok(());

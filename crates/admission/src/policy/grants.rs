@@ -1,7 +1,7 @@
 //! Who makes a policy or a binding with parameters must be allowed to read those parameters: a policy shows them.
 
 use crate::expressions::Judges;
-use crate::{Operation, Plugin, Request};
+use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, FieldError, GroupResource, GroupVersionKind, Path, object};
@@ -73,7 +73,6 @@ impl Grants {
     }
 }
 
-#[async_trait]
 impl Plugin for Grants {
     fn name(&self) -> &'static str {
         "AdmissionPolicyParams"
@@ -83,6 +82,13 @@ impl Plugin for Grants {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Grants {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         if request.resource.group != super::GROUP || !request.subresource.is_empty() {
             return Ok(());

@@ -6,7 +6,7 @@ use super::{Policies, configured, params, variables};
 use crate::expressions::{Inputs, Judges, Matched, SPENT, evaluate};
 use crate::matching::is_exempt;
 use crate::world::Version;
-use crate::{Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{Reason, object};
@@ -265,7 +265,6 @@ fn check_names(value: &Val<'_>, path: &str) -> std::result::Result<(), String> {
     value.items().into_iter().flatten().try_for_each(|item| check_names(&item, path))
 }
 
-#[async_trait]
 impl Plugin for Mutating {
     fn name(&self) -> &'static str {
         "MutatingAdmissionPolicy"
@@ -275,6 +274,13 @@ impl Plugin for Mutating {
         matches!(operation, Operation::Create | Operation::Update | Operation::Connect)
     }
 
+    fn mutates(&self) -> Option<&dyn Mutate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Mutate for Mutating {
     async fn admit(&self, request: &mut Request) -> Result<()> {
         if is_exempt(&request.resource) || request.object.is_none() {
             return Ok(());

@@ -4,7 +4,7 @@ use super::compiled::{Binding, Policy, Validation};
 use super::{Policies, configured, params, refusal, variables};
 use crate::expressions::{Inputs, Judges, Matched, SPENT, evaluate};
 use crate::matching::is_exempt;
-use crate::{Operation, Plugin, Request};
+use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, GroupVersionKind, GroupVersionResource};
@@ -336,7 +336,6 @@ fn conclude(request: &mut Request, outcome: Outcome) -> Result<()> {
     refused.map_or(Ok(()), Err)
 }
 
-#[async_trait]
 impl Plugin for Validating {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionPolicy"
@@ -346,6 +345,13 @@ impl Plugin for Validating {
         true
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Validating {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         if is_exempt(&request.resource) {
             return Ok(());

@@ -8,7 +8,6 @@ use super::headers;
 use super::remote::Remote;
 use crate::special::upgrade;
 use crate::{Body, request, respond};
-use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
@@ -30,11 +29,7 @@ fn unreachable(why: &str) -> Response<Body> {
 
 impl Remote {
     /// The other server's answer to a request that its user may ask.
-    pub(crate) async fn pass<B>(&self, user: &UserInfo, raw: Request<B>) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<tower::BoxError>,
-    {
+    pub(crate) async fn pass(&self, user: &UserInfo, raw: Request<Body>) -> Response<Body> {
         if !self.is_available() {
             return told(StatusCode::SERVICE_UNAVAILABLE, "service unavailable");
         }
@@ -61,22 +56,18 @@ impl Remote {
         let Ok(uri) = format!("https://{}{place}", self.authority()).parse::<Uri>() else {
             return told(StatusCode::BAD_REQUEST, "the path is not valid");
         };
-        let mut request = Request::new(content.map_err(Into::into).boxed_unsync());
+        let mut request = Request::new(content);
         *request.method_mut() = parts.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = parts.headers;
         match ways.client.request(request).await {
-            Ok(answer) => inward(answer),
+            Ok(answer) => inward(answer.map(|body| body.map_err(Into::into).boxed_unsync())),
             Err(error) => unreachable(&chain(&error)),
         }
     }
 
     /// A request that takes over its connection if the other server agrees.
-    async fn tunnel<B>(&self, dialer: &Dialer, request: Request<B>) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<tower::BoxError>,
-    {
+    async fn tunnel(&self, dialer: &Dialer, request: Request<Body>) -> Response<Body> {
         let stream = match dialer.dial().await {
             Ok(stream) => stream,
             Err(error) => return unreachable(&error.to_string()),
@@ -93,11 +84,7 @@ impl Remote {
 }
 
 /// An answer as it goes on to the client.
-fn inward<B>(answer: Response<B>) -> Response<Body>
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<tower::BoxError>,
-{
+fn inward(answer: Response<Body>) -> Response<Body> {
     let status = answer.status();
     if status.is_redirection() && answer.headers().contains_key(LOCATION) {
         return told(StatusCode::BAD_GATEWAY, REDIRECTED);
@@ -110,7 +97,7 @@ where
     strip_origins(&mut parts.headers);
     parts.version = http::Version::HTTP_11;
     parts.extensions = http::Extensions::new();
-    Response::from_parts(parts, content.map_err(Into::into).boxed_unsync())
+    Response::from_parts(parts, content)
 }
 
 /// Which sites may use the API in a browser is not for the other server to say.

@@ -82,6 +82,7 @@ impl Cached {
         decoded.upgrade().unwrap_or_else(|| {
             let value = Arc::new(caches.decoded(&self.key, &self.bytes));
             *decoded = Arc::downgrade(&value);
+            caches.recent.hold(&value, self.bytes.len());
             value
         })
     }

@@ -17,9 +17,8 @@ pub(crate) struct TimedChain {
 impl TimedChain {
     pub(crate) fn new(chain: Chain, metrics: Shared) -> Self {
         let told = metrics.clone();
-        let timer = move |name, step, operation: ironclad_admission::Operation, refused, took| {
-            told.plugin(name, step, operation.as_str(), refused, took);
-        };
+        told.plugins.name(chain.names());
+        let timer = move |at, step, operation, refused, took| told.plugins.record(at, step, operation, refused, took);
         Self { chain: chain.timed(Box::new(timer)), metrics }
     }
 

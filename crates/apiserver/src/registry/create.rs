@@ -51,19 +51,21 @@ impl Registry {
         object::name(&object).clone_into(&mut admission.name);
         let mut warnings = Vec::new();
         let object = self.mutate(request, &mut admission, object, &mut warnings).await?;
-        let generate = object::text(&object, &["metadata", "generateName"]);
+        let generate = object::text(&object, &["metadata", "generateName"]).to_owned();
         let generated = object::name(&object).is_empty() && !generate.is_empty();
         if !matches!(version.as_str(), None | Some("" | "0")) && !request.dry_run() {
             return Err(must_be_new(version.as_str().unwrap_or_default()));
         }
+        if !generated {
+            let created = self.create_once(request, admission, object, &mut warnings).await;
+            return created.map_err(|error| error.warned(warnings.clone())).map(|answer| (answer, warnings));
+        }
         for attempt in 0.. {
             let mut object = object.clone();
-            if generated {
-                metadata_mut(&mut object).insert("name", names::generate(generate).into());
-            }
+            metadata_mut(&mut object).insert("name", names::generate(&generate).into());
             let mut said = warnings.clone();
             match self.create_once(request, admission.clone(), object, &mut said).await {
-                Err(error) if generated && error.code == 409 && attempt < ATTEMPTS => {}
+                Err(error) if error.code == 409 && attempt < ATTEMPTS => {}
                 Err(error) => return Err(error.warned(said)),
                 Ok(answer) => return Ok((answer, said)),
             }

@@ -5,7 +5,6 @@ use crate::Body;
 use crate::registry::Request;
 use crate::request::Info;
 use crate::server::Inner;
-use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONNECTION, HOST, HeaderName, LOCATION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use hyper::upgrade::OnUpgrade;
@@ -89,7 +88,7 @@ fn prepare_proxy(parts: &mut http::request::Parts, target: &Target) -> rewrite::
 
 /// Sends a client that asks for the root of a backend without a slash to the place with one, so that the links of what
 /// it gets there lead through the proxy.
-fn to_the_root<B>(info: &Info, raw: &http::Request<B>) -> Option<Response<Body>> {
+fn to_the_root(info: &Info, raw: &http::Request<Body>) -> Option<Response<Body>> {
     let (path, reads) = (raw.uri().path(), matches!(*raw.method(), Method::GET | Method::HEAD));
     let bare = info.subresource == "proxy" && info.rest.is_empty() && !path.ends_with('/');
     if !bare || !reads || raw.headers().contains_key(UPGRADE) {
@@ -103,7 +102,7 @@ fn to_the_root<B>(info: &Info, raw: &http::Request<B>) -> Option<Response<Body>>
 }
 
 /// The WebSocket that a client wants a log over. The kubelet is asked for the log as such.
-fn take_socket<B>(raw: &mut http::Request<B>) -> Option<(HeaderValue, HeaderMap, OnUpgrade)> {
+fn take_socket(raw: &mut http::Request<Body>) -> Option<(HeaderValue, HeaderMap, OnUpgrade)> {
     let key = socket::key(raw.headers())?;
     let connection = hyper::upgrade::on(&mut *raw);
     let headers = raw.headers().clone();
@@ -125,15 +124,11 @@ async fn worded(answer: Response<Body>) -> Result<Response<Body>, ApiError> {
 
 impl Inner {
     /// Answers a subresource of a pod, service or node by passing the request on.
-    pub(crate) async fn pass_on<B>(
+    pub(crate) async fn pass_on(
         &self,
         request: &Request<'_>,
-        raw: http::Request<B>,
-    ) -> Result<Response<Body>, ApiError>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<tower::BoxError>,
-    {
+        raw: http::Request<Body>,
+    ) -> Result<Response<Body>, ApiError> {
         // What was written before this request is seen by it.
         self.registry.caches.current().await.map_err(|e| crate::registry::store_error(&e))?;
         if self.has_no_log_yet(request.info)? {

@@ -51,9 +51,9 @@ fn encode(text: &str) -> String {
 }
 
 /// Answers a client over WebSocket, whose streams go on over `stream` as SPDY.
-pub(super) async fn translate<S, B>(
+pub(super) async fn translate<S>(
     relay: Relay,
-    mut client: Request<B>,
+    mut client: Request<Body>,
     uri: Uri,
     stream: S,
     host: &str,
@@ -96,7 +96,7 @@ where
     }
 }
 
-fn ask<B>(relay: Relay, client: &Request<B>, uri: Uri, host: &str) -> Request<Body> {
+fn ask(relay: Relay, client: &Request<Body>, uri: Uri, host: &str) -> Request<Body> {
     let mut asked = Request::new(crate::body::full(Bytes::new()));
     *asked.method_mut() = Method::POST;
     *asked.uri_mut() = uri;

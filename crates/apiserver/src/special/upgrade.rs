@@ -1,7 +1,6 @@
 //! A request passed on to another server: its answer streamed back, or both connections joined after an upgrade.
 
 use crate::Body;
-use bytes::Bytes;
 use http::header::{CONNECTION, HOST, UPGRADE};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -11,11 +10,9 @@ use ironclad_api::{ApiError, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Sends `request` over `stream` and brings the answer back. On an upgrade the two connections become one.
-pub(crate) async fn pass<S, B>(stream: S, mut request: Request<B>, host: &str) -> Result<Response<Body>, ApiError>
+pub(crate) async fn pass<S>(stream: S, mut request: Request<Body>, host: &str) -> Result<Response<Body>, ApiError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<tower::BoxError>,
 {
     let failed = |e: &dyn std::fmt::Display| {
         ApiError::new(Reason::ServiceUnavailable, format!("error trying to reach service: {e}"))

@@ -1,7 +1,7 @@
 //! Who may write which part of a ResourceClaim's status (KEP-4817): the allocation by a permission on
 //! `resourceclaims/binding`, what is said of a driver's devices by one on `resourceclaims/driver` and the driver's name.
 
-use crate::{Operation, Plugin, Request};
+use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, FieldError, Path, UserInfo, object};
@@ -112,7 +112,6 @@ fn changed(new: &Value, old: &Value) -> BTreeSet<String> {
     new.keys().chain(old.keys()).filter(other).map(|[driver, ..]| driver.clone()).collect()
 }
 
-#[async_trait]
 impl Plugin for Claims {
     fn name(&self) -> &'static str {
         ""
@@ -122,6 +121,13 @@ impl Plugin for Claims {
         operation == Operation::Update
     }
 
+    fn validates(&self) -> Option<&dyn Validate> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Validate for Claims {
     async fn validate(&self, request: &mut Request) -> Result<()> {
         let resource = &request.resource;
         if (resource.group.as_str(), resource.resource.as_str(), request.subresource.as_str())
