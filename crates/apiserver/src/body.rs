@@ -11,31 +11,45 @@ use std::convert::Infallible;
 /// What a request may hold.
 pub(crate) const LIMIT: usize = 3 << 20;
 
+/// How much of a body that is too large is still taken in, so that clients which write before they read see the refusal.
+const UNREAD: usize = 8 << 20;
+
 /// Reads a whole body of at most [`LIMIT`] bytes.
 pub(crate) async fn read<B>(body: B) -> Result<Bytes, ApiError>
 where
-    B: http_body::Body<Data = Bytes> + Unpin,
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
     B::Error: Into<tower::BoxError>,
 {
-    let too_large =
-        || ApiError::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {LIMIT}"));
-    if body.size_hint().lower() > LIMIT as u64 {
-        return Err(too_large());
-    }
     let mut body = body;
     let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    let mut fits = body.size_hint().lower() <= LIMIT as u64;
+    while fits && let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| ApiError::bad_request(format!("cannot read the body: {}", e.into())))?;
         let Ok(data) = frame.into_data() else { continue };
-        if all.len() + data.len() > LIMIT {
-            return Err(too_large());
-        }
-        if all.is_empty() && body.is_end_stream() {
+        fits = all.len() + data.len() <= LIMIT;
+        if fits && all.is_empty() && body.is_end_stream() {
             return Ok(data);
         }
         all.extend_from_slice(&data);
     }
-    Ok(all.freeze())
+    if fits {
+        return Ok(all.freeze());
+    }
+    drop(all);
+    pass_over(body).await;
+    let why = format!("Request entity too large: limit is {LIMIT}");
+    Err(ApiError::new(Reason::RequestEntityTooLarge, why))
+}
+
+/// Reads on and keeps nothing, up to [`UNREAD`] bytes.
+async fn pass_over<B: http_body::Body<Data = Bytes> + Unpin>(mut body: B) {
+    let mut left = UNREAD;
+    while let Some(length) = body.frame().await.and_then(|f| Some(f.ok()?.data_ref().map_or(0, Bytes::len))) {
+        if length > left {
+            return;
+        }
+        left -= length;
+    }
 }
 
 /// A body that goes on until its stream ends.
@@ -132,5 +146,36 @@ impl http_body::Body for Chain {
 
     fn size_hint(&self) -> http_body::SizeHint {
         http_body::SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A body of so many MiB, and how many of them were read.
+    fn sent(mebibytes: usize) -> (Body, Arc<AtomicUsize>) {
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = read.clone();
+        let pieces = futures::stream::iter(0..mebibytes).map(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Bytes::from(vec![b' '; 1 << 20])
+        });
+        (stream(pieces), read)
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_is_refused_once_it_was_taken_in_but_not_without_end() {
+        for (size, taken) in [(3, Ok(3)), (4, Err(4)), (11, Err(11)), (100, Err(13))] {
+            let (body, pieces) = sent(size);
+            let answer = read(body).await.map(|all| all.len() >> 20).map_err(|error| {
+                assert_eq!((error.code, &*error.message), (413, "Request entity too large: limit is 3145728"));
+                pieces.load(Ordering::Relaxed)
+            });
+            assert_eq!(answer, taken, "{size} MiB");
+        }
     }
 }

@@ -118,11 +118,11 @@ impl Caches {
                     tracing::warn!(%error, "the watch caches missed changes and are read anew");
                     match self.renew().await {
                         Ok(revision) => revision,
-                        Err(Error::Unavailable(_)) => after,
+                        Err(Error::Unavailable(_) | Error::Refused(_)) => after,
                         Err(error) => return error,
                     }
                 }
-                Error::Unavailable(why) => {
+                Error::Unavailable(why) | Error::Refused(why) => {
                     tracing::warn!(why, "the watch caches cannot follow the store");
                     tokio::time::sleep(RETRY).await;
                     after

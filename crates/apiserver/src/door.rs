@@ -6,7 +6,7 @@
 use crate::accept::{self, Accepted};
 use crate::audited::{self, Slot};
 use crate::flow::{Class, Question, Seat, Why, Work};
-use crate::limits::{Permit, too_long};
+use crate::limits::{Permit, WRITE, too_long, unanswered};
 use crate::metrics::Running;
 use crate::request::Info;
 use crate::respond;
@@ -96,9 +96,11 @@ async fn timed(
         return enter(inner, info, request, errors, audit).await;
     }
     let longest = deadline(info, inner.load.request_timeout)?;
+    let write = info.is_resource && mutates(info) && longest >= WRITE;
+    let longest = if write { WRITE } else { longest };
     tokio::time::timeout(longest, enter(inner, info, request, errors, audit)).await.unwrap_or_else(|_| {
         inner.metrics.requests.timed_out();
-        Err(too_long())
+        Err(if write { unanswered() } else { too_long() })
     })
 }
 

@@ -1,11 +1,14 @@
 //! `/healthz`, `/livez` and `/readyz`: the checks of the stock server by their names, each made of what it is about.
 
+mod reach;
+
 use crate::Body;
 use crate::request::Info;
 use crate::respond;
 use crate::server::Inner;
 use http::{HeaderValue, Response, StatusCode};
 use ironclad_api::ApiError;
+pub(crate) use reach::Reach;
 use std::fmt::Write;
 
 /// What the stock server waits for after its start, which here is done before the server answers at all.
@@ -45,17 +48,16 @@ const HOOKS: [&str; 29] = [
 pub type Checks = std::sync::Arc<dyn Fn() -> Vec<(String, bool)> + Send + Sync>;
 
 /// The checks behind a door, each by its name, in the order in which they are shown.
-pub(crate) fn checks(inner: &Inner, door: &str) -> Vec<(String, bool)> {
-    let caches = &inner.registry.caches;
-    let follows = caches.is_following();
-    let reaches = follows && inner.registry.store.is_reachable();
+pub(crate) async fn checks(inner: &Inner, door: &str) -> Vec<(String, bool)> {
+    let follows = inner.registry.caches.is_following();
+    let reaches = async |reach: &Reach| follows && reach.ask(&*inner.registry.store).await;
     let mut checks = vec![("ping", true), ("log", true)];
     if door != "readyz" {
         checks.push(("loopback-serving-certificate", true));
     }
-    checks.push(("etcd", reaches));
+    checks.push(("etcd", reaches(&inner.healthy).await));
     if door == "readyz" {
-        checks.extend([("etcd-readiness", reaches), ("informer-sync", follows)]);
+        checks.extend([("etcd-readiness", reaches(&inner.ready).await), ("informer-sync", follows)]);
     }
     let mut checks: Vec<(String, bool)> = checks.into_iter().map(|(n, g)| (n.to_owned(), g)).collect();
     if let Some(more) = &inner.checks {
@@ -73,18 +75,18 @@ pub(crate) fn checks(inner: &Inner, door: &str) -> Vec<(String, bool)> {
 }
 
 /// [`checks`], which are counted.
-pub(crate) fn asked(inner: &Inner, door: &'static str) -> Vec<(String, bool)> {
-    let checks = checks(inner, door);
+pub(crate) async fn asked(inner: &Inner, door: &'static str) -> Vec<(String, bool)> {
+    let checks = checks(inner, door).await;
     checks.iter().for_each(|(name, healthy)| inner.metrics.checked(name, door, *healthy));
     checks
 }
 
 /// Answers `/livez`, `/livez?verbose&exclude=etcd`, `/livez/etcd`, and the same for the other doors.
-pub(crate) fn answer(inner: &Inner, info: &Info, door: &str) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn answer(inner: &Inner, info: &Info, door: &str) -> Result<Response<Body>, ApiError> {
     let checks = match door {
-        "livez" => asked(inner, "livez"),
-        "readyz" => asked(inner, "readyz"),
-        _ => asked(inner, "healthz"),
+        "livez" => asked(inner, "livez").await,
+        "readyz" => asked(inner, "readyz").await,
+        _ => asked(inner, "healthz").await,
     };
     let single = info.path.trim_matches('/').strip_prefix(door).unwrap_or_default().trim_start_matches('/');
     let excluded = info.query.0.get("exclude").cloned().unwrap_or_default();

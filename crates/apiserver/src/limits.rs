@@ -30,6 +30,10 @@ pub struct Load {
     pub header_timeout: Duration,
     /// `--http2-max-streams-per-connection`.
     pub http2_max_streams: u32,
+    /// `--etcd-healthcheck-timeout`: how long the store may take to answer for `/livez` and `/healthz`.
+    pub healthcheck_timeout: Duration,
+    /// `--etcd-readycheck-timeout`: the same for `/readyz`.
+    pub readycheck_timeout: Duration,
     /// `--etcd-compaction-interval`: how long history is kept at least; zero for as long as there is room.
     pub compaction_interval: Duration,
 }
@@ -47,6 +51,8 @@ impl Default for Load {
             drain: Duration::from_secs(10),
             header_timeout: Duration::from_secs(32),
             http2_max_streams: 1000,
+            healthcheck_timeout: Duration::from_secs(2),
+            readycheck_timeout: Duration::from_secs(2),
             compaction_interval: Duration::from_mins(5),
         }
     }
@@ -100,9 +106,22 @@ impl Limits {
     }
 }
 
+/// The longest that a write may take, whatever the time-out of requests.
+pub(crate) const WRITE: Duration = Duration::from_secs(34);
+
 /// What a request gets that takes too long.
 pub(crate) fn too_long() -> ApiError {
-    ApiError::new(Reason::Timeout, "Timeout: request did not complete within the allotted timeout")
+    timeout("request did not complete within the allotted timeout")
+}
+
+/// What a write gets that takes too long, and whatever waited for a store that does not answer.
+pub(crate) fn unanswered() -> ApiError {
+    timeout("request did not complete within requested timeout - context deadline exceeded")
+}
+
+fn timeout(what: &str) -> ApiError {
+    let error = ApiError::new(Reason::Timeout, format!("Timeout: {what}"));
+    ApiError { details: Some(Box::default()), ..error }
 }
 
 #[cfg(test)]

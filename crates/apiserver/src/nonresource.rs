@@ -16,13 +16,14 @@ pub(crate) async fn answer(inner: &Inner, info: &Info) -> Result<Response<Body>,
         "/version" => respond::value(StatusCode::OK, &version(inner)),
         "/metrics" => metrics(inner).await,
         "/metrics/slis" => {
-            let doors = ["healthz", "livez", "readyz"].map(|door| (door, health::asked(inner, door)));
+            let asked = async |door| (door, health::asked(inner, door).await);
+            let doors = [asked("healthz").await, asked("livez").await, asked("readyz").await];
             respond::text(StatusCode::OK, inner.metrics.render_slis(&doors))
         }
         "/.well-known/openid-configuration" => respond::value(StatusCode::OK, &inner.tokens.documents().0),
         "/openid/v1/jwks" => respond::value(StatusCode::OK, &inner.tokens.documents().1),
         _ => match path.split('/').nth(1) {
-            Some(door @ ("healthz" | "livez" | "readyz")) => return health::answer(inner, info, door),
+            Some(door @ ("healthz" | "livez" | "readyz")) => return health::answer(inner, info, door).await,
             Some("debug") => return debug(inner, info, path),
             // Below these stock's router looks for more.
             Some("api" | "version") => return Err(ApiError::no_such_path()),

@@ -338,15 +338,14 @@ pub(crate) fn store_error(error: &Error) -> ApiError {
                 .retry_after(1)
         }
         // What etcd says stock passes on as it is.
-        Error::Full(why) | Error::Refused(why) if why.starts_with("etcdserver: ") => {
+        Error::Full(why) | Error::Refused(why) | Error::Unavailable(why) if why.starts_with("etcdserver: ") => {
             let mut error = ApiError::new(Reason::Unknown, why.clone());
             error.code = 500;
             error
         }
         Error::Unavailable(why) => {
             tracing::warn!(why, "the store does not answer");
-            let message = "Timeout: request did not complete within requested timeout - context deadline exceeded";
-            ApiError::new(Reason::Timeout, message)
+            crate::limits::unanswered()
         }
         other => ApiError::internal(other),
     }
@@ -361,6 +360,8 @@ mod store_errors {
         let full = store_error(&Error::Full("etcdserver: mvcc: database space exceeded".to_owned()));
         assert_eq!((full.code, full.message.as_str()), (500, "etcdserver: mvcc: database space exceeded"));
         assert_eq!(full.reason, Reason::Unknown);
+        let slow = store_error(&Error::Unavailable("etcdserver: request timed out".to_owned()));
+        assert_eq!((slow.code, slow.message.as_str()), (500, "etcdserver: request timed out"));
         assert_eq!(store_error(&Error::Unavailable("refused".to_owned())).code, 504);
         assert_eq!(store_error(&Error::Full("disk".to_owned())).reason, Reason::InternalError);
     }

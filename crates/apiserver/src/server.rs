@@ -7,7 +7,7 @@ use crate::catalog::Catalog;
 use crate::custom::{self, Webhooks};
 use crate::enablement::RuntimeConfig;
 use crate::flow::{self, Fairness};
-use crate::health::Checks;
+use crate::health::{Checks, Reach};
 use crate::limits::{Limits, Load};
 use crate::metrics::{Metrics, TimedChain, TimedStore};
 use crate::reader::Reader;
@@ -113,6 +113,9 @@ pub(crate) struct Inner {
     pub(crate) auditor: Option<Auditor>,
     /// What else is asked whether it is well.
     pub(crate) checks: Option<Checks>,
+    /// Whether the store answers, for `/livez` and for `/readyz`.
+    pub(crate) healthy: Reach,
+    pub(crate) ready: Reach,
     pub(crate) registry: Arc<Registry>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
@@ -269,10 +272,12 @@ impl Prepared {
                 metrics.clone(),
             ),
             metrics,
-            load,
             stage: AtomicU8::new(Stage::Serving as u8),
             auditor: self.auditor,
             checks: self.checks,
+            healthy: Reach::within(load.healthcheck_timeout),
+            ready: Reach::within(load.readycheck_timeout),
+            load,
             version: self.config.version,
             documents: Arc::new(tokio::sync::Semaphore::new(1)),
             openapi: Arc::default(),

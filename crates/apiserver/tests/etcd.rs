@@ -15,7 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 fn options(etcd: &Etcd, codec: Arc<dyn Codec>) -> EtcdOptions {
     let prefix = ("/registry".to_owned(), "/registry".to_owned());
-    EtcdOptions { servers: vec![etcd.url()], tls: Tls::default(), prefix, codec, transform: None }
+    EtcdOptions {
+        servers: vec![etcd.url()],
+        tls: Tls::default(),
+        prefix,
+        codec,
+        patience: Duration::from_secs(3),
+        transform: None,
+    }
 }
 
 async fn server(etcd: &Etcd) -> (ApiServer, Arc<EtcdStore>) {

@@ -22,6 +22,7 @@ async fn store(etcd: &Etcd) -> Arc<EtcdStore> {
         tls: Tls::default(),
         prefix: ("/registry".to_owned(), "/registry".to_owned()),
         codec: Arc::new(StockCodec::default()),
+        patience: std::time::Duration::from_secs(10),
         transform: None,
     };
     Arc::new(EtcdStore::open(options).await.unwrap())

@@ -22,7 +22,11 @@ use keys::Keys;
 use lease::Leases;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::watch as signal;
+
+/// How long the first answer may take.
+const FIRST: Duration = Duration::from_secs(10);
 
 /// How objects are written in etcd.
 pub trait Codec: Send + Sync + 'static {
@@ -43,6 +47,8 @@ pub struct EtcdOptions {
     pub prefix: (String, String),
     /// How objects are written.
     pub codec: Arc<dyn Codec>,
+    /// How long a call may take: until then reads are tried again, and what was not sent waits for a member.
+    pub patience: Duration,
     /// What is done to written objects before they are stored, in the form in which stock servers encrypt.
     pub transform: Option<Arc<dyn Transform>>,
 }
@@ -69,7 +75,7 @@ impl EtcdStore {
     pub async fn open(options: EtcdOptions) -> Result<Self> {
         let (here, there) = options.prefix;
         let store = Self(Arc::new(Inner {
-            client: Client::new(&options.servers, &options.tls)?,
+            client: Client::new(&options.servers, &options.tls, options.patience)?,
             keys: Keys { here, there },
             codec: options.codec,
             transform: options.transform,
@@ -77,7 +83,7 @@ impl EtcdStore {
             compacted: AtomicU64::new(0),
             progress: signal::Sender::new(()),
         }));
-        store.revision().await?;
+        store.0.newest_within(FIRST.min(options.patience)).await?;
         Ok(store)
     }
 }
@@ -162,8 +168,8 @@ impl Store for EtcdStore {
         true
     }
 
-    fn is_reachable(&self) -> bool {
-        self.0.client.is_reachable()
+    async fn ping(&self) -> Result<()> {
+        self.0.newest().await.map(drop)
     }
 
     async fn request_progress(&self) {

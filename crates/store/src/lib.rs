@@ -254,9 +254,9 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
-    /// Whether the last call came through.
-    fn is_reachable(&self) -> bool {
-        true
+    /// Makes sure that the store answers.
+    async fn ping(&self) -> Result<()> {
+        Ok(())
     }
 
     /// Asks all watches to say up to where they are current, in case nothing comes by itself.

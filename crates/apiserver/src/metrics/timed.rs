@@ -102,8 +102,8 @@ impl Store for TimedStore {
         self.store.is_shared()
     }
 
-    fn is_reachable(&self) -> bool {
-        self.store.is_reachable()
+    async fn ping(&self) -> Result<()> {
+        self.store.ping().await
     }
 
     async fn reseal(&self) -> Result<()> {

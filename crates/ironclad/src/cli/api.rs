@@ -60,6 +60,12 @@ pub(crate) struct LoadFlags {
     /// How long the server goes on serving when it has said that it ends [default: 0s]
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     pub(crate) shutdown_delay_duration: Option<Duration>,
+    /// How long the store may take to answer for /livez and /healthz [default: 2s]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    pub(crate) etcd_healthcheck_timeout: Option<Duration>,
+    /// How long the store may take to answer for /readyz [default: 2s]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    pub(crate) etcd_readycheck_timeout: Option<Duration>,
     /// Streams of one HTTP/2 connection [default: 1000]
     #[arg(long, value_name = "COUNT")]
     pub(crate) http2_max_streams_per_connection: Option<u32>,
@@ -80,6 +86,8 @@ impl LoadFlags {
             min_request_timeout: seconds.unwrap_or(default.min_request_timeout),
             goaway_chance: self.goaway_chance.unwrap_or(default.goaway_chance),
             shutdown_delay: self.shutdown_delay_duration.unwrap_or(default.shutdown_delay),
+            healthcheck_timeout: self.etcd_healthcheck_timeout.unwrap_or(default.healthcheck_timeout),
+            readycheck_timeout: self.etcd_readycheck_timeout.unwrap_or(default.readycheck_timeout),
             http2_max_streams: self.http2_max_streams_per_connection.unwrap_or(default.http2_max_streams),
             ..default
         }

@@ -375,6 +375,11 @@ pub(crate) struct StockFlags {
     kubelet_preferred_address_types: Vec<String>,
     #[arg(long, hide = true, value_parser = ["etcd3"])]
     storage_backend: Option<String>,
+    // Metrics count what is there when they are read.
+    #[arg(long, hide = true, value_parser = duration)]
+    etcd_count_metric_poll_period: Option<Duration>,
+    #[arg(long, hide = true, value_parser = duration)]
+    etcd_db_metric_poll_interval: Option<Duration>,
     #[arg(long, hide = true, value_parser = ["lease"])]
     endpoint_reconciler_type: Option<String>,
     #[arg(long, hide = true)]

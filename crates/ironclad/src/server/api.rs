@@ -226,7 +226,7 @@ pub(crate) async fn start(
     let (stop, life) = (token.clone(), CancellationToken::new());
     let token = &life;
     let mut files = Files::default();
-    let (store, checks) = store::open(cluster, &flags.encryption, &mut files, token).await?;
+    let (store, checks) = store::open(cluster, flags, &mut files, token).await?;
     let pki = Pki::open_or_create(&cluster.pki_dir(), &cluster.name).context("cannot make certificates")?;
     let own = Certificates::of(cluster, given, &pki)?;
     let config = config(cluster, flags, store, &own);

@@ -1,7 +1,7 @@
 //! Where the cluster's objects are kept: the log engine in the data directory, or an etcd.
 
 use super::encryption;
-use crate::cli::api::EncryptionFlags;
+use crate::cli::api::ApiFlags;
 use crate::cluster::{Cluster, Etcd};
 use crate::failure::{Failure, Id, Result};
 use crate::files::Files;
@@ -9,15 +9,17 @@ use ironclad_apiserver::{Checks, StockCodec};
 use ironclad_store::{Error, EtcdOptions, EtcdStore, LogStore, Options, Store, Tls, Transform};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Opens the store that the cluster was laid out with; `files` tells when what it was opened with changes.
 pub(super) async fn open(
     cluster: &Cluster,
-    flags: &EncryptionFlags,
+    flags: &ApiFlags,
     files: &mut Files,
     token: &CancellationToken,
 ) -> Result<(Arc<dyn Store>, Option<Checks>)> {
+    let (patience, flags) = (flags.load.load().request_timeout, &flags.encryption);
     let Some(etcd) = &cluster.etcd else {
         let at_rest = encryption::open(cluster, flags)?;
         let store: Arc<dyn Store> = Arc::new(open_log(cluster, at_rest.encryption.clone())?);
@@ -27,7 +29,7 @@ pub(super) async fn open(
     // A key that one server makes for itself is unknown to the others on the same etcd.
     let at_rest = flags.encryption_provider_config.as_ref().map(|_| encryption::open(cluster, flags)).transpose()?;
     let transform = at_rest.as_ref().map(|a| -> Arc<dyn Transform> { a.encryption.clone() });
-    let store: Arc<dyn Store> = Arc::new(open_etcd(etcd, transform, token).await?);
+    let store: Arc<dyn Store> = Arc::new(open_etcd(etcd, transform, patience, token).await?);
     if let Some(at_rest) = &at_rest {
         at_rest.follow(&store, files);
     }
@@ -52,7 +54,12 @@ fn open_log(cluster: &Cluster, transform: Arc<dyn Transform>) -> Result<LogStore
     })
 }
 
-async fn open_etcd(etcd: &Etcd, transform: Option<Arc<dyn Transform>>, token: &CancellationToken) -> Result<EtcdStore> {
+async fn open_etcd(
+    etcd: &Etcd,
+    transform: Option<Arc<dyn Transform>>,
+    patience: Duration,
+    token: &CancellationToken,
+) -> Result<EtcdStore> {
     let read = |path: &Path| {
         let help = "See --etcd-cafile, --etcd-certfile and --etcd-keyfile.";
         std::fs::read(path).map_err(|e| Failure::new(Id::Etcd, format!("cannot read {}: {e}", path.display()), help))
@@ -66,6 +73,7 @@ async fn open_etcd(etcd: &Etcd, transform: Option<Arc<dyn Transform>>, token: &C
         tls: Tls { ca: etcd.ca.as_deref().map(read).transpose()?, identity },
         prefix: ("/registry".to_owned(), etcd.prefix.clone()),
         codec: Arc::new(StockCodec::default()),
+        patience,
         transform,
     };
     let store = EtcdStore::open(options).await.map_err(|error| {

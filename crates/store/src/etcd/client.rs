@@ -4,18 +4,13 @@
 
 use crate::{Error, Result};
 use http::uri::PathAndQuery;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::client::Grpc;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
-
-/// The longest that one call may take.
-const CALL: Duration = Duration::from_secs(10);
-/// How long a call is tried again that changed nothing.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Files that say who the members are and who asks.
 #[derive(Clone, Debug, Default)]
@@ -37,18 +32,18 @@ pub(super) enum Again {
 pub(super) struct Client {
     members: Vec<(String, Channel)>,
     asked: AtomicUsize,
-    /// Whether the last call, or the last try of one, came through.
-    reachable: AtomicBool,
+    /// How long a call may take with all its tries.
+    pub(super) patience: Duration,
 }
 
 impl Client {
     /// Connections to all members, made when they are needed.
-    pub(super) fn new(servers: &[String], tls: &Tls) -> Result<Self> {
+    pub(super) fn new(servers: &[String], tls: &Tls, patience: Duration) -> Result<Self> {
         let members: Result<Vec<_>> = servers.iter().map(|s| Ok((s.clone(), channel(s, tls)?))).collect();
         let members = members?;
         match members.is_empty() {
             true => Err(Error::Unavailable("no etcd server is given".to_owned())),
-            false => Ok(Self { members, asked: AtomicUsize::new(0), reachable: AtomicBool::new(true) }),
+            false => Ok(Self { members, asked: AtomicUsize::new(0), patience }),
         }
     }
 
@@ -59,18 +54,8 @@ impl Client {
         (at, grpc.max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX))
     }
 
-    pub(super) fn is_reachable(&self) -> bool {
-        self.reachable.load(Ordering::Relaxed)
-    }
-
-    /// Notes that a member has answered.
-    pub(super) fn answered(&self) {
-        self.reachable.store(true, Ordering::Relaxed);
-    }
-
     /// Goes on to the next member, unless somebody did already.
     pub(super) fn next(&self, failed: usize) {
-        self.reachable.store(false, Ordering::Relaxed);
         let next = (failed + 1) % self.members.len();
         // When another call was faster its choice stands.
         let _ = self.asked.compare_exchange(failed, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -82,33 +67,53 @@ impl Client {
         Q: prost::Message + Clone + 'static,
         A: prost::Message + Default + 'static,
     {
-        let end = Instant::now() + PATIENCE;
+        self.call_within(self.patience, path, question, again).await
+    }
+
+    /// The same with another patience.
+    pub(super) async fn call_within<Q, A>(
+        &self,
+        patience: Duration,
+        path: &'static str,
+        question: Q,
+        again: Again,
+    ) -> Result<A>
+    where
+        Q: prost::Message + Clone + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        let end = Instant::now() + patience;
         let mut pause = Duration::from_millis(20);
         let mut failures = 0;
         loop {
             let (member, mut grpc) = self.member();
-            let status = match ask(&mut grpc, path, question.clone()).await {
-                Ok(answer) => {
-                    self.answered();
-                    return Ok(answer);
-                }
-                Err(status) => status,
+            let asked = tokio::time::timeout_at(end, ask(&mut grpc, path, question.clone())).await;
+            let status = match asked {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded(format!("no answer within {patience:?}")),
             };
             if !lost(&status) {
-                self.answered();
                 return Err(interpret(&status));
             }
             self.next(member);
             failures += 1;
             if (again == Again::Unsent && !unsent(&status)) || Instant::now() + pause > end {
-                let why = format!("{}: {}", self.members[member].0, reason(&status));
-                return Err(Error::Unavailable(why));
+                return Err(Error::Unavailable(self.told(member, &status)));
             }
             // Every member gets its chance before there is a pause.
             if failures % self.members.len() == 0 {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(1));
             }
+        }
+    }
+
+    /// Why there is no answer: in etcd's own words, where it has any.
+    fn told(&self, member: usize, status: &Status) -> String {
+        match status.message().starts_with("etcdserver: ") {
+            true => status.message().to_owned(),
+            false => format!("{}: {}", self.members[member].0, reason(status)),
         }
     }
 }
@@ -118,15 +123,10 @@ where
     Q: prost::Message + 'static,
     A: prost::Message + Default + 'static,
 {
-    let call = async {
-        grpc.ready().await.map_err(|e| Status::from_error(Box::new(e)))?;
-        let codec = ProstCodec::<Q, A>::default();
-        grpc.unary(Request::new(question), PathAndQuery::from_static(path), codec).await
-    };
-    match tokio::time::timeout(CALL, call).await {
-        Ok(answer) => answer.map(tonic::Response::into_inner),
-        Err(_) => Err(Status::deadline_exceeded(format!("no answer within {} s", CALL.as_secs()))),
-    }
+    grpc.ready().await.map_err(|e| Status::from_error(Box::new(e)))?;
+    let codec = ProstCodec::<Q, A>::default();
+    let answer = grpc.unary(Request::new(question), PathAndQuery::from_static(path), codec).await?;
+    Ok(answer.into_inner())
 }
 
 fn channel(server: &str, tls: &Tls) -> Result<Channel> {
@@ -135,8 +135,9 @@ fn channel(server: &str, tls: &Tls) -> Result<Channel> {
         .map_err(bad)?
         .connect_timeout(Duration::from_secs(3))
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(10))
+        // A member that went silent is found out while calls still have time for another one.
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(5))
         .keep_alive_while_idle(true)
         .initial_stream_window_size(8 << 20)
         .initial_connection_window_size(16 << 20);

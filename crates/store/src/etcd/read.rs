@@ -4,6 +4,7 @@ use super::client::Again;
 use super::{Inner, header, wire};
 use crate::{Entry, Error, Key, Page, RangeQuery, Result, Revision};
 use bytes::Bytes;
+use std::time::Duration;
 
 pub(super) const RANGE: &str = "/etcdserverpb.KV/Range";
 /// Keys in one answer of etcd; a larger page is made of several, all at one revision.
@@ -82,10 +83,15 @@ impl Inner {
 
     /// The newest revision that etcd's members agree on.
     pub(super) async fn newest(&self) -> Result<Revision> {
-        let key = self.keys.to_etcd(&self.keys.here);
-        let key = if key.is_empty() { super::keys::ALL } else { key };
+        self.newest_within(self.client.patience).await
+    }
+
+    /// The same, when it is heard in this time.
+    pub(super) async fn newest_within(&self, patience: Duration) -> Result<Revision> {
+        // A key that stock servers ask for too, so that whoever may read what lies below the prefix may ask for it.
+        let key = self.keys.to_etcd(&format!("{}/health", self.keys.here));
         let question = wire::RangeRequest { key, count_only: true, ..Default::default() };
-        let answer: wire::RangeResponse = self.client.call(RANGE, question, Again::Yes).await?;
+        let answer: wire::RangeResponse = self.client.call_within(patience, RANGE, question, Again::Yes).await?;
         Ok(header(answer.header.as_ref()))
     }
 

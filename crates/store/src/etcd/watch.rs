@@ -67,7 +67,6 @@ impl Watcher {
             let begun = tokio::time::timeout(BEGIN, self.begin());
             let why = match begun.await {
                 Ok(Ok(())) => {
-                    self.inner.client.answered();
                     self.pause = Duration::ZERO;
                     return Ok(());
                 }
@@ -88,8 +87,12 @@ impl Watcher {
         grpc.ready().await.map_err(|e| lost(&e))?;
         let path = PathAndQuery::from_static("/etcdserverpb.Maintenance/Status");
         let status = ProstCodec::<wire::StatusRequest, wire::StatusResponse>::default();
-        let status = grpc.unary(Request::new(wire::StatusRequest {}), path, status).await;
-        let tells = tells_progress(&status.map_err(|s| failure(&s))?.into_inner().version);
+        let tells = match grpc.unary(Request::new(wire::StatusRequest {}), path, status).await {
+            Ok(status) => tells_progress(&status.into_inner().version),
+            // Versions that tell this to administrators only are newer than all that must not be asked.
+            Err(status) if status.message() == "etcdserver: permission denied" => true,
+            Err(status) => return Err(failure(&status)),
+        };
         // Without it every change of etcd is watched, so that every revision is heard of.
         let (key, range_end) = match tells {
             true => self.inner.keys.range(&self.prefix),
@@ -135,7 +138,9 @@ impl Watcher {
                 self.inner.forget(oldest);
                 return Err(Error::Compacted { requested: self.last, oldest });
             }
-            return Err(Error::Unavailable(answer.cancel_reason));
+            // What its rights do not allow does not come back by itself.
+            let refused = answer.cancel_reason.contains("permission denied");
+            return Err(if refused { Error::Refused } else { Error::Unavailable }(answer.cancel_reason));
         }
         if answer.created {
             return Ok(());

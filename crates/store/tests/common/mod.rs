@@ -85,6 +85,7 @@ pub(crate) fn etcd_options(url: &str, prefix: &str) -> EtcdOptions {
         tls: Tls::default(),
         prefix: (String::new(), prefix.to_owned()),
         codec: Arc::new(Plain),
+        patience: Duration::from_secs(10),
         transform: None,
     }
 }

@@ -40,6 +40,7 @@ async fn shared(url: &str) -> Result<EtcdStore> {
         tls: Tls::default(),
         prefix: ("/registry".to_owned(), "/registry".to_owned()),
         codec: Arc::new(StockCodec::default()),
+        patience: std::time::Duration::from_secs(60),
         transform: None,
     };
     Ok(EtcdStore::open(options).await?)
