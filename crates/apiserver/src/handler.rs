@@ -431,12 +431,34 @@ fn named(request: &Request<'_>, object: Value, kind: &str) -> Result<Value, ApiE
     }
 }
 
+/// What an eviction and its request say of a dry run must be the same, where both say something.
+fn dry_runs_agree(request: &Request<'_>, options: &Value) -> Result<(), ApiError> {
+    let asked = request.query().0.get("dryRun").map(Vec::as_slice).unwrap_or_default();
+    let inside: Vec<&str> = options["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if asked.is_empty() || inside.is_empty() || asked.iter().eq(inside.iter()) {
+        return Ok(());
+    }
+    let why = format!(
+        "Non-matching dry-run options in request and content: [{}] and [{}]",
+        asked.join(" "),
+        inside.join(" ")
+    );
+    Err(ApiError { code: 500, ..ApiError::new(Reason::Unknown, why) })
+}
+
 async fn evict(registry: &Arc<Registry>, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
+    let eviction = named(request, input.value, "Eviction")?;
+    dry_runs_agree(request, &eviction["deleteOptions"])?;
     let entry = registry.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
     let pod = encode::decode(entry.value.bytes());
-    let eviction = named(request, input.value, "Eviction")?;
     let eviction = registry.admitted(request, eviction).await?;
     let mut body = eviction["deleteOptions"].clone();
+    if request.dry_run() {
+        if !body.is_object() {
+            body = ironclad_json::json!({});
+        }
+        body["dryRun"] = ironclad_json::json!(["All"]);
+    }
     let mut info = with_options(request, &body);
     info.subresource = String::new();
     "delete".clone_into(&mut info.verb);

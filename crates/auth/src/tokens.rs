@@ -6,7 +6,7 @@ mod keys;
 use crate::{Authenticated, Authenticator, Credentials};
 use async_trait::async_trait;
 use ironclad_api::source::Source;
-use ironclad_api::{ApiError, FieldError, GroupResource, Path, UserInfo, object, time};
+use ironclad_api::{ApiError, FieldError, GroupResource, GroupVersionKind, Path, UserInfo, object, time};
 use ironclad_json::{Value, json};
 use jsonwebtoken::Header;
 use keys::{Known, Signer};
@@ -119,16 +119,23 @@ impl Tokens {
 
     /// Answers a `TokenRequest`.
     pub fn issue(&self, namespace: &str, name: &str, request: &Value) -> Result<Value, ApiError> {
+        about(namespace, name, request)?;
         let accounts = GroupResource::new("", "serviceaccounts");
         let account =
             self.source.get(&accounts, namespace, name).ok_or_else(|| ApiError::not_found(&accounts, name))?;
+        let (asked, uid) = (object::uid(request), object::uid(&account));
+        if !asked.is_empty() && asked != uid {
+            let why =
+                format!("the UID in the token request ({asked}) does not match the UID of the service account ({uid})");
+            return Err(ApiError::conflict(&GroupResource::new("authentication.k8s.io", "TokenRequest"), name, why));
+        }
         let spec = &request["spec"];
         let seconds = self.life(spec["expirationSeconds"].as_i64())?;
         let mut audiences: Vec<Value> = spec["audiences"].as_array().cloned().unwrap_or_default();
         if audiences.is_empty() {
             audiences = self.options.audiences.iter().map(|a| json!(a)).collect();
         }
-        let mut bound = json!({"namespace": namespace, "serviceaccount": {"name": name, "uid": object::uid(&account)}});
+        let mut bound = json!({"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}});
         self.bind(namespace, name, &spec["boundObjectRef"], &mut bound)?;
         let now = jiff::Timestamp::now().as_second();
         let own = audiences.iter().all(|a| self.options.audiences.iter().any(|o| a == o.as_str()));
@@ -146,7 +153,15 @@ impl Tokens {
         let mut answer = request.clone();
         answer["kind"] = json!("TokenRequest");
         answer["apiVersion"] = json!("authentication.k8s.io/v1");
-        answer["metadata"] = json!({"name": name, "namespace": namespace, "creationTimestamp": time::now()});
+        let meta = object::metadata_mut(&mut answer);
+        for (key, value) in
+            [("name", name), ("namespace", namespace), ("uid", uid), ("creationTimestamp", &time::now())]
+        {
+            meta.insert(key, json!(value));
+        }
+        if answer["spec"]["boundObjectRef"].is_null() {
+            answer["spec"]["boundObjectRef"] = Value::Null;
+        }
         answer["spec"]["audiences"] = Value::Array(audiences.into());
         answer["spec"]["expirationSeconds"] = json!(seconds);
         answer["status"] = json!({"token": token, "expirationTimestamp": expires});
@@ -155,28 +170,26 @@ impl Tokens {
 
     /// Binds claims to the pod, secret or node that a token is for.
     fn bind(&self, namespace: &str, account: &str, reference: &Value, bound: &mut Value) -> Result<(), ApiError> {
-        let Some(kind) = reference["kind"].as_str() else { return Ok(()) };
+        if !reference.is_object() {
+            return Ok(());
+        }
         let name = object::text(reference, &["name"]);
-        let (plural, claim, place) = match kind {
-            "Pod" => ("pods", "pod", namespace),
-            "Secret" => ("secrets", "secret", namespace),
-            "Node" => ("nodes", "node", ""),
-            other => {
-                return Err(ApiError::bad_request(format!(
-                    "cannot bind token for serviceaccount {account:?} to object of kind {other:?}"
-                )));
+        let GroupVersionKind { group, version, kind } = object::gvk(reference);
+        let (plural, claim, place) = match (&*group, &*kind) {
+            ("", "Pod") => ("pods", "pod", namespace),
+            ("", "Secret") => ("secrets", "secret", namespace),
+            ("", "Node") => ("nodes", "node", ""),
+            _ => {
+                let why = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
+                return Err(ApiError::bad_request(why));
             }
         };
+        if name.is_empty() {
+            return Err(ApiError::bad_request("Name parameter required."));
+        }
         let resource = GroupResource::new("", plural);
         let found = self.source.get(&resource, place, name).ok_or_else(|| ApiError::not_found(&resource, name))?;
-        let uid = object::text(reference, &["uid"]);
-        if !uid.is_empty() && uid != object::uid(&found) {
-            let why = format!(
-                "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
-            );
-            return Err(ApiError::conflict(&resource, name, why));
-        }
-        if kind == "Pod" {
+        if claim == "pod" {
             let of = object::text(&found, &["spec", "serviceAccountName"]);
             if of != account {
                 return Err(ApiError::bad_request(format!(
@@ -187,6 +200,13 @@ impl Tokens {
             if let Some(node) = self.source.get(&GroupResource::new("", "nodes"), "", node) {
                 bound["node"] = json!({"name": object::name(&node), "uid": object::uid(&node)});
             }
+        }
+        let uid = object::text(reference, &["uid"]);
+        if !uid.is_empty() && uid != object::uid(&found) {
+            let why = format!(
+                "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+            );
+            return Err(ApiError::conflict(&GroupResource::new("", &kind), name, why));
         }
         bound[claim] = json!({"name": name, "uid": object::uid(&found)});
         Ok(())
@@ -240,6 +260,19 @@ impl Tokens {
         }
         Ok(Some(found))
     }
+}
+
+/// What a request says of its account must be what its path says.
+fn about(namespace: &str, name: &str, request: &Value) -> Result<(), ApiError> {
+    for (field, own) in [("name", name), ("namespace", namespace)] {
+        let given = object::text(request, &["metadata", field]);
+        if !given.is_empty() && given != own {
+            let why = format!("must match the service account {field} if specified");
+            let error = FieldError::invalid_str(&Path::new("metadata").child(field), given, why);
+            return Err(ApiError::invalid("authentication.k8s.io", "TokenRequest", name, &[error]));
+        }
+    }
+    Ok(())
 }
 
 fn quoted(texts: &[String]) -> String {

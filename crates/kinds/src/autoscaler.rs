@@ -18,7 +18,13 @@ pub(crate) const V2: Rules = Rules::new()
     .prints(COLUMNS, cells);
 
 pub(crate) const V1: Rules = Rules::new()
-    .defaults(|o| fill(spec(o), "minReplicas", 1))
+    .defaults(|o| {
+        fill(spec(o), "minReplicas", 1);
+        old::settle(o);
+    })
+    .on_create(|o| old::keep_status(o, &Value::Null))
+    .on_update(old::keep_status)
+    .on_subresource(|_, new, old| old::keep_spec(new, old))
     .checks(|o| rules::validate(&old::to_new(o.clone()), None))
     .checks_update(|new, old| rules::validate(&old::to_new(new.clone()), Some(old)))
     .checks_status(|new, _| rules::status(new))

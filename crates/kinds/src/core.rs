@@ -24,3 +24,4 @@ pub(crate) use namespace::Namespace;
 pub(crate) use node::Node;
 pub(crate) use pod::Pod;
 pub(crate) use service::Service;
+pub use service_rules::service_addresses;

@@ -32,6 +32,7 @@ mod table;
 mod template;
 mod volume;
 
+pub use core::service_addresses;
 pub use extension::flow::mandatory_flow;
 pub use metadata::{validate_metadata, validate_metadata_update};
 pub use row::{Dependents, Deprecation, Kind, Served, Subresource, Text, Verb};

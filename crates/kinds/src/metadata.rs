@@ -31,16 +31,7 @@ pub fn validate_metadata(kind: &Kind, object: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     let path = Path::new("metadata");
     let name = object::name(object);
-    let generate = object::text(object, &["metadata", "generateName"]);
-    if !generate.is_empty() {
-        let base = match generate.strip_suffix('-') {
-            Some(stem) => format!("{stem}a"),
-            None => generate.to_owned(),
-        };
-        for why in kind.strategy.validate_name(&base) {
-            errors.push(FieldError::invalid_str(&path.child("generateName"), generate, why));
-        }
-    }
+    errors.extend(generate_name(kind, object, &path));
     if name.is_empty() {
         errors.push(FieldError::required(&path.child("name"), "name or generateName is required"));
     } else {
@@ -71,6 +62,29 @@ pub fn validate_metadata(kind: &Kind, object: &Value) -> ErrorList {
     errors
 }
 
+/// What a name was to begin with must be able to stand in a path.
+fn path_prefix(meta: &Value, path: &Path) -> ErrorList {
+    let given = meta["generateName"].as_str().unwrap_or_default();
+    let wrong = ['/', '%'].into_iter().filter(|c| given.contains(*c));
+    wrong
+        .map(|c| FieldError::invalid_str(&path.child("generateName"), given, format!("may not contain '{c}'")))
+        .collect()
+}
+
+/// What is wrong with what a name was to begin with. Replication controllers look at the name that came of it alone.
+fn generate_name(kind: &Kind, object: &Value, path: &Path) -> ErrorList {
+    let generate = object::text(object, &["metadata", "generateName"]);
+    if generate.is_empty() || &*kind.plural == "replicationcontrollers" {
+        return ErrorList::new();
+    }
+    let base = match generate.strip_suffix('-') {
+        Some(stem) => format!("{stem}a"),
+        None => generate.to_owned(),
+    };
+    let wrong = kind.strategy.validate_name(&base).into_iter();
+    wrong.map(|why| FieldError::invalid_str(&path.child("generateName"), generate, why)).collect()
+}
+
 /// Checks the metadata of an object that changes through the main resource or a subresource. Stock looks at them as
 /// part of every object, and once more as part of most kinds, so that it names most mistakes more than once.
 pub fn validate_metadata_update(kind: &Kind, subresource: &str, new: &Value, old: &Value) -> ErrorList {
@@ -78,16 +92,18 @@ pub fn validate_metadata_update(kind: &Kind, subresource: &str, new: &Value, old
     let meta = &new["metadata"];
     let mut errors = ErrorList::new();
     let again = Again::of(kind, subresource);
+    errors.extend(path_prefix(meta, &path));
     open_fields(meta, &path, &mut errors);
     errors.extend(finalizers(&meta["finalizers"], &path.child("finalizers")));
     let changed = changes(new, old, &path);
     errors.extend(changed.clone());
-    let looked_at = errors[..errors.len() - changed.len()].to_vec();
+    let looked_at = errors[path_prefix(meta, &path).len()..errors.len() - changed.len()].to_vec();
     if again.update {
         errors.extend(changed);
         errors.extend(own_finalizers(kind, meta, &path));
     }
     for _ in 0..again.whole {
+        errors.extend(generate_name(kind, new, &path));
         errors.extend(looked_at.clone());
         errors.extend(own_finalizers(kind, meta, &path));
     }
@@ -144,6 +160,8 @@ impl Again {
     fn of(kind: &Kind, subresource: &str) -> Self {
         let plural = &*kind.plural;
         let (update, whole) = match (plural, subresource) {
+            // They look at the update themselves, between their own rules.
+            ("jobs", "") => (false, 1),
             ("events", _) => (!kind.group.is_empty(), 0),
             ("cronjobs", "status") => (false, 0),
             ("certificatesigningrequests", _) => (true, 1),
@@ -300,12 +318,24 @@ fn finalizers(list: &Value, path: &Path) -> ErrorList {
     errors
 }
 
+/// The look at an update that a kind takes besides that which every kind takes, for kinds of Kubernetes' own groups.
+pub(crate) fn update_again(new: &Value, old: &Value) -> ErrorList {
+    let path = Path::new("metadata");
+    let mut errors = changes(new, old, &path);
+    errors.extend(standard_finalizers(&new["metadata"], &path));
+    errors
+}
+
 /// What is wrong with finalizers of kinds that take standard ones and those with a domain.
 fn own_finalizers(kind: &Kind, meta: &Value, path: &Path) -> ErrorList {
+    if known_finalizers(kind) { standard_finalizers(meta, path) } else { ErrorList::new() }
+}
+
+fn standard_finalizers(meta: &Value, path: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
-    let Some(all) = meta["finalizers"].as_array().filter(|_| known_finalizers(kind)) else { return errors };
+    let all = meta["finalizers"].as_array();
     let path = path.child("finalizers");
-    for (index, text) in all.iter().map(|f| f.as_str().unwrap_or_default()).enumerate() {
+    for (index, text) in all.into_iter().flatten().map(|f| f.as_str().unwrap_or_default()).enumerate() {
         let broken = names::qualified_name(text).len();
         errors.extend(finalizer(text, &path.index(index), true).into_iter().skip(broken));
     }

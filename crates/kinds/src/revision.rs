@@ -11,7 +11,8 @@ use ironclad_json::{Value, json};
 pub(crate) const STRATEGY: Rules = Rules::new()
     .checks(validate)
     .checks_update(|new, old| {
-        let mut errors = validate(new);
+        let mut errors = ErrorList::new();
+        not_negative_at(new, &Path::root(), &["revision"], &mut errors);
         if new["data"] != old["data"] {
             errors.push(FieldError::invalid(&Path::new("data"), &new["data"], "field is immutable"));
         }

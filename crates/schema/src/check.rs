@@ -2,6 +2,7 @@
 //! values into their canonical form.
 
 use crate::bundle::{Bundle, Field, Scalar, Shape, TypeId};
+use crate::moment;
 use crate::patch::go_kind;
 use ironclad_api::quantity::Quantity;
 use ironclad_json::{Fate, Map, Text, Value, json};
@@ -197,8 +198,8 @@ impl Walk<'_> {
             (Scalar::IntOrString, Value::String(_)) => Ok(None),
             (Scalar::Quantity, Value::Number(n)) => brought(&|v| canonical(&n.to_string(), v)),
             (Scalar::Quantity, Value::String(s)) => brought(&|v| canonical(s, v)),
-            (Scalar::Time, Value::String(s)) => brought(&|v| time(s, v, ironclad_api::time::rfc3339)),
-            (Scalar::MicroTime, Value::String(s)) => brought(&|v| time(s, v, ironclad_api::time::rfc3339_micro)),
+            (Scalar::Time, Value::String(s)) => brought(&|v| time(s, v, false)),
+            (Scalar::MicroTime, Value::String(s)) => brought(&|v| time(s, v, true)),
             (Scalar::Bytes, Value::String(s)) => {
                 use base64::Engine;
                 let decoded = base64::engine::general_purpose::STANDARD.decode(s.replace(['\n', '\r'], ""));
@@ -356,19 +357,11 @@ fn canonical(text: &str, value: &mut Value) -> Result<(), String> {
     Ok(())
 }
 
-fn time(text: &str, value: &mut Value, write: fn(jiff::Timestamp) -> String) -> Result<(), String> {
-    let parsed = text.parse::<jiff::Timestamp>();
-    let why = || {
-        // What stands behind a whole time is all that Go complains of then.
-        let end = (1..text.len()).rev().filter(|i| text.is_char_boundary(*i));
-        match end.map(|i| text.split_at(i)).find(|(time, _)| time.parse::<jiff::Timestamp>().is_ok()) {
-            Some((_, extra)) => format!("parsing time {text:?}: extra text: {extra:?}"),
-            None => {
-                format!("parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\"")
-            }
-        }
-    };
-    *value = json!(write(parsed.map_err(|_| why())?));
+fn time(text: &str, value: &mut Value, micro: bool) -> Result<(), String> {
+    moment::check(text, micro)?;
+    let parsed = text.parse::<jiff::Timestamp>().map_err(|e| format!("parsing time {text:?}: {e}"))?;
+    let write = if micro { ironclad_api::time::rfc3339_micro } else { ironclad_api::time::rfc3339 };
+    *value = json!(write(parsed));
     Ok(())
 }
 

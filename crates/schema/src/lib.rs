@@ -9,6 +9,7 @@ pub mod cbor;
 pub mod check;
 mod facts;
 pub mod json;
+mod moment;
 pub mod openapi;
 pub mod patch;
 pub mod proto;

@@ -119,7 +119,7 @@ pub(super) const OTHERS: &[(&str, Stage, bool, bool)] = &[
     ("MatchLabelKeysInPodAffinity", Stable, true, true),
     ("MatchLabelKeysInPodTopologySpread", Beta, true, false),
     ("MatchLabelKeysInPodTopologySpreadSelectorMerge", Beta, true, false),
-    ("MaxUnavailableStatefulSet", Beta, false, false),
+    ("MaxUnavailableStatefulSet", Beta, true, false),
     ("MemoryQoS", Alpha, false, false),
     ("MultiCIDRServiceAllocator", Stable, true, true),
     ("MutableCSINodeAllocatableCount", Stable, true, true),

@@ -53,18 +53,19 @@ impl Registry {
         let object = self.mutate(request, &mut admission, object, &mut warnings).await?;
         let generate = object::text(&object, &["metadata", "generateName"]).to_owned();
         let generated = object::name(&object).is_empty() && !generate.is_empty();
-        if !matches!(version.as_str(), None | Some("" | "0")) && !request.dry_run() {
-            return Err(must_be_new(version.as_str().unwrap_or_default()));
+        let version = version.as_str().unwrap_or_default();
+        if !matches!(version, "" | "0") && !request.dry_run() {
+            return Err(must_be_new(version));
         }
         if !generated {
-            let created = self.create_once(request, admission, object, &mut warnings).await;
+            let created = self.create_once(request, admission, object, version, &mut warnings).await;
             return created.map_err(|error| error.warned(warnings.clone())).map(|answer| (answer, warnings));
         }
         for attempt in 0.. {
             let mut object = object.clone();
             metadata_mut(&mut object).insert("name", names::generate(&generate).into());
             let mut said = warnings.clone();
-            match self.create_once(request, admission.clone(), object, &mut said).await {
+            match self.create_once(request, admission.clone(), object, version, &mut said).await {
                 Err(error) if error.code == 409 && attempt < ATTEMPTS => {}
                 Err(error) => return Err(error.warned(said)),
                 Ok(answer) => return Ok((answer, said)),
@@ -73,12 +74,13 @@ impl Registry {
         Err(ApiError::internal("no free name was found"))
     }
 
-    /// Checks and stores an object that mutating plugins have let in.
+    /// Checks and stores an object that mutating plugins have let in; a dry run shows the version that was sent.
     async fn create_once(
         &self,
         request: &Request<'_>,
         mut admission: ironclad_admission::Request,
         mut object: Value,
+        version: &str,
         warnings: &mut Vec<String>,
     ) -> Result<Answer, ApiError> {
         let kind = request.kind;
@@ -86,6 +88,7 @@ impl Registry {
         fresh_metadata(&mut object, kind.generation);
         kind.strategy.default(&mut object);
         kind.strategy.prepare_create(&mut object);
+        let reserved = self.addresses.reserve(kind, &mut object, None, request.dry_run()).await?;
         let name = object::name(&object).to_owned();
         let mut errors = validate_metadata(kind, &object);
         errors.extend(kind.strategy.validate(&object));
@@ -101,11 +104,13 @@ impl Registry {
         warnings.append(&mut admission.warnings);
         accepted?;
         let mut object = admission.object.take().unwrap_or_default();
-        let reserved = self.addresses.reserve(kind, &mut object, None, request.dry_run()).await?;
         if request.dry_run() {
             let exists = self.entry(&request.key(&name)).await?.is_some();
             if exists {
                 return Err(ApiError::already_exists(&kind.group_resource(), &name));
+            }
+            if !version.is_empty() {
+                metadata_mut(&mut object).insert("resourceVersion", version.into());
             }
             return Ok(Answer::value(201, object));
         }

@@ -98,6 +98,9 @@ pub(super) fn with_replicas(request: &Request<'_>, old: &Value, scale: &Value) -
     }
     let mut new = old.clone();
     put_replicas(request, &mut new, json!(replicas));
+    if !object::uid(scale).is_empty() {
+        object::metadata_mut(&mut new).insert("uid", object::uid(scale).into());
+    }
     match object::resource_version(scale) {
         "" => drop(object::metadata_mut(&mut new).remove("resourceVersion")),
         version => drop(object::metadata_mut(&mut new).insert("resourceVersion", json!(version))),
@@ -143,7 +146,10 @@ impl Registry {
             options::check(request, Some(applies))?;
         }
         let gvk = kind();
-        let mut sent = super::input::decode(headers, bytes)?;
+        let mut sent = match &*request.info.verb {
+            "update" => super::input::decode_as(headers, bytes, "autoscaling/v1, Kind=Scale")?,
+            _ => super::input::decode(headers, bytes)?,
+        };
         if request.info.verb == "update" {
             let (value, _) = request.check_body(&gvk, sent)?;
             request.must_be_named(&value)?;

@@ -89,10 +89,11 @@ impl Registry {
         let uid = object::uid(&new);
         // A patch that makes another uid breaks a rule, which validation tells.
         if &*request.info.verb == "update" && !uid.is_empty() && uid != object::uid(&old) {
-            // Stock lets its storage say it.
+            // Stock lets its storage say it, which a dry run does not reach.
+            let key = request.key(&request.info.name);
+            let key = if request.dry_run() { key.strip_prefix("/registry").unwrap_or(&key) } else { &key };
             let why = format!(
-                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                request.key(&request.info.name),
+                "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
                 object::uid(&old)
             );
             return Err(ApiError::conflict(&kind.group_resource(), &request.info.name, why));
@@ -116,11 +117,11 @@ impl Registry {
             metadata_mut(&mut new).remove("namespace");
         }
         self.prepare(request, &mut new, &old);
+        let dry_run = request.dry_run();
+        let reserved = self.addresses.reserve(kind, &mut new, Some(&old), dry_run).await?;
         self.validate(request, &new, &old)?;
         warnings.extend(kind.strategy.warnings(&new, Some(&old)));
         let mut new = self.accept(request, &mut door, new, &mut warnings).await?;
-        let dry_run = request.dry_run();
-        let reserved = self.addresses.reserve(kind, &mut new, Some(&old), dry_run).await?;
         if same(&new, &old) {
             return Ok(Answer { warnings, ..self.show(request, entry).await? });
         }
@@ -129,6 +130,7 @@ impl Registry {
             metadata_mut(&mut new).insert("generation", json!(next));
         }
         if dry_run {
+            metadata_mut(&mut new).insert("resourceVersion", object::resource_version(&old).into());
             return Ok(Answer { warnings, ..Answer::value(200, new) });
         }
         let new = self.store_form(request, new).await?;

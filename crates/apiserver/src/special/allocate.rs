@@ -175,6 +175,10 @@ impl Addresses {
         let invalid =
             |errors: ErrorList, service: &Value| Err(ApiError::invalid("", "Service", object::name(service), &errors));
         if kind_of(service) != "ExternalName" {
+            let errors = ironclad_kinds::service_addresses(service, old);
+            if !errors.is_empty() {
+                return invalid(errors, service);
+            }
             let errors = families::settle(service, old.filter(|o| kind_of(o) != "ExternalName"));
             if !errors.is_empty() {
                 return invalid(errors, service);
@@ -183,7 +187,11 @@ impl Addresses {
         if let Err(error) = self.ip(service, old, &mut reservation) {
             return invalid(vec![error], service);
         }
-        let wants = wanted_ports(service, old);
+        let mut wants = wanted_ports(service, old);
+        if dry_run {
+            // Which ports there are is not looked at then.
+            wants.retain(|(_, want)| want.number.is_none());
+        }
         match self.ports.give(&wants.iter().map(|(_, w)| w.clone()).collect::<Vec<_>>(), dry_run).await? {
             Ok(given) => {
                 for ((place, _), port) in wants.iter().zip(&given) {
@@ -215,10 +223,10 @@ impl Addresses {
             reservation.freed_ips.extend(had);
             "None".to_owned()
         } else if let Ok(wanted) = given.parse::<Ipv4Addr>() {
-            if had != Some(wanted) {
+            // Who has an address cannot have another, which validation tells.
+            if had.is_none() {
                 self.take(wanted, &path)?;
                 reservation.ip = Some(wanted);
-                reservation.freed_ips.extend(had);
             }
             given
         } else if let Some(had) = had {

@@ -5,7 +5,7 @@ use crate::common::checks::same;
 use crate::common::numbers::{at_most_100, int_or_percent, is_zero, not_negative_at};
 use crate::common::{pod_defaults, selector};
 use crate::print;
-use crate::read::{at, child, count, fill, fill_zero, put, size, spec, text};
+use crate::read::{at, child, count, fill, fill_zero, has, put, size, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
@@ -95,6 +95,8 @@ fn default(o: &mut Value) {
         let rolling = child(strategy, "rollingUpdate");
         fill(rolling, "maxUnavailable", 1);
         fill(rolling, "maxSurge", 0);
+    } else if has(strategy, &["rollingUpdate"]) {
+        ["maxUnavailable", "maxSurge"].iter().for_each(|key| fill(child(strategy, "rollingUpdate"), key, 0));
     }
 }
 

@@ -7,7 +7,7 @@ use crate::print;
 use crate::read::{at, count, fill, has, map, put, size, spec};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
-use ironclad_api::{ErrorList, FieldError, Path};
+use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Map, Value, json};
 
 const COLUMNS: &[Column] = &[
@@ -59,6 +59,10 @@ pub(crate) const REPLICATION_CONTROLLER: Rules = Rules::new()
     .on_create(|o| put(o, "status", json!({"replicas": 0})))
     .checks(validate_controller)
     .checks_status(|new, _| status(new))
+    // The rule that stock generates counts bytes.
+    .named(|name| {
+        names::dns1123_subdomain(name).into_iter().map(|why| why.replace("253 characters", "253 bytes")).collect()
+    })
     .warns(warnings)
     .prints(COLUMNS, |o| {
         let mut cells = counts(o);

@@ -75,7 +75,9 @@ fn default(o: &mut Value) {
         child(strategy, "rollingUpdate");
     }
     if text(strategy, &["type"]) == "RollingUpdate" && has(strategy, &["rollingUpdate"]) {
-        fill(child(strategy, "rollingUpdate"), "partition", 0);
+        let rolling = child(strategy, "rollingUpdate");
+        fill(rolling, "partition", 0);
+        fill(rolling, "maxUnavailable", 1);
     }
     let retention = child(spec, "persistentVolumeClaimRetentionPolicy");
     fill_zero(retention, "whenDeleted", "Retain");

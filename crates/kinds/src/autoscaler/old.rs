@@ -239,17 +239,56 @@ pub(super) fn to_new(mut o: Value) -> Value {
     if let Some(conditions) = annotation(&mut o, CONDITIONS) {
         put(child(&mut o, "status"), "conditions", conditions);
     }
+    without_empty_annotations(&mut o);
+    o
+}
+
+/// Version 1 as it comes back from version 2, which has a metric even where none is asked for.
+pub(super) fn settle(o: &mut Value) {
+    *o = from_new(to_new(std::mem::take(o)));
+}
+
+/// Puts back what belongs to the status.
+pub(super) fn keep_status(new: &mut Value, old: &Value) {
+    keep(new, old, &[CURRENT, CONDITIONS]);
+}
+
+/// Puts back what belongs to the specification.
+pub(super) fn keep_spec(new: &mut Value, old: &Value) {
+    keep(new, old, &[METRICS, BEHAVIOR]);
+}
+
+fn keep(new: &mut Value, old: &Value, keys: &[&str]) {
+    for key in keys {
+        match &old["metadata"]["annotations"][*key] {
+            Value::Null => drop(annotation(new, key)),
+            kept => put(child(child(new, "metadata"), "annotations"), key, kept.clone()),
+        }
+    }
+    without_empty_annotations(new);
+}
+
+fn without_empty_annotations(o: &mut Value) {
     if let Some(metadata) = o.get_mut("metadata").and_then(Value::as_object_mut)
         && metadata.get("annotations").and_then(Value::as_object).is_some_and(Map::is_empty)
     {
         metadata.remove("annotations");
     }
-    o
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_asks_for_is_the_usual_target_and_a_status_comes_through_its_own_door() {
+        let mut o = json!({"metadata": {"name": "h"}, "spec": {"maxReplicas": 3}, "status": {"currentCPUUtilizationPercentage": 7}});
+        settle(&mut o);
+        assert_eq!(o["spec"]["targetCPUUtilizationPercentage"], 80);
+        assert!(o["metadata"]["annotations"][CURRENT].is_string());
+        keep_status(&mut o, &Value::Null);
+        assert!(o["metadata"].get("annotations").is_none());
+    }
 
     #[test]
     fn what_the_old_version_has_no_fields_for_comes_back() {

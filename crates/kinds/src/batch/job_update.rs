@@ -2,13 +2,15 @@
 
 use super::job_rules;
 use crate::common::checks::{IMMUTABLE, immutable, same};
+use crate::common::inside::inside;
 use crate::read::{at_mut, flag, has, items, put, text};
 use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_json::{Value, json};
 
 pub(super) fn validate(new: &Value, old: &Value) -> ErrorList {
     let mut errors = job_rules::validate(new);
-    // Stock looks at the specification once more.
+    // Stock looks at all once more.
+    errors.extend(crate::metadata::update_again(new, old));
     job_rules::whole_spec(&new["spec"], &mut errors);
     let (now, before, at) = (&new["spec"], &old["spec"], Path::new("spec"));
     completions(now, before, &at.child("completions"), &mut errors);
@@ -17,7 +19,7 @@ pub(super) fn validate(new: &Value, old: &Value) -> ErrorList {
     let (is, was) = (&now["template"], &before["template"]);
     let changed = if suspended { !same(&placed(is, was), was) } else { !same(is, was) };
     if changed {
-        errors.push(FieldError::invalid(&at.child("template"), is, IMMUTABLE));
+        errors.push(FieldError::invalid_shown(&at.child("template"), inside(is, "PodTemplateSpec"), IMMUTABLE));
     }
     let fixed = ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"];
     immutable(now, before, &at, &fixed, &mut errors);

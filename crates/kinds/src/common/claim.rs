@@ -6,7 +6,7 @@ use super::pod_rules::one_of_if_set;
 use super::selector;
 use crate::read::{fill, has, items, put, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
-use ironclad_json::{Value, json};
+use ironclad_json::Value;
 
 const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 /// The annotation that named the class before the field did.
@@ -30,6 +30,11 @@ pub(crate) fn check_modes(spec: &Value, at: &Path, missing: &str, errors: &mut E
 
 /// Checks the specification of a claim, also of a claim template.
 pub(crate) fn validate_claim_spec(spec: &Value, at: &Path) -> ErrorList {
+    validate_changed_spec(spec, None, at)
+}
+
+/// As [`validate_claim_spec`] for a claim that changes: groups of sources are right where the old one had any.
+pub(crate) fn validate_changed_spec(spec: &Value, old: Option<&Value>, at: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
     check_modes(spec, at, "at least 1 access mode is required", &mut errors);
     if has(spec, &["selector"]) {
@@ -44,7 +49,8 @@ pub(crate) fn validate_claim_spec(spec: &Value, at: &Path) -> ErrorList {
     }
     optional_rule(spec, at, "storageClassName", names::dns1123_subdomain, &mut errors);
     one_of_if_set(spec, at, "volumeMode", &["Block", "Filesystem"], &mut errors);
-    sources(spec, at, &mut errors);
+    let grouped = |o: &Value| ["dataSource", "dataSourceRef"].iter().any(|k| has(o, &[k, "apiGroup"]));
+    sources(spec, at, old.is_some_and(grouped), &mut errors);
     optional_rule(spec, at, "volumeAttributesClassName", names::dns1123_subdomain, &mut errors);
     errors
 }
@@ -66,7 +72,7 @@ pub(crate) fn template(source: &Value, at: &Path, errors: &mut ErrorList) {
     errors.extend(validate_claim_spec(&template["spec"], &at.child("spec")));
 }
 
-fn sources(spec: &Value, at: &Path, errors: &mut ErrorList) {
+fn sources(spec: &Value, at: &Path, any_group: bool, errors: &mut ErrorList) {
     for key in ["dataSource", "dataSourceRef"].into_iter().filter(|k| has(spec, &[k])) {
         let (source, at) = (&spec[key], at.child(key));
         required(source, &at, &["name", "kind"], errors);
@@ -75,26 +81,30 @@ fn sources(spec: &Value, at: &Path, errors: &mut ErrorList) {
             let why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
             errors.push(FieldError::invalid_str(&at, kind, why));
         }
-        optional_rule(source, &at, "apiGroup", names::dns1123_subdomain, errors);
+        if !any_group {
+            optional_rule(source, &at, "apiGroup", names::dns1123_subdomain, errors);
+        }
         optional_rule(source, &at, "namespace", names::dns1123_label, errors);
     }
     let (source, reference) = (&spec["dataSource"], &spec["dataSourceRef"]);
     if !source.is_object() || !reference.is_object() {
         return;
     }
-    let shown = json!({});
+    // Stock shows nothing of the path that it takes for a value.
+    let shown = || "{}".to_owned();
     if !text(reference, &["namespace"]).is_empty() {
         let why = "may not be specified when dataSourceRef.namespace is specified";
-        errors.push(FieldError::invalid(at, &shown, why));
+        errors.push(FieldError::invalid_shown(at, shown(), why));
     } else if ["apiGroup", "kind", "name"].iter().any(|k| text(source, &[k]) != text(reference, &[k])) {
-        errors.push(FieldError::invalid(at, &shown, "must match dataSourceRef"));
+        errors.push(FieldError::invalid_shown(at, shown(), "must match dataSourceRef"));
     }
 }
 
 /// Each of the two fields for a source follows from the other.
-pub(crate) fn normalize_sources(spec: &mut Value) {
-    // CrossNamespaceVolumeDataSource is off: a source elsewhere is dropped.
-    if has(spec, &["dataSourceRef", "namespace"])
+pub(crate) fn normalize_sources(spec: &mut Value, old: &Value) {
+    // CrossNamespaceVolumeDataSource is off: a source elsewhere is dropped where there was none before.
+    if !text(spec, &["dataSourceRef", "namespace"]).is_empty()
+        && !has(old, &["dataSourceRef"])
         && let Some(spec) = spec.as_object_mut()
     {
         spec.remove("dataSourceRef");

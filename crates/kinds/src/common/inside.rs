@@ -45,11 +45,7 @@ pub(crate) fn inside(value: &Value, of: &str) -> String {
 /// The lines of a value of one of the types, indented by one space as stock indents them.
 pub(crate) fn lines(value: &Value, of: &str) -> Vec<String> {
     let mut out = String::new();
-    let shown = match of {
-        "PodSpec" => object(&pod_spec(value), of),
-        _ => object(value, of),
-    };
-    shown.write(Some(0), &mut out);
+    object(value, of).write(Some(0), &mut out);
     out.lines().map(str::to_owned).collect()
 }
 
@@ -69,7 +65,23 @@ fn pod_spec(spec: &Value) -> Value {
     spec
 }
 
+/// A value that stock has in another shape inside, in that shape.
+fn reshaped(value: &Value, of: &str) -> Option<Value> {
+    match of {
+        "PodSpec" => Some(pod_spec(value)),
+        // The fields of their metadata are their own.
+        "PodTemplateSpec" | "PersistentVolumeClaimTemplate" => {
+            let mut own = value["metadata"].as_object().cloned().unwrap_or_default();
+            own.insert("spec", value["spec"].clone());
+            Some(Value::Object(own))
+        }
+        _ => None,
+    }
+}
+
 fn object(value: &Value, of: &str) -> Shown {
+    let reshaped = reshaped(value, of);
+    let value = reshaped.as_ref().unwrap_or(value);
     let Some(fields) = TYPES.get(of) else { return Shown::Plain(plain(value)) };
     let mut shown = Vec::new();
     for field in fields {

@@ -31,9 +31,6 @@ pub(crate) fn spec(spec: &mut Value) {
     super::pod_off::drop(spec);
     set(spec, "restartPolicy", &json!("Always"));
     default_to(spec, "terminationGracePeriodSeconds", || json!(30));
-    if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|n| n < 0) {
-        spec.insert("terminationGracePeriodSeconds", json!(1));
-    }
     set(spec, "dnsPolicy", &json!("ClusterFirst"));
     set(spec, "schedulerName", &json!("default-scheduler"));
     set(spec, "securityContext", &json!({}));
@@ -66,6 +63,9 @@ pub(crate) fn template(object: &mut Value, path: &[&str]) {
 pub(crate) fn pod(pod: &mut Value) {
     let Some(object) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };
     set(object, "enableServiceLinks", &json!(true));
+    if object.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|n| n < 0) {
+        object.insert("terminationGracePeriodSeconds", json!(1));
+    }
     if object.get("hostNetwork") == Some(&json!(true)) {
         for list in ["initContainers", "containers"] {
             for port in each(object, list).flat_map(|c| each(c, "ports").collect::<Vec<_>>()) {
@@ -278,12 +278,27 @@ fn is_reference(image: &str) -> bool {
     let parts: Vec<&str> = name.split('/').collect();
     let registry = parts.len() > 1 && (parts[0].contains(['.', ':']) || parts[0] == "localhost" || upper(parts[0]));
     let path = if registry { &parts[1..] } else { &parts[..] };
-    name.len() <= 255
+    // One word alone is an image of the official ones.
+    let length = path.join("/").len() + if parts.len() == 1 { "library/".len() } else { 0 };
+    length <= 255
+        && (!registry || is_domain(parts[0]))
         && path.iter().all(|p| is_component(p))
         && tag.is_none_or(tag_form)
         && digest.is_none_or(|d| {
             d.split_once(':').is_some_and(|(algorithm, hash)| !algorithm.is_empty() && !hash.is_empty())
         })
+}
+
+/// The name of a registry: words with dots between, and perhaps a port.
+fn is_domain(text: &str) -> bool {
+    let (host, port) = text.split_once(':').unwrap_or((text, "0"));
+    let word = |part: &str| {
+        let ends = part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.ends_with(|c: char| c.is_ascii_alphanumeric());
+        ends && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    text.starts_with('[') || (digits && host.split('.').all(word))
 }
 
 fn upper(text: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use super::checks::{immutable, rule};
 use super::ip;
-use crate::read::{count, has, int, items, put, text};
+use crate::read::{count, each, has, int, items, put, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 use std::collections::HashSet;
@@ -24,6 +24,8 @@ pub(crate) fn prepare(new: &mut Value, old: &Value) {
     if count(status, &["observedGeneration"]) == 0 && count(old, &["status", "observedGeneration"]) > 0 {
         put(status, "observedGeneration", old["status"]["observedGeneration"].clone());
     }
+    keep_generations(status, &old["status"]);
+    without_what_is_off(status);
     let one = text(status, &["podIP"]).to_owned();
     let first = items(status, &["podIPs"]).first().map(|ip| text(ip, &["ip"]).to_owned());
     match first {
@@ -32,6 +34,40 @@ pub(crate) fn prepare(new: &mut Value, old: &Value) {
         first if !one.is_empty() && first.as_deref() != Some(&one) => put(status, "podIPs", json!([{"ip": one}])),
         _ => {}
     }
+}
+
+/// A condition that says nothing of the generation it was seen at keeps that of the old one of its type.
+fn keep_generations(status: &mut Value, old: &Value) {
+    let mut known: Vec<&Value> = items(old, &["conditions"]).iter().collect();
+    each(status, &["conditions"], |condition| {
+        let Some(i) = known.iter().position(|k| k["type"] == condition["type"]) else { return };
+        let generation = &known.remove(i)["observedGeneration"];
+        if count(condition, &["observedGeneration"]) == 0 && generation.as_i64().is_some_and(|n| n > 0) {
+            put(condition, "observedGeneration", generation.clone());
+        }
+    });
+}
+
+/// ImageVolumeWithDigest and DRANodeAllocatableResources.
+fn without_what_is_off(status: &mut Value) {
+    for key in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
+        each(status, &[key], |container| {
+            each(container, &["volumeMounts"], |mount| {
+                mount.as_object_mut().map(|m| m.remove("volumeStatus"));
+            });
+        });
+    }
+    status.as_object_mut().map(|s| s.remove("nodeAllocatableResourceClaimStatuses"));
+}
+
+/// Warnings about the addresses of a pod and of its node.
+pub(crate) fn warnings(pod: &Value) -> Vec<String> {
+    let list = |key: &'static str| {
+        let at = Path::new("status").child(key);
+        let each = items(pod, &["status", key]).iter().enumerate();
+        each.filter_map(move |(i, ip)| ip::warning(text(ip, &["ip"]), &at.index(i).child("ip"))).collect::<Vec<_>>()
+    };
+    [list("podIPs"), list("hostIPs")].concat()
 }
 
 /// What is wrong with a change of a pod's status.
@@ -179,15 +215,16 @@ fn user(user: &Value, os: &str, at: &Path, errors: &mut ErrorList) {
         errors.push(FieldError::forbidden(&at, "cannot be set for a windows pod"));
         return;
     }
-    let mut check = |given: &Value, at: &Path| {
-        if given.as_i64().is_some_and(|n| !(0..=i64::from(u32::MAX)).contains(&n)) {
-            let why = format!("must be between 0 and {}, inclusive", u32::MAX);
-            errors.push(FieldError::invalid(at, given, why));
+    let mut check = |given: &Value, most: i64, at: &Path| {
+        if given.as_i64().is_some_and(|n| !(0..=most).contains(&n)) {
+            errors.push(FieldError::invalid(at, given, format!("must be between 0 and {most}, inclusive")));
         }
     };
-    ["uid", "gid"].iter().for_each(|key| check(&linux[*key], &at.child(key)));
+    let (users, groups) = (i64::from(u32::MAX), i64::from(i32::MAX));
+    check(&linux["uid"], users, &at.child("uid"));
+    check(&linux["gid"], groups, &at.child("gid"));
     for (i, group) in items(linux, &["supplementalGroups"]).iter().enumerate() {
-        check(group, &at.child("supplementalGroups").index(i));
+        check(group, groups, &at.child("supplementalGroups").index(i));
     }
 }
 
@@ -289,9 +326,10 @@ mod tests {
                 ],
             ),
             (
-                json!({"containerStatuses": [{"name": "c", "user": {"linux": {"uid": 4294967296i64, "gid": 4294967295i64}}}]}),
+                json!({"containerStatuses": [{"name": "c", "user": {"linux": {"uid": 4294967296i64, "gid": 2147483648i64}}}]}),
                 &[
                     "status.containerStatuses[0].user.linux.uid: Invalid value: 4294967296: must be between 0 and 4294967295, inclusive",
+                    "status.containerStatuses[0].user.linux.gid: Invalid value: 2147483648: must be between 0 and 2147483647, inclusive",
                 ],
             ),
             (

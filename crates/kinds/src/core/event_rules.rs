@@ -116,7 +116,11 @@ pub(super) fn update(new: &Value, old: &Value) -> ErrorList {
         let shown = match key {
             "involvedObject" | "related" if is.is_object() => inside(is, "ObjectReference"),
             "source" => inside(is, "EventSource"),
-            _ if is.is_null() => if key == "count" { "0" } else { "\"\"" }.to_owned(),
+            _ if is.is_null() => match key {
+                "count" => "0".to_owned(),
+                "eventTime" | "firstTimestamp" | "lastTimestamp" | "related" => "null".to_owned(),
+                _ => "\"\"".to_owned(),
+            },
             _ => is.to_string(),
         };
         errors.push(FieldError::invalid_shown(&Path::new(key), shown, IMMUTABLE));

@@ -48,7 +48,8 @@ pub(super) fn validate(node: &Value) -> ErrorList {
             );
             errors.push(FieldError::internal(&at, why));
         }
-        if cidrs.len() > 2 || !ip::dual(&address(&cidrs[0]), &address(&cidrs[1])) {
+        let readable = shown.iter().all(|c| c.parse::<ipnet::IpNet>().is_ok());
+        if cidrs.len() > 2 || !readable || !ip::dual(&address(&cidrs[0]), &address(&cidrs[1])) {
             let why = "may specify no more than one CIDR for each IP family";
             errors.push(FieldError::invalid(&at, &json!(cidrs), why));
         }

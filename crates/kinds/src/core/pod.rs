@@ -5,7 +5,7 @@ use crate::Strategy;
 use crate::apps::name_warning;
 use crate::common::{pod_defaults, pod_rules, pod_warnings, qos, status_rules};
 use crate::read::items;
-use ironclad_api::object::{self, at, entry};
+use ironclad_api::object::{self, at};
 use ironclad_api::table::{Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_json::{Value, json};
@@ -35,13 +35,6 @@ impl Strategy for Pod {
             }]);
         }
         pod["status"] = status;
-    }
-
-    fn prepare_update(&self, new: &mut Value, old: &Value) {
-        match &old["spec"]["ephemeralContainers"] {
-            Value::Null => drop(entry(new, "spec").remove("ephemeralContainers")),
-            kept => drop(entry(new, "spec").insert("ephemeralContainers", kept.clone())),
-        }
     }
 
     fn prepare_subresource(&self, subresource: &str, new: &mut Value, old: &Value) {
@@ -75,11 +68,12 @@ impl Strategy for Pod {
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        // Who changes nothing of the specification was warned before.
-        let changed = old.is_none_or(|old| old["spec"] != new["spec"]);
-        let name = name_warning(new, old, "the Pod's hostname");
-        let rest = if changed { pod_warnings::pod(new) } else { Vec::new() };
-        name.into_iter().chain(rest).collect()
+        // Updates come from controllers and kubelets, which nobody reads warnings of; those of a status tell addresses.
+        match old {
+            None => name_warning(new, old, "the Pod's hostname").into_iter().chain(pod_warnings::pod(new)).collect(),
+            Some(old) if old["status"] != new["status"] => status_rules::warnings(new),
+            Some(_) => Vec::new(),
+        }
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {

@@ -76,7 +76,7 @@ fn while_gated(now: &mut Value, before: &Value, at: &Path, errors: &mut ErrorLis
         errors.push(FieldError::invalid(
             &at,
             &now["nodeSelector"],
-            "only additions are allowed (no mutations or deletions)",
+            "only additions to spec.nodeSelector are allowed (no mutations or deletions)",
         ));
     }
     put(now, "nodeSelector", before["nodeSelector"].clone());
@@ -95,7 +95,8 @@ fn while_gated(now: &mut Value, before: &Value, at: &Path, errors: &mut ErrorLis
         };
         if new_terms.len() != old_terms.len() {
             let why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-            errors.push(FieldError::invalid(&at, &json!(new_terms), why));
+            let shown = if new_terms.is_empty() { Value::Null } else { json!(new_terms) };
+            errors.push(FieldError::invalid(&at, &shown, why));
         } else {
             for (i, _) in new_terms.iter().zip(&old_terms).enumerate().filter(|(_, pair)| !only_added(*pair)) {
                 let why = "only additions are allowed (no mutations or deletions)";

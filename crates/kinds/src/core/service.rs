@@ -78,12 +78,12 @@ impl Strategy for Service {
     }
 
     fn validate(&self, service: &Value) -> ErrorList {
-        service_rules::validate(service)
+        service_rules::validate(service, None)
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = service_update::validate(new, old);
-        errors.extend(service_rules::validate(new));
+        errors.extend(service_rules::validate(new, Some(old)));
         errors
     }
 

@@ -2,6 +2,7 @@
 
 use super::service::qualified;
 use crate::common::checks::{required, rule};
+use crate::common::inside::inside;
 use crate::common::ip;
 use crate::common::pod_rules::{one_of, one_of_if_set};
 use crate::common::port::check_int_or_name;
@@ -37,7 +38,7 @@ pub(super) fn is_headless(spec: &Value) -> bool {
         || (items(spec, &["clusterIPs"]).is_empty() && text(spec, &["clusterIP"]) == "None")
 }
 
-pub(super) fn validate(service: &Value) -> ErrorList {
+pub(super) fn validate(service: &Value, old: Option<&Value>) -> ErrorList {
     let (spec, at) = (&service["spec"], Path::new("spec"));
     let mut errors = ErrorList::new();
     let annotation = |key: &str| service["metadata"]["annotations"].get(key).and_then(Value::as_str);
@@ -69,7 +70,7 @@ pub(super) fn validate(service: &Value) -> ErrorList {
     errors.extend(metadata::labels(&spec["selector"], &at.child("selector")));
     affinity(spec, &at, &mut errors);
     if kind != "ExternalName" {
-        addresses(spec, &at, &mut errors);
+        errors.extend(service_addresses(service, old));
     }
     for (i, given) in items(spec, &["externalIPs"]).iter().enumerate() {
         ip::endpoint(given.as_str().unwrap_or_default(), &at.child("externalIPs").index(i), &mut errors);
@@ -136,8 +137,16 @@ fn affinity(spec: &Value, at: &Path, errors: &mut ErrorList) {
     }
 }
 
-/// What is wrong with addresses and families.
-pub(super) fn addresses(spec: &Value, at: &Path, errors: &mut ErrorList) {
+/// What is wrong with the addresses and families of a Service. It is looked at before addresses are given out, and once
+/// more with the rest. Addresses that the Service had before are right.
+pub fn service_addresses(service: &Value, old: Option<&Value>) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let had = old.map_or(&[][..], |o| items(o, &["spec", "clusterIPs"]));
+    addresses(&service["spec"], &Path::new("spec"), had, &mut errors);
+    errors
+}
+
+fn addresses(spec: &Value, at: &Path, had: &[Value], errors: &mut ErrorList) {
     let (one, all) = (text(spec, &["clusterIP"]), items(spec, &["clusterIPs"]));
     let (ips_at, families_at) = (at.child("clusterIPs"), at.child("ipFamilies"));
     match (one, all.first()) {
@@ -168,7 +177,7 @@ pub(super) fn addresses(spec: &Value, at: &Path, errors: &mut ErrorList) {
             if all.len() > 1 {
                 errors.push(FieldError::invalid(&ips_at, &json!(all), "'None' must be the first and only value"));
             }
-        } else {
+        } else if !had.contains(&all[i]) {
             ip::address(given, &ips_at.index(i), errors);
         }
     }
@@ -213,8 +222,9 @@ fn unique_ports(kind: &str, ports: &[Value], at: &Path, errors: &mut ErrorList) 
         let (protocol, number) = (text(port, &["protocol"]), count(port, &["port"]));
         if !seen.insert((protocol, number)) {
             // Stock shows its own structure, the empty fields too.
-            let shown = json!({"Name": "", "Protocol": protocol, "AppProtocol": null, "Port": number, "TargetPort": 0, "NodePort": 0});
-            errors.push(FieldError::duplicate(&at.index(i), &shown));
+            let mut twice = FieldError::duplicate(&at.index(i), &Value::Null);
+            twice.value = inside(&json!({"protocol": protocol, "port": number}), "ServicePort");
+            errors.push(twice);
         }
     }
 }
@@ -240,14 +250,18 @@ fn balancer(service: &Value, kind: &str, annotation: Option<&str>, at: &Path, er
             ip::cidr(range, &at, errors);
         }
     }
-    if !is_balancer {
-        for key in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
-            if has(spec, &[key]) {
-                errors.push(FieldError::forbidden(&at.child(key), ONLY_BALANCER));
-            }
-        }
-    } else {
+    if !is_balancer && has(spec, &["allocateLoadBalancerNodePorts"]) {
+        errors.push(FieldError::forbidden(&at.child("allocateLoadBalancerNodePorts"), ONLY_BALANCER));
+    }
+    balancer_class(spec, at, errors);
+}
+
+/// What is wrong with the class of a load balancer; an update looks at it twice.
+pub(super) fn balancer_class(spec: &Value, at: &Path, errors: &mut ErrorList) {
+    if text(spec, &["type"]) == "LoadBalancer" {
         qualified(spec, "loadBalancerClass", at, errors);
+    } else if has(spec, &["loadBalancerClass"]) {
+        errors.push(FieldError::forbidden(&at.child("loadBalancerClass"), ONLY_BALANCER));
     }
 }
 

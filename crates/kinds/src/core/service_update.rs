@@ -1,7 +1,7 @@
 //! How a Service may change: what the server gave it stays where the client says nothing, what a new type has no use
 //! for goes, and addresses stay what they were.
 
-use super::service_rules::{is_external, is_headless, needs_health_check};
+use super::service_rules::{balancer_class, is_external, is_headless, needs_health_check};
 use crate::common::checks::same;
 use crate::read::{count, each, fill, has, int, items, put, spec, text};
 use ironclad_api::{ErrorList, FieldError, Path};
@@ -137,6 +137,7 @@ pub(super) fn validate(new: &Value, old: &Value) -> ErrorList {
         let at = at.child("loadBalancerClass");
         errors.push(FieldError::invalid(&at, &now["loadBalancerClass"], "may not change once set"));
     }
+    balancer_class(now, &at, &mut errors);
     let health = |spec: &Value| int(spec, &["healthCheckNodePort"]);
     if needs_health_check(before) && needs_health_check(now) && health(before) != health(now) {
         errors.push(FieldError::forbidden(&at.child("healthCheckNodePort"), "field is immutable"));

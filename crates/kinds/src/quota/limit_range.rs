@@ -8,12 +8,19 @@ use crate::read::{canonical, child, each, fill, items, map, size, text};
 use crate::rules::Rules;
 use ironclad_api::quantity::Quantity;
 use ironclad_api::table::Column;
-use ironclad_api::{ErrorList, FieldError, Path, names};
+use ironclad_api::{ErrorList, FieldError, Path, names, object};
 use ironclad_json::{Value, json};
 use std::collections::BTreeSet;
 
 pub(crate) const LIMIT_RANGE: Rules = Rules::new()
     .defaults(default)
+    .on_create(|o| {
+        // One without a name gets one that nobody else has.
+        if object::name(o).is_empty() {
+            let uid = object::uid(o).to_owned();
+            object::metadata_mut(o).insert("name", uid.into());
+        }
+    })
     .checks(validate)
     .prints(const { &[Column::object_name(), print::CREATED_AT] }, |o| vec![print::name(o), print::created_at(o)]);
 

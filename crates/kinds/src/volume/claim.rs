@@ -2,12 +2,15 @@
 
 use super::{class, or_unset};
 use crate::common::checks::{immutable, same};
-use crate::common::claim::{CLASS_ANNOTATION, default_spec, normalize_sources, size_warnings, validate_claim_spec};
-use crate::common::numbers::{NOT_NEGATIVE, quantity};
+use crate::common::claim::{
+    CLASS_ANNOTATION, default_spec, normalize_sources, size_warnings, validate_changed_spec, validate_claim_spec,
+};
+use crate::common::numbers::quantity;
 use crate::common::{checks, diff};
 use crate::print;
 use crate::read::{has, items, map, put, spec, text};
 use crate::rules::Rules;
+use ironclad_api::quantity::Quantity;
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
@@ -27,9 +30,9 @@ pub(crate) const CLAIM: Rules = Rules::new()
     })
     .on_create(|o| {
         put(o, "status", json!({"phase": "Pending"}));
-        normalize_sources(spec(o));
+        normalize_sources(spec(o), &Value::Null);
     })
-    .on_update(|new, _| normalize_sources(spec(new)))
+    .on_update(|new, old| normalize_sources(spec(new), &old["spec"]))
     .checks(|o| validate_claim_spec(&o["spec"], &Path::new("spec")))
     .checks_update(validate_update)
     .checks_status(validate_status)
@@ -78,7 +81,7 @@ fn fixed_part(o: &Value, old: &Value) -> Value {
 }
 
 fn validate_update(new: &Value, old: &Value) -> ErrorList {
-    let mut errors = validate_claim_spec(&new["spec"], &Path::new("spec"));
+    let mut errors = validate_changed_spec(&new["spec"], Some(&old["spec"]), &Path::new("spec"));
     let at = Path::new("spec");
     let annotation = |o: &Value| text(o, &["metadata", "annotations", CLASS_ANNOTATION]).to_owned();
     let (was, is) = (annotation(old), annotation(new));
@@ -98,14 +101,11 @@ fn validate_update(new: &Value, old: &Value) -> ErrorList {
         );
         errors.push(FieldError::forbidden(&at, why));
     }
-    if let (Some(is), Some(was)) = (quantity(size(new)), quantity(size(old)))
-        && is < was
-    {
-        let actual = quantity(&old["status"]["capacity"]["storage"]);
-        if actual.is_none_or(|a| is <= a) {
-            let at = at.child("resources").child("requests").child("storage");
-            errors.push(FieldError::forbidden(&at, "field can not be less than status.capacity"));
-        }
+    let amount = |v: &Value| quantity(v).unwrap_or(Quantity::ZERO);
+    let is = amount(size(new));
+    if is < amount(size(old)) && is <= amount(&old["status"]["capacity"]["storage"]) {
+        let at = at.child("resources").child("requests").child("storage");
+        errors.push(FieldError::forbidden(&at, "field can not be less than status.capacity"));
     }
     if new["spec"]["volumeMode"] != old["spec"]["volumeMode"] {
         immutable(&new["spec"], &old["spec"], &Path::root(), &["volumeMode"], &mut errors);
@@ -150,8 +150,8 @@ fn validate_status(new: &Value, _old: &Value) -> ErrorList {
                 continue;
             }
             if quantity(value).is_some_and(|q| q.is_negative()) {
-                let why = if part == "capacity" { "must be a valid resource quantity" } else { NOT_NEGATIVE };
-                errors.push(FieldError::invalid(&at.child(part).key(key), value, why));
+                let shown = json!(quantity(value).map_or(0, |q| q.value()));
+                errors.push(FieldError::invalid(&at.child(part).key(key), &shown, "must be a valid resource quantity"));
             }
         }
     };

@@ -133,7 +133,9 @@ fn source(o: &Value, old: &Value) -> Value {
 }
 
 fn validate_update(new: &Value, old: &Value) -> ErrorList {
+    // Stock looks at the whole twice.
     let mut errors = validate(new);
+    errors.extend(errors.clone());
     let (is, was) = (source(new, old), source(old, old));
     if !same(&is, &was) {
         let why = format!(
@@ -149,7 +151,8 @@ fn validate_update(new: &Value, old: &Value) -> ErrorList {
     let (is, was) = (&new["spec"]["nodeAffinity"], &old["spec"]["nodeAffinity"]);
     if !was.is_null() && !same(is, was) {
         let why = "field is immutable, except for updating from beta label to GA";
-        errors.push(FieldError::invalid_shown(&Path::new("nodeAffinity"), inside(is, "VolumeNodeAffinity"), why));
+        let shown = if is.is_null() { "null".to_owned() } else { inside(is, "VolumeNodeAffinity") };
+        errors.push(FieldError::invalid_shown(&Path::new("nodeAffinity"), shown, why));
     }
     if has(old, &["spec", "volumeAttributesClassName"]) && !has(new, &["spec", "volumeAttributesClassName"]) {
         let at = Path::new("spec").child("volumeAttributesClassName");
