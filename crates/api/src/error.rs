@@ -252,7 +252,8 @@ impl ApiError {
         };
         let mut error = Self::new(Reason::Invalid, message).about(&qualified, name);
         for e in errors {
-            error = error.with_cause(e.kind.cause(), e.body(), e.path.clone());
+            let path = if e.path.is_empty() { "<nil>" } else { &*e.path };
+            error = error.with_cause(e.kind.cause(), e.body(), path);
         }
         error
     }

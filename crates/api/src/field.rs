@@ -180,7 +180,8 @@ impl FieldError {
 
     /// `spec.a: Too long: may not be more than N bytes`.
     pub fn too_long(path: &Path, max: usize) -> Self {
-        Self::build(ErrorKind::TooLong, path, String::new(), format!("may not be more than {max} bytes"))
+        let bytes = if max == 1 { "byte" } else { "bytes" };
+        Self::build(ErrorKind::TooLong, path, String::new(), format!("may not be more than {max} {bytes}"))
     }
 
     /// `spec.a: Too many: 5: must have at most 3 items`.
@@ -219,8 +220,24 @@ fn show(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::String(text) => go_quote(text),
+        Value::Number(number) if number.is_f64() => go_float(number.as_f64().unwrap_or_default()),
         other => other.to_string(),
     }
+}
+
+/// A number as Go prints it (`%v`): with an exponent where it is far from one.
+pub fn go_float(number: f64) -> String {
+    if number == 0.0 {
+        return "0".to_owned();
+    }
+    let scientific = format!("{number:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if (-4..21).contains(&exponent) {
+        return number.to_string();
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
 /// A text in quotes as Go prints it (`%q`).

@@ -326,6 +326,9 @@ async fn act(
             registry.delete_collection(&request, &DeleteOptions::parse(&request, &body)?).await
         }
         ("", _) => refused(),
+        ("status" | "scale", _) if kind.custom.is_some() && kind.subresource(&info.subresource).is_none() => {
+            Err(ApiError::not_found(&kind.group_resource(), &info.name))
+        }
         (sub, _) if kind.subresource(sub).is_none() => Err(no_such_path()),
         ("scale", "get" | "update" | "patch") => registry.scale(request, headers, bytes).await,
         ("binding", "create") => {

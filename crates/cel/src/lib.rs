@@ -31,6 +31,7 @@ pub use error::{CompileError, Error, Issue};
 pub use estimate::{Cost, Size};
 pub use library::authorizer::{Check, Decision};
 pub use library::opaque::Opaque;
+pub use library::regex::build as pattern;
 pub use library::url::is_url;
 pub use program::{Activation, Budget, PER_CALL_LIMIT, Program, TOTAL_LIMIT, authorizer, resource_check};
 pub use types::Type;

@@ -12,12 +12,21 @@ impl Serialize for Value {
         match self {
             Self::Null => serializer.serialize_unit(),
             Self::Bool(truth) => serializer.serialize_bool(*truth),
-            Self::Number(number) => number.serialize(serializer),
+            Self::Number(number) => match whole(number) {
+                Some(whole) => serializer.serialize_i64(whole),
+                None => number.serialize(serializer),
+            },
             Self::String(text) => serializer.serialize_str(text),
             Self::Array(list) => serializer.collect_seq(list.iter()),
             Self::Object(map) => map.serialize(serializer),
         }
     }
+}
+
+/// A number that came with a fraction and has none, which goes out without one.
+fn whole(number: &Number) -> Option<i64> {
+    let float = number.as_f64().filter(|f| number.is_f64() && f.fract() == 0.0 && f.abs() < 9e18)?;
+    Some(float as i64)
 }
 
 impl Serialize for Map {

@@ -130,7 +130,7 @@ impl Custom {
 /// Whether the webhook of a definition, if it has one, can be checked by its bundle.
 pub fn has_usable_bundle(definition: &Value) -> bool {
     let bundle = text(definition, &["spec", "conversion", "webhook", "clientConfig", "caBundle"]);
-    bundle.is_empty() || crate::extension::crd::conversion::has_certificates(bundle)
+    crate::extension::crd::conversion::bundle_mistake(bundle).is_none()
 }
 
 /// The group and plural that a definition serves.

@@ -56,7 +56,9 @@ pub(crate) fn file(root: &Path, path: &Path) -> Option<Type> {
     let name: String = head.split(' ').nth(2)?.chars().take_while(|c| c.is_alphanumeric()).collect();
     ty.path = format!("{module}::{name}");
     ty.scalar = scalar(&name);
-    let plain = head.starts_with("pub struct ") && (head.contains('{') || head.ends_with(&format!("{name};")));
+    // A struct without fields wraps a value there.
+    let empty = [format!("{name};"), format!("{name}(pub crate::serde_json::Value);")];
+    let plain = head.starts_with("pub struct ") && (head.contains('{') || empty.iter().any(|e| head.ends_with(e)));
     if ty.scalar.is_none() && !plain {
         // An enumeration of shapes or a wrapper around a value: anything goes.
         ty.scalar = Some("any");

@@ -43,6 +43,10 @@ pub fn shown(gvk: &GroupVersionKind, path: &str, value: &Value, sent: bool) -> O
         }
         (At::Message(id), Value::Object(map)) => message(id, map, sent, &mut out),
         (At::Many(id), Value::Array(list)) => {
+            let known = |item: &Value| item.as_object().is_some_and(|m| m.keys().all(|k| named(wire().get(id), k).is_some()));
+            if !list.iter().all(known) {
+                return None;
+            }
             out.push('[');
             for (index, item) in list.iter().enumerate() {
                 comma(index, &mut out);

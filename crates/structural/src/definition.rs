@@ -2,7 +2,7 @@
 
 use crate::rules::{self, Compiled};
 use crate::schema::{Rule, Schema};
-use crate::{Rules, check, embedded, paths, prune, validate};
+use crate::{Rules, check, embedded, paths, prune, shown, validate};
 use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_cel::MAX_REQUEST;
 use ironclad_json::{Value, json};
@@ -101,7 +101,7 @@ fn root_keys(path: &Path, raw: &Value) -> Option<FieldError> {
     let odd = raw.as_object().into_iter().flatten().any(|(k, v)| is_set(v) && other(k));
     let why =
         format!("only {AT_ROOT} fields are allowed at the root of the schema if the status subresource is enabled");
-    odd.then(|| FieldError::invalid(path, raw, why))
+    odd.then(|| FieldError::invalid_shown(path, shown::schema(raw), why))
 }
 
 /// Defaults must be values of their schemas.
@@ -138,6 +138,9 @@ fn default_value(at: &Path, schema: &Schema, raw: &Value, default: &Value, root:
     }
     let mut errors = embedded::validate(at, default, schema, schema.embedded);
     if errors.is_empty() {
+        errors.extend(odd_type(at, raw, default));
+    }
+    if errors.is_empty() {
         errors = validate::validate(at, schema, default, None);
     }
     if errors.is_empty()
@@ -150,6 +153,13 @@ fn default_value(at: &Path, schema: &Schema, raw: &Value, default: &Value, root:
         }
     }
     errors
+}
+
+/// A default is of no type that does not exist.
+fn odd_type(at: &Path, raw: &Value, default: &Value) -> Option<FieldError> {
+    let ty = raw["type"].as_str().filter(|ty| !ty.is_empty() && !TYPES.contains(ty))?;
+    let (wanted, has) = validate::mistaken(&[ty], raw["format"].as_str().unwrap_or_default(), default)?;
+    Some(FieldError::type_invalid(at, &json!(has), format!(" in body must be of type {wanted}: {has:?}")))
 }
 
 /// What is known of the place of a schema.
@@ -359,14 +369,14 @@ impl Walk {
                 self.cost(&at.child("rule"), "estimated rule cost", cost);
             }
             Ok(None) => {}
-            Err(why) => self.rules.push(FieldError::invalid(&at.child("rule"), raw, why.clone())),
+            Err(why) => self.rules.push(FieldError::invalid_shown(&at.child("rule"), shown::rule(raw), why.clone())),
         }
         match &compiled.message {
             Some(Ok(program)) => {
                 self.cost(&at.child("messageExpression"), "estimated messageExpression cost", program.cost().max)
             }
             Some(Err(why)) if compiled.program.is_ok() => {
-                self.rules.push(FieldError::invalid(&at.child("messageExpression"), raw, why.clone()));
+                self.rules.push(FieldError::invalid_shown(&at.child("messageExpression"), shown::rule(raw), why.clone()));
             }
             _ => {}
         }

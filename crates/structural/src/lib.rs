@@ -14,16 +14,10 @@ pub mod prune;
 pub mod rules;
 pub mod schema;
 pub mod shapes;
+pub mod shown;
 pub mod validate;
 
+pub use ironclad_cel::pattern;
 pub use jsonpath::JsonPath;
 pub use rules::Rules;
 pub use schema::{Additional, Checks, ListType, Rule, Schema, Type};
-
-/// Most bytes that a compiled pattern may take.
-const PATTERN: usize = 1 << 20;
-
-/// A pattern of a schema, compiled within limits.
-pub fn pattern(text: &str) -> Result<regex::Regex, regex::Error> {
-    regex::RegexBuilder::new(text).size_limit(PATTERN).dfa_size_limit(PATTERN).build()
-}

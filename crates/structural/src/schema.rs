@@ -92,16 +92,16 @@ pub struct Checks {
     pub exclusive_maximum: bool,
     pub minimum: Option<f64>,
     pub exclusive_minimum: bool,
-    pub max_length: Option<u64>,
-    pub min_length: Option<u64>,
+    pub max_length: Option<i64>,
+    pub min_length: Option<i64>,
     pub pattern: String,
-    pub max_items: Option<u64>,
-    pub min_items: Option<u64>,
+    pub max_items: Option<i64>,
+    pub min_items: Option<i64>,
     pub unique_items: bool,
     pub multiple_of: Option<f64>,
     pub choices: Vec<Value>,
-    pub max_properties: Option<u64>,
-    pub min_properties: Option<u64>,
+    pub max_properties: Option<i64>,
+    pub min_properties: Option<i64>,
     pub required: Vec<String>,
     pub all_of: Vec<Schema>,
     pub any_of: Vec<Schema>,
@@ -230,7 +230,7 @@ impl Schema {
 impl Checks {
     fn parse(map: &Map) -> Result<Option<Box<Self>>, String> {
         let number = |key: &str| map.get(key).and_then(Value::as_f64);
-        let count = |key: &str| map.get(key).and_then(Value::as_i64).map(|n| n.max(0) as u64);
+        let count = |key: &str| map.get(key).and_then(Value::as_i64);
         let items = |key: &str| map.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let nested = |key: &str| items(key).iter().map(Schema::parse).collect::<Result<Vec<_>, _>>();
         let checks = Self {

@@ -6,7 +6,7 @@
 mod number;
 
 use crate::formats;
-use crate::schema::{Additional, Checks, ListType, Schema, Type};
+use crate::schema::{Additional, Checks, ListType, Schema};
 use ironclad_api::field::ErrorKind;
 use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_json::Value;
@@ -58,9 +58,41 @@ fn correlated<'v>(schema: &Schema, old: Option<&'v Value>, step: &Step<'_>) -> O
     }
 }
 
+fn too_many(at: &Path, size: i64, max: i64) -> FieldError {
+    match usize::try_from(max) {
+        Ok(max) => FieldError::too_many(at, size as usize, max),
+        Err(_) => FieldError { detail: "has too many items".to_owned(), ..FieldError::too_many(at, size as usize, 0) },
+    }
+}
+
 enum Step<'a> {
     Key(&'a str),
     Item(&'a Value),
+}
+
+/// What was wanted of a value whose type is not `wanted`, and what it is instead.
+pub(crate) fn mistaken(wanted: &[&str], format: &str, value: &Value) -> Option<(String, &'static str)> {
+    let (has, inner) = match value {
+        Value::Null => return Some((wanted.join(","), "null")),
+        Value::Bool(_) => ("boolean", ""),
+        Value::String(_) => ("string", ""),
+        Value::Array(_) => ("array", ""),
+        Value::Object(_) => ("object", ""),
+        Value::Number(n) if n.is_f64() => ("number", "double"),
+        Value::Number(_) => ("integer", "int64"),
+    };
+    let is = |ty: &str| wanted.contains(&ty);
+    let whole = matches!(value, Value::Number(n) if number::is_whole(n));
+    let fits = is(has) || has == "number" && whole && is("integer") || has == "integer" && is("number");
+    let plain = matches!(value, Value::String(_) | Value::Array(_));
+    if fits || plain && !format.is_empty() && !is("number") && !is("integer") {
+        return None;
+    }
+    if !plain && !format.is_empty() {
+        // Stock names the format instead.
+        return (format != inner).then(|| (format.to_owned(), inner));
+    }
+    Some((wanted.join(","), has))
 }
 
 impl Walk<'_> {
@@ -104,8 +136,14 @@ impl Walk<'_> {
                 Value::String(text) => self.text(name, schema, checks, text, &mut found),
                 Value::Number(number) => {
                     let out_of_range = |why: String| self.out_of_range(&format!("{why} in {name}"));
-                    let errors =
-                        number::check(schema.ty, checks, number, out_of_range, |why| self.invalid(name, value, why));
+                    let error = |why: number::Why| match why {
+                        number::Why::Value(why) => self.invalid(name, value, why),
+                        number::Why::Factor(factor) => {
+                            let why = format!("factor MultipleOf declared for {name} must be positive: {factor}");
+                            FieldError::invalid_shown(&self.at(name), factor, why)
+                        }
+                    };
+                    let errors = number::check(schema.ty, checks, number, out_of_range, error);
                     found.errors.extend(errors);
                 }
                 Value::Array(items) => self.list(name, schema, items, old, &mut found),
@@ -124,36 +162,15 @@ impl Walk<'_> {
     }
 
     fn of_type(&self, name: &str, schema: &Schema, value: &Value) -> Option<FieldError> {
-        let wanted = match (schema.ty, schema.int_or_string) {
-            (Some(ty), _) => ty.name(),
-            (None, true) => "integer,string",
+        let wanted: &[&str] = match (schema.ty, schema.int_or_string) {
+            (Some(ty), _) => &[ty.name()],
+            (None, true) => &["integer", "string"],
             (None, false) => return None,
         };
-        let has = match value {
-            Value::Null if schema.nullable => return None,
-            Value::Null => "null",
-            Value::Bool(_) => "boolean",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-            Value::Number(n) if n.is_f64() && !number::is_whole(n) => "number",
-            Value::Number(n) if n.is_f64() && wanted == "number" => "number",
-            Value::Number(_) => "integer",
-        };
-        let fits = wanted.split(',').any(|w| w == has) || wanted == "number" && has == "integer";
-        let format = &schema.checks().format;
-        if fits {
+        if value.is_null() && schema.nullable {
             return None;
         }
-        let (wanted, has) = match schema.ty {
-            // Stock names the format where numbers have one.
-            Some(Type::Integer | Type::Number)
-                if !format.is_empty() && !matches!(value, Value::String(_) | Value::Array(_) | Value::Null) =>
-            {
-                (format.as_str(), if has == "number" { "double" } else { "" })
-            }
-            _ => (wanted, has),
-        };
+        let (wanted, has) = mistaken(wanted, &schema.checks().format, value)?;
         let detail = format!("{name} in body must be of type {wanted}: {has:?}");
         Some(FieldError::type_invalid(&self.at(name), &Value::from(has), detail))
     }
@@ -220,21 +237,29 @@ impl Walk<'_> {
 
     fn text(&self, name: &str, schema: &Schema, checks: &Checks, text: &str, found: &mut Found) {
         let value = Value::from(text);
-        let length = text.chars().count() as u64;
-        if let Some(max) = checks.max_length.filter(|max| length > *max) {
-            found.errors.push(FieldError::too_long(&self.at(name), max as usize));
-        }
-        if let Some(min) = checks.min_length.filter(|min| length < *min) {
-            found.errors.push(self.invalid(name, &value, format!("should be at least {min} chars long")));
-        }
-        if !checks.pattern.is_empty() && !self.matches(&checks.pattern, text) {
-            found.errors.push(self.invalid(name, &value, format!("should match '{}'", checks.pattern)));
-        }
+        found.note(self.measure(name, checks, text, &value));
         let format = formats::supported(schema.ty, &checks.format);
         if format.is_some_and(|f| !formats::valid(f, text)) {
             let detail = format!("{name} in body must be of type {}: {text:?}", checks.format);
             found.errors.push(FieldError::type_invalid(&self.at(name), &value, detail));
         }
+    }
+
+    /// The first thing that is wrong with the length or the letters of a text.
+    fn measure(&self, name: &str, checks: &Checks, text: &str, value: &Value) -> Option<FieldError> {
+        let length = text.chars().count() as i64;
+        if let Some(max) = checks.max_length.filter(|max| length > *max) {
+            let at = self.at(name);
+            return Some(match usize::try_from(max) {
+                Ok(max) => FieldError::too_long(&at, max),
+                Err(_) => FieldError { detail: "value is too long".to_owned(), ..FieldError::too_long(&at, 0) },
+            });
+        }
+        if let Some(min) = checks.min_length.filter(|min| length < *min) {
+            return Some(self.invalid(name, value, format!("should be at least {min} chars long")));
+        }
+        let good = checks.pattern.is_empty() || self.matches(&checks.pattern, text);
+        (!good).then(|| self.invalid(name, value, format!("should match '{}'", checks.pattern)))
     }
 
     fn matches(&self, pattern: &str, text: &str) -> bool {
@@ -251,12 +276,12 @@ impl Walk<'_> {
                 found.merge(self.value(&format!("{name}[{index}]"), item_schema, item, before));
             }
         }
-        let size = items.len() as u64;
+        let size = items.len() as i64;
         if let Some(min) = checks.min_items.filter(|min| size < *min) {
             found.errors.push(self.invalid(name, &size.into(), format!("should have at least {min} items")));
         }
         if let Some(max) = checks.max_items.filter(|max| size > *max) {
-            found.errors.push(FieldError::too_many(&self.at(name), size as usize, max as usize));
+            found.errors.push(too_many(&self.at(name), size, max));
         }
         if checks.unique_items && items.iter().enumerate().any(|(i, v)| items[..i].contains(v)) {
             found.errors.push(self.invalid(name, &"".into(), "shouldn't contain duplicates"));
@@ -265,6 +290,8 @@ impl Walk<'_> {
 
     fn choice(&self, name: &str, checks: &Checks, value: &Value) -> Option<FieldError> {
         let same = |choice: &Value| match (choice, value) {
+            // A fraction is lost where the choice is an integer.
+            (Value::Number(a), Value::Number(b)) if b.is_f64() && !a.is_f64() => a.as_f64() == b.as_f64().map(f64::trunc),
             (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
             (a, b) => a == b,
         };
@@ -284,12 +311,12 @@ impl Walk<'_> {
 
     fn object(&self, name: &str, schema: &Schema, map: &ironclad_json::Map, old: Option<&Value>, found: &mut Found) {
         let checks = schema.checks();
-        let size = map.len() as u64;
+        let size = map.len() as i64;
         if let Some(min) = checks.min_properties.filter(|min| size < *min) {
             found.errors.push(self.invalid(name, &size.into(), format!("should have at least {min} properties")));
         }
         if let Some(max) = checks.max_properties.filter(|max| size > *max) {
-            found.errors.push(FieldError::too_many(&self.at(name), size as usize, max as usize));
+            found.errors.push(too_many(&self.at(name), size, max));
         }
         for (key, value) in map {
             let path = if name.is_empty() { key.to_string() } else { format!("{name}.{key}") };

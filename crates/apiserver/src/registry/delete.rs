@@ -309,8 +309,12 @@ impl Registry {
         let after = |s: i64| time::rfc3339(now.saturating_add(jiff::Span::new().seconds(s)).unwrap_or(now));
         if !deleting {
             meta.insert("deletionTimestamp", json!(after(seconds)));
-            meta.insert("deletionGracePeriodSeconds", json!(seconds));
-            if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
+            // Definitions are deleted by a way of their own, which says less.
+            let whole = &*request.kind.plural != "customresourcedefinitions";
+            if whole {
+                meta.insert("deletionGracePeriodSeconds", json!(seconds));
+            }
+            if let Some(generation) = meta.get("generation").and_then(Value::as_i64).filter(|_| whole) {
                 meta.insert("generation", json!(generation + 1));
             }
         } else {

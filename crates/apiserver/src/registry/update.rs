@@ -288,7 +288,7 @@ const CONDITIONAL: &[&str] = &[
 ];
 
 fn needs_version(kind: &Kind) -> bool {
-    CONDITIONAL.contains(&&*kind.plural)
+    kind.custom.is_some() || CONDITIONAL.contains(&&*kind.plural)
 }
 
 fn must_have_version(kind: &Kind, object: &Value) -> Result<(), ApiError> {

@@ -4,6 +4,7 @@ use super::Func;
 use crate::error::Error;
 use crate::value::Val;
 use regex::{Regex, RegexBuilder};
+use regex_syntax::ast::{ErrorKind as AstError, Span};
 use std::collections::HashMap;
 use std::sync::{LazyLock, RwLock};
 
@@ -49,11 +50,7 @@ fn compile(pattern: &str) -> Result<Regex, Error> {
     if let Some(found) = CACHE.read().ok().and_then(|c| c.get(pattern).cloned()) {
         return Ok(found);
     }
-    let built = RegexBuilder::new(&translate(pattern)).size_limit(MAX_BYTES).nest_limit(100).build();
-    let regex = built.map_err(|e| {
-        let why = e.to_string();
-        Error::new(format!("error parsing regexp: {}: `{pattern}`", why.lines().last().unwrap_or_default().trim()))
-    })?;
+    let regex = build(pattern).map_err(Error::new)?;
     if let Ok(mut cache) = CACHE.write() {
         if cache.len() >= KEPT {
             cache.clear();
@@ -61,6 +58,43 @@ fn compile(pattern: &str) -> Result<Regex, Error> {
         cache.insert(pattern.to_owned(), regex.clone());
     }
     Ok(regex)
+}
+
+/// A pattern in the syntax of RE2, or why it is none, in RE2's words.
+pub fn build(pattern: &str) -> Result<Regex, String> {
+    let translated = translate(pattern);
+    let built = RegexBuilder::new(&translated).size_limit(MAX_BYTES).dfa_size_limit(MAX_BYTES).nest_limit(100).build();
+    built.map_err(|e| {
+        let parsed = regex_syntax::ast::parse::Parser::new().parse(&translated);
+        let (what, at) = parsed.err().map_or_else(
+            || match &e {
+                regex::Error::CompiledTooBig(_) => ("expression too large", ""),
+                _ => ("invalid character class range", &*translated),
+            },
+            |e| mistake(e.kind(), e.span(), &translated),
+        );
+        format!("error parsing regexp: {what}: `{at}`")
+    })
+}
+
+/// What RE2 says of a mistake, and of which part of the pattern.
+fn mistake<'a>(kind: &AstError, span: &Span, pattern: &'a str) -> (&'static str, &'a str) {
+    let (start, end) = (span.start.offset, span.end.offset);
+    let (rest, part) = (pattern.get(start..).unwrap_or_default(), pattern.get(start..end).unwrap_or_default());
+    match kind {
+        AstError::RepetitionMissing => ("missing argument to repetition operator", &rest[..rest.len().min(1)]),
+        AstError::GroupUnclosed => ("missing closing )", pattern),
+        AstError::GroupUnopened => ("unexpected )", pattern),
+        AstError::ClassUnclosed => ("missing closing ]", rest),
+        AstError::ClassRangeInvalid | AstError::ClassRangeLiteral => ("invalid character class range", part),
+        AstError::EscapeUnexpectedEof => ("trailing backslash at end of expression", ""),
+        AstError::RepetitionCountInvalid => ("invalid repeat count", part),
+        AstError::UnsupportedLookAround => ("invalid or unsupported Perl syntax", part),
+        AstError::FlagUnrecognized | AstError::GroupNameInvalid => ("invalid or unsupported Perl syntax", rest),
+        AstError::GroupNameDuplicate { .. } => ("duplicate capture group name", part),
+        AstError::NestLimitExceeded(_) => ("expression nests too deeply", pattern),
+        _ => ("invalid escape sequence", part),
+    }
 }
 
 /// RE2's syntax in that of the crate: classes such as `\d` are ASCII, a bracket in a class is itself, `\Q...\E` quotes.

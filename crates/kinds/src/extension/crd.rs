@@ -12,6 +12,7 @@ use crate::read::{child, fill, fill_zero, flag, has, items, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::Column;
 use ironclad_json::{Value, json};
+use ironclad_structural::shown;
 
 pub(crate) const STRATEGY: Rules = Rules::new()
     .defaults(default)
@@ -20,27 +21,43 @@ pub(crate) const STRATEGY: Rules = Rules::new()
     .on_delete(prepare_delete)
     .checks(check::new)
     .checks_update(check::changed)
+    .checks_status(check::status)
     .warns(warn::about)
     .prints(const { &[Column::object_name(), print::CREATED_AT] }, |o| vec![print::name(o), print::created_at(o)]);
 
 fn default(o: &mut Value) {
     let spec = spec(o);
+    tidy(spec);
     let kind = text(spec, &["names", "kind"]).to_owned();
     let names = child(spec, "names");
     if !kind.is_empty() {
         fill_zero(names, "singular", kind.to_lowercase());
         fill_zero(names, "listKind", format!("{kind}List"));
     }
+    fill(spec, "conversion", json!({"strategy": "None"}));
     let conversion = child(spec, "conversion");
-    fill_zero(conversion, "strategy", "None");
     if has(conversion, &["webhook", "clientConfig", "service"]) {
         fill(&mut conversion["webhook"]["clientConfig"]["service"], "port", 443);
+    }
+    let first = stored(o).into_iter().take(1).map(Value::from).collect::<Vec<_>>();
+    if !first.is_empty() && items(o, &["status", "storedVersions"]).is_empty() {
+        child(o, "status")["storedVersions"] = json!(first);
+    }
+}
+
+/// Brings schemas into the form in which they go out.
+fn tidy(spec: &mut Value) {
+    for version in spec.get_mut("versions").and_then(Value::as_array_mut).into_iter().flatten() {
+        if has(version, &["schema", "openAPIV3Schema"]) {
+            shown::tidy(&mut version["schema"]["openAPIV3Schema"]);
+        }
     }
 }
 
 fn prepare_create(o: &mut Value) {
     let versions: Vec<String> = stored(o).into_iter().take(1).collect();
-    o["status"] = json!({"storedVersions": versions, "conditions": [], "acceptedNames": {"plural": "", "kind": ""}});
+    let versions = if versions.is_empty() { Value::Null } else { json!(versions) };
+    o["status"] = json!({"storedVersions": versions, "conditions": null, "acceptedNames": {"plural": "", "kind": ""}});
 }
 
 /// The version that is stored becomes one of those that objects may be stored in.

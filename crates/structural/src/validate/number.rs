@@ -1,6 +1,7 @@
 //! Ranges, multiples and formats of numbers.
 
 use crate::schema::{Checks, Type};
+use ironclad_api::field::go_float;
 use ironclad_api::{ErrorList, FieldError};
 use serde_json::Number;
 
@@ -46,7 +47,7 @@ pub(super) fn check(
     checks: &Checks,
     n: &Number,
     out_of_range: impl Fn(String) -> FieldError,
-    error: impl Fn(String) -> FieldError,
+    error: impl Fn(Why) -> FieldError,
 ) -> ErrorList {
     let mut errors = ErrorList::new();
     let value = n.as_f64().unwrap_or_default();
@@ -71,26 +72,42 @@ pub(super) fn check(
         let good = fits("MultipleOf", factor, None, &mut errors);
         multiple(value, integer.filter(|_| good), factor, &mut errors, &error);
     }
+    let told = |why: String| error(Why::Value(why));
     // A limit that fits is compared with an integer as an integer.
     if let Some(min) = checks.minimum {
-        let good = fits("Minimum boundary", min, None, &mut errors);
-        let min = if integer.is_some() && good { min.trunc() } else { min };
+        let min = limit(min, fits("Minimum boundary", min, None, &mut errors) && integer.is_some());
         match checks.exclusive_minimum {
-            true if value <= min => errors.push(error(format!("should be greater than {min}"))),
-            false if value < min => errors.push(error(format!("should be greater than or equal to {min}"))),
+            true if value <= min => errors.push(told(format!("should be greater than {}", go_float(min)))),
+            false if value < min => errors.push(told(format!("should be greater than or equal to {}", go_float(min)))),
             _ => {}
         }
     }
     if let Some(max) = checks.maximum {
-        let good = fits("Maximum boundary", max, None, &mut errors);
-        let max = if integer.is_some() && good { max.trunc() } else { max };
+        let max = limit(max, fits("Maximum boundary", max, None, &mut errors) && integer.is_some());
         match checks.exclusive_maximum {
-            true if value >= max => errors.push(error(format!("should be less than {max}"))),
-            false if value > max => errors.push(error(format!("should be less than or equal to {max}"))),
+            true if value >= max => errors.push(told(format!("should be less than {}", go_float(max)))),
+            false if value > max => errors.push(told(format!("should be less than or equal to {}", go_float(max)))),
             _ => {}
         }
     }
     errors
+}
+
+/// A limit as it is compared; where it becomes an integer, one beyond all integers becomes the least of them.
+fn limit(limit: f64, integer: bool) -> f64 {
+    match integer {
+        true if limit.abs() >= 9_223_372_036_854_775_808.0 => -9_223_372_036_854_775_808.0,
+        true => limit.trunc(),
+        false => limit,
+    }
+}
+
+/// What is wrong with a number.
+pub(super) enum Why {
+    /// With the value.
+    Value(String),
+    /// With the factor that it should be a multiple of.
+    Factor(String),
 }
 
 fn multiple(
@@ -98,16 +115,16 @@ fn multiple(
     integer: Option<i64>,
     factor: f64,
     errors: &mut ErrorList,
-    error: &impl Fn(String) -> FieldError,
+    error: &impl Fn(Why) -> FieldError,
 ) {
     let limit = if integer.is_some() { factor.trunc() } else { factor };
     match integer {
-        _ if limit <= 0.0 => errors.push(error(format!("factor MultipleOf must be positive: {limit}"))),
-        Some(i) if i % (factor as i64) != 0 => errors.push(error(format!("should be a multiple of {limit}"))),
+        _ if limit <= 0.0 => errors.push(error(Why::Factor(go_float(limit)))),
+        Some(i) if i % (factor as i64) != 0 => errors.push(error(Why::Value(format!("should be a multiple of {}", go_float(limit))))),
         None => {
             let times = if factor < 1.0 { 1.0 / factor * value } else { value / factor };
             if (times - times.round()).abs() > 1e-9 * times.abs().max(1.0) {
-                errors.push(error(format!("should be a multiple of {factor}")));
+                errors.push(error(Why::Value(format!("should be a multiple of {}", go_float(factor)))));
             }
         }
         Some(_) => {}

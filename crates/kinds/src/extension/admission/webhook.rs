@@ -92,7 +92,8 @@ pub(crate) fn client_config(config: &Value, at: &Path) -> ErrorList {
 }
 
 /// A URL that leads nowhere but to one path of one host, by TLS.
-fn url(url: &str, at: &Path) -> ErrorList {
+/// What is wrong with the URL of a webhook.
+pub(crate) fn url(url: &str, at: &Path) -> ErrorList {
     const FORM: &str = "; desired format: https://host[/path]";
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
@@ -123,7 +124,8 @@ fn url(url: &str, at: &Path) -> ErrorList {
     errors
 }
 
-fn service(service: &Value, at: &Path) -> ErrorList {
+/// What is wrong with the Service of a webhook.
+pub(crate) fn service(service: &Value, at: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
     // Stock takes one for the other here.
     for (key, shown) in [("namespace", "name"), ("name", "namespace")] {

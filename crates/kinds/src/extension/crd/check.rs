@@ -33,14 +33,15 @@ pub(super) fn new(o: &Value) -> ErrorList {
         let detail = "must be spec.names.plural+\".\"+spec.group";
         errors.push(FieldError::invalid_str(&Path::new("metadata").child("name"), object::name(o), detail));
     }
-    errors.extend(definition(o, Before::default()));
+    errors.extend(spec(&o["spec"], Before::default()));
+    errors.extend(beyond_spec(o, Before::default()));
     errors
 }
 
 /// What is wrong with a change of one.
 pub(super) fn changed(new: &Value, old: &Value) -> ErrorList {
     let before = Before { old: Some(old) };
-    let mut errors = definition(new, before);
+    let mut errors = spec(&new["spec"], before);
     let at_spec = Path::new("spec");
     let fixed: &[&[&str]] = match before.established() {
         true => &[&["scope"], &["names", "kind"], &["group"], &["names", "plural"]],
@@ -53,14 +54,19 @@ pub(super) fn changed(new: &Value, old: &Value) -> ErrorList {
             errors.push(FieldError::invalid(&at, &of(new), "field is immutable"));
         }
     }
+    errors.extend(beyond_spec(new, before));
     errors
 }
 
-fn definition(o: &Value, before: Before<'_>) -> ErrorList {
-    let mut errors = spec(&o["spec"], before);
-    let status = Path::new("status");
-    errors.extend(names::check(&o["status"]["acceptedNames"], &status.child("acceptedNames")));
-    errors.extend(stored_versions(o, &status.child("storedVersions")));
+/// What is wrong with a change of the status.
+pub(super) fn status(new: &Value, _old: &Value) -> ErrorList {
+    names::check(&new["status"]["acceptedNames"], &Path::new("status").child("acceptedNames"))
+}
+
+fn beyond_spec(o: &Value, before: Before<'_>) -> ErrorList {
+    let at = Path::new("status");
+    let mut errors = names::check(&o["status"]["acceptedNames"], &at.child("acceptedNames"));
+    errors.extend(stored_versions(o, &at.child("storedVersions")));
     errors.extend(approval(o, before));
     let preserved = before.old.is_some_and(|old| flag(old, &["spec", "preserveUnknownFields"]));
     if flag(o, &["spec", "preserveUnknownFields"]) && !preserved {
@@ -89,6 +95,12 @@ fn spec(spec: &Value, before: Before<'_>) -> ErrorList {
     } else if !scopes.contains(&scope) {
         errors.push(FieldError::not_supported(&at.child("scope"), &json!(scope), &scopes));
     }
+    errors.extend(versions::schemas_given(spec, &at));
+    let preserve = flag(spec, &["preserveUnknownFields"]);
+    if preserve && versions::has_defaults(spec) {
+        let why = "must be false in order to use defaults in the schema";
+        errors.push(FieldError::invalid(&at.child("preserveUnknownFields"), &json!(true), why));
+    }
     errors.extend(versions::check(spec, &at, before));
     for key in ["plural", "singular", "kind", "listKind"] {
         if text(spec, &["names", key]).is_empty() {
@@ -97,22 +109,29 @@ fn spec(spec: &Value, before: Before<'_>) -> ErrorList {
     }
     errors.extend(names::check(&spec["names"], &at.child("names")));
     errors.extend(versions::shared(spec, &at, before));
+    let strategy = text(spec, &["conversion", "strategy"]);
+    if preserve && strategy != "None" {
+        let why = "must be None if spec.preserveUnknownFields is true";
+        errors.push(FieldError::invalid_str(&at.child("conversion").child("strategy"), strategy, why));
+    }
     errors.extend(conversion::check(&spec["conversion"], &at.child("conversion"), before));
     errors
 }
 
 fn stored_versions(o: &Value, at: &Path) -> ErrorList {
     let stored = items(o, &["status", "storedVersions"]);
-    let given = Value::Array(stored.to_vec().into());
+    let given = &o["status"]["storedVersions"];
     if stored.is_empty() {
-        return vec![FieldError::invalid(at, &given, "must have at least one stored version")];
+        return vec![FieldError::invalid(at, given, "must have at least one stored version")];
     }
     let mut errors = ErrorList::new();
     let versions = items(o, &["spec", "versions"]);
-    for version in versions.iter().filter(|v| flag(v, &["storage"])) {
-        let name = text(version, &["name"]);
-        if !stored.iter().any(|s| s == name) {
-            errors.push(FieldError::invalid(at, &given, format!("must have the storage version {name}")));
+    for (i, version) in versions.iter().enumerate().filter(|(_, v)| flag(v, &["storage"])) {
+        // A version that is there twice is looked for twice.
+        let again = versions[..i].iter().any(|v| v["name"] == version["name"]);
+        if again || !stored.contains(&version["name"]) {
+            let why = format!("must have the storage version {}", text(version, &["name"]));
+            errors.push(FieldError::invalid(at, given, why));
         }
     }
     for (i, name) in stored.iter().enumerate() {

@@ -1,8 +1,10 @@
 //! How a definition says that its objects are converted.
 
-use super::check::{Before, label};
+use super::check::Before;
+use crate::extension::admission::webhook::{service, url};
 use crate::read::{has, items, text};
-use ironclad_api::{ErrorList, FieldError, Path, names};
+use ironclad_api::names::dns1035_label;
+use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_json::{Value, json};
 
 const KNOWN: [&str; 2] = ["v1", "v1beta1"];
@@ -42,21 +44,37 @@ pub(super) fn check(conversion: &Value, at: &Path, before: Before<'_>) -> ErrorL
         errors.extend(service(&client["service"], &at_client.child("service")));
     }
     let bundle = text(client, &["caBundle"]);
-    let was = |o: &Value| text(o, &["spec", "conversion", "webhook", "clientConfig", "caBundle"]) == bundle;
-    let kept = before.old.is_none_or(was) || !before.established();
-    if !bundle.is_empty() && !kept && !has_certificates(bundle) {
-        let why = "unable to load root certificates: unable to parse bytes as PEM block";
-        errors.push(FieldError::invalid_str(&at_client.child("caBundle"), "<invalid>", why));
+    let was_wrong = |o: &Value| bundle_mistake(text(o, BUNDLE)).is_some();
+    let lenient = before.old.is_none_or(was_wrong) || !before.established();
+    if let Some(why) = bundle_mistake(bundle).filter(|_| !lenient) {
+        errors.push(FieldError::invalid_str(&at_client.child("caBundle"), bundle, why));
     }
     errors.extend(versions(reviews, &at_reviews));
     errors
 }
 
-/// Whether a bundle, in base64, holds certificates.
-pub(crate) fn has_certificates(bundle: &str) -> bool {
+const BUNDLE: &[&str] = &["spec", "conversion", "webhook", "clientConfig", "caBundle"];
+
+/// Why no server can be checked by a bundle, given in base64; an empty one stands for those of the system.
+pub(crate) fn bundle_mistake(bundle: &str) -> Option<String> {
     use base64::Engine;
-    let text = base64::engine::general_purpose::STANDARD.decode(bundle).ok().and_then(|b| String::from_utf8(b).ok());
-    text.is_some_and(|t| pem::parse_many(t).is_ok_and(|p| !p.is_empty() && p.iter().all(|c| c.tag() == "CERTIFICATE")))
+    if bundle.is_empty() {
+        return None;
+    }
+    let bytes = base64::engine::general_purpose::STANDARD.decode(bundle).unwrap_or_default();
+    let blocks = pem::parse_many(bytes).unwrap_or_default();
+    let mut bad = None;
+    for block in blocks.iter().filter(|b| b.tag() == "CERTIFICATE") {
+        match x509_parser::parse_x509_certificate(block.contents()) {
+            Ok(_) => return None,
+            Err(why) => bad = bad.or(Some(format!("failed to parse certificate: {why}"))),
+        }
+    }
+    let why = match blocks.is_empty() {
+        true => "unable to parse bytes as PEM block".to_owned(),
+        false => bad.unwrap_or_else(|| "no valid certificate authority data seen".to_owned()),
+    };
+    Some(format!("unable to load root certificates: {why}"))
 }
 
 fn versions(reviews: &[Value], at: &Path) -> ErrorList {
@@ -69,72 +87,13 @@ fn versions(reviews: &[Value], at: &Path) -> ErrorList {
         let name = version.as_str().unwrap_or_default();
         if reviews[..i].contains(version) {
             errors.push(FieldError::invalid_str(&at.index(i), name, "duplicate version"));
-        } else if let Some(why) = label(name) {
-            errors.push(FieldError::invalid_str(&at.index(i), name, why));
+            continue;
         }
+        errors.extend(dns1035_label(name).into_iter().map(|why| FieldError::invalid_str(&at.index(i), name, why)));
     }
     if !reviews.iter().any(|v| KNOWN.iter().any(|k| v == k)) {
         let why = format!("must include at least one of {}", KNOWN.join(", "));
         errors.push(FieldError::invalid(at, &Value::Array(reviews.to_vec().into()), why));
-    }
-    errors
-}
-
-/// What is wrong with the address of a webhook.
-fn url(url: &str, at: &Path) -> ErrorList {
-    let form = "; desired format: https://host[/path]";
-    let mut errors = ErrorList::new();
-    let invalid = |value: &str, why: &str| FieldError::invalid_str(at, value, format!("{why}{form}"));
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    if scheme != "https" {
-        errors.push(invalid(scheme, "'https' is the only allowed URL scheme"));
-    }
-    let (main, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-    let (main, query) = main.split_once('?').unwrap_or((main, ""));
-    let authority = main.split('/').next().unwrap_or_default();
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    if host.is_empty() {
-        errors.push(invalid("", "host must be specified"));
-    }
-    if !user.is_empty() {
-        errors.push(invalid(user, "user information is not permitted in the URL"));
-    }
-    if !fragment.is_empty() {
-        errors.push(invalid(fragment, "fragments are not permitted in the URL"));
-    }
-    if !query.is_empty() {
-        errors.push(invalid(query, "query parameters are not permitted in the URL"));
-    }
-    errors
-}
-
-fn service(service: &Value, at: &Path) -> ErrorList {
-    let mut errors = ErrorList::new();
-    for (key, why) in [("name", "service name is required"), ("namespace", "service namespace is required")] {
-        if text(service, &[key]).is_empty() {
-            errors.push(FieldError::required(&at.child(key), why));
-        }
-    }
-    let port = service["port"].as_i64().unwrap_or(443);
-    for why in names::port_number(port) {
-        errors.push(FieldError::invalid(&at.child("port"), &json!(port), format!("port is not valid: {why}")));
-    }
-    let Some(path) = service["path"].as_str() else { return errors };
-    let at = at.child("path");
-    if path == "/" {
-        return errors;
-    }
-    if path.is_empty() || !path.starts_with('/') {
-        errors.push(FieldError::invalid_str(&at, path, "must start with a '/'"));
-        return errors;
-    }
-    for (i, step) in path[1..].trim_end_matches('/').split('/').enumerate() {
-        if step.is_empty() {
-            errors.push(FieldError::invalid_str(&at, path, format!("segment[{i}] may not be empty")));
-        }
-        for why in names::dns1123_subdomain(step).into_iter().filter(|_| !step.is_empty()) {
-            errors.push(FieldError::invalid_str(&at, path, format!("segment[{i}]: {why}")));
-        }
     }
     errors
 }

@@ -6,93 +6,188 @@ use super::check::{Before, label};
 use crate::read::{flag, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_json::{Value, json};
-use ironclad_structural::{definition, paths};
+use ironclad_structural::{definition, paths, shown};
 
 const FIELDS: usize = 8;
 
-/// Whether every version says the same, and something.
-fn same(spec: &Value, key: &str) -> bool {
-    let versions = items(spec, &["versions"]);
-    let empty = |v: &Value| v.is_null() || v.as_array().is_some_and(Vec::is_empty);
-    versions.first().is_some_and(|first| !empty(&first[key]) && versions.iter().all(|v| v[key] == first[key]))
+/// What all versions say alike, whose place is the definition's for stock.
+struct Shared {
+    schema: bool,
+    subresources: bool,
+    columns: bool,
+    fields: bool,
+}
+
+impl Shared {
+    fn of(spec: &Value) -> Self {
+        let versions = items(spec, &["versions"]);
+        let plain = |v: &Value| if v.as_array().is_some_and(Vec::is_empty) { Value::Null } else { v.clone() };
+        let same = |key: &str| {
+            let first = versions.first().map(|first| plain(&first[key]));
+            first.is_some_and(|first| versions.iter().all(|v| plain(&v[key]) == first))
+        };
+        Self {
+            schema: same("schema"),
+            subresources: same("subresources"),
+            columns: same("additionalPrinterColumns"),
+            fields: same("selectableFields"),
+        }
+    }
+
+    /// The versions as they are left.
+    fn rest(&self, spec: &Value) -> String {
+        let given = &spec["versions"];
+        let mut versions = items(spec, &["versions"]).to_vec();
+        for version in versions.iter_mut().filter_map(Value::as_object_mut) {
+            for (shared, key) in [
+                (self.schema, "schema"),
+                (self.subresources, "subresources"),
+                (self.columns, "additionalPrinterColumns"),
+                (self.fields, "selectableFields"),
+            ] {
+                if shared {
+                    version.remove(key);
+                }
+            }
+        }
+        match given {
+            Value::Array(_) => shown::versions(&Value::Array(versions.into())),
+            _ => "null".to_owned(),
+        }
+    }
+}
+
+fn has_schema(version: &Value) -> bool {
+    has(version, &["schema", "openAPIV3Schema"])
+}
+
+/// Every version has a schema.
+pub(super) fn schemas_given(spec: &Value, at: &Path) -> ErrorList {
+    let versions = items(spec, &["versions"]).iter().enumerate().filter(|(_, v)| !has_schema(v));
+    let at = at.child("versions");
+    versions.map(|(i, _)| FieldError::required(&at.index(i).child("schema").child("openAPIV3Schema"), "")).collect()
+}
+
+/// Whether a schema has a default anywhere.
+pub(super) fn has_defaults(spec: &Value) -> bool {
+    fn within(schema: &Value) -> bool {
+        let Some(map) = schema.as_object() else { return false };
+        map.iter().any(|(key, value)| match key.as_str() {
+            "default" => !value.is_null(),
+            "items" | "not" | "additionalProperties" | "additionalItems" => within(value) || value.as_array().is_some_and(|l| l.iter().any(within)),
+            "allOf" | "anyOf" | "oneOf" => value.as_array().is_some_and(|l| l.iter().any(within)),
+            "properties" | "patternProperties" | "definitions" | "dependencies" => {
+                value.as_object().is_some_and(|m| m.iter().any(|(_, v)| within(v)))
+            }
+            _ => false,
+        })
+    }
+    items(spec, &["versions"]).iter().any(|v| within(&v["schema"]["openAPIV3Schema"]))
 }
 
 /// What is wrong with the versions, but for what they have in common.
 pub(super) fn check(spec: &Value, at: &Path, before: Before<'_>) -> ErrorList {
     let mut errors = ErrorList::new();
     let versions = items(spec, &["versions"]);
+    let shared = Shared::of(spec);
+    let above = at;
     let at = at.child("versions");
-    for (i, version) in versions.iter().enumerate() {
-        if !has(version, &["schema", "openAPIV3Schema"]) {
-            errors.push(FieldError::required(&at.index(i).child("schema").child("openAPIV3Schema"), ""));
-        }
-    }
     for (i, version) in versions.iter().enumerate() {
         let (at, name) = (at.index(i), text(version, &["name"]));
         if let Some(why) = label(name) {
             errors.push(FieldError::invalid_str(&at.child("name"), name, why));
         }
         errors.extend(deprecation(version, &at));
-        if !same(spec, "schema") {
-            errors.extend(schema(version, &at.child("schema"), before));
+        if !shared.schema {
+            // The first version of a name stands for all of them.
+            let of = versions.iter().find(|v| v["name"] == version["name"]).unwrap_or(version);
+            errors.extend(schema(version, &at.child("schema"), has_status(of), before));
         }
-        if !same(spec, "subresources") {
+        if !shared.subresources {
             errors.extend(subresources(version, &at.child("subresources")));
         }
-        if !same(spec, "additionalPrinterColumns") {
+        if !shared.columns {
             errors.extend(columns(version, &at.child("additionalPrinterColumns")));
         }
-        if !same(spec, "selectableFields") {
-            errors.extend(selectable(version, &at.child("selectableFields"), before));
+        if !shared.fields && !items(version, &["selectableFields"]).is_empty() {
+            let at = at.child("selectableFields");
+            if shared.schema || !has_schema(version) {
+                let why = "may only be set when `version.schema.openAPIV3Schema` is not included";
+                errors.push(FieldError::invalid_str(&at, "", why));
+            } else {
+                errors.extend(selectable(version, &at, before));
+            }
         }
     }
-    let all = Value::Array(versions.to_vec().into());
     let twice = versions.iter().enumerate().any(|(i, v)| versions[..i].iter().any(|w| w["name"] == v["name"]));
     if twice {
-        errors.push(FieldError::invalid(&at, &all, "must contain unique version names"));
+        errors.push(FieldError::invalid_shown(&at, shared.rest(spec), "must contain unique version names"));
     }
     if versions.iter().filter(|v| flag(v, &["storage"])).count() != 1 {
         let why = "must have exactly one version marked as storage version";
-        errors.push(FieldError::invalid(&at, &all, why));
+        errors.push(FieldError::invalid_shown(&at, shared.rest(spec), why));
+    }
+    let first = versions.first().map_or("", |v| text(v, &["name"]));
+    if let Some(why) = label(first).filter(|_| !first.is_empty()) {
+        // The name of the first version is that of the definition as well.
+        errors.push(FieldError::invalid_str(&above.child("version"), first, why));
     }
     errors
+}
+
+fn has_status(version: &Value) -> bool {
+    has(version, &["subresources", "status"])
 }
 
 /// What is wrong with what all versions have in common.
 pub(super) fn shared(spec: &Value, at: &Path, before: Before<'_>) -> ErrorList {
     let mut errors = ErrorList::new();
-    let Some(first) = items(spec, &["versions"]).first() else { return errors };
-    if same(spec, "schema") {
-        errors.extend(schema(first, &at.child("validation"), before));
+    let versions = items(spec, &["versions"]);
+    let Some(first) = versions.first() else { return errors };
+    let shared = Shared::of(spec);
+    if shared.schema {
+        errors.extend(schema(first, &at.child("validation"), versions.iter().any(has_status), before));
     }
-    if same(spec, "subresources") {
+    if shared.subresources {
         errors.extend(subresources(first, &at.child("subresources")));
     }
-    if same(spec, "additionalPrinterColumns") {
+    if shared.columns {
         errors.extend(columns(first, &at.child("additionalPrinterColumns")));
     }
-    if same(spec, "selectableFields") {
-        errors.extend(selectable(first, &at.child("selectableFields"), before));
+    if shared.fields && !items(first, &["selectableFields"]).is_empty() {
+        let at = at.child("selectableFields");
+        if shared.schema && first["schema"].is_object() {
+            errors.extend(selectable(first, &at, before));
+        } else {
+            let why = "may only be set when validations.schema is included";
+            errors.push(FieldError::invalid_str(&at, "", why));
+        }
     }
     errors
 }
 
-fn deprecation(version: &Value, at: &Path) -> Option<FieldError> {
-    let warning = version["deprecationWarning"].as_str()?;
-    let why = if !flag(version, &["deprecated"]) {
-        "can only be set for deprecated versions".to_owned()
-    } else if warning.len() > 256 {
-        "must be <= 256 characters long".to_owned()
-    } else if warning.is_empty() {
-        "must not be an empty string".to_owned()
+fn deprecation(version: &Value, at: &Path) -> ErrorList {
+    let Some(warning) = version["deprecationWarning"].as_str() else { return ErrorList::new() };
+    let mut wrong = Vec::new();
+    if !flag(version, &["deprecated"]) {
+        wrong.push("can only be set for deprecated versions".to_owned());
     } else {
-        let index = warning.char_indices().find(|(_, c)| c.is_control())?.0;
-        format!("must only contain printable UTF-8 characters; non-printable character found at index {index}")
-    };
-    Some(FieldError::invalid_str(&at.child("deprecationWarning"), warning, why))
+        if warning.len() > 256 {
+            wrong.push("must be <= 256 characters long".to_owned());
+        }
+        if warning.is_empty() {
+            wrong.push("must not be an empty string".to_owned());
+        }
+        if let Some((index, _)) = warning.char_indices().find(|(_, c)| *c != ' ' && (c.is_control() || c.is_whitespace())) {
+            let why = format!("must only contain printable UTF-8 characters; non-printable character found at index {index}");
+            wrong.push(why);
+        }
+    }
+    let at = at.child("deprecationWarning");
+    wrong.into_iter().map(|why| FieldError::invalid_str(&at, warning, why)).collect()
 }
 
-fn schema(version: &Value, at: &Path, before: Before<'_>) -> ErrorList {
+fn schema(version: &Value, at: &Path, status: bool, before: Before<'_>) -> ErrorList {
     let raw = &version["schema"]["openAPIV3Schema"];
     if !raw.is_object() {
         return ErrorList::new();
@@ -103,7 +198,6 @@ fn schema(version: &Value, at: &Path, before: Before<'_>) -> ErrorList {
         // What older servers let in may stay as it is.
         return ErrorList::new();
     }
-    let status = has(version, &["subresources", "status"]);
     definition::validate(&at.child("openAPIV3Schema"), raw, status, unchanged)
 }
 
@@ -172,7 +266,7 @@ fn selectable(version: &Value, at: &Path, before: Before<'_>) -> ErrorList {
     let fields = items(version, &["selectableFields"]);
     let raw = &version["schema"]["openAPIV3Schema"];
     let mut seen: Vec<String> = Vec::new();
-    for (i, field) in fields.iter().enumerate().filter(|_| raw.is_object()) {
+    for (i, field) in fields.iter().enumerate() {
         let (at, given) = (at.index(i).child("jsonPath"), text(field, &["jsonPath"]));
         if given.is_empty() {
             errors.push(FieldError::required(&at, ""));
