@@ -62,6 +62,8 @@ pub enum ErrorKind {
     TooMany,
     Internal,
     TypeInvalid,
+    /// What was as wrong before and is let through: the client is warned of it.
+    Ratcheted,
 }
 
 impl ErrorKind {
@@ -77,6 +79,7 @@ impl ErrorKind {
             Self::TooLong => "FieldValueTooLong",
             Self::TooMany => "FieldValueTooMany",
             Self::Internal => "InternalError",
+            Self::Ratcheted => "FieldValueInvalid",
             Self::TypeInvalid => "FieldValueTypeInvalid",
         }
     }
@@ -92,6 +95,7 @@ impl ErrorKind {
             Self::TooLong => "Too long",
             Self::TooMany => "Too many",
             Self::Internal => "Internal error",
+            Self::Ratcheted => "",
         }
     }
 }
@@ -193,6 +197,12 @@ impl FieldError {
     /// `spec.a: Internal error: detail`.
     pub fn internal(path: &Path, detail: impl Into<String>) -> Self {
         Self::build(ErrorKind::Internal, path, String::new(), detail)
+    }
+
+    /// The same mistake as one that was there before.
+    #[must_use]
+    pub fn ratcheted(self) -> Self {
+        Self { detail: self.to_string(), kind: ErrorKind::Ratcheted, path: String::new(), value: String::new() }
     }
 
     /// The message without the path, as a cause shows it.

@@ -58,8 +58,10 @@ impl Column {
     }
 }
 
-const NAME_DOC: &str = "The name of the object, unique in its namespace.";
-const AGE_DOC: &str = "The time since the object was created.";
+/// What stands for the description of `metadata.name`.
+pub const NAME_DOC: &str = "The name of the object, unique in its namespace.";
+/// What stands for the description of `metadata.creationTimestamp`.
+pub const AGE_DOC: &str = "The time since the object was created.";
 
 /// A row's cells, in the order of the columns.
 pub type Cells = Vec<Value>;

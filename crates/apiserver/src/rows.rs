@@ -9,12 +9,12 @@ use crate::{encode, respond};
 use bytes::Bytes;
 use http::Response;
 use ironclad_api::ApiError;
-use ironclad_api::table::Column;
+use ironclad_api::table::{self, Column};
 use ironclad_json::{Map, Text, Value, json};
 use ironclad_kinds::Kind;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Objects that are written by one task.
 const BATCH: usize = 500;
@@ -86,9 +86,28 @@ impl Rows {
 /// The columns of a kind's table; null in tables that go on with those that were told.
 pub(crate) fn definitions(kind: &Kind, told: bool) -> Value {
     match told {
-        true => kind.strategy.columns().iter().map(Column::to_value).collect(),
+        true => kind.strategy.columns().iter().map(described).collect(),
         false => Value::Null,
     }
+}
+
+/// A column with what the API's types say of the metadata that it shows.
+fn described(column: &Column) -> Value {
+    static DOCS: LazyLock<Option<(String, String)>> = LazyLock::new(|| {
+        let meta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+        let mut docs = ironclad_schema::bundle().docs_of(meta, &["name", "creationTimestamp"])?.into_iter();
+        Some((docs.next()?, docs.next()?))
+    });
+    let mut shown = column.to_value();
+    let doc = DOCS.as_ref().and_then(|(name, created)| match &*column.description {
+        table::NAME_DOC => Some(name),
+        table::AGE_DOC => Some(created),
+        _ => None,
+    });
+    if let Some(doc) = doc {
+        shown["description"] = json!(doc);
+    }
+    shown
 }
 
 /// An object up to the items of its last field.

@@ -188,6 +188,8 @@ async fn versions_differ_in_name_where_nothing_converts_them() {
     v2["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["color"]["default"] = json!("green");
     v2["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["new"] =
         json!({"type": "string", "default": "n"});
+    // What is selected alike in all versions belongs to a schema that they share.
+    v2["selectableFields"] = json!([{"jsonPath": ".spec.new"}]);
     two["spec"]["versions"].as_array_mut().unwrap().push(v2);
     define(&server, &reader, two).await;
     assert_eq!(ask(&server, "POST", WIDGETS, JSON, widget("a", json!({"size": 1}))).await.0, 201);

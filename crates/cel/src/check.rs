@@ -25,6 +25,8 @@ struct Checker<'e> {
     types: Vec<Type>,
     overloads: Vec<Vec<&'static Overload>>,
     issues: Vec<Issue>,
+    /// How many calls around let the parts of a literal differ.
+    mixed: usize,
 }
 
 /// Checks a tree; names and functions with dots are put together in it.
@@ -36,6 +38,7 @@ pub(crate) fn check(env: &Environment, ast: &mut Ast) -> Result<Checked, Vec<Iss
         types: vec![Type::Dyn; ast.ids],
         overloads: (0..ast.ids).map(|_| Vec::new()).collect(),
         issues: Vec::new(),
+        mixed: 0,
     };
     checker.expr(&mut ast.root);
     if !checker.issues.is_empty() {
@@ -144,13 +147,18 @@ impl Checker<'_> {
         if call.function == "_?._" {
             return self.optional_select(at, call);
         }
-        if overloads(&call.function).is_empty() {
+        let known = self.env.knows(&call.function);
+        if !known || overloads(&call.function).is_empty() {
             call.target.iter_mut().chain(&mut call.args).for_each(|a| drop(self.expr(a)));
             return self.issue(at, format!("undeclared reference to '{}' (in container '')", call.function));
         }
         let member = call.target.is_some();
+        let mixed = usize::from(call.function == "format");
+        self.mixed += mixed;
         let args: Vec<Type> = call.target.iter_mut().chain(&mut call.args).map(|a| self.expr(a)).collect();
+        self.mixed -= mixed;
         self.literals(call);
+        self.clauses(at, call);
         self.resolve(id, at, &call.function, member, &args)
     }
 
@@ -158,7 +166,7 @@ impl Checker<'_> {
     fn namespace(&self, call: &mut Call) {
         let Some(prefix) = call.target.as_ref().and_then(Expr::qualified) else { return };
         let name = format!("{prefix}.{}", call.function);
-        if !self.is_local(&prefix) && overloads(&name).iter().any(|o| !o.member) {
+        if !self.is_local(&prefix) && self.env.knows(&name) && overloads(&name).iter().any(|o| !o.member) {
             call.target = None;
             call.func = library::find(&name);
             call.function = name;
@@ -201,6 +209,18 @@ impl Checker<'_> {
         })
     }
 
+    /// Mistakes in the clauses of a text and the list that it is formatted with.
+    fn clauses(&mut self, at: usize, call: &Call) {
+        let (Some(target), [args]) = (&call.target, call.args.as_slice()) else { return };
+        let (Kind::Text(text), Kind::List { items, .. }) = (&target.kind, &args.kind) else { return };
+        if call.function == "format" {
+            let types: Vec<Type> = items.iter().map(|i| self.mapping.substitute(&self.types[i.id], false)).collect();
+            if let Some((item, why)) = crate::clauses::mistake(text, &types) {
+                self.issue(item.map_or(at, |i| items[i].at), why);
+            }
+        }
+    }
+
     /// Mistakes in literals that would fail whenever they run.
     fn literals(&mut self, call: &Call) {
         let last = call.args.last().map(|a| (a.at, &a.kind));
@@ -223,6 +243,9 @@ impl Checker<'_> {
         if self.mapping.assignable(&have, &next) {
             let (a, b) = (self.mapping.substitute(&have, false), self.mapping.substitute(&next, false));
             return if b.is_dyn() && !a.is_dyn() { b } else { a };
+        }
+        if self.mixed > 0 {
+            return Type::Dyn;
         }
         self.issue(at, format!("expected type '{have}' but found '{next}'"));
         have

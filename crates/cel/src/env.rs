@@ -60,6 +60,11 @@ impl Environment {
         self.variables.get(name)
     }
 
+    /// Whether a function is there: some are for mutations alone.
+    pub(crate) fn knows(&self, function: &str) -> bool {
+        self.mutations || function != "jsonpatch.escapeKey"
+    }
+
     /// Whether objects of a type can be made.
     pub(crate) fn structure(&self, name: &str) -> bool {
         self.mutations && (name == "JSONPatch" || name == "Object" || name.starts_with("Object."))

@@ -6,6 +6,7 @@
 pub mod admission;
 mod ast;
 mod check;
+mod clauses;
 mod compare;
 mod cost;
 mod decl;

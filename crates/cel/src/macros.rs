@@ -51,13 +51,22 @@ fn variable(p: &mut Parser, e: &Expr) -> Result<String, Stop> {
     }
 }
 
+/// The variable of a macro that has words of its own for what is none.
+fn plain_variable(p: &mut Parser, name: &str, e: &Expr) -> Result<String, Stop> {
+    match (&e.kind, name) {
+        (Kind::Ident(_), _) => variable(p, e),
+        (_, "map" | "filter") => p.fail(e.at, "argument is not an identifier"),
+        _ => variable(p, e),
+    }
+}
+
 fn expand(p: &mut Parser, at: usize, target: Expr, name: &str, args: Vec<Expr>) -> Expanded {
     let two = matches!((name, args.len()), ("all" | "exists" | "existsOne" | "exists_one", 3))
         || name.starts_with("transform");
     let mut args = args.into_iter();
     let mut arg = || args.next().expect("the caller counted the arguments");
     let first = arg();
-    let iter = variable(p, &first)?;
+    let iter = plain_variable(p, name, &first)?;
     let iter2 = if two { Some(variable(p, &arg())?) } else { None };
     if iter2.as_ref() == Some(&iter) {
         return p.fail(first.at, format!("duplicate variable name: {iter}"));

@@ -140,6 +140,24 @@ impl Program {
         Self { ast, result, cost, paths, shallow }
     }
 
+    /// Why a conversion of a constant fails, which is found before anything runs.
+    pub fn constant_mistake(&self) -> Option<Error> {
+        let mut found = None;
+        self.ast.root.walk(&mut |e| {
+            let Kind::Call(call) = &e.kind else { return };
+            let converts = matches!(&*call.function, "bool" | "bytes" | "double" | "int" | "string" | "uint");
+            let literal = |e: &crate::ast::Expr| {
+                use Kind::{Bool, Bytes, Double, Int, Text, Uint};
+                matches!(e.kind, Bool(_) | Bytes(_) | Double(_) | Int(_) | Text(_) | Uint(_))
+            };
+            if converts && call.target.is_none() && matches!(call.args.as_slice(), [one] if literal(one)) {
+                let outcome = evaluate(e, &Activation::new(), &mut Budget::new(PER_CALL_LIMIT));
+                found = found.take().or(outcome.err());
+            }
+        });
+        found
+    }
+
     /// The type of what it evaluates to.
     pub fn result(&self) -> &Type {
         &self.result

@@ -138,7 +138,6 @@ fn libraries_of_kubernetes() {
             "image('nginx').tag() + image('r.io:5000/a/b@sha256:0123456789abcdef0123456789abcdef').registry()",
             "\"latestr.io:5000\"",
         ),
-        ("jsonpatch.escapeKey('k8s.io/my~x')", "\"k8s.io~1my~0x\""),
     ];
     for (source, want) in table {
         assert_eq!(eval(source), want, "{source}");
@@ -374,4 +373,20 @@ fn an_operator_without_its_left_side_tells_what_is_missing_on_both() {
     for (source, want) in table {
         assert_eq!(eval(source), want, "{source}");
     }
+}
+
+#[test]
+fn keys_of_json_patches_are_escaped_where_objects_are_changed() {
+    let source = "jsonpatch.escapeKey('k8s.io/my~x') == 'k8s.io~1my~0x'";
+    assert!(Environment::new().compile(source).is_err());
+    let program = Environment::new().with_mutations().compile(source).unwrap();
+    let value = program.eval(&Activation::new(), &mut Budget::new(1000)).unwrap();
+    assert_eq!(value.to_json(), Some(json!(true)));
+}
+
+#[test]
+fn conversions_of_constants_are_tried_at_once() {
+    let of = |source: &str| Environment::new().compile(source).unwrap().constant_mistake().map(|e| e.to_string());
+    assert_eq!(of("int('x') > 1").as_deref(), Some("type conversion error from 'string' to 'int'"));
+    assert_eq!(of("int('5') > 1"), None);
 }

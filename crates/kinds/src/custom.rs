@@ -127,6 +127,33 @@ impl Custom {
     }
 }
 
+/// Numbers that came with a fraction and have none are stored without one.
+pub fn without_fractions(value: &mut Value) {
+    match value {
+        Value::Number(n) if n.is_f64() => {
+            let float = n.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e18);
+            if let Some(float) = float {
+                *value = Value::from(float as i64);
+            }
+        }
+        Value::Array(items) if items.iter().any(holds_fraction) => items.iter_mut().for_each(without_fractions),
+        Value::Object(map) if map.values().any(holds_fraction) => {
+            map.iter_mut().for_each(|(_, v)| without_fractions(v));
+        }
+        _ => {}
+    }
+}
+
+/// Whether there is such a number; what has none is left shared as it is.
+fn holds_fraction(value: &Value) -> bool {
+    match value {
+        Value::Number(n) => n.is_f64(),
+        Value::Array(items) => items.iter().any(holds_fraction),
+        Value::Object(map) => map.values().any(holds_fraction),
+        _ => false,
+    }
+}
+
 /// Whether the webhook of a definition, if it has one, can be checked by its bundle.
 pub fn has_usable_bundle(definition: &Value) -> bool {
     let bundle = text(definition, &["spec", "conversion", "webhook", "clientConfig", "caBundle"]);

@@ -22,6 +22,8 @@ pub(crate) struct Rules {
     columns: &'static [Column],
     cells: fn(&Value) -> Cells,
     convert: fn(Value, &str) -> Value,
+    /// Fields of the metadata whose change counts in the generation.
+    counted: &'static [&'static str],
 }
 
 const NAME_AND_AGE: &[Column] = &[Column::object_name(), Column::age()];
@@ -55,6 +57,7 @@ impl Rules {
             columns: NAME_AND_AGE,
             cells: name_and_age,
             convert: |object, _| object,
+            counted: &[],
         }
     }
 
@@ -84,6 +87,12 @@ impl Rules {
     /// Checks an update.
     pub(crate) const fn checks_update(mut self, f: fn(&Value, &Value) -> ErrorList) -> Self {
         self.validate_update = Some(f);
+        self
+    }
+
+    /// Counts changes of these fields of the metadata in the generation, besides what always counts.
+    pub(crate) const fn counts(mut self, metadata: &'static [&'static str]) -> Self {
+        self.counted = metadata;
         self
     }
 
@@ -137,6 +146,11 @@ impl Strategy for Rules {
     }
     fn validate_name(&self, name: &str) -> Vec<String> {
         (self.name)(name)
+    }
+    fn same_generation(&self, new: &Value, old: &Value) -> bool {
+        let none = Value::Object(ironclad_json::Map::new());
+        let of = |o: &'_ Value, field: &str| o["metadata"].get(field).unwrap_or(&none).clone();
+        self.counted.iter().all(|field| of(new, field) == of(old, field)) && crate::Plain.same_generation(new, old)
     }
     fn columns(&self) -> &[Column] {
         self.columns

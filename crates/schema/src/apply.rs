@@ -126,16 +126,18 @@ impl<'a> Schema<'a> {
         object
     }
 
-    /// Brings a configuration into its form. Of a custom resource only metadata has one.
-    fn normalize(&self, config: &mut Value) -> Result<(), String> {
-        let (shape, config) = match self.root().child("metadata").0.shape() {
-            meta if self.bundle.is_extension() => match config.get_mut("metadata") {
-                Some(metadata) => (meta, metadata),
-                None => return Ok(()),
-            },
-            _ => (&self.shape, config),
-        };
-        check::config(self.bundle, shape, config).map(drop)
+    /// Brings what was merged into the form in which it is stored. Of a custom resource only metadata has one.
+    fn finished(&self, mut object: Value) -> Result<Value, String> {
+        object = self.stored(object);
+        match self.root().child("metadata").0.shape() {
+            meta if self.bundle.is_extension() => {
+                if let Some(metadata) = object.get_mut("metadata") {
+                    check::value(self.bundle, meta, metadata)?;
+                }
+            }
+            _ => drop(check::value(self.bundle, &self.shape, &mut object)?),
+        }
+        Ok(object)
     }
 
     /// Brings what managers own into line with what the schema says now.
@@ -162,29 +164,27 @@ pub fn apply(
     manager: &Manager,
     force: bool,
 ) -> Result<Value, ApiError> {
-    let mut config = bare(config);
+    let config = bare(config);
     let problems = fields::problems(schema.root(), &config);
     if !problems.is_empty() {
         return Err(untyped(&config, &problems));
-    }
-    if let Err(why) = schema.normalize(&mut config) {
-        return Err(untyped(&config, &[why]));
     }
     let applied = match quick::applied(schema, live, &config, manager) {
         Some(object) => Ok(object),
         None => once(schema, live, &config, manager, force),
     };
-    match applied {
+    let object = match applied {
         Err(conflicts) => {
             let left = last::not_from_last_applied(schema, live, conflicts, manager);
             if !left.is_empty() {
                 return Err(conflict::error(left));
             }
-            once(schema, live, &config, manager, true).map_err(conflict::error)
+            once(schema, live, &config, manager, true).map_err(conflict::error)?
         }
-        Ok(object) => Ok(object),
-    }
-    .map(|object| last::renew(object, &config, manager))
+        Ok(object) => object,
+    };
+    let object = schema.finished(object).map_err(|why| untyped(&config, &[why]))?;
+    Ok(last::renew(object, &config, manager))
 }
 
 fn once(
@@ -214,8 +214,7 @@ fn once(
         Some((before, last)) => update::without_dropped(schema, merged, before, last, &managed, manager),
         None => merged,
     };
-    // What has become empty is gone.
-    let merged = schema.completed(schema.stored(merged));
+    // What is compared is as it was sent, not as it will be stored: another way of writing a value is another value.
     let update = Update { schema, old: &typed, new: &merged, version: &manager.api_version };
     update.settle(&mut managed, Some(manager), force)?;
     if let Some((owner, set)) = managed.entries.iter_mut().find(|(m, _)| m.same(manager)) {
@@ -225,7 +224,7 @@ fn once(
             owner.time = known.map(|(m, _)| m.time).unwrap_or_default();
         }
     }
-    let mut merged = if typed == merged && !live.is_null() { live.clone() } else { schema.stored(merged) };
+    let mut merged = if typed == merged && !live.is_null() { live.clone() } else { merged };
     managed.write(&mut merged);
     Ok(merged)
 }
@@ -252,6 +251,11 @@ pub fn check_managers(object: &Value) -> Result<(), String> {
 
 /// Notes in `new` what an ordinary write of `manager` changed from `old` (null for a new object).
 pub fn track(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manager) {
+    // What does not fit its schema has no fields that could be owned.
+    if schema.bundle.is_extension() && !fields::fits(schema.root(), new) {
+        drop(metadata_mut(new).remove("managedFields"));
+        return;
+    }
     let renewed = quick_list(old, new, !manager.subresource.is_empty())
         .and_then(|list| quick::renewed(schema, old, new, list, manager));
     match renewed {

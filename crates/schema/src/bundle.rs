@@ -257,6 +257,14 @@ impl Bundle {
         }
     }
 
+    /// The docs of some fields of a type.
+    pub fn docs_of(&self, definition: &str, fields: &[&str]) -> Option<Vec<String>> {
+        let id = self.definition(definition)?;
+        let (_, docs) = self.docs().into_iter().nth(id.0 as usize)?;
+        let place = |name: &&str| self.get(id).fields.iter().position(|f| f.name == **name);
+        fields.iter().map(|name| docs.get(place(name)?).cloned()).collect()
+    }
+
     /// The docs of every type: its own, and those of its fields in their order. Unpacked for each call, for only
     /// OpenAPI needs them.
     pub fn docs(&self) -> Vec<(String, Vec<String>)> {

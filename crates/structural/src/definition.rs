@@ -3,6 +3,7 @@
 use crate::rules::{self, Compiled};
 use crate::schema::{Rule, Schema};
 use crate::{Rules, check, embedded, paths, prune, shown, validate};
+use ironclad_api::field::ErrorKind;
 use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_cel::MAX_REQUEST;
 use ironclad_json::{Value, json};
@@ -148,6 +149,7 @@ fn default_value(at: &Path, schema: &Schema, raw: &Value, default: &Value, root:
     {
         // Both as what stays and as what comes to be.
         errors = rules.validate(at, default, Some(default));
+        errors.retain(|e| e.kind != ErrorKind::Ratcheted);
         if errors.is_empty() {
             errors = rules.validate(at, default, None);
         }

@@ -67,6 +67,9 @@ fn walk(
 fn metadata(path: &Path, meta: &mut Value, drop: bool, unknown: &mut Vec<String>) -> Result<(), FieldError> {
     let Some(id) = bundle().definition(META) else { return Ok(()) };
     let shape = Shape::Object(id);
+    if meta.is_null() {
+        *meta = Value::Object(ironclad_json::Map::new());
+    }
     let mut whole = meta.clone();
     match check::value(bundle(), &shape, &mut whole) {
         Ok(noticed) => {

@@ -55,7 +55,10 @@ fn program(env: &Environment, rule: &Rule) -> Result<Option<Program>, String> {
     }
     let program = env.compile(&rule.rule).map_err(|e| format!("compilation failed: {e}"))?;
     match program.result() {
-        Type::Bool => Ok(Some(program)),
+        Type::Bool => match program.constant_mistake() {
+            Some(why) => Err(format!("program instantiation failed: {why}")),
+            None => Ok(Some(program)),
+        },
         _ => Err("cel expression must evaluate to a bool".to_owned()),
     }
 }
@@ -63,7 +66,10 @@ fn program(env: &Environment, rule: &Rule) -> Result<Option<Program>, String> {
 fn message(env: &Environment, source: &str) -> Result<Program, String> {
     let program = env.compile(source).map_err(|e| format!("messageExpression compilation failed: {e}"))?;
     match program.result() {
-        Type::String => Ok(program),
+        Type::String => match program.constant_mistake() {
+            Some(why) => Err(format!("messageExpression instantiation failed: {why}")),
+            None => Ok(program),
+        },
         _ => Err("messageExpression must evaluate to a string".to_owned()),
     }
 }
@@ -194,9 +200,8 @@ impl Rules {
                 Ok(_) => {
                     let error = compiled.failure(path, self.ty, value, &activation, run);
                     // What is as wrong as it was is let through.
-                    if compiled.uses_old || !unchanged {
-                        run.errors.push(error);
-                    }
+                    let new = compiled.uses_old || !unchanged;
+                    run.errors.push(if new { error } else { error.ratcheted() });
                 }
                 Err(Error::Cost) => {
                     run.over = true;
@@ -350,7 +355,11 @@ mod tests {
             json!([]),
         );
         let old = json!({"spec": {"a": 9, "b": 1}});
-        assert!(errors(&raw, &json!({"spec": {"a": 9, "b": 2}}), Some(&old)).is_empty());
+        let schema = Schema::parse(&raw).unwrap();
+        let rules = Rules::of(&schema, &raw, true).unwrap();
+        let told = rules.validate(&Path::root(), &json!({"spec": {"a": 9, "b": 2}}), Some(&old));
+        assert_eq!(told.len(), 1);
+        assert_eq!((told[0].kind, &*told[0].detail), (ErrorKind::Ratcheted, "spec.a: Invalid value: 9: failed rule: self < 5"));
         assert_eq!(
             errors(&raw, &json!({"spec": {"a": 8, "b": 1}}), Some(&old)),
             ["spec.a: Invalid value: 8: failed rule: self < 5"]

@@ -170,7 +170,9 @@ impl Walk<'_> {
         if value.is_null() && schema.nullable {
             return None;
         }
-        let (wanted, has) = mistaken(wanted, &schema.checks().format, value)?;
+        let format = schema.checks().format.as_str();
+        let format = if formats::recognized(schema.ty.map_or("", |t| t.name()), format) { format } else { "" };
+        let (wanted, has) = mistaken(wanted, format, value)?;
         let detail = format!("{name} in body must be of type {wanted}: {has:?}");
         Some(FieldError::type_invalid(&self.at(name), &Value::from(has), detail))
     }

@@ -43,7 +43,9 @@ impl Registry {
     /// An object of the request in the version in which it is stored.
     pub(crate) async fn store_form(&self, request: &Request<'_>, object: Value) -> Result<Value, ApiError> {
         let Some(custom) = &request.stored.custom else { return Ok(request.to_stored(object)) };
-        Ok(self.versioned(request.stored, custom, vec![object]).await?.remove(0))
+        let mut stored = self.versioned(request.stored, custom, vec![object]).await?.remove(0);
+        ironclad_kinds::custom::without_fractions(&mut stored);
+        Ok(stored)
     }
 
     /// Objects of any version in that of a row, in their order.

@@ -14,6 +14,9 @@ pub(super) fn kind() -> GroupVersionKind {
     GroupVersionKind::new("autoscaling", "v1", "Scale")
 }
 
+/// Replicas that a custom resource does not have yet.
+const UNSET: i64 = -2_147_483_648;
+
 /// The value at a path of keys.
 fn at<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
     path.iter().try_fold(value, |v, key| v.get(key)).filter(|v| !v.is_null())
@@ -36,9 +39,7 @@ pub(super) fn scale_of(request: &Request<'_>, workload: &Value) -> Result<Value,
         return Ok(workload_scale(workload));
     };
     let meta = &workload["metadata"];
-    let wanted = at(workload, &paths.spec_replicas).ok_or_else(|| {
-        ApiError::internal(format!("the spec replicas field \".{}\" does not exist", paths.spec_replicas.join(".")))
-    })?;
+    let wanted = at(workload, &paths.spec_replicas).filter(|r| **r != 0);
     let present = at(workload, &paths.status_replicas).and_then(Value::as_i64).unwrap_or(0);
     let mut scale = json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",
@@ -46,8 +47,12 @@ pub(super) fn scale_of(request: &Request<'_>, workload: &Value) -> Result<Value,
             "name": meta["name"], "uid": meta["uid"], "resourceVersion": meta["resourceVersion"],
             "creationTimestamp": meta["creationTimestamp"],
         },
-        "spec": {"replicas": wanted}, "status": {"replicas": present},
+        "spec": {}, "status": {"replicas": present},
     });
+    // None is left out, as wherever Go leaves out what is zero.
+    if let Some(wanted) = wanted {
+        scale["spec"]["replicas"] = wanted.clone();
+    }
     if request.kind.namespaced {
         scale["metadata"]["namespace"] = meta["namespace"].clone();
     }
@@ -91,7 +96,13 @@ fn workload_scale(workload: &Value) -> Value {
 /// The workload with the replicas of a scale.
 pub(super) fn with_replicas(request: &Request<'_>, old: &Value, scale: &Value) -> Result<Value, ApiError> {
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
-    if replicas < 0 {
+    let custom = request.kind.custom.as_ref().and_then(|c| c.scale.as_ref());
+    if let Some(paths) = custom.filter(|_| replicas == UNSET) {
+        let path = paths.spec_replicas.join(".");
+        return Err(ApiError::bad_request(format!("the spec replicas field \".{path}\" cannot be empty")));
+    }
+    // What may stand in a custom resource its own rules say.
+    if replicas < 0 && custom.is_none() {
         let path = Path::new("spec").child("replicas");
         let error = FieldError::invalid(&path, &json!(replicas), "must be greater than or equal to 0");
         return Err(ApiError::invalid("autoscaling", "Scale", object::name(old), &[error]));
@@ -127,6 +138,16 @@ fn part_of(request: &Request<'_>, old: &Value, scale: &Value) -> Value {
     config
 }
 
+/// A conflict as whoever applies a scale knows the fields.
+fn as_scale(request: &Request<'_>, mut error: ApiError) -> ApiError {
+    let (own, scale) = (format!(" using {}", request.kind.api_version()), " using autoscaling/v1");
+    error.message = error.message.replace(&own, scale);
+    for cause in error.details.iter_mut().flat_map(|d| &mut d.causes) {
+        cause.message = cause.message.replace(&own, scale);
+    }
+    error
+}
+
 impl Registry {
     pub(crate) async fn scale(
         &self,
@@ -137,6 +158,11 @@ impl Registry {
         if request.info.verb == "get" {
             let entry = self.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
             let workload = self.load(request, &entry).await?;
+            let paths = request.kind.custom.as_ref().and_then(|c| c.scale.as_ref());
+            if let Some(paths) = paths.filter(|p| at(&workload, &p.spec_replicas).is_none()) {
+                let path = paths.spec_replicas.join(".");
+                return Err(ApiError::internal(format!("the spec replicas field \".{path}\" does not exist")));
+            }
             return Ok(Answer::value(200, scale_of(request, &workload)?));
         }
         let media = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -161,12 +187,16 @@ impl Registry {
                 if applies {
                     let config = part_of(request, old, &sent);
                     return Ok(Changed {
-                        object: request.apply_over(old, &config)?,
+                        object: request.apply_over(old, &config).map_err(|e| as_scale(request, e))?,
                         warnings: Vec::new(),
                         applied: true,
                     });
                 }
                 let mut scale = scale_of(request, old)?;
+                let paths = request.kind.custom.as_ref().and_then(|c| c.scale.as_ref());
+                if paths.is_some_and(|p| at(old, &p.spec_replicas).is_none()) {
+                    scale["spec"]["replicas"] = json!(UNSET);
+                }
                 match (&*request.info.verb, media) {
                     ("update", _) => scale = sent.clone(),
                     (_, "application/json-patch+json") => patch::json(&mut scale, &sent)?,

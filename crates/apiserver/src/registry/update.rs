@@ -3,6 +3,7 @@
 use super::admit::Door;
 use super::{Answer, Input, Registry, Request, invalid, modified};
 use ironclad_api::object::{self, metadata_mut};
+use ironclad_api::field::ErrorKind;
 use ironclad_api::{ApiError, FieldError, Path, Reason};
 use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, validate_metadata_update};
@@ -119,8 +120,11 @@ impl Registry {
         self.prepare(request, &mut new, &old);
         let dry_run = request.dry_run();
         let reserved = self.addresses.reserve(kind, &mut new, Some(&old), dry_run).await?;
-        self.validate(request, &new, &old)?;
-        warnings.extend(kind.strategy.warnings(&new, Some(&old)));
+        warnings.extend(self.validate(request, &new, &old)?);
+        // Of a status only pods have something to say.
+        if request.info.subresource != "status" || &*kind.kind == "Pod" {
+            warnings.extend(kind.strategy.warnings(&new, Some(&old)));
+        }
         let mut new = self.accept(request, &mut door, new, &mut warnings).await?;
         if same(&new, &old) {
             return Ok(Answer { warnings, ..self.show(request, entry).await? });
@@ -179,7 +183,8 @@ impl Registry {
         }
     }
 
-    fn validate(&self, request: &Request<'_>, new: &Value, old: &Value) -> Result<(), ApiError> {
+    /// Whether the change is right; what was wrong before and stays so is only told.
+    fn validate(&self, request: &Request<'_>, new: &Value, old: &Value) -> Result<Vec<String>, ApiError> {
         let kind = request.kind;
         let mut errors = validate_metadata_update(kind, &request.info.subresource, new, old);
         errors.extend(match &*request.info.subresource {
@@ -190,7 +195,11 @@ impl Registry {
             }
             _ => kind.strategy.validate_update(new, old),
         });
-        if errors.is_empty() { Ok(()) } else { Err(invalid(kind, object::name(new), errors)) }
+        let (told, errors): (Vec<_>, Vec<_>) = errors.into_iter().partition(|e| e.kind == ErrorKind::Ratcheted);
+        match errors.is_empty() {
+            true => Ok(told.into_iter().map(|e| e.detail).collect()),
+            false => Err(invalid(kind, object::name(new), errors)),
+        }
     }
 
     /// Whether an object that is being deleted has nothing left to wait for.
@@ -359,7 +368,8 @@ fn check_version(request: &Request<'_>, new: &mut Value, old: &Value) -> Result<
     if !named.is_empty() && named != object::resource_version(old) {
         return Err(modified(request, &request.info.name));
     }
-    if &*request.info.verb == "update" && needs_version(request.kind) {
+    let own = matches!(&*request.info.subresource, "" | "status");
+    if &*request.info.verb == "update" && needs_version(request.kind) && (own || request.kind.custom.is_none()) {
         must_have_version(request.kind, new)?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_json::{Value, json};
 
 pub(crate) const DEPLOYMENT: Rules = Rules::new()
+    .counts(&["annotations"])
     .defaults(default)
     .checks(validate)
     .checks_update(|new, old| {

@@ -20,6 +20,7 @@ const NODES_MAX: usize = 8;
 const HOST_LABEL: &str = "kubernetes.io/hostname";
 
 pub(crate) const SLICE: Rules = Rules::new()
+    .counts(&["labels"])
     .defaults(|o| {
         each(o, &["ports"], |p| {
             fill(p, "name", "");

@@ -71,6 +71,10 @@ impl Strategy for Service {
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         service_update::prepare(new, old);
         without_inner_policy(new);
+        // No balancer serves another type.
+        if text(new, &["spec", "type"]) != "LoadBalancer" {
+            child(new, "status")["loadBalancer"] = json!({});
+        }
     }
 
     fn prepare_status_update(&self, new: &mut Value, _old: &Value) {

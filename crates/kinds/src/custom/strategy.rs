@@ -7,6 +7,7 @@ use ironclad_api::field::ErrorKind;
 use ironclad_api::table::{Cells, Column, since};
 use ironclad_api::{ErrorList, FieldError, Path, names, object};
 use ironclad_json::{Value, json};
+use ironclad_schema::patch::go_value;
 use ironclad_structural::{JsonPath, embedded, jsonpath, lists, validate};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -115,12 +116,42 @@ impl CustomStrategy {
     }
 }
 
+/// The value at a path of keys; an error where something on the way has no keys.
+fn nested<'v>(paths: &[String], object: &'v Value) -> Result<Option<&'v Value>, String> {
+    let mut here = object;
+    for (index, key) in paths.iter().enumerate() {
+        match here {
+            Value::Object(map) => match map.get(key) {
+                Some(found) => here = found,
+                None => return Ok(None),
+            },
+            Value::Null => return Ok(None),
+            other => return Err(odd(&paths[..=index], other, "map[string]interface{}")),
+        }
+    }
+    Ok(Some(here))
+}
+
+/// That a value is of another type than it should be, in the words of Go.
+fn odd(paths: &[String], value: &Value, wanted: &str) -> String {
+    let ty = match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(n) if n.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    };
+    format!(".{} accessor error: {} is of the type {ty}, expected {wanted}", paths.join("."), go_value(value))
+}
+
 /// The number at a path of keys; an error where there is something else.
 fn replicas(paths: &[String], object: &Value) -> Result<Option<i64>, FieldError> {
     let path = Path::new(&format!(".{}", paths.join(".")));
-    let found = paths.iter().try_fold(object, |v, key| v.get(key));
-    match found {
-        None | Some(Value::Null) => Ok(None),
+    let wrong = |why: String| FieldError::invalid(&path, &json!(0), why);
+    match nested(paths, object).map_err(wrong)? {
+        None => Ok(None),
         Some(Value::Number(n)) if n.is_i64() => {
             let n = n.as_i64().unwrap_or_default();
             let limit = i64::from(i32::MAX);
@@ -131,10 +162,7 @@ fn replicas(paths: &[String], object: &Value) -> Result<Option<i64>, FieldError>
             };
             Err(FieldError::invalid(&path, &json!(n), why))
         }
-        Some(other) => {
-            let why = format!("{path} accessor error: {other} is of the wrong type, expected int64");
-            Err(FieldError::invalid(&path, &json!(0), why))
-        }
+        Some(other) => Err(wrong(odd(paths, other, "int64"))),
     }
 }
 
@@ -145,15 +173,13 @@ fn scale_spec(scale: &ScalePaths, object: &Value) -> ErrorList {
 fn scale_status(scale: &ScalePaths, object: &Value) -> ErrorList {
     let mut errors: ErrorList = replicas(&scale.status_replicas, object).err().into_iter().collect();
     if let Some(keys) = &scale.selector {
-        let found = keys.iter().try_fold(object, |v, key| v.get(key));
-        if found.is_some_and(|v| !v.is_string() && !v.is_null()) {
-            let path = Path::new(&format!(".{}", keys.join(".")));
-            let why = format!(
-                "{path} accessor error: {} is of the wrong type, expected string",
-                found.unwrap_or(&Value::Null)
-            );
-            errors.push(FieldError::invalid_str(&path, "", why));
-        }
+        let wrong = match nested(keys, object) {
+            Ok(None | Some(Value::String(_))) => None,
+            Ok(Some(other)) => Some(odd(keys, other, "string")),
+            Err(why) => Some(why),
+        };
+        let path = Path::new(&format!(".{}", keys.join(".")));
+        errors.extend(wrong.map(|why| FieldError::invalid_str(&path, "", why)));
     }
     errors
 }

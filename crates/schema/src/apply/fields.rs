@@ -3,6 +3,7 @@
 use super::place::{Form, Place};
 use super::set::{PathElement, Set, describe};
 use crate::bundle::Scalar;
+use crate::patch::go_value;
 use ironclad_json::Value;
 use std::collections::BTreeMap;
 
@@ -92,6 +93,24 @@ pub(super) fn problems(place: Place<'_>, config: &Value) -> Vec<String> {
     out
 }
 
+/// Whether a value can be told apart by its schema; that items stand twice is no hindrance.
+pub(super) fn fits(place: Place<'_>, value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) if place.is_map() || place.form(value) == Form::Map => {
+            map.iter().all(|(name, value)| place.declares(name) && fits(place.child(name).0, value))
+        }
+        Value::Array(items) if place.is_list() => {
+            let form = place.settled();
+            let told = |item: &Value| form == Form::Leaf || place.element(form, item).is_ok();
+            items.iter().all(|item| told(item) && fits(place.item(), item))
+        }
+        _ if place.is_list() => false,
+        _ if place.is_map() && place.form(value) != Form::Leaf => false,
+        _ => place.scalar().is_none_or(|scalar| wrong_scalar(scalar, value).is_none()),
+    }
+}
+
 /// How many mistakes are told.
 const TOLD: usize = 50;
 
@@ -100,7 +119,7 @@ fn check(place: Place<'_>, value: &Value, path: &mut String, out: &mut Vec<Strin
     if out.len() >= TOLD || value.is_null() {
         return;
     }
-    let got = |wanted: &str| format!("expected {wanted}, got &{{{}}}", value.to_string().trim_matches('"'));
+    let got = |wanted: &str| format!("expected {wanted}, got &{{{}}}", go_value(value));
     match value {
         Value::Object(map) if place.is_map() || place.form(value) == Form::Map => {
             for (name, value) in map {

@@ -46,7 +46,8 @@ pub(super) fn not_from_last_applied(
 pub(super) fn renew(mut object: Value, config: &Value, manager: &Manager) -> Value {
     if manager.name == KUBECTL && annotation(&object).is_some() {
         let mut config = config.clone();
-        if let Some(annotations) = config["metadata"]["annotations"].as_object_mut() {
+        let annotations = config.get_mut("metadata").and_then(|m| m.get_mut("annotations"));
+        if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
             annotations.remove(ANNOTATION);
         }
         object["metadata"]["annotations"][ANNOTATION] = format!("{config}\n").into();

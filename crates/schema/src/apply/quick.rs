@@ -61,7 +61,7 @@ pub(super) fn applied(schema: &Schema<'_>, live: &Value, config: &Value, manager
         return None;
     }
     let typed = schema.typed(live);
-    let merged = schema.completed(schema.stored(merge::merge(schema.root(), &typed, config)));
+    let merged = merge::merge(schema.root(), &typed, config);
     if typed == merged {
         return Some(live.clone());
     }
@@ -74,7 +74,7 @@ pub(super) fn applied(schema: &Schema<'_>, live: &Value, config: &Value, manager
     let mut list = list.clone();
     list[own]["time"] = manager.time.clone().into();
     list.sort_by(|a, b| order(a).cmp(&order(b)));
-    let mut merged = schema.stored(merged);
+    let mut merged = merged;
     metadata_mut(&mut merged).insert("managedFields", Value::Array(list.into()));
     Some(merged)
 }

@@ -231,7 +231,7 @@ impl Set {
         out
     }
 
-    /// The members as messages write them: `.spec.replicas`.
+    /// The members as messages write them, such as `.spec.replicas`: those of a level before those below it.
     pub fn describe(&self) -> Vec<String> {
         let mut out = Vec::new();
         self.describe_into(&mut String::new(), &mut out);
@@ -239,12 +239,14 @@ impl Set {
     }
 
     fn describe_into(&self, prefix: &mut String, out: &mut Vec<String>) {
-        for (element, node) in &self.nodes {
-            let length = prefix.len();
+        let length = prefix.len();
+        for (element, _) in self.nodes.iter().filter(|(_, node)| node.member) {
             element.describe(prefix);
-            if node.member {
-                out.push(prefix.clone());
-            }
+            out.push(prefix.clone());
+            prefix.truncate(length);
+        }
+        for (element, node) in &self.nodes {
+            element.describe(prefix);
             node.below.describe_into(prefix, out);
             prefix.truncate(length);
         }

@@ -1,5 +1,6 @@
 //! JSON values as Go prints them, which stands in messages.
 
+use ironclad_api::field::go_float;
 use ironclad_json::Value;
 
 /// `map[a:1 b:[x y]]`.
@@ -7,6 +8,7 @@ pub fn go_value(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.to_string(),
+        Value::Number(number) if number.is_f64() => go_float(number.as_f64().unwrap_or_default()),
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(go_value).collect();
             format!("[{}]", items.join(" "))

@@ -7,7 +7,14 @@ use serde_json::Number;
 
 /// Whether a number has no fraction.
 pub(super) fn is_whole(n: &Number) -> bool {
-    n.as_i64().is_some() || n.as_u64().is_some() || n.as_f64().is_some_and(|f| f.fract() == 0.0)
+    n.as_i64().is_some() || n.as_u64().is_some() || n.as_f64().is_some_and(is_integer)
+}
+
+/// Whether a number is an integer as far as numbers of JSON are exact, give or take a little.
+fn is_integer(number: f64) -> bool {
+    const EXACT: f64 = 9_007_199_254_740_991.0;
+    let whole = number.round();
+    number.abs() <= EXACT && (number == whole || (number - whole).abs() < 1e-9 * whole.abs())
 }
 
 /// What a number, or a limit of it, is to be converted to without loss.
@@ -77,16 +84,16 @@ pub(super) fn check(
     if let Some(min) = checks.minimum {
         let min = limit(min, fits("Minimum boundary", min, None, &mut errors) && integer.is_some());
         match checks.exclusive_minimum {
-            true if value <= min => errors.push(told(format!("should be greater than {}", go_float(min)))),
-            false if value < min => errors.push(told(format!("should be greater than or equal to {}", go_float(min)))),
+            true if value <= min => errors.push(told(format!("should be greater than {}", told_limit(min)))),
+            false if value < min => errors.push(told(format!("should be greater than or equal to {}", told_limit(min)))),
             _ => {}
         }
     }
     if let Some(max) = checks.maximum {
         let max = limit(max, fits("Maximum boundary", max, None, &mut errors) && integer.is_some());
         match checks.exclusive_maximum {
-            true if value >= max => errors.push(told(format!("should be less than {}", go_float(max)))),
-            false if value > max => errors.push(told(format!("should be less than or equal to {}", go_float(max)))),
+            true if value >= max => errors.push(told(format!("should be less than {}", told_limit(max)))),
+            false if value > max => errors.push(told(format!("should be less than or equal to {}", told_limit(max)))),
             _ => {}
         }
     }
@@ -100,6 +107,11 @@ fn limit(limit: f64, integer: bool) -> f64 {
         true => limit.trunc(),
         false => limit,
     }
+}
+
+/// A limit as it is told: one that became an integer has all its digits.
+fn told_limit(limit: f64) -> String {
+    if limit == i64::MIN as f64 { i64::MIN.to_string() } else { go_float(limit) }
 }
 
 /// What is wrong with a number.
@@ -123,7 +135,7 @@ fn multiple(
         Some(i) if i % (factor as i64) != 0 => errors.push(error(Why::Value(format!("should be a multiple of {}", go_float(limit))))),
         None => {
             let times = if factor < 1.0 { 1.0 / factor * value } else { value / factor };
-            if (times - times.round()).abs() > 1e-9 * times.abs().max(1.0) {
+            if !is_integer(times) {
                 errors.push(error(Why::Value(format!("should be a multiple of {}", go_float(factor)))));
             }
         }

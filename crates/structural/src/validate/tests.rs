@@ -138,7 +138,7 @@ fn what_was_wrong_before_may_stay() {
     assert!(errors(schema.clone(), &new, Some(&old)).is_empty());
     assert_eq!(errors(schema.clone(), &new, None).len(), 3);
     new["map"] = json!([{"k": "2", "v": "long"}, {"k": "1", "v": "long"}]);
-    assert_eq!(errors(schema.clone(), &new, Some(&old)), ["map[0].v: Too long: may not be more than 1 bytes"]);
+    assert_eq!(errors(schema.clone(), &new, Some(&old)), ["map[0].v: Too long: may not be more than 1 byte"]);
     new["atomic"] = json!(["long", "x"]);
     assert_eq!(errors(schema, &new, Some(&old)).len(), 2);
 }
@@ -157,7 +157,7 @@ fn numbers_keep_to_their_formats() {
         (
             json!({"type": "integer", "format": "int64"}),
             json!(1e20),
-            r#"<nil>: Invalid value: "": Checked value must be of type integer with format int64 in spec.x"#,
+            r#"spec.x: Invalid value: "double": spec.x in body must be of type int64: "double"; <nil>: Invalid value: "": Checked value must be of type integer with format int64 in spec.x"#,
         ),
         (
             json!({"type": "number", "format": "float"}),
