@@ -40,11 +40,9 @@ fn clause_of(clause: char) -> Option<(&'static str, &'static str, fn(&Type) -> b
     let whole: fn(&Type) -> bool = |t| matches!(t, Type::Int | Type::Uint);
     let broken: fn(&Type) -> bool = |t| matches!(t, Type::Double | Type::String);
     Some(match clause {
-        's' => (
-            "string",
-            "strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps",
-            |t| !matches!(t, Type::Opaque(..) | Type::Object(_) | Type::Struct(_)),
-        ),
+        's' => ("string", "strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps", |t| {
+            !matches!(t, Type::Opaque(..) | Type::Object(_) | Type::Struct(_))
+        }),
         'd' => ("decimal", "integers", whole),
         'f' => ("fixed-point", "doubles", broken),
         'e' => ("scientific", "doubles", broken),

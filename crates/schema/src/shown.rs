@@ -43,7 +43,8 @@ pub fn shown(gvk: &GroupVersionKind, path: &str, value: &Value, sent: bool) -> O
         }
         (At::Message(id), Value::Object(map)) => message(id, map, sent, &mut out),
         (At::Many(id), Value::Array(list)) => {
-            let known = |item: &Value| item.as_object().is_some_and(|m| m.keys().all(|k| named(wire().get(id), k).is_some()));
+            let known =
+                |item: &Value| item.as_object().is_some_and(|m| m.keys().all(|k| named(wire().get(id), k).is_some()));
             if !list.iter().all(known) {
                 return None;
             }

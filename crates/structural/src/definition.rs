@@ -378,7 +378,11 @@ impl Walk {
                 self.cost(&at.child("messageExpression"), "estimated messageExpression cost", program.cost().max)
             }
             Some(Err(why)) if compiled.program.is_ok() => {
-                self.rules.push(FieldError::invalid_shown(&at.child("messageExpression"), shown::rule(raw), why.clone()));
+                self.rules.push(FieldError::invalid_shown(
+                    &at.child("messageExpression"),
+                    shown::rule(raw),
+                    why.clone(),
+                ));
             }
             _ => {}
         }

@@ -359,7 +359,10 @@ mod tests {
         let rules = Rules::of(&schema, &raw, true).unwrap();
         let told = rules.validate(&Path::root(), &json!({"spec": {"a": 9, "b": 2}}), Some(&old));
         assert_eq!(told.len(), 1);
-        assert_eq!((told[0].kind, &*told[0].detail), (ErrorKind::Ratcheted, "spec.a: Invalid value: 9: failed rule: self < 5"));
+        assert_eq!(
+            (told[0].kind, &*told[0].detail),
+            (ErrorKind::Ratcheted, "spec.a: Invalid value: 9: failed rule: self < 5")
+        );
         assert_eq!(
             errors(&raw, &json!({"spec": {"a": 8, "b": 1}}), Some(&old)),
             ["spec.a: Invalid value: 8: failed rule: self < 5"]

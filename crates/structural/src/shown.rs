@@ -112,7 +112,12 @@ const VERSION: Shape = &[
     ("deprecated", "Deprecated", False, Plain),
     ("deprecationWarning", "DeprecationWarning", Null, Plain),
     ("schema", "Schema", Null, One(&[("openAPIV3Schema", "OpenAPIV3Schema", Null, One(&SCHEMA))])),
-    ("subresources", "Subresources", Null, One(&[("status", "Status", Null, One(&[])), ("scale", "Scale", Null, One(SCALE))])),
+    (
+        "subresources",
+        "Subresources",
+        Null,
+        One(&[("status", "Status", Null, One(&[])), ("scale", "Scale", Null, One(SCALE))]),
+    ),
     ("additionalPrinterColumns", "AdditionalPrinterColumns", Null, Many(COLUMN)),
     ("selectableFields", "SelectableFields", Null, Many(&[("jsonPath", "JSONPath", Text, Plain)])),
 ];
@@ -141,7 +146,9 @@ pub fn tidy(raw: &mut Value) {
 fn clean(inside: Inside, raw: &mut Value) {
     match (inside, raw) {
         (One(shape), Value::Object(map)) => map.retain_mut(|key, value| {
-            let Some((_, _, unset, inside)) = shape.iter().find(|(name, ..)| *name == key.as_str()) else { return false };
+            let Some((_, _, unset, inside)) = shape.iter().find(|(name, ..)| *name == key.as_str()) else {
+                return false;
+            };
             clean(*inside, value);
             let said = match unset {
                 Text => *value != "",

@@ -293,7 +293,9 @@ impl Walk<'_> {
     fn choice(&self, name: &str, checks: &Checks, value: &Value) -> Option<FieldError> {
         let same = |choice: &Value| match (choice, value) {
             // A fraction is lost where the choice is an integer.
-            (Value::Number(a), Value::Number(b)) if b.is_f64() && !a.is_f64() => a.as_f64() == b.as_f64().map(f64::trunc),
+            (Value::Number(a), Value::Number(b)) if b.is_f64() && !a.is_f64() => {
+                a.as_f64() == b.as_f64().map(f64::trunc)
+            }
             (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
             (a, b) => a == b,
         };

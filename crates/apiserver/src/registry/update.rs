@@ -2,8 +2,8 @@
 
 use super::admit::Door;
 use super::{Answer, Input, Registry, Request, invalid, modified};
-use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::field::ErrorKind;
+use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, FieldError, Path, Reason};
 use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, validate_metadata_update};

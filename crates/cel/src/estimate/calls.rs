@@ -113,11 +113,24 @@ impl Estimator<'_> {
         Cost { min: u64::from(max > 0), max }.by(TRAVERSAL)
     }
 
+    /// Whether two values of a library are compared, which are small whatever they were made from.
+    fn same_library_values(&self, call: &Call) -> bool {
+        let [left, right] = call.args.as_slice() else { return false };
+        let (left, right) = (self.ty(left), self.ty(right));
+        let small = |t: &Type| match t {
+            Type::Type => true,
+            Type::Opaque(name, _) => &**name != "optional_type" && &**name != "kubernetes.URL",
+            _ => false,
+        };
+        small(left) && left.same(right)
+    }
+
     /// The functions of Kubernetes' libraries.
     fn library(&mut self, call: &Call, overload: &Overload) -> Option<Estimate> {
         let one = Some((Cost::fixed(1), None));
         let target = call.target.as_ref();
         match call.function.as_str() {
+            "_==_" => self.same_library_values(call).then_some((Cost::fixed(1), None)),
             "check" => Some((Cost::fixed(CHECK), None)),
             "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => {
                 let target = target?;

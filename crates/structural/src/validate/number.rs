@@ -85,7 +85,9 @@ pub(super) fn check(
         let min = limit(min, fits("Minimum boundary", min, None, &mut errors) && integer.is_some());
         match checks.exclusive_minimum {
             true if value <= min => errors.push(told(format!("should be greater than {}", told_limit(min)))),
-            false if value < min => errors.push(told(format!("should be greater than or equal to {}", told_limit(min)))),
+            false if value < min => {
+                errors.push(told(format!("should be greater than or equal to {}", told_limit(min))))
+            }
             _ => {}
         }
     }
@@ -122,17 +124,13 @@ pub(super) enum Why {
     Factor(String),
 }
 
-fn multiple(
-    value: f64,
-    integer: Option<i64>,
-    factor: f64,
-    errors: &mut ErrorList,
-    error: &impl Fn(Why) -> FieldError,
-) {
+fn multiple(value: f64, integer: Option<i64>, factor: f64, errors: &mut ErrorList, error: &impl Fn(Why) -> FieldError) {
     let limit = if integer.is_some() { factor.trunc() } else { factor };
     match integer {
         _ if limit <= 0.0 => errors.push(error(Why::Factor(go_float(limit)))),
-        Some(i) if i % (factor as i64) != 0 => errors.push(error(Why::Value(format!("should be a multiple of {}", go_float(limit))))),
+        Some(i) if i % (factor as i64) != 0 => {
+            errors.push(error(Why::Value(format!("should be a multiple of {}", go_float(limit)))))
+        }
         None => {
             let times = if factor < 1.0 { 1.0 / factor * value } else { value / factor };
             if !is_integer(times) {

@@ -74,7 +74,9 @@ pub(super) fn has_defaults(spec: &Value) -> bool {
         let Some(map) = schema.as_object() else { return false };
         map.iter().any(|(key, value)| match key.as_str() {
             "default" => !value.is_null(),
-            "items" | "not" | "additionalProperties" | "additionalItems" => within(value) || value.as_array().is_some_and(|l| l.iter().any(within)),
+            "items" | "not" | "additionalProperties" | "additionalItems" => {
+                within(value) || value.as_array().is_some_and(|l| l.iter().any(within))
+            }
             "allOf" | "anyOf" | "oneOf" => value.as_array().is_some_and(|l| l.iter().any(within)),
             "properties" | "patternProperties" | "definitions" | "dependencies" => {
                 value.as_object().is_some_and(|m| m.iter().any(|(_, v)| within(v)))
@@ -178,8 +180,11 @@ fn deprecation(version: &Value, at: &Path) -> ErrorList {
         if warning.is_empty() {
             wrong.push("must not be an empty string".to_owned());
         }
-        if let Some((index, _)) = warning.char_indices().find(|(_, c)| *c != ' ' && (c.is_control() || c.is_whitespace())) {
-            let why = format!("must only contain printable UTF-8 characters; non-printable character found at index {index}");
+        if let Some((index, _)) =
+            warning.char_indices().find(|(_, c)| *c != ' ' && (c.is_control() || c.is_whitespace()))
+        {
+            let why =
+                format!("must only contain printable UTF-8 characters; non-printable character found at index {index}");
             wrong.push(why);
         }
     }
