@@ -220,7 +220,7 @@ fn write(inside: Inside, raw: &Value, out: &mut String) {
 fn fields(shape: Shape, map: &Map, out: &mut String) {
     joined(shape.iter(), ('{', '}'), out, |(key, name, unset, inside), out| {
         out.push_str(&format!("\"{name}\":"));
-        match (map.get(*key).filter(|v| !v.is_null()), unset) {
+        match (map.get(key).filter(|v| !v.is_null()), unset) {
             (Some(value), _) => write(*inside, value, out),
             (None, Null) => out.push_str("null"),
             (None, Text) => out.push_str("\"\""),

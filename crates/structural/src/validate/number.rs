@@ -14,7 +14,8 @@ pub(super) fn is_whole(n: &Number) -> bool {
 fn is_integer(number: f64) -> bool {
     const EXACT: f64 = 9_007_199_254_740_991.0;
     let whole = number.round();
-    number.abs() <= EXACT && (number == whole || (number - whole).abs() < 1e-9 * whole.abs())
+    let off = (number - whole).abs();
+    number.abs() <= EXACT && (off == 0.0 || off < 1e-9 * whole.abs())
 }
 
 /// What a number, or a limit of it, is to be converted to without loss.
@@ -113,7 +114,7 @@ fn limit(limit: f64, integer: bool) -> f64 {
 
 /// A limit as it is told: one that became an integer has all its digits.
 fn told_limit(limit: f64) -> String {
-    if limit == i64::MIN as f64 { i64::MIN.to_string() } else { go_float(limit) }
+    if limit <= i64::MIN as f64 { i64::MIN.to_string() } else { go_float(limit) }
 }
 
 /// What is wrong with a number.
