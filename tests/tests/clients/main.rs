@@ -1,5 +1,7 @@
-//! Streams into pods by clients that nobody here wrote: exec, attach, logs and forwarded ports with the Python client and
-//! with Node's. What they do without containers is in the API server's own tests.
+//! Streams into pods by clients that nobody here wrote: exec, attach, logs, copies and forwarded ports with the Python
+//! client, with Node's and with kube. What the first two do without containers is in the API server's own tests.
+
+mod rust;
 
 use ironclad_testkit::Cluster;
 use ironclad_testkit::cluster::run;
@@ -53,20 +55,26 @@ fn node() -> Option<Command> {
 
 #[test]
 fn clients_of_others_stream_into_pods() {
-    let clients = [(python(), "streams.py"), (node(), "streams.mjs")];
-    if clients.iter().all(|(client, _)| client.is_none()) {
+    if !ironclad_tests::has_kubectl() {
         return;
     }
     let cluster = Cluster::start().unwrap_or_else(|e| panic!("{e}"));
-    for (client, name) in clients {
-        let Some(mut client) = client else { continue };
-        let namespace = format!("{}-streams", name.rsplit('.').next().unwrap_or_default());
-        let ns = cluster.namespace(&namespace);
+    let stage = |namespace: &str| {
+        let ns = cluster.namespace(namespace);
         ns.apply(POD);
         ns.wait("pod/web", "condition=Ready");
+    };
+    for (client, name) in [(python(), "streams.py"), (node(), "streams.mjs")] {
+        let Some(mut client) = client else { continue };
+        let namespace = format!("{}-streams", name.rsplit('.').next().unwrap_or_default());
+        stage(&namespace);
         client.arg(script(name)).env("KUBECONFIG", cluster.kubeconfig()).env("NAMESPACE", &namespace);
         let output = run(client);
         print!("{}{}", output.stdout, output.stderr);
         assert_eq!(output.code, 0, "{name}");
     }
+    stage("rs-streams");
+    ironclad_auth::install_crypto();
+    let tokio = tokio::runtime::Runtime::new().expect("a runtime");
+    tokio.block_on(rust::play(&cluster.kubeconfig(), "rs-streams"));
 }

@@ -1,7 +1,9 @@
 // Streams into a pod with Node's client.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import net from 'node:net';
+import os from 'node:os';
 import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { pathToFileURL } from 'node:url';
@@ -45,6 +47,24 @@ const log = sink();
 const following = await new k8s.Log(config).log(namespace, pod, 'talker', log, { follow: true });
 await until(() => log.text.startsWith('hello\n') && log.text.includes('got node\n'));
 following.abort();
+
+// This version packs with gzip what it unpacks without.
+const exec = new k8s.Exec(config);
+const plain = { exec: (ns, name, container, command, ...rest) => exec.exec(ns, name, container, command.map((a) => (a === 'zcf' ? 'cf' : a)), ...rest) };
+const copy = new k8s.Cp(config, plain);
+const [there, back] = ['there', 'back'].map((name) => fs.mkdtempSync(path.join(os.tmpdir(), `ironclad-${name}-`)));
+fs.writeFileSync(path.join(there, 'large'), 'x'.repeat(3000000));
+await copy.cpToPod(namespace, pod, 'talker', there, '/tmp');
+const size = async () => {
+  const told = sink();
+  await new Promise((done) => exec.exec(namespace, pod, 'talker', ['sh', '-c', 'wc -c < /tmp/large; sleep 0.1'], told, told, null, false, done));
+  return told.text.trim();
+};
+for (let n = 0; n < 100 && (await size()) !== '3000000'; n++);
+await copy.cpFromPod(namespace, pod, 'talker', 'tmp/large', back);
+const copied = path.join(back, 'tmp/large');
+await until(() => fs.existsSync(copied) && fs.statSync(copied).size === 3000000);
+[there, back].forEach((place) => fs.rmSync(place, { recursive: true }));
 
 const forward = new k8s.PortForward(config);
 const server = net.createServer((socket) => forward.portForward(namespace, pod, [80], socket, null, socket));

@@ -46,6 +46,10 @@ const image = { spec: { template: { spec: { containers: [{ name: 'web', image: '
 const again = await apps.patchNamespacedDeployment({ name: 'web', namespace, body: image }, strategic);
 assert.equal(again.spec.template.spec.containers[0].image, 'nginx:2');
 
+const merge = k8s.setHeaderOptions('Content-Type', k8s.PatchStrategy.MergePatch);
+const merged = await apps.patchNamespacedDeployment({ name: 'web', namespace, body: { metadata: { labels: { a: 'b' } } } }, merge);
+assert.equal(merged.metadata.labels.a, 'b');
+
 const configMap = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'applied', namespace }, data: { k: '1' } };
 const applied = await objects.patch(configMap, undefined, undefined, 'node', false, k8s.PatchStrategy.ServerSideApply);
 assert.equal(applied.metadata.managedFields[0].operation, 'Apply');
@@ -68,6 +72,27 @@ await new Promise((resolve, reject) => {
   }, reject);
 });
 assert.deepEqual(seen, ['ADDED seen', 'DELETED seen']);
+
+const told = [];
+const informer = k8s.makeInformer(config, `/api/v1/namespaces/${namespace}/configmaps`, () => core.listNamespacedConfigMap({ namespace }));
+const gone = new Promise((resolve, reject) => {
+  for (const sort of ['add', 'update', 'delete']) {
+    informer.on(sort, (object) => {
+      if (object.metadata.name === 'told') told.push(sort);
+      if (sort === 'delete') resolve();
+    });
+  }
+  informer.on('error', reject);
+});
+await informer.start();
+assert.ok(informer.get('applied', namespace));
+const map = await core.createNamespacedConfigMap({ namespace, body: { metadata: { name: 'told' } } });
+map.data = { k: 'v' };
+await core.replaceNamespacedConfigMap({ name: 'told', namespace, body: map });
+await core.deleteNamespacedConfigMap({ name: 'told', namespace });
+await gone;
+assert.deepEqual(told, ['add', 'update', 'delete']);
+await informer.stop();
 
 await expect(404, () => core.readNamespacedPod({ name: 'none', namespace }));
 const invalid = await expect(422, () => core.createNamespacedService({ namespace, body: { metadata: { name: 'No' }, spec: {} } }));

@@ -3,10 +3,14 @@
 import copy
 import inspect
 import json
+import tempfile
+import threading
 import time
 
-from kubernetes import client, config, dynamic, watch
+from kubernetes import client, config, dynamic, utils, watch
 from kubernetes.client.rest import ApiException
+from kubernetes.leaderelection import electionconfig, leaderelection
+from kubernetes.leaderelection.resourcelock import configmaplock
 
 config.load_kube_config()
 core, apps, custom = client.CoreV1Api(), client.AppsV1Api(), client.CustomObjectsApi()
@@ -190,6 +194,81 @@ def custom_resources():
     assert changed["spec"]["size"] == 4
 
 
+def from_yaml():
+    text = """
+apiVersion: v1
+kind: Service
+metadata: {name: from-yaml}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: from-list}, data: {k: 'yes'}}
+- {apiVersion: apps/v1, kind: Deployment, metadata: {name: from-list}, spec: {selector: {matchLabels: {a: b}},
+    template: {metadata: {labels: {a: b}}, spec: {containers: [{name: web, image: nginx}]}}}}
+"""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        utils.create_from_yaml(client.ApiClient(), file.name, namespace=NAMESPACE)
+        try:
+            utils.create_from_yaml(client.ApiClient(), file.name, namespace=NAMESPACE)
+            raise AssertionError("it was created twice")
+        except utils.FailToCreateError as error:
+            assert {e.status for e in error.api_exceptions} == {409}, error
+    assert core.read_namespaced_config_map("from-list", NAMESPACE).data == {"k": "yes"}
+
+
+def following(dyn):
+    maps = dyn.resources.get(api_version="v1", kind="ConfigMap")
+    made = maps.create(body={"metadata": {"name": "followed"}}, namespace=NAMESPACE)
+
+    def change():
+        maps.patch(name="followed", namespace=NAMESPACE, body={"data": {"n": "1"}},
+                   content_type="application/merge-patch+json")
+        maps.delete(name="followed", namespace=NAMESPACE)
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    seen = []
+    for event in maps.watch(namespace=NAMESPACE, name="followed", resource_version=made.metadata.resourceVersion,
+                            timeout=20):
+        seen.append(event["type"])
+        if event["type"] == "DELETED":
+            break
+    changing.join()
+    assert seen == ["MODIFIED", "DELETED"], seen
+
+
+def elect():
+    """One leads; when it cannot renew any more the other one does."""
+    led, cut_off = [], set()
+
+    class Lock(configmaplock.ConfigMapLock):
+        def update(self, *args):
+            return self.identity not in cut_off and super().update(*args)
+
+    def candidate(name):
+        config = electionconfig.Config(Lock("elected", NAMESPACE, name), lease_duration=3, renew_deadline=2,
+                                       retry_period=1, onstarted_leading=lambda: led.append(name),
+                                       onstopped_leading=lambda: led.append(f"{name} stopped"))
+        threading.Thread(target=leaderelection.LeaderElection(config).run, daemon=True).start()
+
+    def until(expected):
+        for _ in range(400):
+            if led == expected:
+                return
+            time.sleep(0.05)
+        raise AssertionError(led)
+
+    candidate("one")
+    until(["one"])
+    candidate("two")
+    cut_off.add("one")
+    until(["one", "one stopped", "two"])
+
+
 def main():
     assert client.VersionApi().get_code().git_version.startswith("v1.37")
     dyn = dynamic.DynamicClient(client.ApiClient())
@@ -198,6 +277,9 @@ def main():
     life()
     pages()
     watching()
+    from_yaml()
+    following(dyn)
+    elect()
     if hasattr(dyn.resources.get(api_version="v1", kind="ConfigMap"), "server_side_apply"):
         server_side(dyn)
     custom_resources()
