@@ -49,6 +49,17 @@ pub trait TokenIssuer: Send + Sync {
     fn documents(&self) -> (Value, Value);
 }
 
+#[async_trait]
+impl TokenIssuer for ironclad_auth::tokens::Tokens {
+    async fn issue(&self, namespace: &str, name: &str, request: &Value) -> Result<Value, ApiError> {
+        self.issue(namespace, name, request)
+    }
+
+    fn documents(&self) -> (Value, Value) {
+        self.documents()
+    }
+}
+
 /// How the server reaches kubelets.
 #[derive(Clone, Default)]
 pub struct KubeletAccess {

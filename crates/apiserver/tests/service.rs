@@ -1,88 +1,19 @@
 //! The service in process: real requests over a real store.
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use ironclad_admission::Chain;
-use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Body, Config, KubeletAccess, Load, TokenIssuer};
-use ironclad_auth::{Attributes, Authenticated, Authenticator, Authorizer, Credentials, Decision, Rules};
+mod support;
+
+use http_body_util::BodyExt;
+use ironclad_apiserver::ApiServer;
 use ironclad_json::{Value, json};
-use ironclad_store::{LogStore, Options};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use support::{JSON, ask, send};
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
-use tower::Service;
-
-struct Anybody;
-
-#[async_trait]
-impl Authenticator for Anybody {
-    async fn authenticate(&self, _: Credentials<'_>) -> Result<Option<Authenticated>, ApiError> {
-        Ok(None)
-    }
-}
-
-#[async_trait]
-impl Authorizer for Anybody {
-    async fn authorize(&self, _: &Attributes) -> Decision {
-        Decision::Allow(String::new())
-    }
-
-    async fn rules(&self, _: &UserInfo, _: &str) -> Rules {
-        Rules::default()
-    }
-}
-
-#[async_trait]
-impl TokenIssuer for Anybody {
-    async fn issue(&self, _: &str, _: &str, _: &Value) -> Result<Value, ApiError> {
-        Err(ApiError::internal("no tokens here"))
-    }
-
-    fn documents(&self) -> (Value, Value) {
-        (Value::Null, Value::Null)
-    }
-}
 
 async fn server() -> (ApiServer, TempDir) {
-    let dir = TempDir::new().unwrap();
-    let config = Config {
-        store: Arc::new(LogStore::open(dir.path(), Options::default()).unwrap()),
-        service_cidr: "10.96.0.0/24".parse().unwrap(),
-        node_ports: (30000, 30010),
-        advertise: ("192.0.2.1".parse().unwrap(), 6443),
-        kubelets: KubeletAccess::default(),
-        front_proxy: None,
-        version: "v1.37.0".to_owned(),
-        load: Load::default(),
-        runtime: Default::default(),
-        gates: Default::default(),
-        others: Vec::new(),
-    };
-    let prepared = ApiServer::prepare(config, CancellationToken::new()).await.unwrap();
-    let any = Arc::new(Anybody);
-    (prepared.finish(any.clone(), any.clone(), any, Chain::new(Vec::new())).await.unwrap(), dir)
+    let (server, _, dir) = support::server().await;
+    (server, dir)
 }
 
-async fn send(server: &ApiServer, method: &str, path: &str, kind: &str, body: impl Into<Bytes>) -> Response<Body> {
-    let request = Request::builder().method(method).uri(path).header("content-type", kind);
-    let mut request = request.body(Full::new(body.into())).unwrap();
-    request.extensions_mut().insert(UserInfo::new("tester", &["system:masters"]));
-    server.clone().call(request).await.unwrap()
-}
-
-async fn ask(server: &ApiServer, method: &str, path: &str, kind: &str, body: Value) -> (u16, Value) {
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    let response = send(server, method, path, kind, body).await;
-    let code = response.status().as_u16();
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (code, serde_json::from_slice(&bytes).unwrap())
-}
-
-const JSON: &str = "application/json";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 fn map(name: &str, data: Value) -> Value {

@@ -88,10 +88,7 @@ impl AuthorizationConfiguration {
     }
 
     fn check(&self) -> Result<(), String> {
-        let known = ["v1", "v1beta1", "v1alpha1"].map(|v| format!("apiserver.config.k8s.io/{v}"));
-        if self.kind != "AuthorizationConfiguration" || !known.contains(&self.api_version) {
-            return Err(format!("no kind {:?} is registered for version {:?}", self.kind, self.api_version));
-        }
+        crate::registered("AuthorizationConfiguration", &self.kind, &self.api_version)?;
         if self.authorizers.is_empty() {
             return Err("authorizers: Required value: at least one authorization mode must be defined".to_owned());
         }

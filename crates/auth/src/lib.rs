@@ -15,6 +15,7 @@ mod certificates;
 pub mod covers;
 mod escape;
 mod expression;
+mod follow;
 mod forbidden;
 mod front_proxy;
 mod impersonate;
@@ -44,6 +45,7 @@ pub use rbac::{Rbac, rules_of_role};
 pub use static_tokens::StaticTokens;
 
 use async_trait::async_trait;
+use follow::follow;
 use http::HeaderMap;
 use ironclad_api::{ApiError, UserInfo};
 use std::sync::Arc;
@@ -52,6 +54,16 @@ use std::sync::Arc;
 pub fn install_crypto() {
     // An error says that a provider is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Whether a file of configuration says that it is what it is taken for, in a version that is known.
+fn registered(wanted: &str, kind: &str, version: &str) -> Result<(), String> {
+    let known =
+        version.strip_prefix("apiserver.config.k8s.io/").is_some_and(|v| matches!(v, "v1" | "v1beta1" | "v1alpha1"));
+    match kind == wanted && known {
+        true => Ok(()),
+        false => Err(format!("no kind {kind:?} is registered for version {version:?}")),
+    }
 }
 
 /// Asks one authenticator after the other.

@@ -3,9 +3,8 @@
 mod graph;
 
 use crate::rbac::allows;
-use crate::{Attributes, Authorizer, Decision, ResourceRule, Rules, bootstrap};
+use crate::{Attributes, Authorizer, Decision, ResourceRule, Rules, bootstrap, follow};
 use async_trait::async_trait;
-use futures::StreamExt;
 use graph::Graph;
 use ironclad_api::selector::FieldSelector;
 use ironclad_api::source::{Change, Source};
@@ -34,21 +33,11 @@ impl NodeAuthorizer {
     pub fn start(source: &dyn Source, token: &CancellationToken) -> Arc<Self> {
         let node = Arc::new(Self { graph: RwLock::default(), role: bootstrap::node_rules() });
         for (group, resource) in SOURCES {
-            let mut changes = source.subscribe(&GroupResource::new(group, resource));
-            let (keep, token) = (node.clone(), token.clone());
-            tokio::spawn(async move {
-                loop {
-                    let change = tokio::select! {
-                        () = token.cancelled() => return,
-                        change = changes.next() => change,
-                    };
-                    match change {
-                        Some(Change::Put(object)) => keep.graph.write().put(resource, &object),
-                        Some(Change::Delete(object)) => keep.graph.write().remove(resource, &object),
-                        Some(Change::Synced) => {}
-                        None => return,
-                    }
-                }
+            let keep = node.clone();
+            follow(source, &GroupResource::new(group, resource), token, move |change| match change {
+                Change::Put(object) => keep.graph.write().put(resource, &object),
+                Change::Delete(object) => keep.graph.write().remove(resource, &object),
+                Change::Synced => {}
             });
         }
         node

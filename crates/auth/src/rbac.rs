@@ -1,9 +1,8 @@
 //! Role-based access control: roles and bindings kept as an index, so that a decision looks only at what concerns the
 //! user.
 
-use crate::{Attributes, Authorizer, Decision, ResourceRule, Rules};
+use crate::{Attributes, Authorizer, Decision, ResourceRule, Rules, follow};
 use async_trait::async_trait;
-use futures::StreamExt;
 use ironclad_api::source::{Change, Source};
 use ironclad_api::{GroupResource, UserInfo, object};
 use ironclad_json::Value;
@@ -43,23 +42,12 @@ impl Rbac {
     pub fn start(source: &dyn Source, token: &CancellationToken) -> Arc<Self> {
         let rbac = Arc::new(Self { index: RwLock::default(), synced: watch::Sender::new(0) });
         for plural in ["roles", "clusterroles", "rolebindings", "clusterrolebindings"] {
-            let mut changes = source.subscribe(&GroupResource::new(GROUP, plural));
-            let (rbac, token) = (rbac.clone(), token.clone());
-            tokio::spawn(async move {
-                loop {
-                    let change = tokio::select! {
-                        () = token.cancelled() => return,
-                        change = changes.next() => change,
-                    };
-                    match change {
-                        Some(Change::Put(object)) => rbac.index.write().put(plural.ends_with("bindings"), &object),
-                        Some(Change::Delete(object)) => {
-                            rbac.index.write().delete(plural.ends_with("bindings"), &object)
-                        }
-                        Some(Change::Synced) => rbac.synced.send_modify(|n| *n += 1),
-                        None => return,
-                    }
-                }
+            let rbac = rbac.clone();
+            let binds = plural.ends_with("bindings");
+            follow(source, &GroupResource::new(GROUP, plural), token, move |change| match change {
+                Change::Put(object) => rbac.index.write().put(binds, &object),
+                Change::Delete(object) => rbac.index.write().delete(binds, &object),
+                Change::Synced => rbac.synced.send_modify(|n| *n += 1),
             });
         }
         rbac

@@ -78,11 +78,7 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
                     if accounts.get(&name, "default").is_none() {
                         account(&of_accounts, &name).await?;
                     }
-                    let current = maps.get(&name, ROOT_CA);
-                    let held = current.as_ref().and_then(|m| m.data.as_ref()?.get("ca.crt"));
-                    if held != Some(&context.root_ca) {
-                        root_ca(&of_authority, &name, current.as_deref()).await?;
-                    }
+                    root_ca(&of_authority, &name, maps.get(&name, ROOT_CA).as_deref()).await?;
                 }
                 Key::Secret(namespace, name) => {
                     if let Some(secret) = secrets.get(&namespace, &name) {
@@ -118,6 +114,9 @@ async fn account(context: &Context, namespace: &str) -> Result<(), kube::Error> 
 async fn root_ca(context: &Context, namespace: &str, current: Option<&ConfigMap>) -> Result<(), kube::Error> {
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
     if let Some(current) = current {
+        if current.data.as_ref().and_then(|data| data.get("ca.crt")) == Some(&context.root_ca) {
+            return Ok(());
+        }
         let mut wanted = current.clone();
         wanted.data = Some([("ca.crt".to_owned(), context.root_ca.clone())].into());
         return match api.replace(ROOT_CA, &PostParams::default(), &wanted).await {

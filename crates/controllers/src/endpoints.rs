@@ -1,6 +1,6 @@
 //! EndpointSlices and Endpoints of Services with a selector.
 
-use crate::slices::{Port, Ports, desired, plan};
+use crate::slices::{Port, Ports, desired, plan, port_in_slice};
 use crate::{Context, is_conflict, is_missing, own};
 use ironclad_api::selector::LabelSelector;
 use ironclad_client::{Change, Informer, ObjectKey, WorkQueue};
@@ -8,7 +8,7 @@ use ironclad_json::json;
 use k8s_openapi::api::core::v1::{
     EndpointAddress, EndpointPort as OldPort, EndpointSubset, Endpoints, Node, Pod, Service,
 };
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use std::collections::BTreeMap;
@@ -218,12 +218,6 @@ fn slice_labels(service: &Service) -> BTreeMap<String, String> {
 fn new_slice(service: &Service, ports: &Ports, endpoints: Vec<Endpoint>) -> EndpointSlice {
     let name = service.metadata.name.clone().unwrap_or_default();
     let labels = slice_labels(service);
-    let port = |(name, protocol, port, app): &Port| EndpointPort {
-        name: Some(name.clone()),
-        protocol: Some(protocol.clone()),
-        port: Some(*port),
-        app_protocol: app.clone(),
-    };
     EndpointSlice {
         metadata: ObjectMeta {
             generate_name: Some(format!("{name}-")),
@@ -234,7 +228,7 @@ fn new_slice(service: &Service, ports: &Ports, endpoints: Vec<Endpoint>) -> Endp
         },
         address_type: "IPv4".to_owned(),
         endpoints: Some(endpoints),
-        ports: Some(ports.iter().map(port).collect()),
+        ports: Some(ports.iter().map(port_in_slice).collect()),
     }
 }
 

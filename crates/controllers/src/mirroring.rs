@@ -1,11 +1,11 @@
 //! Mirrors hand-made Endpoints of Services without a selector into EndpointSlices, so that one form is enough to read.
 
-use crate::slices::{Port, Ports, plan};
+use crate::slices::{Ports, plan, port_in_slice};
 use crate::{Context, is_missing, own};
 use ironclad_client::{Change, ObjectKey, WorkQueue};
 use ironclad_json::json;
 use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, Service};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use std::collections::BTreeMap;
@@ -151,12 +151,6 @@ fn new_slice(source: &Endpoints, family: &str, ports: &Ports, endpoints: Vec<End
     labels.insert(MANAGED.to_owned(), MANAGER.to_owned());
     let mut annotations = source.metadata.annotations.clone().unwrap_or_default();
     annotations.retain(|k, _| !OWN.contains(&k.as_str()));
-    let port = |(name, protocol, port, app): &Port| EndpointPort {
-        name: Some(name.clone()),
-        protocol: Some(protocol.clone()),
-        port: Some(*port),
-        app_protocol: app.clone(),
-    };
     EndpointSlice {
         metadata: ObjectMeta {
             generate_name: Some(format!("{name}-")),
@@ -168,7 +162,7 @@ fn new_slice(source: &Endpoints, family: &str, ports: &Ports, endpoints: Vec<End
         },
         address_type: family.to_owned(),
         endpoints: Some(endpoints),
-        ports: Some(ports.iter().map(port).collect()),
+        ports: Some(ports.iter().map(port_in_slice).collect()),
     }
 }
 

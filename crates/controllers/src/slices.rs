@@ -13,6 +13,16 @@ const MAX: usize = 100;
 /// A port: name, protocol, number, and the protocol that is spoken over it.
 pub(crate) type Port = (String, String, i32, Option<String>);
 
+/// The port as it stands in a slice.
+pub(crate) fn port_in_slice((name, protocol, port, app): &Port) -> EndpointPort {
+    EndpointPort {
+        name: Some(name.clone()),
+        protocol: Some(protocol.clone()),
+        port: Some(*port),
+        app_protocol: app.clone(),
+    }
+}
+
 /// Ports, the same for all endpoints of a slice.
 pub(crate) type Ports = Vec<Port>;
 

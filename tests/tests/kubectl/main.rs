@@ -12,6 +12,7 @@ mod workloads;
 use ironclad_tests::{Scenario, play, scenarios};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn the_stock_kubectl_works() {
     let all = scenarios![
         workloads::{

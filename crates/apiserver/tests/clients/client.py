@@ -232,8 +232,8 @@ def following(dyn):
     changing = threading.Thread(target=change)
     changing.start()
     seen = []
-    for event in maps.watch(namespace=NAMESPACE, name="followed", resource_version=made.metadata.resourceVersion,
-                            timeout=20):
+    for event in maps.watch(namespace=NAMESPACE, field_selector="metadata.name=followed",
+                            resource_version=made.metadata.resourceVersion, timeout=20):
         seen.append(event["type"])
         if event["type"] == "DELETED":
             break

@@ -1,12 +1,11 @@
 //! A server as clusters have it, over TLS: certificates, tokens, a front proxy, Node and RBAC, all of admission.
 
-use async_trait::async_trait;
 use http::{Request, header};
 use http_body_util::{BodyExt, Full};
 use ironclad_admission::{Parts, default_chain};
+use ironclad_api::UserInfo;
 use ironclad_api::source::Source;
-use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Load, TokenIssuer};
+use ironclad_apiserver::{ApiServer, Load};
 use ironclad_auth::pki::{self, Pair, Pki, Subject};
 use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{
@@ -28,19 +27,6 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
-
-struct Issuer(Arc<Tokens>);
-
-#[async_trait]
-impl TokenIssuer for Issuer {
-    async fn issue(&self, namespace: &str, name: &str, request: &Value) -> Result<Value, ApiError> {
-        self.0.issue(namespace, name, request)
-    }
-
-    fn documents(&self) -> (Value, Value) {
-        self.0.documents()
-    }
-}
 
 /// A server that lets in whom a cluster lets in.
 pub(crate) struct Secure {
@@ -90,7 +76,7 @@ impl Secure {
         let ledger = Arc::new(prepared.ledger());
         let parts = Parts { source, authorizer: authorizer.clone(), world: reader, ledger };
         let chain = default_chain(&parts);
-        let server = prepared.finish(authenticator, authorizer, Arc::new(Issuer(tokens)), chain).await.unwrap();
+        let server = prepared.finish(authenticator, authorizer, tokens, chain).await.unwrap();
         for (group, plural, object) in bootstrap::objects() {
             server.ensure(group, plural, object).await.unwrap();
         }

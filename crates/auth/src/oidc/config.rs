@@ -139,10 +139,7 @@ impl AuthenticationConfiguration {
     }
 
     fn check(&self) -> Result<(), String> {
-        let known = ["v1", "v1beta1", "v1alpha1"].map(|v| format!("apiserver.config.k8s.io/{v}"));
-        if self.kind != "AuthenticationConfiguration" || !known.contains(&self.api_version) {
-            return Err(format!("no kind {:?} is registered for version {:?}", self.kind, self.api_version));
-        }
+        crate::registered("AuthenticationConfiguration", &self.kind, &self.api_version)?;
         if self.jwt.len() > MOST_ISSUERS {
             return Err(format!("jwt: Too many: {}: must have at most {MOST_ISSUERS} items", self.jwt.len()));
         }

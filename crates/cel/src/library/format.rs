@@ -8,8 +8,26 @@ use crate::error::Error;
 use crate::value::Val;
 use ironclad_api::names;
 
-/// The names of the formats, in the order of [`Format`].
-const NAMES: [&str; 13] = [
+/// A named format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format(&'static str);
+
+macro_rules! formats {
+    ($($name:literal),* $(,)?) => {
+        /// The names of the formats.
+        const NAMES: [&str; 13] = [$($name),*];
+
+        /// The function without arguments that stands for a format.
+        fn constant(name: &str) -> Option<Func> {
+            Some(match name {
+                $(concat!("format.", $name) => |_| Ok(Val::Opaque(Opaque::Format(Format($name)))),)*
+                _ => return None,
+            })
+        }
+    };
+}
+
+formats!(
     "dns1123Label",
     "dns1123Subdomain",
     "dns1035Label",
@@ -23,36 +41,12 @@ const NAMES: [&str; 13] = [
     "byte",
     "date",
     "datetime",
-];
-
-/// A named format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Format(&'static str);
+);
 
 pub(super) fn find(name: &str) -> Option<Func> {
-    macro_rules! constant {
-        ($($name:literal),*) => {
-            match name {
-                $(concat!("format.", $name) => return Some(|_| Ok(Val::Opaque(Opaque::Format(Format($name)))))),*,
-                _ => {}
-            }
-        };
+    if let Some(format) = constant(name) {
+        return Some(format);
     }
-    constant!(
-        "dns1123Label",
-        "dns1123Subdomain",
-        "dns1035Label",
-        "qualifiedName",
-        "dns1123LabelPrefix",
-        "dns1123SubdomainPrefix",
-        "dns1035LabelPrefix",
-        "labelValue",
-        "uri",
-        "uuid",
-        "byte",
-        "date",
-        "datetime"
-    );
     Some(match name {
         "format.named" => named,
         "validate" => validate,

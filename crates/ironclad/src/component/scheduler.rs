@@ -54,6 +54,20 @@ pub(crate) fn read(path: &Path) -> Result<Scheduler, String> {
 
 fn validate(value: &Value) -> Vec<String> {
     let mut out = Vec::new();
+    election(value, &mut out);
+    if let Some(found) = number(value, "parallelism").filter(|n| *n <= 0) {
+        out.push(format!("parallelism: Invalid value: {found}: should be an integer value greater than zero"));
+    }
+    profiles(value, &mut out);
+    if let Some(found) = number(value, "percentageOfNodesToScore").filter(|n| !(0..=100).contains(n)) {
+        out.push(format!("percentageOfNodesToScore: Invalid value: {found}: not in valid range [0-100]"));
+    }
+    backoff(value, &mut out);
+    out
+}
+
+/// The times of the election fit into each other.
+fn election(value: &Value, out: &mut Vec<String>) {
     let of = |field: &str, default: u64| {
         duration(value, &format!("leaderElection.{field}")).unwrap_or(Duration::from_secs(default))
     };
@@ -72,13 +86,10 @@ fn validate(value: &Value) -> Vec<String> {
             ));
         }
     }
-    if let Some(found) = number(value, "parallelism").filter(|n| *n <= 0) {
-        out.push(format!("parallelism: Invalid value: {found}: should be an integer value greater than zero"));
-    }
-    profiles(value, &mut out);
-    if let Some(found) = number(value, "percentageOfNodesToScore").filter(|n| !(0..=100).contains(n)) {
-        out.push(format!("percentageOfNodesToScore: Invalid value: {found}: not in valid range [0-100]"));
-    }
+}
+
+/// A pod's second waiting is no shorter than its first.
+fn backoff(value: &Value, out: &mut Vec<String>) {
     let (initial, most) = (number(value, "podInitialBackoffSeconds"), number(value, "podMaxBackoffSeconds"));
     if let Some(found) = initial.filter(|n| *n <= 0) {
         out.push(format!("podInitialBackoffSeconds: Invalid value: {found}: must be greater than 0"));
@@ -88,7 +99,6 @@ fn validate(value: &Value) -> Vec<String> {
             "podMaxBackoffSeconds: Invalid value: {found}: must be greater than or equal to PodInitialBackoffSeconds"
         ));
     }
-    out
 }
 
 /// One profile, which schedules by what this scheduler has.

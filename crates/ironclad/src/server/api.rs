@@ -9,11 +9,10 @@ use crate::cluster::Cluster;
 use crate::failure::{Context, Result};
 use crate::files::Files;
 use crate::steps::Steps;
-use async_trait::async_trait;
+use ironclad_api::UserInfo;
 use ironclad_api::features::FeatureGates;
 use ironclad_api::source::Source;
-use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, TokenIssuer};
+use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load};
 use ironclad_auth::pki::{self, Pair, Pki, Subject};
 use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{NodeAuthorizer, Rbac, bootstrap, kubeconfig};
@@ -65,19 +64,6 @@ impl Api {
     /// A client in process with the identity of a component.
     pub(crate) fn client(&self, user: &str, groups: &[&str]) -> Client {
         ironclad_client::in_process(self.server.clone(), UserInfo::new(user, groups))
-    }
-}
-
-struct Issuer(Arc<Tokens>);
-
-#[async_trait]
-impl TokenIssuer for Issuer {
-    async fn issue(&self, namespace: &str, name: &str, request: &Value) -> std::result::Result<Value, ApiError> {
-        self.0.issue(namespace, name, request)
-    }
-
-    fn documents(&self) -> (Value, Value) {
-        self.0.documents()
     }
 }
 
@@ -252,7 +238,7 @@ pub(crate) async fn start(
     };
     let choice = flags.admission.choice();
     let admission = ironclad_admission::chain(&parts, &choice).context("cannot set up admission")?;
-    let issuer = Arc::new(Issuer(tokens.clone()));
+    let issuer = tokens.clone();
     let server =
         prepared.finish(authenticator, authorizer, issuer, admission).await.context("cannot prepare the cluster")?;
     let told = Authorities { clients: &clients, proxies: &proxies, whole: given.is_none() };

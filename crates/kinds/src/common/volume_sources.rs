@@ -471,6 +471,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn each_source_has_the_rules_of_stock() {
         let (https, one) = ("https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd", ONE);
         let table: [(bool, Value, Vec<String>); 13] = [

@@ -1,33 +1,18 @@
 //! The server that is measured: the API server alone, with certificates, RBAC and the admission chain, as in a cluster.
 
 use super::Result;
-use async_trait::async_trait;
+use ironclad_api::UserInfo;
 use ironclad_api::source::Source;
-use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, StockCodec, TokenIssuer};
+use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, StockCodec};
 use ironclad_auth::pki::{Pki, Subject, verifier};
 use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{Authorizer, Authorizers, Bearer, Certificates, NodeAuthorizer, Rbac, Union, bootstrap};
-use ironclad_json::Value;
 use ironclad_store::{EtcdOptions, EtcdStore, LogStore, Options, Tls};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-
-struct Issuer(Arc<Tokens>);
-
-#[async_trait]
-impl TokenIssuer for Issuer {
-    async fn issue(&self, namespace: &str, name: &str, request: &Value) -> Result<Value, ApiError> {
-        self.0.issue(namespace, name, request)
-    }
-
-    fn documents(&self) -> (Value, Value) {
-        self.0.documents()
-    }
-}
 
 /// The user of all benches.
 pub(crate) fn admin() -> UserInfo {
@@ -77,7 +62,7 @@ pub(crate) async fn start(dir: &Path, etcd: Option<&str>, pki: &Pki, token: &Can
     let ledger = Arc::new(prepared.ledger());
     let parts = ironclad_admission::Parts { source, authorizer: authorizer.clone(), world: reader, ledger };
     let admission = ironclad_admission::default_chain(&parts);
-    let server = prepared.finish(authenticator, authorizer, Arc::new(Issuer(tokens)), admission).await?;
+    let server = prepared.finish(authenticator, authorizer, tokens, admission).await?;
     for (group, plural, object) in bootstrap::objects() {
         server.ensure(group, plural, object).await?;
     }

@@ -67,6 +67,13 @@ fn containers_named(names: &[&str]) -> String {
     format!("{} {}", plural(names.len(), "container", "containers"), quoted(names.iter().copied()))
 }
 
+/// The pod itself and its containers, where they are wrong.
+fn wrongdoers(pod: bool, containers: &[&str]) -> Vec<String> {
+    let pod = pod.then(|| "pod".to_owned());
+    let containers = (!containers.is_empty()).then(|| containers_named(containers));
+    pod.into_iter().chain(containers).collect()
+}
+
 /// Every container, init and ephemeral ones first as stock visits them.
 fn containers(spec: &Value) -> Vec<&Value> {
     ["initContainers", "containers", "ephemeralContainers"]
@@ -223,13 +230,7 @@ fn seccomp(value: &Value) -> &str {
 
 fn seccomp_baseline(spec: &Value) -> Option<Finding> {
     let names = where_(spec, |c| seccomp(c) == "Unconfined");
-    let mut who = Vec::new();
-    if seccomp(spec) == "Unconfined" {
-        who.push("pod".to_owned());
-    }
-    if !names.is_empty() {
-        who.push(containers_named(&names));
-    }
+    let who = wrongdoers(seccomp(spec) == "Unconfined", &names);
     (!who.is_empty()).then(|| {
         let who = who.join(" and ");
         (
@@ -250,13 +251,7 @@ fn apparmor(metadata: &Value, spec: &Value) -> Option<Finding> {
     let of = |v: &Value| object::text(v, &["securityContext", "appArmorProfile", "type"]).to_owned();
     let wrong = |v: &Value| !matches!(of(v).as_str(), "" | "RuntimeDefault" | "Localhost");
     let names = where_(spec, wrong);
-    let mut who = Vec::new();
-    if wrong(spec) {
-        who.push("pod".to_owned());
-    }
-    if !names.is_empty() {
-        who.push(containers_named(&names));
-    }
+    let mut who = wrongdoers(wrong(spec), &names);
     if !annotations.is_empty() {
         who.push(plural(annotations.len(), "annotation", "annotations").to_owned());
     }
@@ -274,13 +269,7 @@ fn selinux(spec: &Value, minor: u32) -> Option<Finding> {
     let wrong =
         |v: &Value| !types.contains(&of(v, "type").as_str()) || !of(v, "user").is_empty() || !of(v, "role").is_empty();
     let names = where_(spec, wrong);
-    let mut who = Vec::new();
-    if wrong(spec) {
-        who.push("pod".to_owned());
-    }
-    if !names.is_empty() {
-        who.push(containers_named(&names));
-    }
+    let who = wrongdoers(wrong(spec), &names);
     (!who.is_empty()).then(|| {
         ("seLinuxOptions".to_owned(), format!("{} set forbidden securityContext.seLinuxOptions", who.join(" and ")))
     })
@@ -296,13 +285,7 @@ fn sysctls(spec: &Value, minor: u32) -> Option<Finding> {
 fn host_process(spec: &Value) -> Option<Finding> {
     let set = |v: &Value| v["securityContext"]["windowsOptions"]["hostProcess"] == true;
     let names = where_(spec, set);
-    let mut who = Vec::new();
-    if set(spec) {
-        who.push("pod".to_owned());
-    }
-    if !names.is_empty() {
-        who.push(containers_named(&names));
-    }
+    let who = wrongdoers(set(spec), &names);
     (!who.is_empty()).then(|| {
         (
             "hostProcess".to_owned(),
