@@ -20,7 +20,9 @@ pub use webhooks::Caller;
 pub use world::{Nowhere, Version, World};
 
 use async_trait::async_trait;
-use ironclad_api::{ApiError, GroupVersionKind, GroupVersionResource, UserInfo, error::Result};
+use ironclad_api::{
+    ApiError, ErrorList, GroupResource, GroupVersionKind, GroupVersionResource, UserInfo, error::Result,
+};
 use ironclad_json::Value;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -166,6 +168,11 @@ pub trait Plugin: Send + Sync {
     fn validates(&self) -> Option<&dyn Validate> {
         None
     }
+
+    /// What is wrong with an object that only other objects show. It is told with what its kind finds.
+    fn mistakes(&self, _written: &Written<'_>) -> ErrorList {
+        ErrorList::new()
+    }
 }
 
 /// A plugin that changes objects.
@@ -180,6 +187,18 @@ pub trait Mutate: Send + Sync {
 pub trait Validate: Send + Sync {
     /// Refuses the final object or lets it pass; must not change it.
     async fn validate(&self, request: &mut Request) -> Result<()>;
+}
+
+/// An object that is about to be written.
+pub struct Written<'a> {
+    /// Its group and resource.
+    pub resource: GroupResource,
+    /// The door through which it comes, empty for its own.
+    pub subresource: &'a str,
+    /// The object.
+    pub object: &'a Value,
+    /// What it was before.
+    pub old: Option<&'a Value>,
 }
 
 /// Plugins in their order.
@@ -252,6 +271,11 @@ impl Chain {
                 return Ok(());
             }
         }
+    }
+
+    /// What is wrong with an object that only other objects show.
+    pub fn mistakes(&self, written: &Written<'_>) -> ErrorList {
+        self.plugins.iter().flat_map(|p| p.mistakes(written)).collect()
     }
 
     /// Lets every plugin check the final object.

@@ -111,6 +111,8 @@ pub struct FieldError {
     pub value: String,
     /// What would be right.
     pub detail: String,
+    /// Whether a rule that is declared with the field's type finds the same, and says it better, or found this.
+    pub covered: bool,
 }
 
 /// Every mistake found, in the order of the fields.
@@ -132,7 +134,7 @@ pub fn aggregate(errors: &[FieldError]) -> String {
 
 impl FieldError {
     fn build(kind: ErrorKind, path: &Path, value: String, detail: impl Into<String>) -> Self {
-        Self { kind, path: path.as_str().to_owned(), value, detail: detail.into() }
+        Self { kind, path: path.as_str().to_owned(), value, detail: detail.into(), covered: false }
     }
 
     /// `spec.a: Required value: detail`.
@@ -188,6 +190,11 @@ impl FieldError {
         Self::build(ErrorKind::TooLong, path, String::new(), format!("may not be more than {max} {bytes}"))
     }
 
+    /// `spec.a: Too long: may not be more than N characters`.
+    pub fn too_long_characters(path: &Path, max: usize) -> Self {
+        Self::build(ErrorKind::TooLong, path, String::new(), format!("may not be more than {max} characters"))
+    }
+
     /// `spec.a: Too many: 5: must have at most 3 items`.
     pub fn too_many(path: &Path, actual: usize, max: usize) -> Self {
         let items = if max == 1 { "item" } else { "items" };
@@ -202,7 +209,14 @@ impl FieldError {
     /// The same mistake as one that was there before.
     #[must_use]
     pub fn ratcheted(self) -> Self {
-        Self { detail: self.to_string(), kind: ErrorKind::Ratcheted, path: String::new(), value: String::new() }
+        let (path, value) = (String::new(), String::new());
+        Self { detail: self.to_string(), kind: ErrorKind::Ratcheted, path, value, covered: self.covered }
+    }
+
+    /// The same mistake, which a declared rule finds too.
+    #[must_use]
+    pub fn covered(self) -> Self {
+        Self { covered: true, ..self }
     }
 
     /// The message without the path, as a cause shows it.

@@ -39,7 +39,7 @@ fn write(out: &mut Vec<u8>, object: &Value) -> usize {
     }
     out.push(b'}');
     for (key, value) in object.as_object().into_iter().flatten() {
-        if !matches!(key.as_str(), "kind" | "apiVersion" | "metadata") && !value.is_null() {
+        if !matches!(key.as_str(), "kind" | "apiVersion" | "metadata") {
             out.push(b',');
             member(out, key, value);
         }

@@ -200,8 +200,8 @@ fn invalid(kind: &Kind, name: &str, errors: ErrorList) -> ApiError {
 pub(crate) fn invalid_as(kind: &Kind, called: &str, name: &str, mut errors: ErrorList) -> ApiError {
     for error in errors.iter_mut().filter(|e| e.value.starts_with(['{', '['])) {
         let value = serde_json::from_str(&error.value).ok();
-        // Whole items that stand twice are found by the rules that stock generates.
-        let sent = error.kind == ErrorKind::Duplicate;
+        // Declared rules look at what clients send.
+        let sent = error.covered;
         if let Some(shown) = value.and_then(|v: Value| ironclad_schema::shown(&kind.gvk(), &error.path, &v, sent)) {
             error.value = shown;
         }

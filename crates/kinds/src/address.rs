@@ -1,7 +1,8 @@
 //! IPAddresses and ServiceCIDRs.
 
-use crate::common::checks::{IMMUTABLE, frozen, optional_rule, required_rule};
+use crate::common::checks::{IMMUTABLE, optional_rule};
 use crate::common::ip::{NO_CIDR, NO_IP};
+use crate::declared::Step::{self, Field, Immutable, Required, RequiredPointer};
 use crate::print;
 use crate::read::{items, text};
 use crate::rules::Rules;
@@ -10,14 +11,13 @@ use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 
+/// What every reference to an object has.
+const NAMED: [Step; 2] = [Field("resource", &[Required]), Field("name", &[Required])];
+
 pub(crate) const IP: Rules = Rules::new()
     .named(ip_name)
     .checks(check_ip)
-    .checks_update(|new, old| {
-        let mut errors = check_ip(new);
-        frozen(&new["spec"], &old["spec"], &Path::new("spec"), &["parentRef"], &mut errors);
-        errors
-    })
+    .declares(const { &[Field("spec", &[Field("parentRef", &[RequiredPointer, Immutable, NAMED[0], NAMED[1]])])] })
     .prints(
         const { &[Column::object_name(), Column::text("ParentRef", "The object that uses the address.")] },
         ip_cells,
@@ -52,11 +52,11 @@ fn check_ip(o: &Value) -> ErrorList {
     let at = Path::new("spec").child("parentRef");
     let parent = &o["spec"]["parentRef"];
     if !parent.is_object() {
-        return vec![FieldError::required(&at, "")];
+        return vec![FieldError::required(&at, "").covered()];
     }
     optional_rule(parent, &at, "group", names::dns1123_subdomain, &mut errors);
-    required_rule(parent, &at, "resource", names::path_segment, &mut errors);
-    required_rule(parent, &at, "name", names::path_segment, &mut errors);
+    optional_rule(parent, &at, "resource", names::path_segment, &mut errors);
+    optional_rule(parent, &at, "name", names::path_segment, &mut errors);
     optional_rule(parent, &at, "namespace", names::path_segment, &mut errors);
     errors
 }
@@ -97,7 +97,7 @@ fn update_cidrs(new: &Value, old: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     let grows = (was.len(), now.len()) == (1, 2);
     if now.len() != was.len() && !grows {
-        return vec![FieldError::invalid(&at, &json!(now), IMMUTABLE)];
+        return vec![FieldError::invalid(&at, &new["spec"]["cidrs"], IMMUTABLE)];
     }
     for (i, (cidr, _)) in now.iter().zip(&was).enumerate().filter(|(_, (a, b))| a != b) {
         errors.push(FieldError::invalid_str(&at.index(i), cidr, IMMUTABLE));

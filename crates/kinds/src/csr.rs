@@ -5,6 +5,7 @@ mod signature;
 
 pub(crate) use signature::{P256, P384, P521, curve, has_its_key};
 
+use crate::declared::Step::{AtMostOne, Field, Optional};
 use crate::print;
 use crate::read::{child, fill, has, int, items, put, text};
 use crate::rules::Rules;
@@ -19,6 +20,7 @@ pub(crate) const STRATEGY: Rules = Rules::new()
     .checks_update(rules::update)
     .checks_status(rules::status)
     .checks_subresource(rules::approval)
+    .declares_all(const { &[Field("status", &[Field("conditions", &[Optional, AtMostOne(&["Approved", "Denied"])])])] })
     .named(ironclad_api::names::path_segment)
     .prints(
         const {

@@ -2,12 +2,16 @@
 
 mod capacity;
 mod claim;
+mod declared;
 mod names;
 mod off;
 mod old;
+mod pools;
 mod slice;
 
-use crate::common::checks::{IMMUTABLE, immutable, same};
+pub(crate) use pools::POOLS;
+
+use crate::common::checks::immutable;
 use crate::common::conditions;
 use crate::metadata;
 use crate::older::Older;
@@ -21,16 +25,17 @@ use ironclad_json::{Value, json};
 /// The version in which requests and devices have another shape.
 const OLD: &str = "v1beta1";
 /// Claims of v1beta1.
-pub(crate) const OLD_CLAIM: Older<Rules> = Older { rules: &CLAIM, up: old::claim_up, down: old::claim_down };
+pub(crate) const OLD_CLAIM: Older =
+    Older { rules: &CLAIM, up: old::claim_up, down: old::claim_down, declared: declared::OLD_CLAIM };
 /// Templates of v1beta1.
-pub(crate) const OLD_TEMPLATE: Older<Rules> =
-    Older { rules: &TEMPLATE, up: old::template_up, down: old::template_down };
+pub(crate) const OLD_TEMPLATE: Older =
+    Older { rules: &TEMPLATE, up: old::template_up, down: old::template_down, declared: &[] };
 /// Slices of v1beta1.
-pub(crate) const OLD_SLICE: Older<Rules> = Older { rules: &SLICE, up: old::slice_up, down: old::slice_down };
+pub(crate) const OLD_SLICE: Older =
+    Older { rules: &SLICE, up: old::slice_up, down: old::slice_down, declared: declared::OLD_SLICE };
 
-pub(crate) const CLASS: Rules = Rules::new()
-    .checks(|o| names::declared_last(claim::device_class(o)))
-    .checks_update(|new, old| names::declared_last(claim::changed_class(new, old)));
+pub(crate) const CLASS: Rules =
+    Rules::new().checks(claim::device_class).checks_update(claim::changed_class).declares(declared::CLASS);
 
 pub(crate) const CLAIM: Rules = Rules::new()
     .converts(|o, version| if version == OLD { old::claim_down(o) } else { o })
@@ -41,7 +46,7 @@ pub(crate) const CLAIM: Rules = Rules::new()
     .checks(|o| {
         let mut errors = ErrorList::new();
         claim::spec(&o["spec"], &Path::new("spec"), &mut errors);
-        names::declared_last(errors)
+        errors
     })
     .on_create(|o| off::requests(o, &["spec", "devices", "requests"]))
     .on_update(|o, _| off::requests(o, &["spec", "devices", "requests"]))
@@ -49,11 +54,9 @@ pub(crate) const CLAIM: Rules = Rules::new()
         off::status(new);
         claim::forget_devices(new, old);
     })
-    .checks_update(|new, old| match same(&new["spec"], &old["spec"]) {
-        true => ErrorList::new(),
-        false => vec![FieldError::invalid(&Path::new("spec"), &Value::Null, IMMUTABLE)],
-    })
-    .checks_status(|new, old| names::declared_last(claim::status(new, old)))
+    .checks_update(|_, _| ErrorList::new())
+    .checks_status(claim::status)
+    .declares_all(declared::CLAIM)
     .prints(
         const { &[Column::object_name(), Column::text("State", "What became of the claim."), Column::age()] },
         |o| vec![print::name(o), json!(state(o)), table::age(o)],
@@ -83,8 +86,14 @@ pub(crate) const SLICE: Rules = Rules::new()
     .on_create(off::slice)
     .on_update(|o, _| off::slice(o))
     .converts(|o, version| if version == OLD { old::slice_down(o) } else { o })
-    .checks(|o| names::declared_last(slice::validate(o)))
-    .checks_update(|new, old| names::declared_last(slice::update(new, old)))
+    .checks(slice::validate)
+    .checks_update(slice::update)
+    .warns(|o, _| {
+        let driver = text(o, &["spec", "driver"]);
+        let said = format!("spec.driver: driver names should be lowercase; {driver:?} contains uppercase characters");
+        if driver == driver.to_lowercase() { Vec::new() } else { vec![said] }
+    })
+    .declares(declared::SLICE)
     .prints(
         const {
             &[
@@ -175,10 +184,12 @@ fn template(o: &Value) -> ErrorList {
     let mut errors = metadata::annotations(&meta["annotations"], &meta_at.child("annotations"));
     errors.extend(metadata::labels(&meta["labels"], &meta_at.child("labels")));
     let set = |v: &Value| !(v.is_null() || *v == json!("") || *v == json!(0) || *v == json!([]));
-    let wrong = metadata::OF_OBJECTS.iter().filter(|(key, _)| set(&meta[*key]));
+    // No grace is some grace.
+    let set = |key: &str| set(&meta[key]) || key == "deletionGracePeriodSeconds" && has(meta, &[key]);
+    let wrong = metadata::OF_OBJECTS.iter().filter(|(key, _)| set(key));
     errors.extend(wrong.map(|(_, called)| FieldError::forbidden(&meta_at.child(called), "cannot be set")));
     claim::spec(&o["spec"]["spec"], &at.child("spec"), &mut errors);
-    names::declared_last(errors)
+    errors
 }
 
 fn tolerations(o: &mut Value) {

@@ -13,6 +13,7 @@ mod common;
 mod core;
 mod csr;
 pub mod custom;
+mod declared;
 mod device;
 mod extension;
 mod metadata;

@@ -1,6 +1,7 @@
 //! What is wrong with an object's metadata, worded as stock words it.
 
 use crate::Kind;
+use crate::declared::once;
 use ironclad_api::{ErrorList, FieldError, Path, names, object};
 use ironclad_json::{Value, json};
 use std::collections::HashSet;
@@ -98,15 +99,17 @@ pub fn validate_metadata_update(kind: &Kind, subresource: &str, new: &Value, old
     let changed = changes(new, old, &path);
     errors.extend(changed.clone());
     let looked_at = errors[path_prefix(meta, &path).len()..errors.len() - changed.len()].to_vec();
+    let mut own = ErrorList::new();
     if again.update {
-        errors.extend(changed);
-        errors.extend(own_finalizers(kind, meta, &path));
+        own.extend(changed);
+        own.extend(own_finalizers(kind, meta, &path));
     }
     for _ in 0..again.whole {
-        errors.extend(generate_name(kind, new, &path));
-        errors.extend(looked_at.clone());
-        errors.extend(own_finalizers(kind, meta, &path));
+        own.extend(generate_name(kind, new, &path));
+        own.extend(looked_at.clone());
+        own.extend(own_finalizers(kind, meta, &path));
     }
+    errors.extend(if kind.strategy.tells_once(subresource) { once(own) } else { own });
     errors
 }
 
@@ -389,9 +392,11 @@ mod tests {
             ("", "events", [2, 1, 0]),
             ("apps", "deployments", [3, 2, 1]),
             ("apps", "controllerrevisions", [4, 2, 2]),
+            ("rbac.authorization.k8s.io", "roles", [3, 2, 1]),
+            ("rbac.authorization.k8s.io", "clusterrolebindings", [4, 2, 2]),
             ("policy", "poddisruptionbudgets", [2, 1, 0]),
             ("coordination.k8s.io", "leases", [3, 2, 0]),
-            ("node.k8s.io", "runtimeclasses", [4, 2, 0]),
+            ("node.k8s.io", "runtimeclasses", [3, 2, 0]),
             ("events.k8s.io", "events", [3, 2, 1]),
             ("flowcontrol.apiserver.k8s.io", "flowschemas", [3, 1, 1]),
             ("admissionregistration.k8s.io", "validatingwebhookconfigurations", [3, 1, 0]),

@@ -1,26 +1,39 @@
 //! A version of a kind that has another shape than the one in which its rules are written.
 //!
 //! Invariant: what holds of an object does not depend on the version in which it is sent: rules and the paths of
-//! mistakes are those of the newer shape, as stock checks every version in one.
+//! mistakes are those of the newer shape, as stock checks every version in one; declared rules alone know the older.
 
 use crate::Strategy;
+use crate::declared::{Step, settle};
+use crate::rules::Rules;
 use ironclad_api::ErrorList;
 use ironclad_api::table::{Cells, Column};
 use ironclad_json::Value;
 use std::borrow::Cow;
 
 /// The rules of a kind for objects of an older shape.
-pub(crate) struct Older<S: 'static> {
-    pub(crate) rules: &'static S,
+pub(crate) struct Older {
+    pub(crate) rules: &'static Rules,
     /// To the shape of the rules.
     pub(crate) up: fn(Value) -> Value,
     /// From the shape of the rules.
     pub(crate) down: fn(Value) -> Value,
+    /// What is declared with the type in its older shape, where the rules declare something.
+    pub(crate) declared: &'static [Step],
 }
 
-impl<S> Older<S> {
+impl Older {
     fn new_of(&self, object: &Value) -> Value {
         (self.up)(object.clone())
+    }
+
+    fn check(&self, subresource: &str, object: &Value, old: Option<&Value>) -> ErrorList {
+        let was = old.map(|old| self.new_of(old));
+        let by_hand = self.rules.by_hand(subresource, &self.new_of(object), was.as_ref());
+        match self.rules.tells_once(subresource) {
+            true => settle(by_hand, self.declared, object, old),
+            false => by_hand,
+        }
     }
 
     fn change(&self, object: &mut Value, change: impl FnOnce(&mut Value)) {
@@ -30,7 +43,7 @@ impl<S> Older<S> {
     }
 }
 
-impl<S: Strategy> Strategy for Older<S> {
+impl Strategy for Older {
     fn default(&self, object: &mut Value) {
         self.change(object, |o| self.rules.default(o));
     }
@@ -59,19 +72,23 @@ impl<S: Strategy> Strategy for Older<S> {
     }
 
     fn validate(&self, object: &Value) -> ErrorList {
-        self.rules.validate(&self.new_of(object))
+        self.check("", object, None)
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
-        self.rules.validate_update(&self.new_of(new), &self.new_of(old))
+        self.check("", new, Some(old))
     }
 
     fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
-        self.rules.validate_status_update(&self.new_of(new), &self.new_of(old))
+        self.check("status", new, Some(old))
     }
 
     fn validate_subresource(&self, subresource: &str, new: &Value, old: &Value) -> ErrorList {
-        self.rules.validate_subresource(subresource, &self.new_of(new), &self.new_of(old))
+        self.check(subresource, new, Some(old))
+    }
+
+    fn tells_once(&self, subresource: &str) -> bool {
+        self.rules.tells_once(subresource)
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Roles and bindings.
 
 use crate::common::selector;
+use crate::declared::Step::{self, Field, Items, Optional, Required};
 use crate::print;
 use crate::read::{each, fill_zero, has, items, text};
 use crate::rules::Rules;
@@ -19,8 +20,11 @@ const BINDING_COLUMNS: &[Column] = &[
     Column::text("ServiceAccounts", "ServiceAccounts in the roleBinding").wide(),
 ];
 
+const RULES: &[Step] = &[Field("rules", &[Optional, Items(&[], &[Field("verbs", &[Required])])])];
+
 pub(crate) const ROLE: Rules = Rules::new()
     .checks(|o| validate_rules(o, true))
+    .declares(RULES)
     .named(names::path_segment)
     .prints(ROLE_COLUMNS, |o| vec![print::name(o), print::created_at(o)]);
 
@@ -30,12 +34,21 @@ pub(crate) const CLUSTER_ROLE: Rules = Rules::new()
         aggregation(o, &mut errors);
         errors
     })
+    .declares(RULES)
     .named(names::path_segment)
     .prints(ROLE_COLUMNS, |o| vec![print::name(o), print::created_at(o)]);
 
 pub(crate) const BINDING: Rules = Rules::new()
     .defaults(default_binding)
     .checks(|o| validate_binding(o, &["Role", "ClusterRole"]))
+    .declares(
+        const {
+            &[
+                Field("subjects", &[Optional, Items(&[], &[Field("name", &[Required])])]),
+                Field("roleRef", &[Field("name", &[Required])]),
+            ]
+        },
+    )
     .checks_update(|new, old| update_binding(new, old, &["Role", "ClusterRole"]))
     .named(names::path_segment)
     .prints(BINDING_COLUMNS, cells);
@@ -63,7 +76,8 @@ fn validate_rules(o: &Value, namespaced: bool) -> ErrorList {
     for (i, rule) in items(o, &["rules"]).iter().enumerate() {
         let at = Path::new("rules").index(i);
         if items(rule, &["verbs"]).is_empty() {
-            errors.push(FieldError::required(&at.child("verbs"), ""));
+            let why = "verbs must contain at least one value";
+            errors.push(FieldError::required(&at.child("verbs"), why).covered());
         }
         let urls = items(rule, &["nonResourceURLs"]);
         let resources = ["apiGroups", "resources", "resourceNames"].iter().any(|k| !items(rule, &[k]).is_empty());
@@ -122,7 +136,7 @@ fn validate_binding(o: &Value, kinds: &[&str]) -> ErrorList {
     }
     let name = text(o, &["roleRef", "name"]);
     if name.is_empty() {
-        errors.push(FieldError::required(&at.child("name"), ""));
+        errors.push(FieldError::required(&at.child("name"), "").covered());
     } else {
         let found = names::path_segment(name);
         errors.extend(found.into_iter().map(|e| FieldError::invalid_str(&at.child("name"), name, e)));
@@ -138,7 +152,7 @@ fn check_subject(subject: &Value, namespaced: bool, at: &Path, errors: &mut Erro
     let (kind, name) = (text(subject, &["kind"]), text(subject, &["name"]));
     let (group, namespace) = (text(subject, &["apiGroup"]), text(subject, &["namespace"]));
     if name.is_empty() {
-        errors.push(FieldError::required(&at.child("name"), ""));
+        errors.push(FieldError::required(&at.child("name"), "").covered());
     }
     match kind {
         "ServiceAccount" => {

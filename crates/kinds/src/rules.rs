@@ -1,6 +1,7 @@
 //! A strategy as data: one function for each thing that is particular to a kind, the usual one where nothing is.
 
 use crate::Strategy;
+use crate::declared::{self, Step};
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, names, object};
 use ironclad_json::{Value, json};
@@ -17,6 +18,8 @@ pub(crate) struct Rules {
     validate_update: Option<fn(&Value, &Value) -> ErrorList>,
     validate_status: fn(&Value, &Value) -> ErrorList,
     validate_subresource: Option<fn(&Value, &Value) -> ErrorList>,
+    declared: &'static [Step],
+    declared_below: bool,
     warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     name: fn(&str) -> Vec<String>,
     columns: &'static [Column],
@@ -52,6 +55,8 @@ impl Rules {
             validate_update: None,
             validate_status: |_, _| ErrorList::new(),
             validate_subresource: None,
+            declared: &[],
+            declared_below: false,
             warnings: |_, _| Vec::new(),
             name: names::dns1123_subdomain,
             columns: NAME_AND_AGE,
@@ -102,6 +107,37 @@ impl Rules {
         self
     }
 
+    /// Rules that are declared with the type, for the object itself.
+    pub(crate) const fn declares(mut self, steps: &'static [Step]) -> Self {
+        self.declared = steps;
+        self
+    }
+
+    /// Rules that are declared with the type, for the object and its subresources.
+    pub(crate) const fn declares_all(mut self, steps: &'static [Step]) -> Self {
+        self.declared = steps;
+        self.declared_below = true;
+        self
+    }
+
+    /// What is wrong with an object, or with a change of it through a subresource, but for what is declared.
+    pub(crate) fn by_hand(&self, subresource: &str, new: &Value, old: Option<&Value>) -> ErrorList {
+        match (subresource, old) {
+            ("", Some(old)) => self.validate_update.map_or_else(|| (self.validate)(new), |f| f(new, old)),
+            ("status", Some(old)) => (self.validate_status)(new, old),
+            (_, Some(old)) => self.validate_subresource.map_or_else(|| (self.validate)(new), |f| f(new, old)),
+            (_, None) => (self.validate)(new),
+        }
+    }
+
+    fn check(&self, subresource: &str, new: &Value, old: Option<&Value>) -> ErrorList {
+        let by_hand = self.by_hand(subresource, new, old);
+        match self.tells_once(subresource) {
+            true => declared::settle(by_hand, self.declared, new, old),
+            false => by_hand,
+        }
+    }
+
     /// Prints with these columns and cells.
     pub(crate) const fn prints(mut self, columns: &'static [Column], cells: fn(&Value) -> Cells) -> Self {
         self.columns = columns;
@@ -130,16 +166,19 @@ impl Strategy for Rules {
         (self.delete)(object);
     }
     fn validate(&self, object: &Value) -> ErrorList {
-        (self.validate)(object)
+        self.check("", object, None)
     }
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
-        self.validate_update.map_or_else(|| (self.validate)(new), |f| f(new, old))
+        self.check("", new, Some(old))
     }
     fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
-        (self.validate_status)(new, old)
+        self.check("status", new, Some(old))
     }
-    fn validate_subresource(&self, _subresource: &str, new: &Value, old: &Value) -> ErrorList {
-        self.validate_subresource.map_or_else(|| (self.validate)(new), |f| f(new, old))
+    fn validate_subresource(&self, subresource: &str, new: &Value, old: &Value) -> ErrorList {
+        self.check(subresource, new, Some(old))
+    }
+    fn tells_once(&self, subresource: &str) -> bool {
+        !self.declared.is_empty() && (subresource.is_empty() || self.declared_below)
     }
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
         (self.warnings)(new, old)

@@ -61,6 +61,11 @@ pub trait Strategy: Send + Sync + 'static {
         self.validate(new)
     }
 
+    /// Whether each mistake of a change is told once, as kinds with declared rules have it.
+    fn tells_once(&self, _subresource: &str) -> bool {
+        false
+    }
+
     /// Warnings for the client (`Warning: ...`) about an object that is accepted.
     fn warnings(&self, _new: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()

@@ -108,6 +108,8 @@ pub enum Zero {
     Number,
     False,
     Object(TypeId),
+    /// A quantity of nothing.
+    Quantity,
     /// Go's list, map or time that is none.
     Null,
 }
@@ -208,6 +210,7 @@ impl Bundle {
             }
             let value = match zero {
                 Zero::Text => "".into(),
+                Zero::Quantity => "0".into(),
                 Zero::Number => 0.into(),
                 Zero::False => false.into(),
                 Zero::Object(id) => {
@@ -338,6 +341,7 @@ fn always(definition: &str, fields: &[Field]) -> Vec<(String, Zero)> {
             Always::Number => Zero::Number,
             Always::False => Zero::False,
             Always::Null => Zero::Null,
+            Always::Quantity => Zero::Quantity,
             Always::Object => match fields.iter().find(|f| f.name == name)?.shape {
                 Shape::Object(id) => Zero::Object(id),
                 _ => return None,

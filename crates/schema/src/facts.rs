@@ -294,7 +294,7 @@ pub(crate) fn defaults(definition: &str, fields: &mut [Field], always: &[(String
             Zero::Number => Some(json!(0)),
             Zero::False => Some(json!(false)),
             Zero::Object(_) => Some(json!({})),
-            Zero::Null => None,
+            Zero::Quantity | Zero::Null => None,
         }
         .map(Box::new);
     }

@@ -41,7 +41,8 @@ pub fn shown(gvk: &GroupVersionKind, path: &str, value: &Value, sent: bool) -> O
         (At::Message(id), Value::Object(map)) if !map.keys().all(|key| named(wire().get(id), key).is_some()) => {
             return None;
         }
-        (At::Message(id), Value::Object(map)) => message(id, map, sent, &mut out),
+        // One item may be told of where the list is meant.
+        (At::Message(id) | At::Many(id), Value::Object(map)) => message(id, map, sent, &mut out),
         (At::Many(id), Value::Array(list)) => {
             let known =
                 |item: &Value| item.as_object().is_some_and(|m| m.keys().all(|k| named(wire().get(id), k).is_some()));

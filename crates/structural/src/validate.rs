@@ -310,6 +310,7 @@ impl Walk<'_> {
             path: self.at(name).as_str().to_owned(),
             value: value.to_string(),
             detail: format!("supported values: {}", allowed.join(", ")),
+            covered: false,
         })
     }
 

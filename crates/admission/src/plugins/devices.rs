@@ -5,11 +5,9 @@ mod claims;
 
 pub(super) use claims::Claims;
 
-use crate::{Operation, Plugin, Request, Validate};
-use async_trait::async_trait;
-use ironclad_api::error::Result;
+use crate::{Operation, Plugin, Written};
 use ironclad_api::source::Source;
-use ironclad_api::{ApiError, FieldError, GroupResource, Path, object};
+use ironclad_api::{ErrorList, FieldError, GroupResource, Path, object};
 use ironclad_json::Value;
 use std::sync::Arc;
 
@@ -42,7 +40,9 @@ fn asked(object: &Value, resource: &str, subresource: &str) -> Option<Path> {
         "resourceclaimtemplates" => &["spec", "spec", "devices", "requests"],
         _ => return None,
     };
-    let i = list(object, path).iter().position(|request| request["exactly"]["adminAccess"] == true)?;
+    // In v1beta1 it stands beside the name.
+    let wanted = |r: &Value| r["exactly"]["adminAccess"] == true || r["adminAccess"] == true;
+    let i = list(object, path).iter().position(wanted)?;
     // Stock says the same of templates.
     Some(Path::new("spec").child("devices").child("requests").index(i).child("adminAccess"))
 }
@@ -52,33 +52,25 @@ impl Plugin for AdminAccess {
         ""
     }
 
-    fn handles(&self, operation: Operation) -> bool {
-        matches!(operation, Operation::Create | Operation::Update)
+    fn handles(&self, _: Operation) -> bool {
+        false
     }
 
-    fn validates(&self) -> Option<&dyn Validate> {
-        Some(self)
-    }
-}
-
-#[async_trait]
-impl Validate for AdminAccess {
-    async fn validate(&self, request: &mut Request) -> Result<()> {
-        let resource = &request.resource;
-        if resource.group != "resource.k8s.io" {
-            return Ok(());
+    fn mistakes(&self, written: &Written<'_>) -> ErrorList {
+        if written.resource.group != "resource.k8s.io" {
+            return ErrorList::new();
         }
-        let find = |o: &Value| asked(o, &resource.resource, &request.subresource);
-        let Some(at) = request.object.as_ref().and_then(find) else { return Ok(()) };
-        if request.subresource == "status" && request.old.as_deref().and_then(find).is_some() {
-            return Ok(());
-        }
-        let namespace = self.source.get(&GroupResource::new("", "namespaces"), "", &request.namespace);
+        let find = |o: &Value| asked(o, &written.resource.resource, written.subresource);
+        let was = written.old.filter(|_| written.subresource == "status").and_then(find);
+        // What is asked for stays as it was, so that only a new object is looked at.
+        let asks = written.old.is_none() || written.subresource == "status";
+        let Some(at) = find(written.object).filter(|_| asks && was.is_none()) else { return ErrorList::new() };
+        let namespace = object::namespace(written.object);
+        let namespace = self.source.get(&GroupResource::new("", "namespaces"), "", namespace);
         if namespace.is_some_and(|n| object::text(&n, &["metadata", "labels", LABEL]) == "true") {
-            return Ok(());
+            return ErrorList::new();
         }
         let why = format!("admin access to devices requires the `{LABEL}: true` label on the containing namespace");
-        let name = request.object.as_ref().map(object::name).unwrap_or_default();
-        Err(ApiError::invalid(&request.kind.group, &request.kind.kind, name, &[FieldError::forbidden(&at, why)]))
+        vec![FieldError::forbidden(&at, why)]
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Shared;
 use async_trait::async_trait;
-use ironclad_admission::{Chain, Request};
-use ironclad_api::error;
+use ironclad_admission::{Chain, Request, Written};
+use ironclad_api::{ErrorList, error};
 use ironclad_store::{Change, Committed, Entry, Expect, Op, Page, RangeQuery, Result, Revision, Store, Watch};
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,6 +28,11 @@ impl TimedChain {
         let done = self.chain.admit(request).await;
         self.metrics.admitted("admit", operation, done.is_err(), began.elapsed());
         done
+    }
+
+    /// See [`Chain::mistakes`].
+    pub(crate) fn mistakes(&self, written: &Written<'_>) -> ErrorList {
+        self.chain.mistakes(written)
     }
 
     /// See [`Chain::validate`].

@@ -2,7 +2,7 @@
 
 use super::admit::wipe;
 use super::{Answer, Input, Registry, Request, invalid, types};
-use ironclad_admission::Operation;
+use ironclad_admission::{Operation, Written};
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, Reason, UserInfo, names, time};
 use ironclad_json::{Value, json};
@@ -90,7 +90,9 @@ impl Registry {
         kind.strategy.prepare_create(&mut object);
         let reserved = self.addresses.reserve(kind, &mut object, None, request.dry_run()).await?;
         let name = object::name(&object).to_owned();
-        let mut errors = validate_metadata(kind, &object);
+        let resource = kind.group_resource();
+        let mut errors = self.admission.mistakes(&Written { resource, subresource: "", object: &object, old: None });
+        errors.extend(validate_metadata(kind, &object));
         errors.extend(kind.strategy.validate(&object));
         if !errors.is_empty() {
             return Err(invalid(kind, &name, errors));

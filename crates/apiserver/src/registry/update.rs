@@ -2,6 +2,7 @@
 
 use super::admit::Door;
 use super::{Answer, Input, Registry, Request, invalid, modified};
+use ironclad_admission::Written;
 use ironclad_api::field::ErrorKind;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, FieldError, Path, Reason};
@@ -186,7 +187,10 @@ impl Registry {
     /// Whether the change is right; what was wrong before and stays so is only told.
     fn validate(&self, request: &Request<'_>, new: &Value, old: &Value) -> Result<Vec<String>, ApiError> {
         let kind = request.kind;
-        let mut errors = validate_metadata_update(kind, &request.info.subresource, new, old);
+        let (resource, subresource) = (kind.group_resource(), &*request.info.subresource);
+        let mut errors = validate_metadata_update(kind, subresource, new, old);
+        let written = Written { resource, subresource, object: new, old: Some(old) };
+        errors.extend(self.admission.mistakes(&written));
         errors.extend(match &*request.info.subresource {
             "status" => kind.strategy.validate_status_update(new, old),
             "binding" => Vec::new(),

@@ -5,6 +5,7 @@ use crate::batch::{job_rules, schedule};
 use crate::common::numbers::not_negative_at;
 use crate::common::pod_defaults;
 use crate::common::pod_rules::one_of;
+use crate::declared::Step::{Field, Required};
 use crate::print;
 use crate::read::{child, each, fill, fill_zero, flag, has, size, spec, text};
 use crate::rules::Rules;
@@ -41,6 +42,7 @@ pub(crate) const STRATEGY: Rules = Rules::new()
         // A zone in the schedule stays allowed where it was stored before it was refused.
         validate(new, text(old, &["spec", "schedule"]).contains("TZ"))
     })
+    .declares(const { &[Field("spec", &[Field("schedule", &[Required])])] })
     .warns(|new, old| {
         let mut warnings: Vec<String> = name_warning(new, old, POD_NAMES).into_iter().collect();
         if text(new, &["spec", "schedule"]).contains("TZ") {
@@ -73,7 +75,7 @@ fn validate(o: &Value, zone_in_schedule: bool) -> ErrorList {
     let (given, schedule_at) = (text(spec, &["schedule"]), at.child("schedule"));
     let zone = spec.get("timeZone").and_then(Value::as_str);
     if given.is_empty() {
-        errors.push(FieldError::required(&schedule_at, ""));
+        errors.push(FieldError::required(&schedule_at, "").covered());
     } else {
         if let Err(why) = schedule::check(given) {
             errors.push(FieldError::invalid_str(&schedule_at, given, why));

@@ -1,14 +1,15 @@
 //! RuntimeClasses.
 
-use crate::common::checks::rule;
 use crate::common::pod_warnings::old_node_label;
 use crate::common::{pod_rules, resources};
+use crate::declared::Step::{Field, Immutable, Is, Required};
+use crate::declared::format;
 use crate::metadata;
 use crate::print;
 use crate::read::{canonical, has, items, map, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
-use ironclad_api::{ErrorList, FieldError, Path, names};
+use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -16,13 +17,7 @@ pub(crate) const STRATEGY: Rules = Rules::new()
     .defaults(|o| canonical(o, &["overhead", "podFixed"]))
     .checks(validate)
     .warns(|o, _| warnings(o))
-    .checks_update(|new, old| {
-        let mut errors = ErrorList::new();
-        if new["handler"] != old["handler"] {
-            errors.push(FieldError::invalid(&Path::new("handler"), &Value::Null, "field is immutable"));
-        }
-        errors
-    })
+    .declares(const { &[Field("handler", &[Immutable, Required, Is(format::short_name)])] })
     .prints(
         const { &[Column::object_name(), Column::text("Handler", "The runtime's configuration."), Column::age()] },
         |o| vec![print::name(o), json!(text(o, &["handler"])), table::age(o)],
@@ -30,8 +25,6 @@ pub(crate) const STRATEGY: Rules = Rules::new()
 
 fn validate(o: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
-    let handler = text(o, &["handler"]);
-    rule(names::dns1123_label(handler), handler, &Path::new("handler"), &mut errors);
     if has(o, &["overhead"]) {
         let limits = json!({"limits": o["overhead"]["podFixed"]});
         resources::container(&limits, &BTreeSet::new(), &Path::new("overhead"), &mut errors);

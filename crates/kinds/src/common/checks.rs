@@ -44,13 +44,6 @@ pub(crate) fn immutable(new: &Value, old: &Value, at: &Path, keys: &[&str], erro
     }
 }
 
-/// A part that may not change, as the rules say it that stock generates: they do not tell the value.
-pub(crate) fn frozen(new: &Value, old: &Value, at: &Path, keys: &[&str], errors: &mut ErrorList) {
-    for key in keys.iter().filter(|key| !same(&new[**key], &old[**key])) {
-        errors.push(FieldError::invalid(&at.child(key), &Value::Null, IMMUTABLE));
-    }
-}
-
 /// Whether two values are equal, where null, missing and empty are the same.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
     fn empty(v: &Value) -> bool {

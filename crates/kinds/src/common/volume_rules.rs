@@ -60,22 +60,6 @@ pub(crate) fn no_backsteps(path: &str, at: &Path, errors: &mut ErrorList) {
 }
 
 /// Checks the name of a CSI driver.
-/// The name of a driver in the words of the rules that stock generates.
-pub(crate) fn declared_driver(name: &str, at: &Path, errors: &mut ErrorList) {
-    const WORDS: &str = "an RFC 1123 subdomain must consist of alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'Example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-    if name.is_empty() {
-        errors.push(FieldError::required(at, ""));
-        return;
-    }
-    let wrong = names::dns1123_subdomain(&name.to_lowercase()).into_iter();
-    let said = wrong.map(|why| if why.contains("RFC 1123") { WORDS.to_owned() } else { why });
-    super::checks::rule(said.collect(), name, at, errors);
-    if name.len() > 63 {
-        errors.push(FieldError::too_long(at, 63));
-    }
-}
-
-/// The name of a driver.
 pub(crate) fn driver_name(name: &str, at: &Path, errors: &mut ErrorList) {
     if name.is_empty() {
         errors.push(FieldError::required(at, ""));

@@ -1,8 +1,9 @@
 //! EndpointSlices.
 
 use crate::common::cells::shorten;
-use crate::common::checks::{frozen, rule};
-use crate::common::{ip, pod_rules::one_of};
+use crate::common::checks::rule;
+use crate::common::ip;
+use crate::declared::Step::{Field, Immutable, Items, MaxItems, OneOf, Optional, Required};
 use crate::print;
 use crate::read::{each, fill, items, text};
 use crate::rules::Rules;
@@ -38,15 +39,18 @@ pub(crate) const SLICE: Rules = Rules::new()
         });
     })
     .checks(validate)
-    .checks_update(|new, old| {
-        let mut errors = validate(new);
-        frozen(new, old, &Path::root(), &["addressType"], &mut errors);
-        errors
-    })
-    .warns(|o, _| {
-        let fqdn = text(o, &["addressType"]) == "FQDN";
-        if fqdn { vec!["addressType: FQDN endpoints are deprecated".to_owned()] } else { Vec::new() }
-    })
+    .declares(
+        const {
+            &[
+                Field("addressType", &[Required, Immutable, OneOf(&["FQDN", "IPv4", "IPv6"])]),
+                Field(
+                    "endpoints",
+                    &[Optional, Items(&[], &[Field("addresses", &[Required, MaxItems(ADDRESSES_MAX)])])],
+                ),
+            ]
+        },
+    )
+    .warns(warnings)
     .prints(
         const {
             &[
@@ -66,6 +70,25 @@ pub(crate) const SLICE: Rules = Rules::new()
         },
     );
 
+/// Controllers write addresses as they should be written.
+const CAREFUL: [&str; 2] = ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
+
+fn warnings(o: &Value, old: Option<&Value>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if old.is_none() && text(o, &["addressType"]) == "FQDN" {
+        warnings.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+    }
+    if CAREFUL.contains(&text(o, &["metadata", "labels", "endpointslice.kubernetes.io/managed-by"])) {
+        return warnings;
+    }
+    for (i, endpoint) in items(o, &["endpoints"]).iter().enumerate() {
+        let at = Path::new("endpoints").index(i).child("addresses");
+        let addresses = items(endpoint, &["addresses"]).iter().enumerate();
+        warnings.extend(addresses.filter_map(|(j, a)| ip::warning(a.as_str().unwrap_or_default(), &at.index(j))));
+    }
+    warnings
+}
+
 fn without_topology(endpoint: &mut Value) {
     if let Some(endpoint) = endpoint.as_object_mut() {
         endpoint.remove("deprecatedTopology");
@@ -82,7 +105,7 @@ fn port(p: &Value) -> String {
 
 fn validate(o: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
-    one_of(o, &Path::root(), "addressType", &["FQDN", "IPv4", "IPv6"], true, &mut errors);
+    check_ports(items(o, &["ports"]), &Path::new("ports"), &mut errors);
     let endpoints = items(o, &["endpoints"]);
     let at = Path::new("endpoints");
     if endpoints.len() > ENDPOINTS_MAX {
@@ -92,18 +115,12 @@ fn validate(o: &Value) -> ErrorList {
     for (i, endpoint) in endpoints.iter().enumerate() {
         check_endpoint(endpoint, text(o, &["addressType"]), &at.index(i), &mut errors);
     }
-    check_ports(items(o, &["ports"]), &Path::new("ports"), &mut errors);
     errors
 }
 
 fn check_endpoint(endpoint: &Value, kind: &str, at: &Path, errors: &mut ErrorList) {
     let addresses = items(endpoint, &["addresses"]);
     let addresses_at = at.child("addresses");
-    match addresses.len() {
-        0 => errors.push(FieldError::required(&addresses_at, "")),
-        n if n > ADDRESSES_MAX => errors.push(FieldError::too_many(&addresses_at, n, ADDRESSES_MAX)),
-        _ => {}
-    }
     for (i, address) in addresses.iter().enumerate() {
         let (given, at) = (address.as_str().unwrap_or_default(), addresses_at.index(i));
         match kind {
@@ -191,7 +208,10 @@ fn check_ports(ports: &[Value], at: &Path, errors: &mut ErrorList) {
         if !seen.insert(name) {
             errors.push(FieldError::duplicate(&at.child("name"), &json!(name)));
         }
-        one_of(port, &at, "protocol", &["SCTP", "TCP", "UDP"], true, errors);
+        let (protocol, known) = (text(port, &["protocol"]), ["SCTP", "TCP", "UDP"]);
+        if !known.contains(&protocol) {
+            errors.push(FieldError::not_supported(&at.child("protocol"), &json!(protocol), &known));
+        }
         super::service::qualified(port, "appProtocol", &at, errors);
     }
 }

@@ -140,7 +140,7 @@ fn conditions(new: &Value, old: &Value, errors: &mut ErrorList) {
         };
         if !both && !other.is_empty() && has(&list[..i], other) {
             let why = "Approved and Denied conditions are mutually exclusive";
-            errors.push(FieldError::invalid_str(&list_at, kind, why));
+            errors.push(FieldError::invalid_str(&list_at, kind, why).covered());
         }
         if has(&list[..i], kind) {
             errors.push(FieldError::duplicate(&at.child("type"), &json!(kind)));

@@ -1,6 +1,6 @@
 //! How much of a capacity that many share may be asked for.
 
-use super::names::set;
+use super::names::{Most, set};
 use crate::common::numbers::quantity;
 use crate::read::{has, items};
 use ironclad_api::quantity::Quantity;
@@ -46,7 +46,7 @@ fn choices(default: Quantity, max: Quantity, values: &[Value], at: &Path, errors
         None => Value::Null,
     };
     let found = values.len() <= OPTIONS_MAX && amounts.contains(&default);
-    set(values, OPTIONS_MAX, plain, at, errors, |option, at, errors| {
+    set(values, Most::ByHand(OPTIONS_MAX), plain, at, errors, |option, at, errors| {
         if let Some(option) = quantity(option).filter(|o| *o > max) {
             errors.push(invalid(at, option, format!("option is larger than capacity value: {max}")));
         }

@@ -1,37 +1,39 @@
 //! What is wrong with a claim to devices, with a class of devices and with what a claim got.
 
-use super::names::{
-    binding, class, declared_pool, driver, each, fully_qualified, label, named_driver, pool, set, set_by, share,
-    toleration,
-};
+use super::names::{Most, binding, class, driver, each, fully_qualified, label, pool, set, toleration};
 use crate::common::affinity_rules::node_selector;
 use crate::common::checks::{required, same};
 use crate::common::conditions;
 use crate::common::ip::interface_address;
+use crate::declared::{covered, format};
 use crate::read::{count, has, items, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_cel::{Type, device};
 use ironclad_json::{Value, json};
 
-const LIST_MAX: usize = 32;
-const ALTERNATIVES_MAX: usize = 8;
-const RESERVED_MAX: usize = 256;
+const LIST: Most = Most::Declared(32);
+const ALTERNATIVES: Most = Most::Declared(8);
+const RESERVED: Most = Most::Declared(256);
+const CONFIGURATIONS: Most = Most::Declared(64);
+const ANY: Most = Most::Declared(usize::MAX);
 const CONDITIONS_MAX: usize = 8;
 const PARAMETERS_MAX: usize = 10 * 1024;
 const EXPRESSION_MAX: usize = 10 * 1024;
-const ADDRESSES_MAX: usize = 16;
+const ADDRESSES: Most = Most::Declared(16);
 
 /// What holds for the specification of a claim.
 pub(super) fn spec(spec: &Value, at: &Path, errors: &mut ErrorList) {
     let (devices, at) = (&spec["devices"], at.child("devices"));
     let known = requests(devices);
-    named(items(devices, &["requests"]), LIST_MAX, &at.child("requests"), errors, request);
+    named(items(devices, &["requests"]), LIST, &at.child("requests"), errors, request);
     let constraints = items(devices, &["constraints"]);
-    each(constraints, LIST_MAX, &at.child("constraints"), errors, |o, at, errors| {
+    each(constraints, LIST, &at.child("constraints"), errors, |o, at, errors| {
         references(o, &known, at, errors);
         let (equal, distinct) = (o["matchAttribute"].as_str(), o["distinctAttribute"].as_str());
         match (equal, distinct) {
-            (Some(name), _) => fully_qualified(name, &at.child("matchAttribute"), errors),
+            (Some(name), _) => {
+                covered(errors, |errors| fully_qualified(name, &at.child("matchAttribute"), errors));
+            }
             (None, Some(name)) => fully_qualified(name, &at.child("distinctAttribute"), errors),
             (None, None) => {
                 let why = "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set";
@@ -39,41 +41,43 @@ pub(super) fn spec(spec: &Value, at: &Path, errors: &mut ErrorList) {
             }
         }
     });
-    each(items(devices, &["config"]), LIST_MAX, &at.child("config"), errors, |o, at, errors| {
+    each(items(devices, &["config"]), LIST, &at.child("config"), errors, |o, at, errors| {
         references(o, &known, at, errors);
         configuration(o, false, at, errors);
     });
 }
 
 /// Checks each item of a list, and that none has the name of one before.
-fn named(list: &[Value], max: usize, at: &Path, errors: &mut ErrorList, check: fn(&Value, &Path, &mut ErrorList)) {
-    set_by(list, max, |o| json!(text(o, &["name"])), at, errors, check);
+fn named(list: &[Value], max: Most, at: &Path, errors: &mut ErrorList, check: fn(&Value, &Path, &mut ErrorList)) {
+    set(list, max, |o| json!(text(o, &["name"])), at, errors, check);
 }
 
 /// The names by which a claim's parts refer to its requests.
 fn requests(devices: &Value) -> Vec<String> {
-    let mut known = Vec::new();
+    // Of requests with one name the last counts.
+    let mut known: Vec<(&str, &[Value])> = Vec::new();
     for request in items(devices, &["requests"]) {
         let name = text(request, &["name"]);
-        known.push(name.to_owned());
-        let alternatives = items(request, &["firstAvailable"]).iter();
-        known.extend(alternatives.map(|sub| format!("{name}/{}", text(sub, &["name"]))));
+        known.retain(|(before, _)| *before != name);
+        known.push((name, items(request, &["firstAvailable"])));
     }
-    known
+    let below = |(name, subs): (&str, &[Value])| -> Vec<String> {
+        let subs = subs.iter().map(|sub| format!("{name}/{}", text(sub, &["name"])));
+        std::iter::once(name.to_owned()).chain(subs).collect()
+    };
+    known.into_iter().flat_map(below).collect()
 }
 
 fn references(o: &Value, known: &[String], at: &Path, errors: &mut ErrorList) {
-    set(items(o, &["requests"]), LIST_MAX, Value::clone, &at.child("requests"), errors, |name, at, errors| {
+    set(items(o, &["requests"]), LIST, Value::clone, &at.child("requests"), errors, |name, at, errors| {
         reference(name.as_str().unwrap_or_default(), known, at, errors);
     });
 }
 
 fn reference(name: &str, known: &[String], at: &Path, errors: &mut ErrorList) {
     let why = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
-    let parts: Vec<&str> = name.split('/').collect();
-    if parts.len() <= 2 {
-        let mut before = None;
-        for part in parts.into_iter().filter(|part| before.replace(*part) != Some(*part)) {
+    if name.split('/').count() <= 2 {
+        for part in name.split('/') {
             crate::common::checks::rule(names::dns1123_label(part), part, at, errors);
         }
     }
@@ -92,11 +96,16 @@ fn request(o: &Value, at: &Path, errors: &mut ErrorList) {
             let why = format!("{one}, but multiple fields are set");
             errors.push(FieldError::invalid(at, &Value::Null, why));
         }
-        (true, false) => asked(&o["exactly"], &at.child("exactly"), errors),
+        (true, false) => {
+            let at = at.child("exactly");
+            class(&o["exactly"], &at, errors);
+            asked(&o["exactly"], &at, errors);
+        }
         (false, true) => {
             let at = at.child("firstAvailable");
-            named(alternatives, ALTERNATIVES_MAX, &at, errors, |sub, at, errors| {
+            named(alternatives, ALTERNATIVES, &at, errors, |sub, at, errors| {
                 label(sub, at, "name", errors);
+                covered(errors, |errors| class(sub, at, errors));
                 asked(sub, at, errors);
             });
         }
@@ -104,7 +113,6 @@ fn request(o: &Value, at: &Path, errors: &mut ErrorList) {
 }
 
 fn asked(o: &Value, at: &Path, errors: &mut ErrorList) {
-    class(o, at, errors);
     selectors(o, false, at, errors);
     let (n, count_at) = (count(o, &["count"]), at.child("count"));
     match text(o, &["allocationMode"]) {
@@ -118,7 +126,7 @@ fn asked(o: &Value, at: &Path, errors: &mut ErrorList) {
         "All" | "ExactCount" => {}
         other => {
             let known = ["All", "ExactCount"];
-            errors.push(FieldError::not_supported(&at.child("allocationMode"), &json!(other), &known));
+            errors.push(FieldError::not_supported(&at.child("allocationMode"), &json!(other), &known).covered());
         }
     }
     for (i, item) in items(o, &["tolerations"]).iter().enumerate() {
@@ -128,7 +136,7 @@ fn asked(o: &Value, at: &Path, errors: &mut ErrorList) {
 
 /// `stored` selectors were compiled when they came.
 fn selectors(o: &Value, stored: bool, at: &Path, errors: &mut ErrorList) {
-    each(items(o, &["selectors"]), LIST_MAX, &at.child("selectors"), errors, |selector, at, errors| {
+    each(items(o, &["selectors"]), LIST, &at.child("selectors"), errors, |selector, at, errors| {
         let at = at.child("cel");
         if !has(selector, &["cel"]) {
             errors.push(FieldError::required(&at, ""));
@@ -163,7 +171,7 @@ fn configuration(o: &Value, stored: bool, at: &Path, errors: &mut ErrorList) {
         errors.push(FieldError::required(&at, ""));
         return;
     }
-    named_driver(opaque, &at, errors);
+    covered(errors, |errors| driver(opaque, &at, errors));
     raw(&opaque["parameters"], stored, &at.child("parameters"), errors);
 }
 
@@ -190,30 +198,16 @@ pub(super) fn changed_class(o: &Value, old: &Value) -> ErrorList {
     let at = Path::new("spec");
     let stored = |key: &str| !old.is_null() && same(&o["spec"][key], &old["spec"][key]);
     selectors(&o["spec"], stored("selectors"), &at, &mut errors);
-    each(items(o, &["spec", "config"]), LIST_MAX, &at.child("config"), &mut errors, |o, at, errors| {
+    each(items(o, &["spec", "config"]), LIST, &at.child("config"), &mut errors, |o, at, errors| {
         configuration(o, stored("config"), at, errors);
     });
     if let Some(name) = o["spec"]["extendedResourceName"].as_str()
         && !crate::common::resources::is_extended(name)
     {
-        extended_name(name, &at.child("extendedResourceName"), &mut errors);
+        let at = at.child("extendedResourceName");
+        covered(&mut errors, |errors| format::extended_resource(name, &at, errors));
     }
     errors
-}
-
-/// What is wrong with the name of an extended resource.
-fn extended_name(name: &str, at: &Path, errors: &mut ErrorList) {
-    let mut wrong = Vec::new();
-    if !name.contains('/') {
-        wrong.push("a name must be a domain-prefixed path, such as 'example.com/my-prop'".to_owned());
-    } else if name.contains("kubernetes.io/") {
-        wrong.push("must not have \"kubernetes.io/\" domain".to_owned());
-    }
-    if name.starts_with("requests.") {
-        wrong.push("must not have \"requests.\" prefix".to_owned());
-    }
-    wrong.extend(names::qualified_name(&format!("requests.{name}")));
-    crate::common::checks::rule(wrong, name, at, errors);
 }
 
 /// What holds for the status of a claim: what it got, and who uses it.
@@ -223,9 +217,9 @@ pub(super) fn status(new: &Value, old: &Value) -> ErrorList {
     let known = requests(&new["spec"]["devices"]);
     let users = items(status, &["reservedFor"]);
     let users_at = at.child("reservedFor");
-    set_by(
+    set(
         users,
-        RESERVED_MAX,
+        RESERVED,
         |o| json!(text(o, &["uid"])),
         &users_at,
         &mut errors,
@@ -235,7 +229,7 @@ pub(super) fn status(new: &Value, old: &Value) -> ErrorList {
     );
     let results = items(status, &["allocation", "devices", "results"]);
     let key = |o: &Value| json!(id(o).iter().filter(|p| !p.is_empty()).cloned().collect::<Vec<_>>().join("/"));
-    set_by(items(status, &["devices"]), usize::MAX, key, &at.child("devices"), &mut errors, |o, at, errors| {
+    set(items(status, &["devices"]), ANY, key, &at.child("devices"), &mut errors, |o, at, errors| {
         device_status(o, at, errors);
         if !results.iter().any(|r| id(r) == id(o)) {
             errors.push(FieldError::invalid_shown(at, shown_id(o), "must be an allocated device in the claim"));
@@ -252,7 +246,7 @@ pub(super) fn status(new: &Value, old: &Value) -> ErrorList {
     match (has(was, &["allocation"]), has(status, &["allocation"])) {
         (true, true) if !same(&status["allocation"], &was["allocation"]) => {
             let why = "field cannot be modified once set";
-            errors.push(FieldError::invalid(&at.child("allocation"), &Value::Null, why));
+            errors.push(FieldError::invalid(&at.child("allocation"), &Value::Null, why).covered());
         }
         (false, true) => allocation(&status["allocation"], &known, &at.child("allocation"), &mut errors),
         _ => {}
@@ -284,26 +278,16 @@ pub(super) fn forget_devices(new: &mut Value, old: &Value) {
 
 fn allocation(o: &Value, known: &[String], at: &Path, errors: &mut ErrorList) {
     let devices = at.child("devices");
-    each(items(o, &["devices", "results"]), LIST_MAX, &devices.child("results"), errors, |o, at, errors| {
+    each(items(o, &["devices", "results"]), LIST, &devices.child("results"), errors, |o, at, errors| {
         reference(text(o, &["request"]), known, &at.child("request"), errors);
-        named_driver(o, at, errors);
-        declared_pool(text(o, &["pool"]), &at.child("pool"), errors);
+        covered(errors, |errors| {
+            driver(o, at, errors);
+            pool(text(o, &["pool"]), &at.child("pool"), errors);
+        });
         label(o, at, "device", errors);
         binding(o, at, errors);
-        for (i, item) in items(o, &["tolerations"]).iter().enumerate() {
-            toleration(item, &at.child("tolerations").index(i), errors);
-        }
-        share(o, at, errors);
     });
-    each(items(o, &["devices", "config"]), 2 * LIST_MAX, &devices.child("config"), errors, |o, at, errors| {
-        match text(o, &["source"]) {
-            "" => errors.push(FieldError::required(&at.child("source"), "")),
-            "FromClass" | "FromClaim" => {}
-            other => {
-                let sources = ["FromClaim", "FromClass"];
-                errors.push(FieldError::not_supported(&at.child("source"), &json!(other), &sources));
-            }
-        }
+    each(items(o, &["devices", "config"]), CONFIGURATIONS, &devices.child("config"), errors, |o, at, errors| {
         references(o, known, at, errors);
         configuration(o, false, at, errors);
     });
@@ -316,7 +300,6 @@ fn device_status(o: &Value, at: &Path, errors: &mut ErrorList) {
     driver(o, at, errors);
     pool(text(o, &["pool"]), &at.child("pool"), errors);
     label(o, at, "device", errors);
-    share(o, at, errors);
     let list = items(o, &["conditions"]);
     if list.len() > CONDITIONS_MAX {
         errors.push(FieldError::too_many(&at.child("conditions"), list.len(), CONDITIONS_MAX));
@@ -326,12 +309,7 @@ fn device_status(o: &Value, at: &Path, errors: &mut ErrorList) {
         raw(&o["data"], false, &at.child("data"), errors);
     }
     let (data, at) = (&o["networkData"], at.child("networkData"));
-    for (key, max) in [("interfaceName", 256), ("hardwareAddress", 128)] {
-        if text(data, &[key]).len() > max {
-            errors.push(FieldError::too_long(&at.child(key), max));
-        }
-    }
-    set(items(data, &["ips"]), ADDRESSES_MAX, Value::clone, &at.child("ips"), errors, |address, at, errors| {
+    set(items(data, &["ips"]), ADDRESSES, Value::clone, &at.child("ips"), errors, |address, at, errors| {
         interface_address(address.as_str().unwrap_or_default(), at, errors);
     });
 }

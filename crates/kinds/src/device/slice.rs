@@ -1,22 +1,23 @@
 //! What is wrong with a ResourceSlice and the devices in it.
 
 use super::capacity;
-use super::names::{binding, driver, each, label, pool, qualified, set, set_by, taint};
+use super::names::{Most, binding, driver, each, label, pool, qualified, set, taint};
 use crate::common::affinity_rules::node_selector;
-use crate::common::checks::{immutable, rule, same};
+use crate::common::checks::{immutable, required_rule, rule, same};
+use crate::declared::covered;
 use crate::read::{count, flag, has, items, map, text};
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Map, Value, json};
 
 const DEVICES_MAX: usize = 128;
 const RICH_DEVICES_MAX: usize = 64;
-const COUNTER_SETS_MAX: usize = 8;
+const COUNTER_SETS: Most = Most::Declared(8);
 const COUNTERS_MAX: usize = 32;
-const CONSUMPTIONS_MAX: usize = 2;
+const CONSUMPTIONS: Most = Most::Declared(2);
 const PARTS_MAX: usize = 32;
 const VALUE_MAX: usize = 64;
 const VALUES_MAX: usize = 48;
-const TAINTS_MAX: usize = 16;
+const TAINTS: Most = Most::ByHand(16);
 const PLACES: &str = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
 
 /// What holds for a slice.
@@ -61,11 +62,11 @@ fn check(o: &Value, old: Option<&Value>) -> ErrorList {
     let max = if devices.iter().any(rich) { RICH_DEVICES_MAX } else { DEVICES_MAX };
     let own_place = flag(spec, &["perDeviceNodeSelection"]);
     let name = |o: &Value| json!(text(o, &["name"]));
-    set(devices, max, name, &at.child("devices"), &mut errors, |d, at, errors| {
+    set(devices, Most::ByHand(max), name, &at.child("devices"), &mut errors, |d, at, errors| {
         device(d, was(d), own_place, at, errors);
     });
     let shared = items(spec, &["sharedCounters"]);
-    set_by(shared, COUNTER_SETS_MAX, name, &at.child("sharedCounters"), &mut errors, |o, at, errors| {
+    set(shared, COUNTER_SETS, name, &at.child("sharedCounters"), &mut errors, |o, at, errors| {
         counters(o, "name", at, errors);
     });
     errors
@@ -99,7 +100,8 @@ fn place(spec: &Value, at: &Path, errors: &mut ErrorList) {
         let terms = items(spec, &["nodeSelector", "nodeSelectorTerms"]);
         if terms.len() != 1 {
             let at = at.child("nodeSelector").child("nodeSelectorTerms");
-            errors.push(FieldError::invalid(&at, &json!(terms), "must have exactly one node selector term"));
+            let given = &spec["nodeSelector"]["nodeSelectorTerms"];
+            errors.push(FieldError::invalid(&at, given, "must have exactly one node selector term"));
         }
     }
     for (key, shown) in [("allNodes", "`allNodes`"), ("perDeviceNodeSelection", "`perDeviceNodeSelection`")] {
@@ -171,13 +173,11 @@ fn device(o: &Value, was: Option<&Value>, own_place: bool, at: &Path, errors: &m
         }
     }
     if changed("taints") {
-        each(items(o, &["taints"]), TAINTS_MAX, &at.child("taints"), errors, |o, at, errors| {
-            taint(o, None, at, errors)
-        });
+        each(items(o, &["taints"]), TAINTS, &at.child("taints"), errors, |o, at, errors| taint(o, None, at, errors));
     }
     let key = |o: &Value| json!(text(o, &["counterSet"]));
     let consumed = items(o, &["consumesCounters"]);
-    set_by(consumed, CONSUMPTIONS_MAX, key, &at.child("consumesCounters"), errors, |o, at, errors| {
+    set(consumed, CONSUMPTIONS, key, &at.child("consumesCounters"), errors, |o, at, errors| {
         counters(o, "counterSet", at, errors);
     });
     if own_place {
@@ -189,7 +189,6 @@ fn device(o: &Value, was: Option<&Value>, own_place: bool, at: &Path, errors: &m
     binding(o, at, errors);
 }
 
-const SCALARS: [&str; 4] = ["int", "bool", "string", "version"];
 const LISTS: [&str; 4] = ["ints", "bools", "strings", "versions"];
 
 /// How many values an attribute has.
@@ -211,28 +210,19 @@ fn attribute(o: &Value, at: &Path, errors: &mut ErrorList) {
             errors.push(FieldError::too_long(&at, VALUE_MAX));
         }
     }
-    let shown = |keys: Vec<&str>| keys.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
-    let all = || shown(SCALARS.into_iter().chain(LISTS).collect());
-    let given: Vec<&str> = SCALARS.into_iter().chain(LISTS).filter(|k| has(o, &[k])).collect();
-    match given.len() {
-        0 => errors.push(FieldError::invalid_str(at, "", format!("must specify one of: {}", all()))),
-        1 => {}
-        _ => {
-            let given = format!("{{{}}}", shown(given));
-            errors.push(FieldError::invalid_str(at, &given, format!("must specify exactly one of: {}", all())));
-        }
-    }
 }
 
 fn counters(o: &Value, key: &str, at: &Path, errors: &mut ErrorList) {
-    crate::common::checks::required_rule(o, at, key, names::dns1123_label, errors);
+    covered(errors, |errors| required_rule(o, at, key, names::dns1123_label, errors));
     let (given, at) = (map(o, &["counters"]), at.child("counters"));
     match given.map_or(0, Map::len) {
         0 => errors.push(FieldError::required(&at, "")),
         n if n > COUNTERS_MAX => errors.push(FieldError::too_many(&at, n, COUNTERS_MAX)),
         _ => {}
     }
-    for name in given.into_iter().flat_map(Map::keys) {
-        rule(names::dns1123_label(name), name, &at, errors);
-    }
+    covered(errors, |errors| {
+        for name in given.into_iter().flat_map(Map::keys) {
+            rule(names::dns1123_label(name), name, &at, errors);
+        }
+    });
 }

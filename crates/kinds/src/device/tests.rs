@@ -266,7 +266,7 @@ fn what_generated_rules_find_stands_last_and_in_their_words() {
     let config = json!([{"opaque": {"driver": "Bad_Driver", "parameters": {}}, "requests": ["a/"]}]);
     let subs = json!([{"name": "s", "deviceClassName": ""}, {"name": "s", "deviceClassName": "c", "count": -1}]);
     let found = says(&CLAIM, claim_of(json!({"requests": [{"name": "r", "firstAvailable": subs}], "config": config})));
-    let [count, empty, request, class, twice, driver] = &found[..] else { panic!("{found:#?}") };
+    let [count, empty, request, twice, class, driver] = &found[..] else { panic!("{found:#?}") };
     assert!(count.ends_with("firstAvailable[1].count: Invalid value: -1: must be greater than zero"), "{count}");
     assert!(empty.starts_with("spec.devices.config[0].requests[0]: Invalid value: \"\": a lowercase RFC 1123 label"));
     assert!(request.contains("requests[0]: Invalid value: \"a/\": must be the name of a request"), "{request}");

@@ -4,6 +4,7 @@ mod policy;
 mod rules;
 pub(crate) mod webhook;
 
+use crate::declared::Step::{Field, Required};
 use crate::print;
 use crate::read::{at_mut, each, fill, has, items, size, spec, text};
 use crate::rules::Rules;
@@ -100,6 +101,7 @@ fn binding_cells(o: &Value) -> Cells {
 pub(crate) const BINDING: Rules = Rules::new()
     .defaults(|o| matching(spec(o), "matchResources"))
     .checks(|o| policy::binding(o, true))
+    .declares(const { &[Field("spec", &[Field("policyName", &[Required]), Field("validationActions", &[Required])])] })
     .prints(BINDING_COLUMNS, binding_cells);
 
 pub(crate) const MUTATING_BINDING: Rules = Rules::new()

@@ -30,8 +30,12 @@ pub(crate) const SCHEMA: Rules = Rules::new()
         schema_cells,
     );
 
-pub(crate) const LEVEL: Rules =
-    Rules::new().defaults(default_level).checks(level::level).checks_status(|new, _| rules::status(new)).prints(
+pub(crate) const LEVEL: Rules = Rules::new()
+    .defaults(default_level)
+    .checks(level::level)
+    .declares(level::DECLARED)
+    .checks_status(|new, _| rules::status(new))
+    .prints(
         const {
             &[
                 Column::object_name(),

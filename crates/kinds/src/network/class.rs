@@ -1,7 +1,8 @@
 //! IngressClasses.
 
 use super::ingress_rules::reference;
-use crate::common::checks::{immutable, rule};
+use crate::common::checks::{IMMUTABLE, rule};
+use crate::declared::Step::{Field, OptionalPointer, Required};
 use crate::print;
 use crate::read::{at_mut, fill, has, text};
 use crate::rules::Rules;
@@ -19,9 +20,20 @@ pub(crate) const CLASS: Rules = Rules::new()
         }
     })
     .checks(validate)
+    .declares(
+        const {
+            &[Field(
+                "spec",
+                &[Field("parameters", &[OptionalPointer, Field("kind", &[Required]), Field("name", &[Required])])],
+            )]
+        },
+    )
     .checks_update(|new, old| {
         let mut errors = ErrorList::new();
-        immutable(&new["spec"], &old["spec"], &Path::new("spec"), &["controller"], &mut errors);
+        let (controller, was) = (text(new, &["spec", "controller"]), text(old, &["spec", "controller"]));
+        if controller != was {
+            errors.push(FieldError::invalid_str(&Path::new("spec.controller"), controller, IMMUTABLE));
+        }
         errors.extend(validate(new));
         errors
     })

@@ -145,8 +145,12 @@ pub(super) fn reference(o: &Value, at: &Path, errors: &mut ErrorList) {
     if let Some(group) = o.get("apiGroup").and_then(Value::as_str) {
         rule(names::dns1123_subdomain(group), group, &at.child("apiGroup"), errors);
     }
-    required_rule(o, at, "kind", names::path_segment, errors);
-    required_rule(o, at, "name", names::path_segment, errors);
+    for key in ["kind", "name"] {
+        match text(o, &[key]) {
+            "" => errors.push(FieldError::required(&at.child(key), "").covered()),
+            given => rule(names::path_segment(given), given, &at.child(key), errors),
+        }
+    }
 }
 
 /// What holds for the addresses in the status.

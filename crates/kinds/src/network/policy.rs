@@ -3,6 +3,7 @@
 use crate::common::pod_rules::one_of;
 use crate::common::port::check_int_or_name;
 use crate::common::{ip, selector};
+use crate::declared::Step::{self, Field, Items, Optional, OptionalPointer, Required};
 use crate::print;
 use crate::read::{each, fill, has, int, items, spec, text};
 use crate::rules::Rules;
@@ -13,7 +14,16 @@ use ironclad_json::{Value, json};
 
 const TYPES: [&str; 2] = ["Ingress", "Egress"];
 
-pub(crate) const STRATEGY: Rules = Rules::new().defaults(default).checks(validate).prints(
+const PEERS: &[Step] = &[Optional, Items(&[], &[Field("ipBlock", &[OptionalPointer, Field("cidr", &[Required])])])];
+const DECLARED: &[Step] = &[Field(
+    "spec",
+    &[
+        Field("ingress", &[Optional, Items(&[], &[Field("from", PEERS)])]),
+        Field("egress", &[Optional, Items(&[], &[Field("to", PEERS)])]),
+    ],
+)];
+
+pub(crate) const STRATEGY: Rules = Rules::new().defaults(default).checks(validate).declares(DECLARED).warns(|o, _| warnings(o)).prints(
     const { &[Column::object_name(), Column::text("Pod-Selector", "The pods that the policy is for."), Column::age()] },
     |o| vec![print::name(o), json!(print::selector(o, &["spec", "podSelector"])), table::age(o)],
 );
@@ -54,6 +64,25 @@ fn validate(o: &Value) -> ErrorList {
         errors.push(FieldError::not_supported(&at.index(i), kind, &TYPES));
     }
     errors
+}
+
+/// What is said of ranges that are written in an odd way.
+fn warnings(o: &Value) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+        for (i, rule) in items(o, &["spec", direction]).iter().enumerate() {
+            for (j, peer) in items(rule, &[peers]).iter().enumerate() {
+                let at = Path::new("spec").child(direction).index(i).child(peers).index(j).child("ipBlock");
+                let block = &peer["ipBlock"];
+                let except = items(block, &["except"]).iter().enumerate();
+                let except = except.map(|(k, cidr)| (cidr, at.child("except").index(k)));
+                for (cidr, at) in std::iter::once((&block["cidr"], at.child("cidr"))).chain(except) {
+                    warnings.extend(ip::cidr_warnings(cidr.as_str().unwrap_or_default(), &at));
+                }
+            }
+        }
+    }
+    warnings
 }
 
 fn check_port(port: &Value, at: &Path, errors: &mut ErrorList) {
@@ -97,7 +126,7 @@ fn check_peer(peer: &Value, at: &Path, errors: &mut ErrorList) {
 fn check_block(block: &Value, at: &Path, errors: &mut ErrorList) {
     let given = text(block, &["cidr"]);
     if given.is_empty() {
-        errors.push(FieldError::required(&at.child("cidr"), ""));
+        errors.push(FieldError::required(&at.child("cidr"), "").covered());
         return;
     }
     ip::cidr(given, &at.child("cidr"), errors);

@@ -1,7 +1,8 @@
 //! VolumeAttachments.
 
-use crate::common::checks::{frozen, rule};
-use crate::common::volume_rules::declared_driver;
+use crate::common::checks::rule;
+use crate::declared::Step::{Field, Immutable, Is, MaxLength, Required};
+use crate::declared::format;
 use crate::print;
 use crate::read::{flag, has, int, map, text};
 use crate::rules::Rules;
@@ -29,15 +30,17 @@ pub(crate) const ATTACHMENT: Rules = Rules::new()
             let at = Path::new("spec.source.persistentVolumeName");
             rule(names::dns1123_subdomain(volume), volume, &at, &mut errors);
         }
-        // Stock generates this rule.
-        declared_driver(text(o, &["spec", "attacher"]), &Path::new("spec.attacher"), &mut errors);
         errors
     })
-    .checks_update(|new, old| {
-        let mut errors = validate(new);
-        frozen(new, old, &Path::root(), &["spec"], &mut errors);
-        errors
-    })
+    .checks_update(|new, _| validate(new))
+    .declares(
+        const {
+            &[Field(
+                "spec",
+                &[Immutable, Field("attacher", &[Required, Is(format::long_name_caseless), MaxLength(63)])],
+            )]
+        },
+    )
     .checks_status(|new, _| {
         let mut errors = ErrorList::new();
         status(new, &mut errors);

@@ -1,8 +1,9 @@
 //! StorageClasses and VolumeAttributesClasses.
 
-use crate::common::checks::{frozen, rule, same};
+use crate::common::checks::{rule, same};
 use crate::common::pod_rules::one_of;
 use crate::common::pod_warnings::old_node_label;
+use crate::declared::Step::{Field, Immutable, Required};
 use crate::print;
 use crate::read::{fill, flag, items, map, text};
 use crate::rules::Rules;
@@ -19,12 +20,16 @@ pub(crate) const CLASS: Rules = Rules::new()
         fill(o, "volumeBindingMode", "Immediate");
     })
     .checks(validate)
-    .checks_update(|new, old| {
-        let mut errors = validate(new);
-        let keys = ["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"];
-        frozen(new, old, &Path::root(), &keys, &mut errors);
-        errors
-    })
+    .declares(
+        const {
+            &[
+                Field("provisioner", &[Required, Immutable]),
+                Field("parameters", &[Immutable]),
+                Field("reclaimPolicy", &[Immutable]),
+                Field("volumeBindingMode", &[Immutable]),
+            ]
+        },
+    )
     .warns(|o, _| warnings(o))
     .prints(
         const {
@@ -59,7 +64,7 @@ fn fixed(new: &Value, old: &Value, keys: &[&str]) -> ErrorList {
 
 fn provisioner(o: &Value, key: &str, errors: &mut ErrorList) {
     match text(o, &[key]) {
-        "" => errors.push(FieldError::required(&Path::new(key), "")),
+        "" => errors.push(FieldError::required(&Path::new(key), "").covered()),
         given => {
             let given = given.to_lowercase();
             rule(names::qualified_name(&given), &given, &Path::new(key), errors);

@@ -1,12 +1,12 @@
 //! CSIDrivers.
 
-use crate::common::checks::immutable;
+use crate::common::checks::{immutable, same};
 use crate::common::pod_rules::one_of;
 use crate::print;
-use crate::read::{fill, flag, has, int, items, put, spec, text};
+use crate::read::{count, fill, flag, has, int, items, put, spec, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Cells, Column};
-use ironclad_api::{ErrorList, FieldError, Path};
+use ironclad_api::{ErrorList, FieldError, Path, object};
 use ironclad_json::{Value, json};
 
 const TOKEN_LIFE_MIN: i64 = 600;
@@ -16,6 +16,13 @@ const TOKENS_IN_ATTRIBUTES: &str = "spec.serviceAccountTokenInSecrets is unset; 
 
 pub(crate) const DRIVER: Rules = Rules::new()
     .defaults(default)
+    .on_update(|new, old| {
+        // Unlike others it begins without a generation.
+        if !same(&new["spec"], &old["spec"]) {
+            let next = count(old, &["metadata", "generation"]) + 1;
+            object::metadata_mut(new).insert("generation", json!(next));
+        }
+    })
     .checks(validate)
     .checks_update(|new, old| {
         let mut errors = validate(new);
@@ -29,7 +36,8 @@ pub(crate) const DRIVER: Rules = Rules::new()
     })
     .warns(|o, old| {
         let spec = &o["spec"];
-        let told = old.is_some() || items(spec, &["tokenRequests"]).is_empty();
+        let tokens = items(spec, &["tokenRequests"]);
+        let told = tokens.is_empty() || old.is_some_and(|old| items(old, &["spec", "tokenRequests"]) == tokens);
         let told = told || has(spec, &["serviceAccountTokenInSecrets"]);
         if told { Vec::new() } else { vec![TOKENS_IN_ATTRIBUTES.to_owned()] }
     })

@@ -34,9 +34,15 @@ pub(super) const EVENTS: &[Row] = &[ns("events.k8s.io", "v1", "Event", "events")
     .fields(EVENT_FIELDS)
     .with(|| Arc::new(core::EventsEvent))];
 
-const POD_GROUP: Row =
-    ns(SCHED, "v1beta1", "PodGroup", "podgroups").status().opt_in().gated(features::GENERIC_WORKLOAD);
-const WORKLOAD: Row = ns(SCHED, "v1beta1", "Workload", "workloads").opt_in().gated(features::GENERIC_WORKLOAD);
+const POD_GROUP: Row = ns(SCHED, "v1beta1", "PodGroup", "podgroups")
+    .status()
+    .opt_in()
+    .gated(features::GENERIC_WORKLOAD)
+    .with(|| Arc::new(cluster::group::GROUP));
+const WORKLOAD: Row = ns(SCHED, "v1beta1", "Workload", "workloads")
+    .opt_in()
+    .gated(features::GENERIC_WORKLOAD)
+    .with(|| Arc::new(cluster::group::WORKLOAD));
 
 pub(super) const SCHEDULING: &[Row] = &[
     cl(SCHED, "v1", "PriorityClass", "priorityclasses")
@@ -48,7 +54,8 @@ pub(super) const SCHEDULING: &[Row] = &[
     ns(SCHED, "v1alpha3", "CompositePodGroup", "compositepodgroups")
         .status()
         .opt_in()
-        .gated(features::COMPOSITE_POD_GROUP),
+        .gated(features::COMPOSITE_POD_GROUP)
+        .with(|| Arc::new(cluster::group::COMPOSITE)),
     POD_GROUP.of("v1alpha3", "v1beta1"),
     WORKLOAD.of("v1alpha3", "v1beta1"),
 ];
@@ -106,5 +113,6 @@ pub(super) const DEVICES: &[Row] = &[
     cl(DRA, "v1alpha3", "ResourcePoolStatusRequest", "resourcepoolstatusrequests")
         .status()
         .opt_in()
-        .gated(features::DRA_RESOURCE_POOL_STATUS),
+        .gated(features::DRA_RESOURCE_POOL_STATUS)
+        .with(|| Arc::new(device::POOLS)),
 ];

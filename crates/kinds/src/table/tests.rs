@@ -124,7 +124,12 @@ fn mistakes_have_the_stock_wording() {
 fn generated_rules_have_words_of_their_own() {
     let slice = |kind: &str, addresses: ironclad_json::Value| json!({"addressType": kind, "endpoints": [{"addresses": addresses}]});
     let required = [
-        ("rbac.authorization.k8s.io", "ClusterRole", json!({"rules": [{}]}), "rules[0].verbs: Required value"),
+        (
+            "rbac.authorization.k8s.io",
+            "ClusterRole",
+            json!({"rules": [{"nonResourceURLs": ["/a"]}]}),
+            "rules[0].verbs: Required value",
+        ),
         ("discovery.k8s.io", "EndpointSlice", slice("IPv4", json!([])), "endpoints[0].addresses: Required value"),
         ("autoscaling", "HorizontalPodAutoscaler", json!({"spec": {}}), "spec.maxReplicas: Required value"),
         (

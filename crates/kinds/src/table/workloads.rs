@@ -2,7 +2,7 @@
 
 use super::{ALL, Row, SCALE, STATUS, ns};
 use crate::row::Dependents;
-use crate::{apps, autoscaler, batch, revision};
+use crate::{apps, autoscaler, batch, cluster, revision};
 use ironclad_api::features;
 use std::sync::Arc;
 
@@ -76,7 +76,14 @@ pub(super) const POLICY: &[Row] = &[ns("policy", "v1", "PodDisruptionBudget", "p
 pub(super) const LIFECYCLE: &[Row] = &[
     ns("lifecycle.k8s.io", "v1alpha1", "EvictionRequest", "evictionrequests")
         .status()
+        .counted()
         .opt_in()
-        .gated(features::EVICTION_REQUEST_API),
-    ns("lifecycle.k8s.io", "v1alpha1", "Eviction", "evictions").status().opt_in().gated(features::EVICTION_REQUEST_API),
+        .gated(features::EVICTION_REQUEST_API)
+        .with(|| Arc::new(cluster::eviction::REQUEST)),
+    ns("lifecycle.k8s.io", "v1alpha1", "Eviction", "evictions")
+        .status()
+        .counted()
+        .opt_in()
+        .gated(features::EVICTION_REQUEST_API)
+        .with(|| Arc::new(cluster::eviction::EVICTION)),
 ];

@@ -81,6 +81,7 @@ pub(crate) enum Always {
     Number,
     False,
     Object,
+    Quantity,
     Null,
 }
 
@@ -153,6 +154,7 @@ impl Wire {
                 (_, Sort::Int32 | Sort::Int64 | Sort::Double) => Always::Number,
                 (_, Sort::Bool) => Always::False,
                 (_, Sort::Message(_)) => Always::Object,
+                (_, Sort::Quantity) => Always::Quantity,
                 // What else there is cannot be zero in an object that is valid.
                 _ => continue,
             };

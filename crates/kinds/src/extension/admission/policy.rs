@@ -258,7 +258,7 @@ pub(super) fn binding(o: &Value, validating: bool) -> ErrorList {
     let mut errors = ErrorList::new();
     let policy = text(spec, &["policyName"]);
     if policy.is_empty() {
-        errors.push(FieldError::required(&at.child("policyName"), ""));
+        errors.push(FieldError::required(&at.child("policyName"), "").covered());
     }
     let wrong = if policy.is_empty() { Vec::new() } else { names::dns1123_subdomain(policy) };
     errors.extend(wrong.into_iter().map(|why| FieldError::invalid_str(&at.child("policyName"), policy, why)));

@@ -2,9 +2,31 @@
 
 use super::mandatory::mandatory_flow;
 use crate::common::checks::same;
+use crate::declared::Given;
+use crate::declared::Step::{self, Field, OptionalPointer, Required, When};
 use crate::read::{count, has, int, text};
 use ironclad_api::{ErrorList, FieldError, Path, object};
 use ironclad_json::{Value, json};
+
+/// What is declared with the type.
+pub(super) const DECLARED: &[Step] = &[Field(
+    "spec",
+    &[
+        When("type", "exempt", &[("Exempt", Given::May)], Given::Never),
+        When("type", "limited", &[("Limited", Given::Must)], Given::Never),
+        Field("type", &[Required]),
+        Field(
+            "limited",
+            &[
+                OptionalPointer,
+                Field(
+                    "limitResponse",
+                    &[When("type", "queuing", &[("Queue", Given::Must)], Given::Never), Field("type", &[Required])],
+                ),
+            ],
+        ),
+    ],
+)];
 
 const QUEUES_MAX: i64 = 10 * 1000 * 1000;
 const HASH_BITS: i64 = 60;
@@ -21,10 +43,11 @@ pub(super) fn level(o: &Value) -> ErrorList {
         if has(spec, &[other]) {
             let why =
                 format!("must be nil if the type is {}", if own == "limited" { "Limited" } else { "not Limited" });
-            errors.push(FieldError::forbidden(&at.child(other), why));
+            errors.push(FieldError::forbidden(&at.child(other), why).covered());
         }
         if !has(spec, &[own]) {
-            errors.push(FieldError::required(&at.child(own), format!("must not be empty when type is {kind}")));
+            let why = format!("must not be empty when type is {kind}");
+            errors.push(FieldError::required(&at.child(own), why).covered());
         }
     };
     match kind {
@@ -83,11 +106,11 @@ fn response(o: &Value, at: &Path, errors: &mut ErrorList) {
     match (text(o, &["type"]), has(o, &["queuing"])) {
         ("Reject", true) => {
             let why = "must be nil if limited.limitResponse.type is not Limited";
-            errors.push(FieldError::forbidden(&queuing, why));
+            errors.push(FieldError::forbidden(&queuing, why).covered());
         }
         ("Queue", false) => {
             let why = "must not be empty if limited.limitResponse.type is Limited";
-            errors.push(FieldError::required(&queuing, why));
+            errors.push(FieldError::required(&queuing, why).covered());
         }
         ("Queue", true) => queues(&o["queuing"], &queuing, errors),
         ("Reject", false) => {}
