@@ -25,7 +25,6 @@ use crate::metrics::TimedChain;
 use crate::request::{Info, Query};
 use crate::special::allocate::{Addresses, Reservation};
 use ironclad_admission::Operation;
-use ironclad_api::field::ErrorKind;
 use ironclad_api::{ApiError, ErrorList, FieldError, Path, Reason, UserInfo, object};
 use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;

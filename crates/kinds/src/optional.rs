@@ -2,12 +2,12 @@
 
 use crate::certificate;
 use crate::cluster::lease::{OLDEST, strategy};
-use crate::common::checks::{immutable, required, rule};
+use crate::common::checks::{immutable, required};
 use crate::print;
 use crate::read::{items, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
-use ironclad_api::{ErrorList, FieldError, Path, names};
+use ironclad_api::{ErrorList, FieldError, Path};
 use ironclad_json::{Value, json};
 use semver::Version;
 
@@ -37,16 +37,20 @@ pub(crate) const LEASE_CANDIDATE: Rules = Rules::new()
 fn candidate(o: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     let (spec, at) = (&o["spec"], Path::new("spec"));
-    required(spec, &at, &["leaseName", "binaryVersion"], &mut errors);
+    required(spec, &at, &["leaseName"], &mut errors);
     let mut version = |key: &str| {
         let given = text(spec, &[key]);
-        let parsed = Version::parse(given).ok();
-        if parsed.is_none() && !given.is_empty() {
-            errors.push(FieldError::invalid_str(&at.child(key), given, "must be a valid semantic version"));
+        if given.is_empty() {
+            return None;
         }
-        parsed
+        // What is no version is older than every other.
+        Some(Version::parse(given).unwrap_or_else(|_| {
+            errors.push(FieldError::invalid_str(&at.child(key), given, "must be a valid semantic version"));
+            Version::new(0, 0, 0)
+        }))
     };
     let (emulated, binary) = (version("emulationVersion"), version("binaryVersion"));
+    required(spec, &at, &["binaryVersion"], &mut errors);
     if let (Some(emulated), Some(binary)) = (&emulated, &binary)
         && binary < emulated
     {
@@ -56,7 +60,7 @@ fn candidate(o: &Value) -> ErrorList {
     match text(spec, &["strategy"]) {
         "" => errors.push(FieldError::required(&at.child("strategy"), "")),
         given => {
-            if given == OLDEST && emulated.is_none() {
+            if given == OLDEST && emulated.is_none_or(|version| version == Version::new(0, 0, 0)) {
                 let why = "must be specified when `strategy` is 'OldestEmulationVersion'";
                 errors.push(FieldError::required(&at.child("emulationVersion"), why));
             }
@@ -111,41 +115,5 @@ pub(crate) const POD_CERTIFICATE: Rules = Rules::new()
             let state = kinds.rfind(|k| matches!(*k, "Issued" | "Denied" | "Failed")).unwrap_or("Pending");
             let spec = ["podName", "serviceAccountName", "nodeName", "signerName"].map(of);
             [print::name(o)].into_iter().chain(spec).chain([json!(state)]).collect()
-        },
-    );
-
-pub(crate) const STORAGE_VERSION: Rules = Rules::new().prints(
-    const {
-        &[
-            Column::object_name(),
-            Column::text("CommonEncodingVersion", "The version that all servers store."),
-            Column::text("StorageVersions", "The version that each server stores."),
-            Column::age(),
-        ]
-    },
-    |o| {
-        let common = text(o, &["status", "commonEncodingVersion"]);
-        let servers = items(o, &["status", "storageVersions"]).iter();
-        let shown = servers.map(|s| format!("{}={}", text(s, &["apiServerID"]), text(s, &["encodingVersion"])));
-        let shown = crate::common::cells::shorten(&shown.collect::<Vec<_>>(), "<unset>");
-        let common = if common.is_empty() { "<unset>" } else { common };
-        vec![print::name(o), json!(common), shown, table::age(o)]
-    },
-);
-
-pub(crate) const MIGRATION: Rules = Rules::new()
-    .checks(|o| {
-        let mut errors = ErrorList::new();
-        let given = text(o, &["spec", "resource", "resource"]);
-        if !given.is_empty() {
-            rule(names::dns1035_label(given), given, &Path::new("spec").child("resource"), &mut errors);
-        }
-        errors
-    })
-    .prints(
-        const { &[Column::text("Name", "Name of the migration."), Column::text("Resource", "What is migrated.")] },
-        |o| {
-            let of = |key: &str| text(o, &["spec", "resource", key]);
-            vec![print::name(o), json!(format!("{}.{}.{}", of("resource"), of("version"), of("group")))]
         },
     );

@@ -1,7 +1,7 @@
 //! A strategy as data: one function for each thing that is particular to a kind, the usual one where nothing is.
 
-use crate::Strategy;
 use crate::declared::{self, Step};
+use crate::{Plain, Strategy};
 use ironclad_api::table::{self, Cells, Column};
 use ironclad_api::{ErrorList, names, object};
 use ironclad_json::{Value, json};
@@ -18,6 +18,7 @@ pub(crate) struct Rules {
     validate_update: Option<fn(&Value, &Value) -> ErrorList>,
     validate_status: fn(&Value, &Value) -> ErrorList,
     validate_subresource: Option<fn(&Value, &Value) -> ErrorList>,
+    one_generation: bool,
     declared: &'static [Step],
     declared_below: bool,
     warnings: fn(&Value, Option<&Value>) -> Vec<String>,
@@ -55,6 +56,7 @@ impl Rules {
             validate_update: None,
             validate_status: |_, _| ErrorList::new(),
             validate_subresource: None,
+            one_generation: false,
             declared: &[],
             declared_below: false,
             warnings: |_, _| Vec::new(),
@@ -104,6 +106,12 @@ impl Rules {
     /// Checks an update through a subresource that is not `status`.
     pub(crate) const fn checks_subresource(mut self, f: fn(&Value, &Value) -> ErrorList) -> Self {
         self.validate_subresource = Some(f);
+        self
+    }
+
+    /// No change counts in `metadata.generation`, which begins with 1 all the same.
+    pub(crate) const fn one_generation(mut self) -> Self {
+        self.one_generation = true;
         self
     }
 
@@ -176,6 +184,9 @@ impl Strategy for Rules {
     }
     fn validate_subresource(&self, subresource: &str, new: &Value, old: &Value) -> ErrorList {
         self.check(subresource, new, Some(old))
+    }
+    fn same_generation(&self, new: &Value, old: &Value) -> bool {
+        self.one_generation || Plain.same_generation(new, old)
     }
     fn tells_once(&self, subresource: &str) -> bool {
         !self.declared.is_empty() && (subresource.is_empty() || self.declared_below)

@@ -308,8 +308,16 @@ fn orders() -> Vec<Vec<usize>> {
 fn unpack(raw: &Value) -> Bundle {
     let raw = raw.as_array().map(Vec::as_slice).unwrap_or_default();
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    // A message without fields is an object without fields, whatever the sources make of it, but for those that write
+    // their JSON themselves.
+    let bare = |ty: &Value| {
+        let definition = text(&ty[1]);
+        let plain = !definition.ends_with(".JSON") && !definition.ends_with(".Patch");
+        plain && wire().find(&definition).is_some_and(|id| wire().get(id).fields.is_empty())
+    };
+    let scalar = |ty: &Value| ty[4].as_str().map(scalar).filter(|s| *s != Scalar::Any || !bare(ty));
     let paths: HashMap<String, (TypeId, Option<Scalar>)> =
-        raw.iter().enumerate().map(|(i, ty)| (text(&ty[0]), (TypeId(i as u32), ty[4].as_str().map(scalar)))).collect();
+        raw.iter().enumerate().map(|(i, ty)| (text(&ty[0]), (TypeId(i as u32), scalar(ty)))).collect();
     let mut bundle = Bundle { base: None, types: Vec::new(), kinds: HashMap::new(), definitions: HashMap::new() };
     for (index, ty) in raw.iter().enumerate() {
         let id = TypeId(index as u32);
@@ -324,7 +332,7 @@ fn unpack(raw: &Value) -> Bundle {
         let sparse = wire().sparse(&definition);
         fields.iter_mut().for_each(|f| f.sparse = sparse.contains(f.name.as_str()));
         facts::defaults(&definition, &mut fields, &always);
-        let scalar = ty[4].as_str().map(scalar);
+        let scalar = scalar(ty);
         let mut ty = Type { definition, gvk, fields, scalar, open: false, atomic: false, always };
         facts::correct(&mut ty);
         bundle.definitions.insert(ty.definition.clone(), id);

@@ -60,6 +60,12 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Go reads base64 whose last bits say nothing.
+const LENIENT: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    base64::engine::general_purpose::PAD.with_decode_allow_trailing_bits(true),
+);
+
 /// Another value, or `None` for the one that is there.
 type Changed = Option<Value>;
 
@@ -202,7 +208,7 @@ impl Walk<'_> {
             (Scalar::MicroTime, Value::String(s)) => brought(&|v| time(s, v, true)),
             (Scalar::Bytes, Value::String(s)) => {
                 use base64::Engine;
-                let decoded = base64::engine::general_purpose::STANDARD.decode(s.replace(['\n', '\r'], ""));
+                let decoded = LENIENT.decode(s.replace(['\n', '\r'], ""));
                 let bytes = decoded.map_err(|_| format!("illegal base64 data at input byte {}", illegal(s)))?;
                 Ok(other(base64::engine::general_purpose::STANDARD.encode(bytes).into()))
             }

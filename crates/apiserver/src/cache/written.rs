@@ -82,9 +82,6 @@ impl Inner {
 /// The object as its bytes have it, which leave out nulls at the top and in the metadata.
 fn as_written(object: &Value) -> Value {
     let mut object = object.clone();
-    if let Some(map) = object.as_object_mut() {
-        map.retain(|_, v| !v.is_null());
-    }
     if object.get("metadata").and_then(Value::as_object).is_some_and(|m| m.values().any(Value::is_null)) {
         metadata_mut(&mut object).retain(|_, v| !v.is_null());
     }

@@ -2,7 +2,7 @@
 
 use crate::common::pod_rules::one_of;
 use crate::print;
-use crate::read::{count, fill_zero, flag, text};
+use crate::read::{count, fill, flag, text};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
 use ironclad_api::{ErrorList, FieldError, Path, object};
@@ -11,7 +11,8 @@ use ironclad_json::{Value, json};
 const HIGHEST_USER: i64 = 1_000_000_000;
 
 pub(crate) const STRATEGY: Rules = Rules::new()
-    .defaults(|o| fill_zero(o, "preemptionPolicy", "PreemptLowerPriority"))
+    .defaults(|o| fill(o, "preemptionPolicy", "PreemptLowerPriority"))
+    .one_generation()
     .checks(validate)
     .checks_update(validate_update)
     .prints(
@@ -56,7 +57,7 @@ fn validate(o: &Value) -> ErrorList {
         let detail = format!("maximum allowed value of a user defined priority is {HIGHEST_USER}");
         errors.push(FieldError::forbidden(&Path::new("value"), detail));
     }
-    one_of(o, &Path::root(), "preemptionPolicy", &["Never", "PreemptLowerPriority"], false, &mut errors);
+    one_of(o, &Path::root(), "preemptionPolicy", &["PreemptLowerPriority", "Never"], true, &mut errors);
     errors
 }
 

@@ -25,7 +25,7 @@ static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
         Column::text("Message", "What happened."),
         Column::text("First Seen", "The time since it happened first.").wide(),
         Column::text("Count", "How often it happened.").wide(),
-        Column { format: "".into(), ..Column::object_name().wide() },
+        Column::object_name().wide(),
     ]
 });
 

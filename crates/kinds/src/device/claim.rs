@@ -230,10 +230,7 @@ pub(super) fn status(new: &Value, old: &Value) -> ErrorList {
     let results = items(status, &["allocation", "devices", "results"]);
     let key = |o: &Value| json!(id(o).iter().filter(|p| !p.is_empty()).cloned().collect::<Vec<_>>().join("/"));
     set(items(status, &["devices"]), ANY, key, &at.child("devices"), &mut errors, |o, at, errors| {
-        device_status(o, at, errors);
-        if !results.iter().any(|r| id(r) == id(o)) {
-            errors.push(FieldError::invalid_shown(at, shown_id(o), "must be an allocated device in the claim"));
-        }
+        device_status(o, results, at, errors);
     });
     if !users.is_empty() && !has(status, &["allocation"]) {
         errors.push(FieldError::forbidden(&users_at, "may not be specified when `allocated` is not set"));
@@ -296,10 +293,13 @@ fn allocation(o: &Value, known: &[String], at: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn device_status(o: &Value, at: &Path, errors: &mut ErrorList) {
+fn device_status(o: &Value, results: &[Value], at: &Path, errors: &mut ErrorList) {
     driver(o, at, errors);
     pool(text(o, &["pool"]), &at.child("pool"), errors);
     label(o, at, "device", errors);
+    if !results.iter().any(|r| id(r) == id(o)) {
+        errors.push(FieldError::invalid_shown(at, shown_id(o), "must be an allocated device in the claim"));
+    }
     let list = items(o, &["conditions"]);
     if list.len() > CONDITIONS_MAX {
         errors.push(FieldError::too_many(&at.child("conditions"), list.len(), CONDITIONS_MAX));

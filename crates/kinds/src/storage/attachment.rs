@@ -24,15 +24,7 @@ const ATTACHER: Column = Column {
 };
 
 pub(crate) const ATTACHMENT: Rules = Rules::new()
-    .checks(|o| {
-        let mut errors = validate(o);
-        if let Some(volume) = o["spec"]["source"]["persistentVolumeName"].as_str() {
-            let at = Path::new("spec.source.persistentVolumeName");
-            rule(names::dns1123_subdomain(volume), volume, &at, &mut errors);
-        }
-        errors
-    })
-    .checks_update(|new, _| validate(new))
+    .checks(validate)
     .declares(
         const {
             &[Field(
@@ -87,6 +79,9 @@ fn validate(o: &Value) -> ErrorList {
     let node = text(o, &["spec", "nodeName"]);
     rule(names::dns1123_subdomain(node), node, &at.child("nodeName"), &mut errors);
     status(o, &mut errors);
+    if let Some(volume) = source["persistentVolumeName"].as_str() {
+        rule(names::dns1123_subdomain(volume), volume, &source_at.child("persistentVolumeName"), &mut errors);
+    }
     errors
 }
 

@@ -1,8 +1,8 @@
 //! What extends the server: aggregation, admission, custom resources, flow control.
 
 use super::{EXTENSIONS, Row, cl};
+use crate::cluster;
 use crate::extension::{admission, api_service, crd, flow};
-use crate::optional;
 use ironclad_api::features;
 use std::sync::Arc;
 
@@ -72,4 +72,4 @@ pub(super) const FLOWS: &[Row] = &[
 pub(super) const INTERNAL: &[Row] = &[cl("internal.apiserver.k8s.io", "v1alpha1", "StorageVersion", "storageversions")
     .status()
     .opt_in()
-    .with(|| Arc::new(optional::STORAGE_VERSION))];
+    .with(|| Arc::new(cluster::storage_version::STORAGE_VERSION))];

@@ -1,7 +1,7 @@
 //! Storage, and the migration of stored versions.
 
 use super::{Row, cl, ns};
-use crate::{optional, storage};
+use crate::{cluster, storage};
 use ironclad_api::features;
 use std::sync::Arc;
 
@@ -21,6 +21,6 @@ pub(super) const CLASSES: &[Row] = &[
 const ONE_MIGRATION: Row = cl("storagemigration.k8s.io", "v1", "StorageVersionMigration", "storageversionmigrations")
     .status()
     .gated(features::STORAGE_VERSION_MIGRATOR)
-    .with(|| Arc::new(optional::MIGRATION));
+    .with(|| Arc::new(cluster::migration::MIGRATION));
 
 pub(super) const MIGRATION: &[Row] = &[ONE_MIGRATION, ONE_MIGRATION.of("v1beta1", "v1").opt_in().replaced(37, 40)];

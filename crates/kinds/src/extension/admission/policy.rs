@@ -15,7 +15,7 @@ const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
 /// A ValidatingAdmissionPolicy.
 pub(super) fn validating(o: &Value) -> ErrorList {
     let at = Path::new("spec");
-    let (mut errors, mut scope) = common(o, &at, |_| ErrorList::new());
+    let (mut errors, mut scope) = common(o, &at, |_, _| ErrorList::new());
     if items(o, &["spec", "variables"]).is_empty() {
         scope.variables = None;
     }
@@ -46,7 +46,7 @@ pub(super) fn status(o: &Value) -> ErrorList {
 }
 
 /// What policies of both kinds have, and the scope of their expressions.
-fn common(o: &Value, at: &Path, operations: fn(&Value) -> ErrorList) -> (ErrorList, Scope) {
+fn common(o: &Value, at: &Path, operations: fn(&Value, &Path) -> ErrorList) -> (ErrorList, Scope) {
     let spec = &o["spec"];
     let mut errors = ErrorList::new();
     if spec["failurePolicy"].is_null() {
@@ -65,7 +65,7 @@ fn common(o: &Value, at: &Path, operations: fn(&Value) -> ErrorList) -> (ErrorLi
         if items(spec, &["matchConstraints", "resourceRules"]).is_empty() {
             errors.push(FieldError::required(&constraints.child("resourceRules"), ""));
         }
-        errors.extend(operations(&spec["matchConstraints"]));
+        errors.extend(operations(&spec["matchConstraints"], &constraints));
     }
     let mut scope = Scope { params, authorizer: true, namespace: true, ..Scope::default() };
     errors.extend(match_conditions(items(spec, &["matchConditions"]), &at.child("matchConditions"), &scope));
@@ -244,9 +244,9 @@ pub(super) fn mutating(o: &Value) -> ErrorList {
 }
 
 /// Only what creates and updates can be mutated.
-fn changing(constraints: &Value) -> ErrorList {
+fn changing(constraints: &Value, at: &Path) -> ErrorList {
     const KNOWN: [&str; 4] = ["*", "CONNECT", "CREATE", "UPDATE"];
-    let at = Path::new("spec").child("matchConstraints").child("resourceRules").child("operations");
+    let at = at.child("resourceRules").child("operations");
     let rules = items(constraints, &["resourceRules"]).iter();
     let other = rules.flat_map(|rule| items(rule, &["operations"])).filter(|o| !KNOWN.iter().any(|k| *o == k));
     other.map(|operation| FieldError::not_supported(&at, operation, &KNOWN)).collect()
@@ -267,6 +267,9 @@ pub(super) fn binding(o: &Value, validating: bool) -> ErrorList {
     }
     if has(spec, &["matchResources"]) {
         errors.extend(matching(&spec["matchResources"], &at.child("matchResources")));
+        if !validating {
+            errors.extend(changing(&spec["matchResources"], &at.child("matchResources")));
+        }
     }
     if validating {
         errors.extend(actions(&spec["validationActions"], &at.child("validationActions")));
@@ -296,7 +299,7 @@ fn param_ref(reference: &Value, at: &Path) -> ErrorList {
     }
     match text(reference, &["parameterNotFoundAction"]) {
         "" => errors.push(FieldError::required(&at.child("parameterNotFoundAction"), "")),
-        _ => errors.extend(one_of(reference, "parameterNotFoundAction", at, &["Allow", "Deny"])),
+        _ => errors.extend(one_of(reference, "parameterNotFoundAction", at, &["Deny", "Allow"])),
     }
     errors
 }
@@ -317,7 +320,7 @@ fn actions(value: &Value, at: &Path) -> ErrorList {
         errors.push(FieldError::invalid(at, value, detail));
     }
     if list.is_empty() {
-        errors.push(FieldError::required(at, ""));
+        errors.push(FieldError::required(at, "at least one validation action is required").covered());
     }
     errors
 }

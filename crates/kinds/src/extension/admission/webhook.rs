@@ -101,13 +101,16 @@ pub(crate) fn url(url: &str, at: &Path) -> ErrorList {
     let authority = rest.split('/').next().unwrap_or_default();
     let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(u, h)| (Some(u), h));
     let port = host[host.rfind(']').unwrap_or(0)..].split_once(':').map_or("", |(_, p)| p);
-    if url.chars().any(|c| c.is_ascii_control() || c == ' ') || !port.bytes().all(|b| b.is_ascii_digit()) {
+    // A host has no spaces, a path that leads from nowhere may.
+    let spaced = !scheme.is_empty() && host.contains(' ');
+    if url.chars().any(|c| c.is_ascii_control()) || spaced || !port.bytes().all(|b| b.is_ascii_digit()) {
         let detail = format!("url must be a valid URL: parse {url:?}: invalid character in URL{FORM}");
         return vec![FieldError::required(at, detail)];
     }
     let mut errors = ErrorList::new();
+    let scheme = scheme.to_ascii_lowercase();
     if scheme != "https" {
-        errors.push(FieldError::invalid_str(at, scheme, format!("'https' is the only allowed URL scheme{FORM}")));
+        errors.push(FieldError::invalid_str(at, &scheme, format!("'https' is the only allowed URL scheme{FORM}")));
     }
     if host.is_empty() || scheme.is_empty() {
         errors.push(FieldError::invalid_str(at, "", format!("host must be specified{FORM}")));
