@@ -140,14 +140,22 @@ fn body(kind: &Kind) -> Option<Value> {
     })
 }
 
+const UID: &str = "11111111-1111-1111-1111-111111111111";
+
 /// [`body`] for kinds that came last.
 fn newer(kind: &Kind) -> Option<Value> {
     Some(match (&*kind.group, &*kind.kind) {
         ("scheduling.k8s.io", "Workload") => {
             json!({"spec": {"podGroupTemplates": [{"name": "g", "schedulingPolicy": {"basic": {}}}]}})
         }
-        ("scheduling.k8s.io", "PodGroup" | "CompositePodGroup") => json!({"spec": {}}),
-        ("lifecycle.k8s.io" | "internal.apiserver.k8s.io", _) => json!({"spec": {}}),
+        ("scheduling.k8s.io", "PodGroup") => json!({"spec": {"schedulingPolicy": {"basic": {}}}}),
+        ("scheduling.k8s.io", "CompositePodGroup") => json!({"spec": {"schedulingPolicy": {"basic": {}},
+            "workloadRef": {"workloadName": "w", "templateName": "t"}}}),
+        ("lifecycle.k8s.io", "EvictionRequest") => {
+            json!({"spec": {"target": {"pod": {"name": "p", "uid": UID}}, "requester": "a.io/b", "intent": "Eviction"}})
+        }
+        ("lifecycle.k8s.io", _) => json!({"spec": {"target": {"pod": {"name": "p", "uid": UID}}}}),
+        ("internal.apiserver.k8s.io", _) => json!({"spec": {}}),
         ("storagemigration.k8s.io", _) => json!({"spec": {"resource": {"group": "apps", "resource": "deployments"}}}),
         ("certificates.k8s.io", "ClusterTrustBundle") => json!({"spec": {"trustBundle": TRUST}}),
         ("certificates.k8s.io", "PodCertificateRequest") => {
@@ -167,6 +175,7 @@ fn newer(kind: &Kind) -> Option<Value> {
 fn name_of(kind: &Kind, suffix: &str) -> String {
     match &*kind.kind {
         "APIService" if suffix == "a" => "v1.example.com".to_owned(),
+        "StorageVersion" => format!("apps.test-{suffix}"),
         "IPAddress" => if suffix == "a" { "10.96.0.77" } else { "10.96.0.78" }.to_owned(),
         _ => format!("test-{suffix}"),
     }
