@@ -185,9 +185,6 @@ impl Strategy for Rules {
     fn validate_subresource(&self, subresource: &str, new: &Value, old: &Value) -> ErrorList {
         self.check(subresource, new, Some(old))
     }
-    fn same_generation(&self, new: &Value, old: &Value) -> bool {
-        self.one_generation || Plain.same_generation(new, old)
-    }
     fn tells_once(&self, subresource: &str) -> bool {
         !self.declared.is_empty() && (subresource.is_empty() || self.declared_below)
     }
@@ -200,7 +197,8 @@ impl Strategy for Rules {
     fn same_generation(&self, new: &Value, old: &Value) -> bool {
         let none = Value::Object(ironclad_json::Map::new());
         let of = |o: &'_ Value, field: &str| o["metadata"].get(field).unwrap_or(&none).clone();
-        self.counted.iter().all(|field| of(new, field) == of(old, field)) && crate::Plain.same_generation(new, old)
+        let counted = || self.counted.iter().all(|field| of(new, field) == of(old, field));
+        self.one_generation || counted() && Plain.same_generation(new, old)
     }
     fn columns(&self) -> &[Column] {
         self.columns
