@@ -7,6 +7,7 @@ pub mod expiring;
 pub mod features;
 pub mod field;
 pub mod labels;
+pub mod metrics;
 pub mod names;
 pub mod object;
 pub mod pod_resources;

@@ -57,7 +57,7 @@ impl Inner {
             return Ok(real);
         }
         let attributes = attributes(&real, info);
-        let found = ironclad_auth::impersonated(&request.headers, &attributes, &*self.authorizer).await?;
+        let found = ironclad_auth::impersonated(&request.headers, &attributes, &*self.authorizer, &self.modes).await?;
         Ok(match found {
             Some(Impersonated { user, constraint }) => {
                 ironclad_audit::note(|current| current.impersonated(&user, &constraint));

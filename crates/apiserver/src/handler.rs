@@ -339,11 +339,13 @@ async fn act(
         ("finalize", "update") => registry.finalize(request, input()?).await,
         ("token", "create") => {
             let asked = registry.admitted(request, checked(request, input()?)?.value).await?;
-            let token = inner.tokens.issue(&info.namespace, &info.name, &asked).await?;
+            let issued = inner.tokens.issue(&info.namespace, &info.name, &asked);
+            let (token, remarks) = ironclad_auth::remarks::scope(issued).await;
+            let token = token?;
             if let Some(id) = token_id(object::text(&token, &["status", "token"])) {
                 info.annotations.add("authentication.kubernetes.io/issued-credential-id", format!("JTI={id}"));
             }
-            Ok(Answer::value(201, token))
+            Ok(Answer { warnings: remarks.warnings, ..Answer::value(201, token) })
         }
         (_, "get") => registry.get(request).await,
         (_, "update") => registry.update(request, input()?).await,

@@ -157,6 +157,7 @@ fn builder(inner: &Inner, stream: &TlsStream<TcpStream>) -> auto::Builder<TokioE
     builder
         .http1()
         .timer(TokioTimer::new())
+        .title_case_headers(true)
         .header_read_timeout(inner.load.header_timeout)
         .max_headers(HEADER_COUNT)
         .max_buf_size(HEADERS + (64 << 10));

@@ -24,7 +24,7 @@ use ironclad_api::features::FeatureGates;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, UserInfo};
 use ironclad_auth::pki::Pair;
-use ironclad_auth::{Authenticator, Authorizer};
+use ironclad_auth::{Authenticator, Authorizer, LastModes};
 use ironclad_json::Value;
 use ironclad_kinds::Kind;
 use ironclad_store::Store;
@@ -131,6 +131,8 @@ pub(crate) struct Inner {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
+    /// How users acted as others last.
+    pub(crate) modes: LastModes,
     pub(crate) tokens: Arc<dyn TokenIssuer>,
     pub(crate) kubelets: KubeletAccess,
     pub(crate) gates: FeatureGates,
@@ -272,6 +274,7 @@ impl Prepared {
             catalog: self.catalog,
             authenticator: deciders.authenticator,
             authorizer: deciders.authorizer,
+            modes: LastModes::default(),
             tokens: deciders.tokens,
             kubelets: self.config.kubelets,
             gates: self.config.gates,

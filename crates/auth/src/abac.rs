@@ -144,7 +144,7 @@ impl Authorizer for Abac {
 
     async fn rules(&self, user: &UserInfo, namespace: &str) -> Rules {
         let mine = self.policies.iter().filter(|p| p.concerns(user));
-        Rules { rules: mine.flat_map(|p| p.rules(namespace)).collect(), incomplete: false }
+        Rules { rules: mine.flat_map(|p| p.rules(namespace)).collect(), ..Rules::default() }
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Rules {
     pub rules: Vec<ResourceRule>,
     /// Whether some authorizer could not list its rules.
     pub incomplete: bool,
+    /// What went wrong on the way.
+    pub errors: Vec<String>,
 }
 
 /// Decides what users may do.

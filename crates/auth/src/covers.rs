@@ -1,6 +1,6 @@
 //! Whether somebody who holds some rules may hand out others: nobody grants what they do not have.
 
-use crate::ResourceRule;
+use crate::{ResourceRule, Rules};
 use ironclad_api::UserInfo;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,20 +24,21 @@ enum Thing {
     Path(String),
 }
 
-fn things(rule: &ResourceRule) -> Vec<Thing> {
+/// What a rule grants, thing by thing and verb by verb.
+fn single(rule: &ResourceRule) -> Vec<(Thing, &str)> {
     let names: Vec<Option<String>> = match rule.resource_names.as_slice() {
         [] => vec![None],
         names => names.iter().cloned().map(Some).collect(),
     };
-    let mut out: Vec<Thing> = rule.non_resource_urls.iter().cloned().map(Thing::Path).collect();
-    for group in &rule.api_groups {
-        for resource in &rule.resources {
-            out.extend(names.iter().map(|name| Thing::Resource {
-                group: group.clone(),
-                resource: resource.clone(),
-                name: name.clone(),
-            }));
+    let mut out = Vec::new();
+    for (group, resource) in rule.api_groups.iter().flat_map(|g| rule.resources.iter().map(move |r| (g, r))) {
+        for (verb, name) in rule.verbs.iter().flat_map(|v| names.iter().map(move |n| (v, n))) {
+            let (group, resource, name) = (group.clone(), resource.clone(), name.clone());
+            out.push((Thing::Resource { group, resource, name }, verb.as_str()));
         }
+    }
+    for path in &rule.non_resource_urls {
+        out.extend(rule.verbs.iter().map(|verb| (Thing::Path(path.clone()), verb.as_str())));
     }
     out
 }
@@ -54,22 +55,23 @@ fn owns(rule: &ResourceRule, verb: &str, thing: &Thing) -> bool {
         }
 }
 
-/// What of `wanted` is not in `owned`, one line each in stock's notation, sorted; empty when all of it is.
+/// What of `wanted` is not in `owned`, one line each in stock's notation, sorted; empty when all of it is. The verbs of
+/// one resource stand together in the order in which they are wanted, those of a path each alone.
 pub fn missing(owned: &[ResourceRule], wanted: &[ResourceRule]) -> Vec<String> {
-    let mut lacking: BTreeMap<Thing, BTreeSet<&str>> = BTreeMap::new();
-    for rule in wanted {
-        for thing in things(rule) {
-            for verb in rule.verbs.iter().filter(|v| !owned.iter().any(|o| owns(o, v, &thing))) {
-                lacking.entry(thing.clone()).or_default().insert(verb);
-            }
+    let mut together: BTreeMap<Thing, Vec<&str>> = BTreeMap::new();
+    let mut lines = BTreeSet::new();
+    let all = wanted.iter().flat_map(single);
+    for (thing, verb) in all.filter(|(thing, verb)| !owned.iter().any(|o| owns(o, verb, thing))) {
+        match thing {
+            Thing::Path(_) => drop(lines.insert(describe(&thing, &[verb]))),
+            thing => together.entry(thing).or_default().push(verb),
         }
     }
-    let mut lines: Vec<String> = lacking.into_iter().map(|(thing, verbs)| describe(&thing, &verbs)).collect();
-    lines.sort();
-    lines
+    lines.extend(together.iter().map(|(thing, verbs)| describe(thing, verbs)));
+    lines.into_iter().collect()
 }
 
-fn describe(thing: &Thing, verbs: &BTreeSet<&str>) -> String {
+fn describe(thing: &Thing, verbs: &[&str]) -> String {
     let verbs: Vec<String> = verbs.iter().map(|v| format!("{v:?}")).collect();
     let verbs = verbs.join(" ");
     match thing {
@@ -84,14 +86,18 @@ fn describe(thing: &Thing, verbs: &BTreeSet<&str>) -> String {
 }
 
 /// Why `user`, who holds `owned`, may not grant `wanted`; `None` when they may.
-pub fn escalation(user: &UserInfo, owned: &[ResourceRule], wanted: &[ResourceRule]) -> Option<String> {
-    let lines = missing(owned, wanted);
+pub fn escalation(user: &UserInfo, owned: &Rules, wanted: &[ResourceRule]) -> Option<String> {
+    let lines = missing(&owned.rules, wanted);
     if lines.is_empty() {
         return None;
     }
     let groups: Vec<String> = user.groups.iter().map(|g| format!("{g:?}")).collect();
+    let errors = match owned.errors.as_slice() {
+        [] => String::new(),
+        errors => format!("; resolution errors: [{}]", errors.join(" ")),
+    };
     Some(format!(
-        "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+        "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}{errors}",
         user.name,
         groups.join(" "),
         lines.join("\n")
@@ -125,7 +131,7 @@ mod tests {
             (
                 &[&pods],
                 rule("watch,get,delete", "", "pods", &[]),
-                &[r#"{APIGroups:[""], Resources:["pods"], Verbs:["delete" "watch"]}"#],
+                &[r#"{APIGroups:[""], Resources:["pods"], Verbs:["watch" "delete"]}"#],
             ),
             (&[&pods], rule("*", "", "pods", &[]), &[r#"{APIGroups:[""], Resources:["pods"], Verbs:["*"]}"#]),
             (&[&one], rule("get", "", "secrets", &["a"]), &[]),

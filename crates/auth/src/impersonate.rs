@@ -7,10 +7,14 @@ mod modes;
 
 use crate::{Attributes, Authorizer, escape};
 use http::HeaderMap;
+use ironclad_api::expiring::Expiring;
 use ironclad_api::{ApiError, UserInfo};
-use modes::MODES;
+use modes::{MODES, Mode};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+/// How long a mode is tried first.
+const REMEMBERED: Duration = Duration::from_hours(24);
 const EXTRA: &str = "impersonate-extra-";
 /// More values than this in one request are refused: each costs a decision.
 const MOST: usize = 256;
@@ -40,18 +44,33 @@ impl Wanted {
     }
 }
 
+/// In which mode each user acted as another last: it is tried first, so that whoever does so over and over costs no more
+/// than they must.
+pub struct LastModes(Expiring<String, Mode>);
+
+impl Default for LastModes {
+    fn default() -> Self {
+        Self(Expiring::new(10_000))
+    }
+}
+
 /// As whom a request goes on when its headers say so; `request` is what is asked for, by the real user.
 pub async fn impersonated(
     headers: &HeaderMap,
     request: &Attributes,
     authorizer: &dyn Authorizer,
+    last: &LastModes,
 ) -> Result<Option<Impersonated>, ApiError> {
     let Some(wanted) = wanted(headers)? else { return Ok(None) };
+    let first = last.0.get(&request.user.name);
     let mut refusal = None;
-    for mode in MODES {
+    for mode in first.into_iter().chain(MODES.into_iter().filter(|mode| Some(*mode) != first)) {
         match mode.take(&wanted, request, authorizer).await {
             Ok(None) => {}
-            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(Some(found)) => {
+                last.0.put(request.user.name.clone(), mode, REMEMBERED);
+                return Ok(Some(found));
+            }
             Err(error) => refusal = refusal.or(Some(error)),
         }
     }

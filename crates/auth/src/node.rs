@@ -186,17 +186,21 @@ fn csi_node(node: &str, a: &Attributes) -> Result<(), String> {
     check(own, "can only access CSINode with the same name as the requesting node")
 }
 
-/// The node that a user is; users of the group without such a name are none.
+/// Whether a user is a node; users of the group without such a name are none.
+fn is_node(user: &UserInfo) -> bool {
+    user.name.starts_with("system:node:") && user.is_in("system:nodes")
+}
+
+/// The node that a user is.
 fn node_of(user: &UserInfo) -> Option<&str> {
-    user.name.strip_prefix("system:node:").filter(|n| !n.is_empty() && user.is_in("system:nodes"))
+    user.name.strip_prefix("system:node:").filter(|n| !n.is_empty() && is_node(user))
 }
 
 #[async_trait]
 impl Authorizer for NodeAuthorizer {
     async fn authorize(&self, a: &Attributes) -> Decision {
         let Some(node) = node_of(&a.user) else {
-            let nameless = a.user.is_in("system:nodes");
-            let why = if nameless { format!("unknown node for user {:?}", a.user.name) } else { String::new() };
+            let why = if is_node(&a.user) { format!("unknown node for user {:?}", a.user.name) } else { String::new() };
             return Decision::NoOpinion(why);
         };
         match self.decide(node, a) {
@@ -207,7 +211,9 @@ impl Authorizer for NodeAuthorizer {
 
     async fn rules(&self, user: &UserInfo, _namespace: &str) -> Rules {
         // What depends on pods cannot be listed.
-        Rules { rules: Vec::new(), incomplete: node_of(user).is_some() }
+        let incomplete = is_node(user);
+        let why = incomplete.then(|| "node authorizer does not support user rule resolution".to_owned());
+        Rules { incomplete, errors: why.into_iter().collect(), ..Rules::default() }
     }
 }
 

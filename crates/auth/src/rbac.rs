@@ -142,12 +142,17 @@ impl Index {
         if let Some(found) = granted.iter().find(allowing) {
             return Decision::Allow(found.reason());
         }
-        let lost: BTreeSet<String> = granted.iter().filter(|g| g.rules.is_none()).map(Granted::lost).collect();
-        match lost.into_iter().collect::<Vec<_>>().as_slice() {
-            [] => Decision::NoOpinion(String::new()),
-            [one] => Decision::NoOpinion(format!("RBAC: {one}")),
-            many => Decision::NoOpinion(format!("RBAC: [{}]", many.join(", "))),
-        }
+        Decision::NoOpinion(together(&granted).map_or_else(String::new, |why| format!("RBAC: {why}")))
+    }
+}
+
+/// What is said of roles that are missing.
+fn together(granted: &[Granted<'_>]) -> Option<String> {
+    let lost: BTreeSet<String> = granted.iter().filter(|g| g.rules.is_none()).map(Granted::lost).collect();
+    match lost.into_iter().collect::<Vec<_>>().as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        many => Some(format!("[{}]", many.join(", "))),
     }
 }
 
@@ -235,8 +240,8 @@ impl Authorizer for Rbac {
     async fn rules(&self, user: &UserInfo, namespace: &str) -> Rules {
         let index = self.index.read();
         let granted = index.bindings_of(user, namespace);
-        let incomplete = granted.iter().any(|g| g.rules.is_none());
-        Rules { rules: granted.iter().filter_map(|g| g.rules).flatten().cloned().collect(), incomplete }
+        let rules = granted.iter().filter_map(|g| g.rules).flatten().cloned().collect();
+        Rules { rules, incomplete: false, errors: together(&granted).into_iter().collect() }
     }
 }
 

@@ -3,15 +3,16 @@
 mod check;
 mod keys;
 
-use crate::{Authenticated, Authenticator, Credentials};
+use crate::{Authenticated, Authenticator, Credentials, remarks};
 use async_trait::async_trait;
 use ironclad_api::source::Source;
-use ironclad_api::{ApiError, FieldError, GroupResource, GroupVersionKind, Path, UserInfo, object, time};
+use ironclad_api::{ApiError, FieldError, GroupResource, Path, UserInfo, object, time};
 use ironclad_json::{Value, json};
 use jsonwebtoken::Header;
 use keys::{Known, Signer};
 use std::sync::Arc;
 
+const GROUP: &str = "authentication.k8s.io";
 const HOUR: i64 = 3600;
 const SHORTEST: i64 = 600;
 const LONGEST: i64 = 1 << 32;
@@ -112,31 +113,30 @@ impl Tokens {
         };
         if let Some(why) = why {
             let error = FieldError::invalid(&Path::new("spec").child("expirationSeconds"), &json!(seconds), why);
-            return Err(ApiError::invalid("authentication.k8s.io", "TokenRequest", "", &[error]));
+            return Err(ApiError::invalid(GROUP, "TokenRequest", "", &[error]));
         }
-        Ok(self.options.max_expiration.map_or(seconds, |most| seconds.min(most.max(SHORTEST))))
+        Ok(seconds)
+    }
+
+    /// What is left of a life by this server's limit; whoever asked for more is told.
+    fn shortened(&self, seconds: i64) -> i64 {
+        let Some(most) = self.options.max_expiration.filter(|most| (1..seconds).contains(most)) else { return seconds };
+        remarks::warn(&format!("requested expiration of {seconds} seconds shortened to {most} seconds"));
+        most
     }
 
     /// Answers a `TokenRequest`.
     pub fn issue(&self, namespace: &str, name: &str, request: &Value) -> Result<Value, ApiError> {
-        about(namespace, name, request)?;
-        let accounts = GroupResource::new("", "serviceaccounts");
-        let account =
-            self.source.get(&accounts, namespace, name).ok_or_else(|| ApiError::not_found(&accounts, name))?;
-        let (asked, uid) = (object::uid(request), object::uid(&account));
-        if !asked.is_empty() && asked != uid {
-            let why =
-                format!("the UID in the token request ({asked}) does not match the UID of the service account ({uid})");
-            return Err(ApiError::conflict(&GroupResource::new("authentication.k8s.io", "TokenRequest"), name, why));
-        }
+        let account = self.asked_of(namespace, name, request)?;
         let spec = &request["spec"];
         let seconds = self.life(spec["expirationSeconds"].as_i64())?;
         let mut audiences: Vec<Value> = spec["audiences"].as_array().cloned().unwrap_or_default();
         if audiences.is_empty() {
             audiences = self.options.audiences.iter().map(|a| json!(a)).collect();
         }
-        let mut bound = json!({"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}});
+        let mut bound = json!({"namespace": namespace, "serviceaccount": {"name": name, "uid": object::uid(&account)}});
         self.bind(namespace, name, &spec["boundObjectRef"], &mut bound)?;
+        let seconds = self.shortened(seconds);
         let now = jiff::Timestamp::now().as_second();
         let own = audiences.iter().all(|a| self.options.audiences.iter().any(|o| a == o.as_str()));
         let mut end = now + seconds;
@@ -153,14 +153,13 @@ impl Tokens {
         let mut answer = request.clone();
         answer["kind"] = json!("TokenRequest");
         answer["apiVersion"] = json!("authentication.k8s.io/v1");
-        let meta = object::metadata_mut(&mut answer);
-        for (key, value) in
-            [("name", name), ("namespace", namespace), ("uid", uid), ("creationTimestamp", &time::now())]
-        {
-            meta.insert(key, json!(value));
-        }
-        if answer["spec"]["boundObjectRef"].is_null() {
-            answer["spec"]["boundObjectRef"] = Value::Null;
+        for (field, value) in [
+            ("name", name),
+            ("namespace", namespace),
+            ("uid", object::uid(&account)),
+            ("creationTimestamp", &*time::now()),
+        ] {
+            answer["metadata"][field] = json!(value);
         }
         answer["spec"]["audiences"] = Value::Array(audiences.into());
         answer["spec"]["expirationSeconds"] = json!(seconds);
@@ -168,14 +167,38 @@ impl Tokens {
         Ok(answer)
     }
 
+    /// The account that a request is about, if what the request says of itself fits.
+    fn asked_of(&self, namespace: &str, name: &str, request: &Value) -> Result<Value, ApiError> {
+        let meta = |field: &str| object::text(request, &["metadata", field]).to_owned();
+        for (field, wanted) in [("name", name), ("namespace", namespace)] {
+            let given = meta(field);
+            if !given.is_empty() && given != wanted {
+                let why = format!("must match the service account {field} if specified");
+                let error = FieldError::invalid_str(&Path::new("metadata").child(field), &given, why);
+                return Err(ApiError::invalid(GROUP, "TokenRequest", name, &[error]));
+            }
+        }
+        let accounts = GroupResource::new("", "serviceaccounts");
+        let account =
+            self.source.get(&accounts, namespace, name).ok_or_else(|| ApiError::not_found(&accounts, name))?;
+        let (asked, uid) = (meta("uid"), object::uid(&account));
+        if !asked.is_empty() && asked != uid {
+            let why =
+                format!("the UID in the token request ({asked}) does not match the UID of the service account ({uid})");
+            return Err(ApiError::conflict(&GroupResource::new(GROUP, "TokenRequest"), name, why));
+        }
+        Ok((*account).clone())
+    }
+
     /// Binds claims to the pod, secret or node that a token is for.
     fn bind(&self, namespace: &str, account: &str, reference: &Value, bound: &mut Value) -> Result<(), ApiError> {
         if !reference.is_object() {
             return Ok(());
         }
-        let name = object::text(reference, &["name"]);
-        let GroupVersionKind { group, version, kind } = object::gvk(reference);
-        let (plural, claim, place) = match (&*group, &*kind) {
+        let of = |field: &str| object::text(reference, &[field]);
+        let (name, kind) = (of("name"), of("kind"));
+        let (group, version) = of("apiVersion").split_once('/').unwrap_or(("", of("apiVersion")));
+        let (plural, claim, place) = match (group, kind) {
             ("", "Pod") => ("pods", "pod", namespace),
             ("", "Secret") => ("secrets", "secret", namespace),
             ("", "Node") => ("nodes", "node", ""),
@@ -184,29 +207,29 @@ impl Tokens {
                 return Err(ApiError::bad_request(why));
             }
         };
-        if name.is_empty() {
-            return Err(ApiError::bad_request("Name parameter required."));
-        }
         let resource = GroupResource::new("", plural);
         let found = self.source.get(&resource, place, name).ok_or_else(|| ApiError::not_found(&resource, name))?;
-        if claim == "pod" {
-            let of = object::text(&found, &["spec", "serviceAccountName"]);
-            if of != account {
+        if kind == "Pod" {
+            if object::text(&found, &["spec", "serviceAccountName"]) != account {
                 return Err(ApiError::bad_request(format!(
                     "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
                 )));
             }
             let node = object::text(&found, &["spec", "nodeName"]);
-            if let Some(node) = self.source.get(&GroupResource::new("", "nodes"), "", node) {
-                bound["node"] = json!({"name": object::name(&node), "uid": object::uid(&node)});
+            let known = self.source.get(&GroupResource::new("", "nodes"), "", node);
+            match known {
+                Some(known) => bound["node"] = json!({"name": node, "uid": object::uid(&known)}),
+                // The name alone still says where the pod is to run.
+                None if !node.is_empty() => bound["node"] = json!({"name": node}),
+                None => {}
             }
         }
-        let uid = object::text(reference, &["uid"]);
+        let uid = of("uid");
         if !uid.is_empty() && uid != object::uid(&found) {
             let why = format!(
                 "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
             );
-            return Err(ApiError::conflict(&GroupResource::new("", &kind), name, why));
+            return Err(ApiError::conflict(&GroupResource::new("", kind), name, why));
         }
         bound[claim] = json!({"name": name, "uid": object::uid(&found)});
         Ok(())
@@ -244,35 +267,6 @@ impl Tokens {
         let keys: Vec<&Value> = self.known.iter().map(|k| &k.published).collect();
         (configuration, json!({"keys": keys}))
     }
-
-    /// The token's owner, if it is good for one of `wanted`; tokens of others are not ours to judge.
-    fn good_for(&self, token: &str, wanted: &[String]) -> Result<Option<Authenticated>, ApiError> {
-        let Some(mut found) = self.check(token)? else { return Ok(None) };
-        let theirs = found.audiences.clone();
-        found.audiences.retain(|a| wanted.contains(a));
-        if found.audiences.is_empty() {
-            let why = format!(
-                "token audiences [{}] is invalid for the target audiences [{}]",
-                quoted(&theirs),
-                quoted(wanted)
-            );
-            return Err(ApiError { message: why, ..ApiError::unauthorized() });
-        }
-        Ok(Some(found))
-    }
-}
-
-/// What a request says of its account must be what its path says.
-fn about(namespace: &str, name: &str, request: &Value) -> Result<(), ApiError> {
-    for (field, own) in [("name", name), ("namespace", namespace)] {
-        let given = object::text(request, &["metadata", field]);
-        if !given.is_empty() && given != own {
-            let why = format!("must match the service account {field} if specified");
-            let error = FieldError::invalid_str(&Path::new("metadata").child(field), given, why);
-            return Err(ApiError::invalid("authentication.k8s.io", "TokenRequest", name, &[error]));
-        }
-    }
-    Ok(())
 }
 
 fn quoted(texts: &[String]) -> String {
@@ -294,6 +288,6 @@ impl Authenticator for Tokens {
     }
 
     async fn review(&self, token: &str, audiences: &[String]) -> Result<Option<Authenticated>, ApiError> {
-        self.good_for(token, if audiences.is_empty() { &self.options.audiences } else { audiences })
+        self.check(token, if audiences.is_empty() { &self.options.audiences } else { audiences })
     }
 }

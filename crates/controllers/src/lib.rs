@@ -10,6 +10,7 @@ mod bundles;
 pub mod certificates;
 mod claim;
 mod deployment;
+pub mod election;
 mod endpoints;
 mod eviction;
 mod garbage;

@@ -158,7 +158,7 @@ impl Turns {
 }
 
 /// Who this process is among those that want the same: the machine and something of its own.
-fn identity() -> Result<String> {
+pub(crate) fn identity() -> Result<String> {
     let host = nix::unistd::gethostname().context("cannot read the host name")?;
     let bytes: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
     Ok(format!("{}_{}", host.to_string_lossy(), uuid::Builder::from_random_bytes(bytes).into_uuid()))

@@ -7,6 +7,7 @@ pub(crate) mod api;
 mod audit;
 mod authentication;
 mod authorization;
+mod election;
 mod encryption;
 mod legacy;
 mod parts;

@@ -1,8 +1,9 @@
 //! Nobody grants permissions that they do not hold: checks on roles and bindings (RBAC's privilege escalation rules).
 
 use super::is;
-use crate::{Mutate, Operation, Plugin, Request, Validate};
+use crate::{Mutate, Operation, Plugin, Request};
 use async_trait::async_trait;
+use ironclad_api::error::Reason;
 use ironclad_api::error::Result;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object, user};
@@ -23,13 +24,13 @@ impl Escalation {
         Self { source, authorizer }
     }
 
-    async fn may(&self, request: &Request, verb: &str, resource: &str, name: &str) -> bool {
+    async fn may(&self, request: &Request, verb: &str, (group, resource): (&str, &str), name: &str) -> bool {
         let attributes = Attributes {
             user: request.user.clone(),
             verb: verb.into(),
             namespace: request.namespace.clone(),
-            group: GROUP.into(),
-            version: "v1".into(),
+            group: group.into(),
+            version: "*".into(),
             resource: resource.into(),
             name: name.into(),
             is_resource: true,
@@ -39,7 +40,7 @@ impl Escalation {
     }
 
     async fn holds(&self, request: &Request, wanted: &[ResourceRule]) -> Result<()> {
-        let owned = self.authorizer.rules(&request.user, &request.namespace).await.rules;
+        let owned = self.authorizer.rules(&request.user, &request.namespace).await;
         match escalation(&request.user, &owned, wanted) {
             None => Ok(()),
             Some(why) => Err(ApiError::forbidden(&request.resource.group_resource(), &request.name, why)),
@@ -48,14 +49,14 @@ impl Escalation {
 
     async fn role(&self, request: &Request, role: &Value) -> Result<()> {
         let old = request.old.as_deref().unwrap_or(&Value::Null);
-        if !old.is_null() && old["rules"] == role["rules"] && old["aggregationRule"] == role["aggregationRule"] {
-            return Ok(());
-        }
-        if self.may(request, "escalate", &request.resource.resource, &request.name).await {
+        if self.may(request, "escalate", (GROUP, &request.resource.resource), &request.name).await {
             return Ok(());
         }
         self.holds(request, &rules_of_role(role)).await?;
-        if role["aggregationRule"].is_null() && old["aggregationRule"].is_null() {
+        let collects = |role: &Value| {
+            role["aggregationRule"]["clusterRoleSelectors"].as_array().is_some_and(|selectors| !selectors.is_empty())
+        };
+        if !collects(role) && !collects(old) {
             return Ok(());
         }
         // What it will collect is not known yet, so it takes everything.
@@ -68,16 +69,17 @@ impl Escalation {
     }
 
     async fn binding(&self, request: &Request, binding: &Value) -> Result<()> {
-        let old = request.old.as_deref().unwrap_or(&Value::Null);
-        if !old.is_null() && old["roleRef"] == binding["roleRef"] && old["subjects"] == binding["subjects"] {
-            return Ok(());
-        }
-        let name = object::text(binding, &["roleRef", "name"]);
-        let (resource, namespace) = match object::text(binding, &["roleRef", "kind"]) {
+        let of = |field: &str| object::text(binding, &["roleRef", field]);
+        let name = of("name");
+        let (resource, namespace) = match of("kind") {
             "Role" => ("roles", request.namespace.as_str()),
-            _ => ("clusterroles", ""),
+            "ClusterRole" => ("clusterroles", ""),
+            // Before the object itself is checked, so that nothing better is said.
+            other => {
+                return Err(ApiError::new(Reason::Unknown, format!("unsupported role reference kind: {other:?}")));
+            }
         };
-        if self.may(request, "bind", resource, name).await {
+        if self.may(request, "bind", (of("apiGroup"), resource), name).await {
             return Ok(());
         }
         let roles = GroupResource::new(GROUP, resource);
@@ -87,6 +89,17 @@ impl Escalation {
             .ok_or_else(|| ApiError::not_found(&request.resource.group_resource(), name))?;
         self.holds(request, &rules_of_role(&role)).await
     }
+}
+
+/// An object without what lets the garbage collector do its work, which anybody may change who may change the object.
+fn kept(object: &Value) -> Value {
+    let mut kept = object.clone();
+    if let Some(meta) = kept["metadata"].as_object_mut() {
+        for field in ["ownerReferences", "finalizers", "selfLink", "managedFields"] {
+            meta.remove(field);
+        }
+    }
+    kept
 }
 
 impl Plugin for Escalation {
@@ -101,27 +114,19 @@ impl Plugin for Escalation {
     fn mutates(&self) -> Option<&dyn Mutate> {
         Some(self)
     }
-
-    fn validates(&self) -> Option<&dyn Validate> {
-        Some(self)
-    }
 }
 
 #[async_trait]
 impl Mutate for Escalation {
-    // Before the object itself is looked at, as stock does; and again, since others may have changed it.
+    // The last of those that may change an object, and before the object itself is checked, as in stock's registries.
     async fn admit(&self, request: &mut Request) -> Result<()> {
-        self.validate(request).await
-    }
-}
-
-#[async_trait]
-impl Validate for Escalation {
-    async fn validate(&self, request: &mut Request) -> Result<()> {
         if request.resource.group != GROUP || request.user.is_in(user::MASTERS) {
             return Ok(());
         }
         let Some(object) = request.object.clone() else { return Ok(()) };
+        if request.old.as_deref().is_some_and(|old| kept(old) == kept(&object)) {
+            return Ok(());
+        }
         if is(request, GROUP, "roles") || is(request, GROUP, "clusterroles") {
             return self.role(request, &object).await;
         }

@@ -101,8 +101,8 @@ impl Registry {
     /// Lets admission see what is created below an object and stored by nobody; returns it as admission left it.
     pub(crate) async fn admitted(&self, request: &Request<'_>, mut object: Value) -> Result<Value, ApiError> {
         if object["metadata"].is_object() {
-            // A binding says by its uid which pod it means.
-            if request.info.subresource != "binding" && &*request.kind.plural != "bindings" {
+            // A binding says by its uid which pod it means, a request for a token which account.
+            if !matches!(&*request.info.subresource, "binding" | "token") && &*request.kind.plural != "bindings" {
                 wipe(&mut object);
             }
             request.settle_namespace(&mut object)?;

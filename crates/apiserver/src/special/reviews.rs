@@ -1,8 +1,10 @@
 //! Reviews: questions in the form of objects, answered and not stored.
 
+mod selectors;
+
 use crate::registry::{Answer, Request};
 use crate::server::Inner;
-use ironclad_api::{ApiError, ErrorList, FieldError, Path, UserInfo, names, object, time};
+use ironclad_api::{ApiError, ErrorList, FieldError, Path, UserInfo, object, time};
 use ironclad_auth::{Attributes, Decision};
 use ironclad_json::{Value, json};
 use std::collections::BTreeMap;
@@ -22,26 +24,6 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
-/// A selector of a review as the text that a request would have.
-fn selector(value: &Value) -> String {
-    let raw = object::text(value, &["rawSelector"]);
-    if !raw.is_empty() {
-        return raw.to_owned();
-    }
-    let requirement = |r: &Value| {
-        let (key, values) = (object::text(r, &["key"]), texts(&r["values"]));
-        match (object::text(r, &["operator"]), values.as_slice()) {
-            ("In", [one]) => format!("{key}={one}"),
-            ("NotIn", [one]) => format!("{key}!={one}"),
-            ("In", many) => format!("{key} in ({})", many.join(",")),
-            ("NotIn", many) => format!("{key} notin ({})", many.join(",")),
-            ("DoesNotExist", _) => format!("!{key}"),
-            _ => key.to_owned(),
-        }
-    };
-    value["requirements"].as_array().into_iter().flatten().map(requirement).collect::<Vec<_>>().join(",")
-}
-
 fn attributes(spec: &Value, user: UserInfo) -> Attributes {
     let resource = &spec["resourceAttributes"];
     let plain = &spec["nonResourceAttributes"];
@@ -52,13 +34,16 @@ fn attributes(spec: &Value, user: UserInfo) -> Attributes {
             verb: text(resource, "verb"),
             namespace: text(resource, "namespace"),
             group: text(resource, "group"),
-            version: text(resource, "version"),
+            version: match object::text(resource, &["version"]) {
+                "" => "*".to_owned(),
+                version => version.to_owned(),
+            },
             resource: text(resource, "resource"),
             subresource: text(resource, "subresource"),
             name: text(resource, "name"),
             is_resource: true,
-            field_selector: selector(&resource["fieldSelector"]),
-            label_selector: selector(&resource["labelSelector"]),
+            field_selector: selectors::fields(&resource["fieldSelector"]).text,
+            label_selector: selectors::labels(&resource["labelSelector"]).text,
             ..Attributes::default()
         };
     }
@@ -87,7 +72,7 @@ fn check(request: &Request<'_>, review: &Value) -> Result<(), ApiError> {
     }
     for selector in ["fieldSelector", "labelSelector"] {
         let at = at.child("resourceAttributes").child(selector);
-        check_selector(&resource[selector], &at, selector == "labelSelector", &mut errors);
+        selectors::check(&resource[selector], &at, selector == "labelSelector", &mut errors);
     }
     let own = |field: &str| field == "managedFields" || local && field == "namespace";
     let meta = review["metadata"].as_object();
@@ -113,51 +98,6 @@ fn check(request: &Request<'_>, review: &Value) -> Result<(), ApiError> {
     }
 }
 
-/// What is wrong with a selector of a review; operators may be newer than this server.
-fn check_selector(selector: &Value, at: &Path, labels: bool, errors: &mut ErrorList) {
-    let Some(given) = selector.as_object() else { return };
-    let raw = object::text(selector, &["rawSelector"]);
-    let requirements = given.get("requirements").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    if !raw.is_empty() && !requirements.is_empty() {
-        let why = "may not specified at the same time as requirements";
-        errors.push(FieldError::invalid_str(&at.child("rawSelector"), raw, why));
-    }
-    if raw.is_empty() && requirements.is_empty() {
-        let why = format!("when {at} is specified, requirements or rawSelector is required");
-        errors.push(FieldError::required(&at.child("requirements"), why));
-    }
-    for (index, requirement) in requirements.iter().enumerate() {
-        let at = at.child("requirements").index(index);
-        let values = texts(&requirement["values"]);
-        match object::text(requirement, &["operator"]) {
-            "In" | "NotIn" if values.is_empty() => {
-                let why = "must be specified when `operator` is 'In' or 'NotIn'";
-                errors.push(FieldError::required(&at.child("values"), why));
-            }
-            "Exists" | "DoesNotExist" if !values.is_empty() => {
-                let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errors.push(FieldError::forbidden(&at.child("values"), why));
-            }
-            _ => {}
-        }
-        let key = object::text(requirement, &["key"]);
-        if !labels {
-            if key.is_empty() {
-                errors.push(FieldError::required(&at.child("key"), "must be specified"));
-            }
-            continue;
-        }
-        for why in names::qualified_name(key) {
-            errors.push(FieldError::invalid_str(&at.child("key"), key, why));
-        }
-        for (index, value) in values.iter().enumerate() {
-            for why in names::label_value(value) {
-                errors.push(FieldError::invalid_str(&at.child("values").index(index), value, why));
-            }
-        }
-    }
-}
-
 impl Inner {
     /// Answers a review; `None` when the kind is none.
     pub(crate) async fn review(
@@ -166,6 +106,12 @@ impl Inner {
         mut review: Value,
         warnings: Vec<String>,
     ) -> Result<Answer, ApiError> {
+        // Stock drops a namespace that a cluster-wide review has before anybody looks.
+        if !request.kind.namespaced
+            && let Some(meta) = review["metadata"].as_object_mut()
+        {
+            meta.remove("namespace");
+        }
         let status = match &*request.kind.plural {
             "selfsubjectreviews" => json!({"userInfo": user_value(request.user)}),
             "tokenreviews" => self.token_review(&review["spec"]).await?,
@@ -215,11 +161,16 @@ impl Inner {
     }
 
     async fn access_review(&self, spec: &Value, user: UserInfo) -> Value {
-        match self.authorizer.authorize(&attributes(spec, user)).await {
+        let mut status = match self.authorizer.authorize(&attributes(spec, user)).await {
             Decision::Allow(reason) => decided(json!({"allowed": true}), reason),
             Decision::Deny(reason) => decided(json!({"allowed": false, "denied": true}), reason),
             Decision::NoOpinion(reason) => decided(json!({"allowed": false}), reason),
+        };
+        let ignored = selectors::ignored(&spec["resourceAttributes"]);
+        if !ignored.is_empty() {
+            status["evaluationError"] = json!(ignored);
         }
+        status
     }
 
     async fn rules_review(&self, request: &Request<'_>, spec: &Value) -> Value {
@@ -239,9 +190,10 @@ impl Inner {
         let paths: Vec<Value> =
             paths.into_iter().map(|r| json!({"verbs": r.verbs, "nonResourceURLs": r.non_resource_urls})).collect();
         let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": rules.incomplete});
-        if rules.incomplete {
-            let who = if request.user.is_in("system:nodes") { "node" } else { "webhook" };
-            status["evaluationError"] = json!(format!("{who} authorizer does not support user rule resolution"));
+        match rules.errors.as_slice() {
+            [] => {}
+            [one] => status["evaluationError"] = json!(one),
+            many => status["evaluationError"] = json!(format!("[{}]", many.join(", "))),
         }
         status
     }
@@ -273,21 +225,4 @@ fn decided(mut status: Value, reason: String) -> Value {
 /// What else is known of a user; keys are in lower case, as from everywhere else.
 fn extra(value: &Value) -> BTreeMap<String, Vec<String>> {
     value.as_object().into_iter().flatten().map(|(k, v)| (k.to_lowercase().to_string(), texts(v))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn selectors_of_reviews_read_as_those_of_requests() {
-        let of = |operator: &str, values: Value| {
-            selector(&json!({"requirements": [{"key": "a", "operator": operator, "values": values}]}))
-        };
-        assert_eq!(of("In", json!(["x"])), "a=x");
-        assert_eq!(of("NotIn", json!(["x", "y"])), "a notin (x,y)");
-        assert_eq!(of("DoesNotExist", json!([])), "!a");
-        assert_eq!(selector(&json!({"rawSelector": "a=b"})), "a=b");
-        assert_eq!(selector(&Value::Null), "");
-    }
 }

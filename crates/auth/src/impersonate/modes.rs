@@ -221,7 +221,7 @@ fn complete(name: &str, mut groups: Vec<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{impersonated, wanted};
+    use super::super::{LastModes, impersonated, wanted};
     use super::*;
     use crate::Rules;
     use async_trait::async_trait;
@@ -268,7 +268,8 @@ mod tests {
 
     async fn take(allowed: Vec<&'static str>, list: &[(&'static str, &str)]) -> Result<Impersonated> {
         let request = listing_pods(UserInfo::new("bob", &[]));
-        let found = impersonated(&headers(list), &request, &Listed(allowed, Mutex::default())).await;
+        let found =
+            impersonated(&headers(list), &request, &Listed(allowed, Mutex::default()), &LastModes::default()).await;
         found.map(|f| f.unwrap())
     }
 
@@ -363,7 +364,7 @@ mod tests {
         let of = async |name: &str, real: &UserInfo| {
             let listed = Listed(allowed.clone(), Mutex::default());
             let request = listing_pods(real.clone());
-            impersonated(&headers(&[("impersonate-user", name)]), &request, &listed).await
+            impersonated(&headers(&[("impersonate-user", name)]), &request, &listed, &LastModes::default()).await
         };
         let found = of("system:node:n1", &agent).await.unwrap().unwrap();
         assert_eq!(

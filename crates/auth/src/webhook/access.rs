@@ -179,7 +179,8 @@ impl Authorizer for AccessWebhook {
     }
 
     async fn rules(&self, _: &UserInfo, _: &str) -> Rules {
-        Rules { rules: Vec::new(), incomplete: true }
+        let why = "webhook authorizer does not support user rule resolution";
+        Rules { incomplete: true, errors: vec![why.to_owned()], ..Rules::default() }
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct ApiFlags {
     pub(crate) load: LoadFlags,
     #[command(flatten)]
     pub(crate) served: ServedFlags,
+    #[command(flatten)]
+    pub(crate) election: ElectionFlags,
 }
 
 /// What the server lets in, and how long it may take.
@@ -104,6 +106,20 @@ pub(crate) struct ServedFlags {
     /// Features to switch on or off
     #[arg(long, value_name = "KEY=BOOL,...", value_parser = FeatureGates::parse)]
     pub(crate) feature_gates: Option<FeatureGates>,
+}
+
+/// The election of who elects the leaders of others, behind `CoordinatedLeaderElection`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ElectionFlags {
+    /// So long other API servers wait for an elector that is silent
+    #[arg(long, hide = true, value_name = "DURATION", value_parser = super::duration, default_value = "15s")]
+    pub(crate) coordinated_leadership_lease_duration: Duration,
+    /// So long the elector tries to renew
+    #[arg(long, hide = true, value_name = "DURATION", value_parser = super::duration, default_value = "10s")]
+    pub(crate) coordinated_leadership_renew_deadline: Duration,
+    /// Between two tries
+    #[arg(long, hide = true, value_name = "DURATION", value_parser = super::duration, default_value = "2s")]
+    pub(crate) coordinated_leadership_retry_period: Duration,
 }
 
 /// Reads it, and refuses what no server could serve.

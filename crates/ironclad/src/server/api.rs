@@ -2,7 +2,7 @@
 
 use super::authentication::{Authentication, Makings};
 use super::authorization::Own;
-use super::{audit, authentication, authorization, legacy, store};
+use super::{audit, authentication, authorization, election, legacy, store};
 use crate::cli::api::{ApiFlags, AuthenticationFlags};
 use crate::cli::parts::ServerCertificates;
 use crate::cluster::Cluster;
@@ -10,7 +10,7 @@ use crate::failure::{Context, Result};
 use crate::files::Files;
 use crate::steps::Steps;
 use ironclad_api::UserInfo;
-use ironclad_api::features::FeatureGates;
+use ironclad_api::features::{self, FeatureGates};
 use ironclad_api::source::Source;
 use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load};
 use ironclad_auth::pki::{self, Pair, Pki, Subject};
@@ -170,7 +170,7 @@ fn config(cluster: &Cluster, flags: &ApiFlags, store: Arc<dyn Store>, own: &Cert
         },
         runtime: flags.served.runtime_config.clone().unwrap_or_default(),
         gates: gates(flags),
-        others: vec![ironclad_client::queue::metrics::render],
+        others: vec![ironclad_client::queue::metrics::render, ironclad_auth::metrics::render],
     }
 }
 
@@ -249,11 +249,15 @@ pub(crate) async fn start(
     let listener = TcpListener::bind(address).await.context("cannot listen for the API")?;
     let hints = format!("{clients}{proxies}");
     let tls = pki::api_tls(&own.serving, &hints).context("cannot set up TLS")?;
-    let served = server.clone();
+    let (served, ending) = (server.clone(), stop.clone());
     let serving = tokio::spawn(async move { served.serve(listener, tls, stop).await });
     if given.is_none_or(|g| g.tls_cert_file.is_none()) {
         write_kubeconfig(cluster, &pki)?;
     }
+    let api = Api { server, serving, life, pki: Arc::new(pki), tokens };
+    if flags.served.feature_gates.clone().unwrap_or_default().enabled(features::COORDINATED_LEADER_ELECTION) {
+        election::start(&api, &flags.election, &ending)?;
+    }
     step.done("API server ready");
-    Ok(Api { server, serving, life, pki: Arc::new(pki), tokens })
+    Ok(api)
 }
