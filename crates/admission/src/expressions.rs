@@ -231,6 +231,8 @@ pub(crate) struct Judges {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) world: Arc<dyn crate::world::World>,
+    /// How webhooks are reached.
+    pub(crate) egress: ironclad_remote::Egress,
 }
 
 impl Judges {

@@ -29,6 +29,7 @@ use ironclad_api::source::Source;
 use ironclad_api::{ApiError, FieldError, Reason};
 use ironclad_auth::Authorizer;
 use ironclad_json::Value;
+use ironclad_remote::Egress;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -62,11 +63,20 @@ pub struct Choice {
     pub not_ready: i64,
     /// How long pods stay on a node that cannot be reached, in seconds.
     pub unreachable: i64,
+    /// How webhooks are reached.
+    pub egress: Egress,
 }
 
 impl Default for Choice {
     fn default() -> Self {
-        Self { enable: Vec::new(), disable: Vec::new(), configuration: None, not_ready: 300, unreachable: 300 }
+        Self {
+            enable: Vec::new(),
+            disable: Vec::new(),
+            configuration: None,
+            not_ready: 300,
+            unreachable: 300,
+            egress: Egress::default(),
+        }
     }
 }
 
@@ -94,7 +104,8 @@ impl Makings<'_> {
     }
 
     fn judges(&self) -> Judges {
-        Judges { source: self.source(), authorizer: self.authorizer(), world: self.parts.world.clone() }
+        let egress = self.choice.egress.clone();
+        Judges { source: self.source(), authorizer: self.authorizer(), world: self.parts.world.clone(), egress }
     }
 }
 

@@ -50,7 +50,7 @@ fn follow(
     config: Option<&ironclad_json::Value>,
 ) -> std::result::Result<Configurations, String> {
     let credentials = settings::Settings::read(config)?.credentials;
-    let mut callers = Callers::new(judges.source.clone(), credentials);
+    let mut callers = Callers::new(judges.source.clone(), credentials, judges.egress.clone());
     let resource = GroupResource::new("admissionregistration.k8s.io", resource);
     Ok(Followed::new(&*judges.source, &resource, move |configuration| config::read(configuration, &mut callers)))
 }

@@ -31,6 +31,7 @@ use ironclad_api::source::{Change, Changes, Source};
 use ironclad_api::{GroupResource, object};
 use ironclad_auth::pki::Pair;
 use ironclad_json::Value;
+use ironclad_remote::Way;
 use parking_lot::Mutex;
 use remote::{Lookup, Remote, SERVICE_NAME};
 use std::collections::HashMap;
@@ -56,8 +57,13 @@ enum Became {
 
 impl Aggregator {
     /// `identity` is the front proxy's certificate, by which other servers know this one.
-    pub(crate) fn new(identity: Option<Pair>, caches: Arc<Caches>, catalog: Arc<Catalog>) -> Self {
-        Self { remotes: ArcSwap::default(), identity, lookup: Lookup { caches, catalog }, kept: Default::default() }
+    pub(crate) fn new(identity: Option<Pair>, caches: Arc<Caches>, catalog: Arc<Catalog>, way: Way) -> Self {
+        Self {
+            remotes: ArcSwap::default(),
+            identity,
+            lookup: Lookup { caches, catalog, way },
+            kept: Default::default(),
+        }
     }
 
     fn remotes(&self) -> Arc<Vec<Arc<Remote>>> {

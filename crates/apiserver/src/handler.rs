@@ -11,7 +11,7 @@ use crate::{Body, accept, body, catalog, discovery, encode, nonresource, openapi
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use ironclad_api::{ApiError, GroupVersionKind, Reason, UserInfo, features, names, object};
 use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, Verb};
@@ -25,7 +25,13 @@ pub(crate) async fn answer(
     user: &UserInfo,
     request: http::Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    inner.authorize(user, info).await?;
+    if let Err(error) = inner.authorize(user, info).await {
+        crate::audited::failed(&error);
+        let cbor = inner.gates.enabled(ironclad_api::features::CBOR);
+        let mut refused = crate::respond::error(&error, Accepted::of_error(request.headers(), &info.query, cbor));
+        refused.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        return Ok(refused);
+    }
     if let Some(remote) = inner.aggregator.of_path(&info.path) {
         return Ok(remote.pass(user, request).await);
     }
@@ -300,7 +306,8 @@ async fn act(
         ("", "create") if kind.verbs == Verb::CREATE && &*kind.plural != "bindings" => {
             let (mut review, warnings) = request.check(kind, input()?)?;
             request.track(&Value::Null, &mut review);
-            inner.review(request, registry.admitted(request, review).await?, warnings).await
+            let admitted = registry.admitted(request, review).await.map_err(|e| e.warned(warnings.clone()))?;
+            inner.review(request, admitted, warnings.clone()).await.map_err(|e| e.warned(warnings))
         }
         ("", "create") if &*kind.plural == "bindings" => bind(inner, request, input()?).await,
         ("", "create") if kind.custom.as_ref().is_some_and(|c| c.terminating) => {

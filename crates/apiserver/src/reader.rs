@@ -11,6 +11,7 @@ use ironclad_api::GroupResource;
 use ironclad_api::source::{Change, Changes, Source};
 use ironclad_json::Value;
 use ironclad_kinds::Kind;
+use ironclad_remote::Egress;
 use ironclad_store::Revision;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,11 +23,17 @@ pub struct Reader {
     caches: Arc<Caches>,
     catalog: Arc<Catalog>,
     metrics: Shared,
+    egress: Egress,
 }
 
 impl Reader {
-    pub(crate) fn new(caches: Arc<Caches>, catalog: Arc<Catalog>, metrics: Shared) -> Self {
-        Self { caches, catalog, metrics }
+    pub(crate) fn new(caches: Arc<Caches>, catalog: Arc<Catalog>, metrics: Shared, egress: Egress) -> Self {
+        Self { caches, catalog, metrics, egress }
+    }
+
+    /// How other servers are reached.
+    pub(crate) fn egress(&self) -> &Egress {
+        &self.egress
     }
 
     pub(crate) fn metrics(&self) -> &Shared {

@@ -27,6 +27,7 @@ use ironclad_auth::pki::Pair;
 use ironclad_auth::{Authenticator, Authorizer, LastModes};
 use ironclad_json::Value;
 use ironclad_kinds::Kind;
+use ironclad_remote::{Egress, Way};
 use ironclad_store::Store;
 use rustls_pki_types::CertificateDer;
 use std::convert::Infallible;
@@ -135,6 +136,8 @@ pub(crate) struct Inner {
     pub(crate) modes: LastModes,
     pub(crate) tokens: Arc<dyn TokenIssuer>,
     pub(crate) kubelets: KubeletAccess,
+    /// How nodes, pods and Services are reached.
+    pub(crate) cluster: Way,
     pub(crate) gates: FeatureGates,
     pub(crate) others: Vec<fn() -> String>,
     pub(crate) metrics: Arc<Metrics>,
@@ -220,19 +223,26 @@ pub struct Prepared {
     token: CancellationToken,
     auditor: Option<Auditor>,
     checks: Option<Checks>,
+    egress: Egress,
     metrics: Arc<Metrics>,
 }
 
 impl Prepared {
     /// What deciders read from.
     pub fn reader(&self) -> Reader {
-        Reader::new(self.caches.clone(), self.catalog.clone(), self.metrics.clone())
+        Reader::new(self.caches.clone(), self.catalog.clone(), self.metrics.clone(), self.egress.clone())
     }
 
     /// Has requests kept as a policy says.
     #[must_use]
     pub fn audited(self, auditor: Option<Auditor>) -> Self {
         Self { auditor, ..self }
+    }
+
+    /// Reaches other servers in these ways; to be said before anything reads.
+    #[must_use]
+    pub fn reaching(self, egress: Egress) -> Self {
+        Self { egress, ..self }
     }
 
     /// Has more asked whether the server is well.
@@ -267,7 +277,12 @@ impl Prepared {
         let registry =
             Registry { store, caches: self.caches, admission, addresses, load: load.clone(), webhooks, watch_lists };
         let deciders = Deciders { authenticator, authorizer, tokens };
-        let aggregator = Aggregator::new(self.config.front_proxy, registry.caches.clone(), self.catalog.clone());
+        let aggregator = Aggregator::new(
+            self.config.front_proxy,
+            registry.caches.clone(),
+            self.catalog.clone(),
+            self.egress.cluster.clone(),
+        );
         let inner = Inner {
             aggregator,
             registry: Arc::new(registry),
@@ -277,6 +292,7 @@ impl Prepared {
             modes: LastModes::default(),
             tokens: deciders.tokens,
             kubelets: self.config.kubelets,
+            cluster: self.egress.cluster,
             gates: self.config.gates,
             others: self.config.others,
             limits: Limits::new(&load, metrics.clone()),
@@ -342,6 +358,7 @@ impl ApiServer {
             token,
             auditor: None,
             checks: None,
+            egress: Egress::default(),
             metrics: Arc::default(),
         })
     }

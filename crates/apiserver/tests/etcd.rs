@@ -22,6 +22,7 @@ fn options(etcd: &Etcd, codec: Arc<dyn Codec>) -> EtcdOptions {
         codec,
         patience: Duration::from_secs(3),
         transform: None,
+        way: ironclad_remote::Way::default(),
     }
 }
 

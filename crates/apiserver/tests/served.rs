@@ -6,6 +6,8 @@ use ironclad_json::{Value, json};
 use ironclad_schema::{bundle, cbor};
 use support::{JSON, ask, bytes, send, switched, with};
 
+const PUBLIC: &str = "MCowBQYDK2VwAyEAxbLJ0EYIgtinjX/COBcum6JI50v8oqcmwNYE7K1OKeU=";
+const PROOF: &str = "ztIOs9Av/Gkjs9DWCqY9+JsGU2La4A/6tOkm6U0f9fDq1cEqZvJong7UxiYG1IaTgNBCbS7pNSOYcPFrZEdfDw==";
 const CLAIMS: &str = "/apis/resource.k8s.io/v1beta1/namespaces/default/resourceclaims";
 const NEW: &str = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -78,12 +80,12 @@ async fn what_only_an_older_version_says_is_kept() {
     let path = |version: &str| format!("/apis/certificates.k8s.io/{version}/namespaces/default/podcertificaterequests");
     let request = json!({"metadata": {"name": "a"}, "spec": {"signerName": "x.io/y", "podName": "p", "podUID": "u",
         "serviceAccountName": "s", "serviceAccountUID": "u", "nodeName": "n", "nodeUID": "u",
-        "stubPKCS10Request": include_str!("support/stub.b64"),
-        "pkixPublicKey": "a2V5", "proofOfPossession": "cHJvb2Y="}});
+        // An Ed25519 key, and the pod's uid signed by it.
+        "pkixPublicKey": PUBLIC, "proofOfPossession": PROOF}});
     let (code, made) = ask(&server, "POST", &path("v1beta1"), JSON, request).await;
     assert_eq!(code, 201, "{made}");
     let (_, old) = ask(&server, "GET", &format!("{}/a", path("v1beta1")), JSON, Value::Null).await;
-    assert_eq!(old["spec"]["pkixPublicKey"], "a2V5");
+    assert_eq!(old["spec"]["pkixPublicKey"], PUBLIC);
     let (code, new) = ask(&server, "GET", &format!("{}/a", path("v1")), JSON, Value::Null).await;
     assert_eq!((code, &new["apiVersion"]), (200, &json!("certificates.k8s.io/v1")));
     assert!(new["spec"].get("pkixPublicKey").is_none(), "{new}");

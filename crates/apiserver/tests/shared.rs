@@ -24,6 +24,7 @@ async fn store(etcd: &Etcd) -> Arc<EtcdStore> {
         codec: Arc::new(StockCodec::default()),
         patience: std::time::Duration::from_secs(10),
         transform: None,
+        way: ironclad_remote::Way::default(),
     };
     Arc::new(EtcdStore::open(options).await.unwrap())
 }

@@ -21,6 +21,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use distributed::Distributed;
 use ironclad_api::ApiError;
 use ironclad_json::Value;
+use ironclad_remote::{Egress, Way};
 use issuer::Keys;
 use jsonwebtoken::{Algorithm, Validation};
 use mapping::Mapping;
@@ -49,11 +50,21 @@ pub struct Oidc {
 impl Oidc {
     /// From a configuration that was checked; `algorithms` are the ways of signing that count.
     pub fn new(jwt: &Jwt, algorithms: &[&str]) -> Result<Self, String> {
+        Self::by(jwt, algorithms, None)
+    }
+
+    /// The same, reached in the way that the configuration chooses.
+    pub fn by(jwt: &Jwt, algorithms: &[&str], egress: Option<&Egress>) -> Result<Self, String> {
         let parse =
             |name: &&str| name.parse::<Algorithm>().map_err(|_| format!("the signing algorithm {name:?} is not known"));
-        if let Some(selector) = &jwt.issuer.egress_selector_type {
-            return Err(format!("oidc: egress lookup required with egress selector type {selector:?}"));
-        }
+        let way = match (jwt.issuer.egress_selector_type.as_deref(), egress) {
+            (None | Some(""), _) => Way::default(),
+            (Some(selector), None) => {
+                return Err(format!("oidc: egress lookup required with egress selector type {selector:?}"));
+            }
+            (Some("cluster"), Some(egress)) => egress.cluster.clone(),
+            (Some(_), Some(egress)) => egress.control_plane.clone(),
+        };
         // Groups alone may stand elsewhere, and only where a claim is named for them.
         let groups = Some(jwt.claim_mappings.groups.claim.as_str()).filter(|c| !c.is_empty());
         Ok(Self {
@@ -62,9 +73,9 @@ impl Oidc {
                 audiences: jwt.issuer.audiences.clone(),
                 algorithms: algorithms.iter().map(parse).collect::<Result<_, _>>()?,
             },
-            keys: Keys::new(&jwt.issuer)?,
+            keys: Keys::new(&jwt.issuer, &way)?,
             mapping: Mapping::new(jwt)?,
-            distributed: groups.map(|claim| Distributed::new(claim, &jwt.issuer)).transpose()?,
+            distributed: groups.map(|claim| Distributed::new(claim, &jwt.issuer, &way)).transpose()?,
         })
     }
 

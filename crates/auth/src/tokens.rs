@@ -163,6 +163,8 @@ impl Tokens {
         }
         answer["spec"]["audiences"] = Value::Array(audiences.into());
         answer["spec"]["expirationSeconds"] = json!(seconds);
+        // Written also when it is not there.
+        answer["spec"]["boundObjectRef"] = spec["boundObjectRef"].clone();
         answer["status"] = json!({"token": token, "expirationTimestamp": expires});
         Ok(answer)
     }
@@ -207,6 +209,9 @@ impl Tokens {
                 return Err(ApiError::bad_request(why));
             }
         };
+        if name.is_empty() {
+            return Err(ApiError::bad_request("Name parameter required."));
+        }
         let resource = GroupResource::new("", plural);
         let found = self.source.get(&resource, place, name).ok_or_else(|| ApiError::not_found(&resource, name))?;
         if kind == "Pod" {

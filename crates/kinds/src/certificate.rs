@@ -1,25 +1,22 @@
 //! What holds for bundles of trust and for requests of pods' certificates.
 
-use crate::common::checks::{required_rule, same};
-use crate::csr::{P256, P384, P521, signer_name};
+mod keys;
+
+use crate::common::checks::same;
+use crate::csr::signer_name;
 use crate::read::{fill, has, int, items, put, text};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 use jiff::Timestamp;
 use std::collections::HashMap;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::{FromDer, X509CertificationRequest};
-use x509_parser::public_key::PublicKey;
-use x509_parser::x509::SubjectPublicKeyInfo;
+use x509_parser::prelude::FromDer;
 
 const OMITTED: &str = "<value omitted>";
 const SHORTEST: i64 = 3600;
 const LONGEST: i64 = 91 * 86_400;
 /// What signers of the project never exceed.
 const LONGEST_OF_THE_PROJECT: i64 = 86_400;
-const LARGEST_REQUEST: usize = 10 << 10;
 const LARGEST_CHAIN: usize = 100 << 10;
 const LARGEST_ANNOTATIONS: usize = 256 << 10;
 const ENDS: [&str; 3] = ["Denied", "Failed", "Issued"];
@@ -118,26 +115,33 @@ pub(crate) fn request(o: &Value) -> ErrorList {
     let (spec, at) = (&o["spec"], Path::new("spec"));
     let signer = text(spec, &["signerName"]);
     signer_name(signer, &at.child("signerName"), &mut errors);
+    annotations(&spec["unverifiedUserAnnotations"], &at.child("unverifiedUserAnnotations"), &mut errors);
     for (name, uid) in [("podName", "podUID"), ("serviceAccountName", "serviceAccountUID"), ("nodeName", "nodeUID")] {
-        required_rule(spec, &at, name, names::dns1123_subdomain, &mut errors);
+        let given = text(spec, &[name]);
+        let wrong = names::dns1123_subdomain(given);
+        errors.extend(wrong.into_iter().map(|why| FieldError::invalid_str(&at.child(name), given, why)));
         match text(spec, &[uid]) {
-            "" => errors.push(FieldError::required(&at.child(uid), "must not be empty")),
+            "" => errors.push(FieldError::invalid_str(&at.child(uid), "", "must not be empty")),
             long if long.len() > 128 => errors.push(FieldError::too_long(&at.child(uid), 128)),
             _ => {}
         }
     }
     let life_at = at.child("maxExpirationSeconds");
-    let most = if signer.starts_with("kubernetes.io/") { LONGEST_OF_THE_PROJECT } else { LONGEST };
+    let of_the_project =
+        signer.split('/').next().is_some_and(|d| d == "kubernetes.io" || d.ends_with(".kubernetes.io"));
+    let most = if of_the_project { LONGEST_OF_THE_PROJECT } else { LONGEST };
     match int(spec, &["maxExpirationSeconds"]) {
-        None => errors.push(FieldError::required(&life_at, "must be set")),
+        None => {
+            errors.push(FieldError::required(&life_at, "must be set"));
+            return errors;
+        }
         Some(n) if n < SHORTEST || n > most => {
             let why = format!("must be in the range [{SHORTEST}, {most}]");
             errors.push(FieldError::invalid(&life_at, &json!(n), why));
         }
         Some(_) => {}
     }
-    stub(text(spec, &["stubPKCS10Request"]), &at.child("stubPKCS10Request"), &mut errors);
-    annotations(&spec["unverifiedUserAnnotations"], &at.child("unverifiedUserAnnotations"), &mut errors);
+    keys::asked(spec, &at, &mut errors);
     errors
 }
 
@@ -155,46 +159,6 @@ fn annotations(given: &Value, at: &Path, errors: &mut ErrorList) {
     }
     if size > LARGEST_ANNOTATIONS {
         errors.push(FieldError::too_long(at, LARGEST_ANNOTATIONS));
-    }
-}
-
-fn stub(encoded: &str, at: &Path, errors: &mut ErrorList) {
-    if encoded.is_empty() {
-        errors.push(FieldError::required(at, ""));
-        return;
-    }
-    let mut wrong = |why: &str| errors.push(FieldError::invalid_str(at, OMITTED, why.to_owned()));
-    let Ok(der) = STANDARD.decode(encoded) else { return wrong("must be base64") };
-    if der.len() > LARGEST_REQUEST {
-        errors.push(FieldError::too_long(at, LARGEST_REQUEST));
-        return;
-    }
-    match X509CertificationRequest::from_der(&der) {
-        Ok(([], request)) => {
-            if let Err(why) = strong(&request.certification_request_info.subject_pki) {
-                wrong(why);
-            } else if !crate::csr::has_its_key(&request) {
-                wrong("stub PKCS#10 request must be signed with the private key of its subject");
-            }
-        }
-        _ => wrong("must be a valid DER-serialized PKCS#10 certificate signing request"),
-    }
-}
-
-/// Whether a key is of a sort that counts.
-fn strong(key: &SubjectPublicKeyInfo<'_>) -> Result<(), &'static str> {
-    const ED25519: &str = "1.3.101.112";
-    match key.parsed() {
-        Ok(PublicKey::RSA(rsa)) => match rsa.key_size() {
-            3072 | 4096 => Ok(()),
-            _ => Err("RSA keys must have modulus size 3072 or 4096"),
-        },
-        Ok(PublicKey::EC(_)) => match crate::csr::curve(key).as_deref() {
-            Some(P256 | P384 | P521) => Ok(()),
-            _ => Err("elliptic public keys must use curve P256 or P384 or P521"),
-        },
-        _ if key.algorithm.algorithm.to_id_string() == ED25519 => Ok(()),
-        _ => Err("unknown public key type; supported types are Ed25519, ECDSA, and RSA"),
     }
 }
 
@@ -279,10 +243,7 @@ fn issued(o: &Value, now: Timestamp, errors: &mut ErrorList) {
         return bad_chain("all certificates in the issued chain must parse as X.509 certificates".to_owned());
     };
     let leaf = &parsed[0];
-    let stub = STANDARD.decode(text(o, &["spec", "stubPKCS10Request"])).unwrap_or_default();
-    let asked = X509CertificationRequest::from_der(&stub);
-    let fits = asked.is_ok_and(|(_, r)| r.certification_request_info.subject_pki.raw == leaf.public_key().raw);
-    if !fits {
+    if !keys::is_for(&o["spec"], leaf.public_key().raw) {
         return bad_chain("leaf certificate was not issued to the requested public key".to_owned());
     }
     let (begin, end) = (leaf.validity().not_before.timestamp(), leaf.validity().not_after.timestamp());
@@ -327,6 +288,8 @@ fn times(o: &Value, (begin, end): (i64, i64), now: i64, errors: &mut ErrorList) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
     use std::process::Command;
 
     /// What openssl makes of a command in a directory of its own.
@@ -409,7 +372,11 @@ mod tests {
         o["spec"]["podUID"] = json!("");
         o["spec"]["unverifiedUserAnnotations"] = json!({"plain": "x"});
         let found = said(&request(&o)).join("; ");
-        for why in ["spec.podUID: Required value", "must be in the range [3600, 7862400]", "domain-prefixed key"] {
+        for why in [
+            "spec.podUID: Invalid value: \"\": must not be empty",
+            "must be in the range [3600, 7862400]",
+            "domain-prefixed key",
+        ] {
             assert!(found.contains(why), "{found}");
         }
     }

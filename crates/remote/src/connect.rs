@@ -1,7 +1,7 @@
 //! Opening connections: TCP, and TLS where the URL says so.
 
 use crate::unverified::Anybody;
-use crate::{Stream, Target, roots};
+use crate::{Stream, Target, Way, roots};
 use http::Uri;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -18,21 +18,22 @@ use tokio_rustls::TlsConnector;
 pub(crate) struct Connector {
     tls: TlsConnector,
     name: Option<String>,
+    way: Way,
 }
 
 impl Connector {
     pub(crate) fn new(target: &Target) -> Result<Self, String> {
         let mut config = tls(target)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)), name: target.server_name.clone() })
+        let (name, way) = (target.server_name.clone(), target.way.clone());
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), name, way })
     }
 
     async fn open(self, uri: Uri) -> io::Result<Stream> {
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let stream = crate::dial(&host, port).await?;
-        stream.set_nodelay(true)?;
+        let stream = self.way.dial(&host, port).await?;
         if !tls {
             return Ok(stream.into());
         }

@@ -170,6 +170,7 @@ pub(crate) fn target(path: &Path) -> Result<Target> {
         basic,
         server_name: cluster.tls_server_name,
         insecure: cluster.insecure_skip_tls_verify,
+        ..Target::default()
     })
 }
 

@@ -4,16 +4,20 @@
 //! an end in time and its answer a largest size; certificates are checked unless the configuration says otherwise.
 
 mod connect;
+mod egress;
+mod konnectivity;
 mod kubeconfig;
 mod roots;
 mod stream;
 mod unverified;
 mod verify;
+mod way;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use connect::Connector;
+pub use egress::Egress;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
@@ -25,6 +29,7 @@ use std::time::Duration;
 pub use stream::Stream;
 pub use unverified::{unverified, unverified_as};
 pub use verify::{dial, reason, verifier};
+pub use way::{Connection, Way, Wire, metrics};
 
 /// The largest answer that is read.
 pub const LARGEST: usize = 4 << 20;
@@ -75,6 +80,8 @@ pub struct Target {
     pub server_name: Option<String>,
     /// Take any certificate. Only ever because the configuration says so.
     pub insecure: bool,
+    /// How connections come about.
+    pub way: Way,
 }
 
 impl Target {
@@ -129,7 +136,12 @@ impl Remote {
 
     /// From a kubeconfig, whose server is the whole URL of a webhook.
     pub fn from_kubeconfig(path: &Path) -> Result<Self> {
-        Self::new(&kubeconfig::target(path)?)
+        Self::from_kubeconfig_by(path, &Way::default())
+    }
+
+    /// From a kubeconfig, reached in a way of its own.
+    pub fn from_kubeconfig_by(path: &Path, way: &Way) -> Result<Self> {
+        Self::new(&Target { way: way.clone(), ..kubeconfig::target(path)? })
     }
 
     /// From where a pod finds the API server of its cluster and who it is there.

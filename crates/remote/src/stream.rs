@@ -1,30 +1,30 @@
 //! A connection as hyper's pool of connections wants it, with TLS or without.
 
+use crate::way::Connection as Wired;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// A connection that tells by its handshake whether it speaks HTTP/2.
 pub struct Stream(TokioIo<Either>);
 
 enum Either {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Wired),
+    Tls(Box<TlsStream<Wired>>),
 }
 
-impl From<TcpStream> for Stream {
-    fn from(stream: TcpStream) -> Self {
+impl From<Wired> for Stream {
+    fn from(stream: Wired) -> Self {
         Self(TokioIo::new(Either::Plain(stream)))
     }
 }
 
-impl From<TlsStream<TcpStream>> for Stream {
-    fn from(stream: TlsStream<TcpStream>) -> Self {
+impl From<TlsStream<Wired>> for Stream {
+    fn from(stream: TlsStream<Wired>) -> Self {
         Self(TokioIo::new(Either::Tls(Box::new(stream))))
     }
 }

@@ -18,6 +18,7 @@ pub use client::Tls;
 use crate::{Committed, Entry, Error, Op, Page, RangeQuery, Result, Revision, Store, Template, Transform, Watch};
 use async_trait::async_trait;
 use client::{Again, Client};
+use ironclad_remote::Way;
 use keys::Keys;
 use lease::Leases;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct EtcdOptions {
     pub patience: Duration,
     /// What is done to written objects before they are stored, in the form in which stock servers encrypt.
     pub transform: Option<Arc<dyn Transform>>,
+    /// How the members are reached.
+    pub way: Way,
 }
 
 /// What the store, its watches and its compactor share.
@@ -75,7 +78,7 @@ impl EtcdStore {
     pub async fn open(options: EtcdOptions) -> Result<Self> {
         let (here, there) = options.prefix;
         let store = Self(Arc::new(Inner {
-            client: Client::new(&options.servers, &options.tls, options.patience)?,
+            client: Client::new(&options.servers, &options.tls, &options.way, options.patience)?,
             keys: Keys { here, there },
             codec: options.codec,
             transform: options.transform,

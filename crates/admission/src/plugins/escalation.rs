@@ -82,6 +82,15 @@ impl Escalation {
         if self.may(request, "bind", (of("apiGroup"), resource), name).await {
             return Ok(());
         }
+        if resource == "roles" && namespace.is_empty() {
+            return Err(ApiError::bad_request("Namespace parameter required."));
+        }
+        if name.is_empty() {
+            return Err(ApiError::bad_request("Name parameter required."));
+        }
+        if let Some(why) = ironclad_api::names::path_segment(name).first() {
+            return Err(ApiError::bad_request(format!("Name parameter invalid: {name:?}: {why}")));
+        }
         let roles = GroupResource::new(GROUP, resource);
         let role = self
             .source

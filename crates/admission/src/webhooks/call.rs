@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use ironclad_api::source::Source;
 use ironclad_api::{GroupResource, object};
 use ironclad_json::Value;
-use ironclad_remote::{Credentials, CredentialsByServer};
+use ironclad_remote::{Credentials, CredentialsByServer, Egress, Way};
 use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -20,7 +20,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -55,18 +54,24 @@ struct Connector {
     server: ServerName<'static>,
     tls: TlsConnector,
     source: Arc<dyn Source>,
+    way: Way,
 }
 
-struct Stream(TokioIo<TlsStream<TcpStream>>);
+struct Stream(TokioIo<TlsStream<ironclad_remote::Connection>>);
 
 impl Caller {
     /// From `clientConfig`.
-    pub fn new(config: &Value, source: Arc<dyn Source>) -> Result<Self, String> {
-        Self::with(config, source, &CredentialsByServer::default())
+    pub fn new(config: &Value, source: Arc<dyn Source>, egress: &Egress) -> Result<Self, String> {
+        Self::with(config, source, &CredentialsByServer::default(), egress)
     }
 
     /// From `clientConfig`; the server is shown what it is to be shown.
-    pub(crate) fn with(config: &Value, source: Arc<dyn Source>, known: &CredentialsByServer) -> Result<Self, String> {
+    pub(crate) fn with(
+        config: &Value,
+        source: Arc<dyn Source>,
+        known: &CredentialsByServer,
+        egress: &Egress,
+    ) -> Result<Self, String> {
         let (place, host, path) = if config["url"].is_string() { url_place(config)? } else { service_place(config) };
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = match &place {
@@ -82,7 +87,11 @@ impl Caller {
             Some(url) => url.to_owned(),
             None => format!("https://{host}:{port}{path}"),
         };
-        let connector = Connector { place, server, tls, source };
+        let way = match &place {
+            Place::Url(..) => egress.control_plane.clone(),
+            Place::Service(..) => egress.cluster.clone(),
+        };
+        let connector = Connector { place, server, tls, source, way };
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector);
         Ok(Self { client, url: shown, authorization })
     }
@@ -300,9 +309,8 @@ impl tower::Service<Uri> for Connector {
         let this = self.clone();
         Box::pin(async move {
             let (host, port) = this.address().map_err(std::io::Error::other)?;
-            let tcp = ironclad_remote::dial(&host, port).await?;
-            tcp.set_nodelay(true)?;
-            let tls = this.tls.connect(this.server, tcp).await?;
+            let stream = this.way.dial(&host, port).await?;
+            let tls = this.tls.connect(this.server, stream).await?;
             Ok(Stream(TokioIo::new(tls)))
         })
     }

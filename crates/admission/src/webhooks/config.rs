@@ -7,7 +7,7 @@ use ironclad_api::object;
 use ironclad_api::source::Source;
 use ironclad_cel::admission::Scope;
 use ironclad_json::Value;
-use ironclad_remote::CredentialsByServer;
+use ironclad_remote::{CredentialsByServer, Egress};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,12 +38,13 @@ pub(crate) struct Webhook {
 pub(crate) struct Callers {
     source: Arc<dyn Source>,
     credentials: CredentialsByServer,
+    egress: Egress,
     known: HashMap<String, Caller>,
 }
 
 impl Callers {
-    pub(crate) fn new(source: Arc<dyn Source>, credentials: CredentialsByServer) -> Self {
-        Self { source, credentials, known: HashMap::new() }
+    pub(crate) fn new(source: Arc<dyn Source>, credentials: CredentialsByServer, egress: Egress) -> Self {
+        Self { source, credentials, egress, known: HashMap::new() }
     }
 
     fn of(&mut self, config: &Value) -> Result<Caller, String> {
@@ -56,7 +57,7 @@ impl Callers {
         if self.known.len() >= MANY {
             self.known.clear();
         }
-        let caller = Caller::with(config, self.source.clone(), &self.credentials)?;
+        let caller = Caller::with(config, self.source.clone(), &self.credentials, &self.egress)?;
         self.known.insert(key, caller.clone());
         Ok(caller)
     }

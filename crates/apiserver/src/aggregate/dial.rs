@@ -1,7 +1,7 @@
 //! Connections to the servers behind a Service, with the front proxy's certificate.
 
 use super::backend::{self, Backend};
-use ironclad_remote::Stream;
+use ironclad_remote::{Connection, Stream, Way};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::future::Future;
@@ -11,7 +11,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -27,36 +26,25 @@ pub(super) struct Dialer {
     tls: TlsConnector,
     name: ServerName<'static>,
     resolve: Resolve,
+    way: Way,
 }
 
 impl Dialer {
-    pub(super) fn new(config: ClientConfig, name: ServerName<'static>, resolve: Resolve) -> Self {
-        Self { tls: TlsConnector::from(Arc::new(config)), name, resolve }
+    pub(super) fn new(config: ClientConfig, name: ServerName<'static>, resolve: Resolve, way: Way) -> Self {
+        Self { tls: TlsConnector::from(Arc::new(config)), name, resolve, way }
     }
 
     /// A connection to one of the backends.
-    pub(super) async fn dial(&self) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn dial(&self) -> io::Result<TlsStream<Connection>> {
         let backend = (self.resolve)().map_err(io::Error::other)?;
         let open = async {
             let address = choose(&backend).await?;
-            let stream = TcpStream::connect(address).await.map_err(|e| refused(address, &e))?;
-            stream.set_nodelay(true)?;
+            let stream = self.way.dial(&address.ip().to_string(), address.port()).await?;
             self.tls.connect(self.name.clone(), stream).await
         };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "the connection took too long");
         tokio::time::timeout(CONNECT, open).await.unwrap_or_else(|_| Err(late()))
     }
-}
-
-/// A failed connection in the words that people know from stock servers.
-fn refused(address: SocketAddr, error: &io::Error) -> io::Error {
-    let why = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::HostUnreachable => "no route to host".to_owned(),
-        io::ErrorKind::TimedOut => "connection timed out".to_owned(),
-        _ => error.to_string(),
-    };
-    io::Error::new(error.kind(), format!("dial tcp {address}: connect: {why}"))
 }
 
 async fn choose(backend: &Backend) -> io::Result<SocketAddr> {

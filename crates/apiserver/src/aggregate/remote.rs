@@ -14,7 +14,7 @@ use ironclad_api::labels::Labels;
 use ironclad_api::object::{self, text};
 use ironclad_auth::pki::Pair;
 use ironclad_json::Value;
-use ironclad_remote::Target;
+use ironclad_remote::{Target, Way};
 use rustls_pki_types::ServerName;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +31,8 @@ pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub(super) struct Lookup {
     pub(super) caches: Arc<Caches>,
     pub(super) catalog: Arc<Catalog>,
+    /// How they are reached.
+    pub(super) way: Way,
 }
 
 pub(crate) struct Remote {
@@ -106,7 +108,7 @@ impl Remote {
             let target = Target { authorities, identity: identity.clone(), insecure, ..Target::default() };
             let mut config = target.tls().map_err(|e| e.to_string())?;
             config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
-            Ok(Dialer::new(config, name.clone(), resolve.clone()))
+            Ok(Dialer::new(config, name.clone(), resolve.clone(), self.lookup.way.clone()))
         };
         let pooled = |dialer| {
             Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(dialer)

@@ -38,7 +38,7 @@ impl Webhooks {
         if let Some(caller) = callers.get(&key) {
             return Ok(caller.clone());
         }
-        let caller = Caller::new(client, self.reader.clone())?;
+        let caller = Caller::new(client, self.reader.clone(), self.reader.egress())?;
         if callers.len() >= KEPT {
             callers.clear();
         }

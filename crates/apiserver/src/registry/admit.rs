@@ -122,6 +122,12 @@ impl Registry {
             object.entry("apiVersion").or_insert_with(|| resource::api_version(group, version).into());
             object.entry("kind").or_insert_with(|| kind.as_str().into());
         }
+        if let Some(object) = admission.object.as_mut().filter(|_| request.info.subresource == "token") {
+            if object["spec"]["expirationSeconds"].is_null() {
+                object["spec"]["expirationSeconds"] = 3600.into();
+            }
+            request.track_below(&admission.kind, object);
+        }
         self.admission.admit(&mut admission).await?;
         self.admission.validate(&mut admission).await?;
         Ok(admission.object.take().unwrap_or_default())

@@ -3,10 +3,10 @@
 use super::{Conversions, Request, convert, types};
 use crate::catalog::Table;
 use ironclad_api::{ApiError, GroupVersionKind, object, time};
-use ironclad_json::Value;
+use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;
-use ironclad_schema::apply::{self, Manager, Operation, Schema, Set, Versions};
-use ironclad_schema::{Bundle, Shape};
+use ironclad_schema::apply::{self, Manager, OneVersion, Operation, Schema, Set, Versions};
+use ironclad_schema::{Bundle, Shape, bundle};
 
 /// Longest manager name that is made from a user agent.
 const LONGEST: usize = 128;
@@ -100,6 +100,21 @@ impl Request<'_> {
             let manager = self.manager(Operation::Update);
             self.with_schema(|schema| apply::track(schema, old, new, &manager));
         }
+    }
+
+    /// Notes the fields of an object of another kind that is sent below one of the request's.
+    pub(super) fn track_below(&self, kind: &GroupVersionKind, new: &mut Value) {
+        let Some(id) = bundle().kind(kind) else { return };
+        let shape = Shape::Object(id);
+        let schema = Schema { bundle: bundle(), shape, versions: &OneVersion, ignored: Set::default() };
+        let api_version = ironclad_api::resource::api_version(&kind.group, &kind.version);
+        let manager = Manager { api_version, ..self.manager(Operation::Update) };
+        // What stock begins with: an object whose fields are there and empty.
+        let empty = json!({
+            "apiVersion": manager.api_version, "kind": kind.kind, "metadata": {},
+            "spec": {"audiences": null, "boundObjectRef": null},
+        });
+        apply::track(&schema, &empty, new, &manager);
     }
 
     /// Lays a configuration over an object; `live` is null for a new one.

@@ -11,19 +11,13 @@ use hyper::upgrade::OnUpgrade;
 use ironclad_api::labels::Labels;
 use ironclad_api::{ApiError, GroupResource, Reason, object};
 use ironclad_json::Value;
+use ironclad_remote::Connection;
 use ironclad_streaming::Relay;
 use rustls_pki_types::ServerName;
 use std::net::{IpAddr, SocketAddr};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
-
-/// A connection to a target, with TLS or without.
-trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// Where a request goes on to.
 struct Target {
@@ -171,12 +165,12 @@ impl Inner {
     }
 
     /// Connects to a target.
-    async fn dial(&self, request: &Request<'_>, target: &Target) -> Result<Box<dyn Connection>, ApiError> {
+    async fn dial(&self, request: &Request<'_>, target: &Target) -> Result<Connection, ApiError> {
         let unreachable =
             |e: std::io::Error| ApiError::new(Reason::InternalError, format!("error dialing backend: {e}"));
-        let stream = TcpStream::connect(target.address).await.map_err(unreachable)?;
-        stream.set_nodelay(true).map_err(unreachable)?;
-        let Some(connector) = self.connector(request, target)? else { return Ok(Box::new(stream)) };
+        let (host, port) = (target.address.ip().to_string(), target.address.port());
+        let stream = self.cluster.dial(&host, port).await.map_err(unreachable)?;
+        let Some(connector) = self.connector(request, target)? else { return Ok(stream) };
         let name = ServerName::IpAddress(target.address.ip().into());
         Ok(Box::new(connector.connect(name, stream).await.map_err(unreachable)?))
     }

@@ -4,7 +4,7 @@ use super::batch::{self, Bucket};
 use super::{Batch, Mode, Sink, Told, Truncate};
 use crate::Result;
 use ironclad_json::json;
-use ironclad_remote::Remote;
+use ironclad_remote::{Remote, Way};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub struct WebhookOptions {
     pub truncate: Option<Truncate>,
     /// How long to wait before the first new attempt.
     pub backoff: Duration,
+    /// How the server is reached.
+    pub way: Way,
 }
 
 /// How often a batch is tried.
@@ -36,7 +38,7 @@ const WAITING: usize = 1000;
 impl Sink {
     /// A webhook; its task ends, with what it holds sent, when the last sender is gone.
     pub fn webhook(options: &WebhookOptions) -> Result<Self> {
-        let remote = Remote::from_kubeconfig(&options.config)?;
+        let remote = Remote::from_kubeconfig_by(&options.config, &options.way)?;
         let batch = match &options.mode {
             Mode::Batch(batch) => batch.clone(),
             _ => Batch { buffer: WAITING, size: 1, wait: Duration::ZERO, throttle: None },

@@ -8,7 +8,7 @@ use super::config::Issuer;
 use super::issuer::Keys;
 use super::{Check, untrusted_issuer};
 use ironclad_json::Value;
-use ironclad_remote::{Remote, Target};
+use ironclad_remote::{Remote, Target, Way};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,17 +25,20 @@ pub(super) struct Distributed {
     authority: Option<String>,
     remote: Remote,
     issuers: Mutex<HashMap<String, Arc<Keys>>>,
+    way: Way,
 }
 
 impl Distributed {
-    pub(super) fn new(claim: &str, issuer: &Issuer) -> Result<Self, String> {
+    pub(super) fn new(claim: &str, issuer: &Issuer, way: &Way) -> Result<Self, String> {
         let authorities = issuer.certificate_authority.clone().unwrap_or_default().into_bytes();
-        let remote = Remote::new(&Target { url: issuer.url.clone(), authorities, ..Target::default() });
+        let remote =
+            Remote::new(&Target { url: issuer.url.clone(), authorities, way: way.clone(), ..Target::default() });
         Ok(Self {
             claim: claim.to_owned(),
             authority: issuer.certificate_authority.clone(),
             remote: remote.map_err(|e| e.to_string())?,
             issuers: Mutex::default(),
+            way: way.clone(),
         })
     }
 
@@ -103,7 +106,7 @@ impl Distributed {
         }
         let issuer_of_claims =
             Issuer { url: issuer.to_owned(), certificate_authority: self.authority.clone(), ..Issuer::default() };
-        let keys = Arc::new(Keys::new(&issuer_of_claims)?);
+        let keys = Arc::new(Keys::new(&issuer_of_claims, &self.way)?);
         known.insert(issuer.to_owned(), keys.clone());
         Ok(keys)
     }

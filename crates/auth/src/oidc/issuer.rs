@@ -2,7 +2,7 @@
 
 use super::config::Issuer;
 use ironclad_json::Value;
-use ironclad_remote::{Remote, Target};
+use ironclad_remote::{Remote, Target, Way};
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::JwkSet;
 use std::time::{Duration, Instant};
@@ -30,13 +30,14 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(issuer: &Issuer) -> Result<Self, String> {
+    pub(super) fn new(issuer: &Issuer, way: &Way) -> Result<Self, String> {
         let discovery = issuer
             .discovery_url
             .clone()
             .unwrap_or_else(|| format!("{}/.well-known/openid-configuration", issuer.url.trim_end_matches('/')));
         let authorities = issuer.certificate_authority.clone().unwrap_or_default().into_bytes();
-        let remote = Remote::new(&Target { url: discovery.clone(), authorities, ..Target::default() });
+        let remote =
+            Remote::new(&Target { url: discovery.clone(), authorities, way: way.clone(), ..Target::default() });
         let remote = remote.map_err(|e| e.to_string())?;
         Ok(Self { issuer: issuer.url.clone(), discovery, remote, state: Mutex::default() })
     }

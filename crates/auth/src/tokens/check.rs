@@ -73,7 +73,7 @@ impl Tokens {
             metrics::LEGACY.add(&[], 1);
             theirs.clone_from(&self.options.audiences);
         }
-        let audiences: Vec<String> = theirs.iter().filter(|a| wanted.contains(a)).cloned().collect();
+        let audiences: Vec<String> = wanted.iter().filter(|a| theirs.contains(a)).cloned().collect();
         if audiences.is_empty() {
             return Err(refused(format!(
                 "token audiences [{}] is invalid for the target audiences [{}]",

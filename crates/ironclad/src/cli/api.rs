@@ -36,6 +36,9 @@ pub(crate) struct ApiFlags {
     pub(crate) served: ServedFlags,
     #[command(flatten)]
     pub(crate) election: ElectionFlags,
+    /// An EgressSelectorConfiguration: through which proxies the server reaches others
+    #[arg(long, value_name = "FILE")]
+    pub(crate) egress_selector_config_file: Option<PathBuf>,
 }
 
 /// What the server lets in, and how long it may take.

@@ -18,6 +18,7 @@ use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{NodeAuthorizer, Rbac, bootstrap, kubeconfig};
 use ironclad_client::Client;
 use ironclad_json::{Value, json};
+use ironclad_remote::Egress;
 use ironclad_store::Store;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -170,7 +171,7 @@ fn config(cluster: &Cluster, flags: &ApiFlags, store: Arc<dyn Store>, own: &Cert
         },
         runtime: flags.served.runtime_config.clone().unwrap_or_default(),
         gates: gates(flags),
-        others: vec![ironclad_client::queue::metrics::render, ironclad_auth::metrics::render],
+        others: vec![ironclad_client::queue::metrics::render, ironclad_auth::metrics::render, ironclad_remote::metrics],
     }
 }
 
@@ -212,12 +213,16 @@ pub(crate) async fn start(
     let (stop, life) = (token.clone(), CancellationToken::new());
     let token = &life;
     let mut files = Files::default();
-    let (store, checks) = store::open(cluster, flags, &mut files, token).await?;
+    let configured = flags.egress_selector_config_file.as_deref().map(Egress::read).transpose();
+    let configured = configured.context("cannot use --egress-selector-config-file")?;
+    let egress = configured.clone().unwrap_or_default();
+    let (store, checks) = store::open(cluster, flags, &egress.etcd, &mut files, token).await?;
     let pki = Pki::open_or_create(&cluster.pki_dir(), &cluster.name).context("cannot make certificates")?;
     let own = Certificates::of(cluster, given, &pki)?;
     let config = config(cluster, flags, store, &own);
     let prepared = ApiServer::prepare(config, token.clone()).await.context("cannot load the cluster's state")?;
-    let prepared = prepared.audited(audit::auditor(&flags.audit)?).checked(checks);
+    let audit = audit::auditor(&flags.audit, &egress.control_plane)?;
+    let prepared = prepared.audited(audit).checked(checks).reaching(egress.clone());
     let reader = Arc::new(prepared.reader());
     let source: Arc<dyn Source> = reader.clone();
     let (used, uses) = legacy::hook();
@@ -226,9 +231,19 @@ pub(crate) async fn start(
     let rbac = Rbac::start(&*reader, token);
     let node = NodeAuthorizer::start(&*reader, token);
     rbac.synced().await;
-    let makings = Makings { flags: &flags.authentication, pki: &pki, source: source.clone(), tokens: tokens.clone() };
+    let makings = Makings {
+        flags: &flags.authentication,
+        pki: &pki,
+        source: source.clone(),
+        tokens: tokens.clone(),
+        egress: configured,
+    };
     let Authentication { authenticator, clients, proxies } = authentication::start(&makings, &mut files)?;
-    let authorizer = authorization::authorizer(&flags.authorization, &Own { node, rbac }, &mut files)?;
+    let authorizer = authorization::authorizer(
+        &flags.authorization,
+        &Own { node, rbac, way: egress.control_plane.clone() },
+        &mut files,
+    )?;
     files.watch(token.clone())?;
     let parts = ironclad_admission::Parts {
         source: source.clone(),
@@ -236,7 +251,7 @@ pub(crate) async fn start(
         world: reader.clone(),
         ledger: Arc::new(prepared.ledger()),
     };
-    let choice = flags.admission.choice();
+    let choice = flags.admission.choice(egress.clone());
     let admission = ironclad_admission::chain(&parts, &choice).context("cannot set up admission")?;
     let issuer = tokens.clone();
     let server =

@@ -4,11 +4,12 @@ use crate::cli::api::{self, AuditFlags};
 use crate::failure::{Context, Failure, Result};
 use ironclad_apiserver::Auditor;
 use ironclad_audit::{Backends, Batch, LogOptions, Mode, Policy, Sink, Throttle, Truncate, WebhookOptions};
+use ironclad_remote::Way;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The auditor; none without a policy or without a place for events.
-pub(crate) fn auditor(flags: &AuditFlags) -> Result<Option<Auditor>> {
+pub(crate) fn auditor(flags: &AuditFlags, way: &Way) -> Result<Option<Auditor>> {
     let Some(file) = &flags.audit_policy_file else { return Ok(None) };
     let policy = Policy::read(file).context("cannot use --audit-policy-file")?;
     let mut sinks = Vec::new();
@@ -16,7 +17,7 @@ pub(crate) fn auditor(flags: &AuditFlags) -> Result<Option<Auditor>> {
         sinks.push(Sink::log(&log(flags)?).context("cannot use --audit-log-path")?);
     }
     if flags.audit_webhook_config_file.is_some() {
-        sinks.push(Sink::webhook(&webhook(flags)?).context("cannot use --audit-webhook-config-file")?);
+        sinks.push(Sink::webhook(&webhook(flags, way)?).context("cannot use --audit-webhook-config-file")?);
     }
     Ok((!sinks.is_empty()).then(|| Auditor { policy, backends: Arc::new(Backends::new(sinks)) }))
 }
@@ -42,7 +43,7 @@ fn log(flags: &AuditFlags) -> Result<LogOptions> {
     })
 }
 
-fn webhook(flags: &AuditFlags) -> Result<WebhookOptions> {
+fn webhook(flags: &AuditFlags, way: &Way) -> Result<WebhookOptions> {
     let rate = throttle(
         "webhook",
         flags.audit_webhook_batch_throttle_enable && flags.audit_webhook_mode == api::Mode::Batch,
@@ -56,6 +57,7 @@ fn webhook(flags: &AuditFlags) -> Result<WebhookOptions> {
         mode: mode(flags.audit_webhook_mode, sizes, flags.audit_webhook_batch_max_wait, rate),
         truncate: truncate("webhook", flags.audit_webhook_truncate_enabled, event, batch)?,
         backoff: flags.audit_webhook_initial_backoff,
+        way: way.clone(),
     })
 }
 

@@ -17,7 +17,7 @@ use ironclad_auth::{
     Replaceable, StaticTokens, Union,
 };
 use ironclad_json::{Value, json};
-use ironclad_remote::Remote;
+use ironclad_remote::{Egress, Remote};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub(crate) struct Makings<'a> {
     pub(crate) pki: &'a Pki,
     pub(crate) source: Arc<dyn Source>,
     pub(crate) tokens: Arc<Tokens>,
+    /// Ways to other servers, where there is a configuration of them.
+    pub(crate) egress: Option<Egress>,
 }
 
 /// The authenticator, and the authorities that clients are told of.
@@ -89,7 +91,7 @@ pub(crate) fn start(makings: &Makings<'_>, files: &mut Files) -> Result<Authenti
         extra: lower(&flags.proxies.requestheader_extra_headers_prefix),
     };
     let allowed = flags.proxies.requestheader_allowed_names.iter().filter(|n| !n.is_empty()).cloned().collect();
-    let (issuers, anonymous) = configured(flags, files, &makings.tokens)?;
+    let (issuers, anonymous) = configured(flags, files, makings)?;
     let bearer = Bearer(token_sources(makings, issuers)?);
     let all: Vec<Shared> = vec![
         Arc::new(FrontProxy::new(authority(&proxies)?, allowed, headers)),
@@ -117,7 +119,9 @@ fn token_sources(makings: &Makings<'_>, issuers: Shared) -> Result<Vec<Shared>> 
     }
     sources.push(for_api(issuers));
     if let Some(path) = &flags.authentication_token_webhook_config_file {
-        let remote = Remote::from_kubeconfig(path).context("cannot use --authentication-token-webhook-config-file")?;
+        let way = makings.egress.as_ref().map(|e| e.control_plane.clone()).unwrap_or_default();
+        let remote = Remote::from_kubeconfig_by(path, &way);
+        let remote = remote.context("cannot use --authentication-token-webhook-config-file")?;
         let version = &flags.authentication_token_webhook_version;
         let life = flags.authentication_token_webhook_cache_ttl;
         sources.push(Arc::new(TokenWebhook::new(remote, version, audiences.clone(), life)));
@@ -126,7 +130,7 @@ fn token_sources(makings: &Makings<'_>, issuers: Shared) -> Result<Vec<Shared>> 
 }
 
 /// Issuers of tokens and who comes in without one, from flags or from a file that is followed.
-fn configured(flags: &AuthenticationFlags, files: &mut Files, tokens: &Tokens) -> Result<(Shared, Shared)> {
+fn configured(flags: &AuthenticationFlags, files: &mut Files, makings: &Makings<'_>) -> Result<(Shared, Shared)> {
     let Some(path) = &flags.authentication_config else {
         let jwt = of_flags(&flags.oidc)?;
         let algorithms: Vec<&str> = flags.oidc.oidc_signing_algs.iter().map(String::as_str).collect();
@@ -141,12 +145,12 @@ fn configured(flags: &AuthenticationFlags, files: &mut Files, tokens: &Tokens) -
         };
         return Ok((issuers, nobody));
     };
-    let own: Vec<String> = tokens.issuers().to_vec();
-    let (issuers, nobody) = of_file(path, &own).context("cannot use --authentication-config")?;
+    let (own, egress) = (makings.tokens.issuers().to_vec(), makings.egress.clone());
+    let (issuers, nobody) = of_file(path, &own, egress.as_ref()).context("cannot use --authentication-config")?;
     let replaceable = |one: Shared| Arc::new(Replaceable(ArcSwap::from_pointee(one)));
     let (issuers, nobody) = (replaceable(issuers), replaceable(nobody));
     let (keep, file) = ((issuers.clone(), nobody.clone()), path.clone());
-    files.on_change(path, move || match of_file(&file, &own) {
+    files.on_change(path, move || match of_file(&file, &own, egress.as_ref()) {
         Ok((issuers, nobody)) => {
             keep.0.0.store(Arc::new(issuers));
             keep.1.0.store(Arc::new(nobody));
@@ -157,7 +161,7 @@ fn configured(flags: &AuthenticationFlags, files: &mut Files, tokens: &Tokens) -
     Ok((issuers, nobody))
 }
 
-fn of_file(path: &Path, own: &[String]) -> std::result::Result<(Shared, Shared), String> {
+fn of_file(path: &Path, own: &[String], egress: Option<&Egress>) -> std::result::Result<(Shared, Shared), String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     let configuration = AuthenticationConfiguration::parse(&text)?;
     let mut issuers: Vec<Shared> = Vec::new();
@@ -168,7 +172,7 @@ fn of_file(path: &Path, own: &[String]) -> std::result::Result<(Shared, Shared),
                 jwt.issuer.url
             ));
         }
-        issuers.push(Arc::new(Oidc::new(jwt, ALGORITHMS)?));
+        issuers.push(Arc::new(Oidc::by(jwt, ALGORITHMS, egress)?));
     }
     let nobody: Shared = match &configuration.anonymous {
         Some(anonymous) if !anonymous.enabled => Arc::new(Union(Vec::new())),

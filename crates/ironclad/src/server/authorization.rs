@@ -10,7 +10,7 @@ use ironclad_auth::webhook::{AccessOptions, AccessWebhook};
 use ironclad_auth::{
     Abac, Attributes, AuthorizationConfiguration, Authorizer, Authorizers, Decision, NodeAuthorizer, Rbac, Rules,
 };
-use ironclad_remote::Remote;
+use ironclad_remote::{Remote, Way};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub(crate) struct Own {
     pub(crate) node: Arc<NodeAuthorizer>,
     pub(crate) rbac: Arc<Rbac>,
+    /// How webhooks are reached.
+    pub(crate) way: Way,
 }
 
 /// Those that need no server: the cluster's own, and policies of a file.
@@ -103,16 +105,16 @@ fn of_flags(flags: &AuthorizationFlags, own: &Own) -> Result<Authorizers> {
                     refused: flags.authorization_webhook_cache_unauthorized_ttl,
                     ..AccessOptions::default()
                 };
-                webhook(Some(file), options).context("cannot use --authorization-webhook-config-file")?
+                webhook(Some(file), options, &own.way).context("cannot use --authorization-webhook-config-file")?
             }
         });
     }
     Ok(Authorizers(all))
 }
 
-fn webhook(file: Option<&Path>, options: AccessOptions) -> std::result::Result<Arc<dyn Authorizer>, String> {
+fn webhook(file: Option<&Path>, options: AccessOptions, way: &Way) -> std::result::Result<Arc<dyn Authorizer>, String> {
     let remote = match file {
-        Some(file) => Remote::from_kubeconfig(file),
+        Some(file) => Remote::from_kubeconfig_by(file, way),
         None => Remote::in_cluster(),
     };
     let remote = remote.map_err(|e| e.to_string())?;
@@ -126,7 +128,7 @@ fn configured(path: &Path, own: &Own, policies: Option<&Path>) -> std::result::R
     for one in &configuration.authorizers {
         all.push(match (plain(&one.sort, own, policies)?, &one.webhook) {
             (Some(known), _) => known,
-            (None, Some(hook)) => webhook(hook.kubeconfig()?.as_deref(), hook.options()?)?,
+            (None, Some(hook)) => webhook(hook.kubeconfig()?.as_deref(), hook.options()?, &own.way)?,
             // The configuration was checked: whatever else there is has a webhook.
             (None, None) => Arc::new(Always(false)),
         });

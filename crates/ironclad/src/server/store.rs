@@ -6,6 +6,7 @@ use crate::cluster::{Cluster, Etcd};
 use crate::failure::{Failure, Id, Result};
 use crate::files::Files;
 use ironclad_apiserver::{Checks, StockCodec};
+use ironclad_remote::Way;
 use ironclad_store::{Error, EtcdOptions, EtcdStore, LogStore, Options, Store, Tls, Transform};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) async fn open(
     cluster: &Cluster,
     flags: &ApiFlags,
+    way: &Way,
     files: &mut Files,
     token: &CancellationToken,
 ) -> Result<(Arc<dyn Store>, Option<Checks>)> {
@@ -29,7 +31,7 @@ pub(super) async fn open(
     // A key that one server makes for itself is unknown to the others on the same etcd.
     let at_rest = flags.encryption_provider_config.as_ref().map(|_| encryption::open(cluster, flags)).transpose()?;
     let transform = at_rest.as_ref().map(|a| -> Arc<dyn Transform> { a.encryption.clone() });
-    let store: Arc<dyn Store> = Arc::new(open_etcd(etcd, transform, patience, token).await?);
+    let store: Arc<dyn Store> = Arc::new(open_etcd(etcd, transform, (patience, way), token).await?);
     if let Some(at_rest) = &at_rest {
         at_rest.follow(&store, files);
     }
@@ -57,7 +59,7 @@ fn open_log(cluster: &Cluster, transform: Arc<dyn Transform>) -> Result<LogStore
 async fn open_etcd(
     etcd: &Etcd,
     transform: Option<Arc<dyn Transform>>,
-    patience: Duration,
+    (patience, way): (Duration, &Way),
     token: &CancellationToken,
 ) -> Result<EtcdStore> {
     let read = |path: &Path| {
@@ -75,6 +77,7 @@ async fn open_etcd(
         codec: Arc::new(StockCodec::default()),
         patience,
         transform,
+        way: way.clone(),
     };
     let store = EtcdStore::open(options).await.map_err(|error| {
         let help = "Start it, or give its addresses with --etcd-servers.";

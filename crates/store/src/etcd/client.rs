@@ -3,7 +3,10 @@
 //! Invariant: a call that may have changed something is sent at most once.
 
 use crate::{Error, Result};
+use http::Uri;
 use http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
+use ironclad_remote::Way;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -38,8 +41,8 @@ pub(super) struct Client {
 
 impl Client {
     /// Connections to all members, made when they are needed.
-    pub(super) fn new(servers: &[String], tls: &Tls, patience: Duration) -> Result<Self> {
-        let members: Result<Vec<_>> = servers.iter().map(|s| Ok((s.clone(), channel(s, tls)?))).collect();
+    pub(super) fn new(servers: &[String], tls: &Tls, way: &Way, patience: Duration) -> Result<Self> {
+        let members: Result<Vec<_>> = servers.iter().map(|s| Ok((s.clone(), channel(s, tls, way)?))).collect();
         let members = members?;
         match members.is_empty() {
             true => Err(Error::Unavailable("no etcd server is given".to_owned())),
@@ -129,7 +132,7 @@ where
     Ok(answer.into_inner())
 }
 
-fn channel(server: &str, tls: &Tls) -> Result<Channel> {
+fn channel(server: &str, tls: &Tls, way: &Way) -> Result<Channel> {
     let bad = |e: tonic::transport::Error| Error::Unavailable(format!("cannot use {server}: {}", chain(&e)));
     let mut endpoint = Endpoint::from_shared(server.to_owned())
         .map_err(bad)?
@@ -151,7 +154,18 @@ fn channel(server: &str, tls: &Tls) -> Result<Channel> {
         }
         endpoint = endpoint.tls_config(config).map_err(bad)?;
     }
-    Ok(endpoint.connect_lazy())
+    if way.is_direct() {
+        return Ok(endpoint.connect_lazy());
+    }
+    let way = way.clone();
+    let dial = move |uri: Uri| {
+        let way = way.clone();
+        async move {
+            let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+            way.dial(&host, uri.port_u16().unwrap_or(2379)).await.map(TokioIo::new)
+        }
+    };
+    Ok(endpoint.connect_with_connector_lazy(tower::service_fn(dial)))
 }
 
 /// Whether no member has answered: what has a cause came about on this machine.

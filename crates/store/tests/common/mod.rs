@@ -87,6 +87,7 @@ pub(crate) fn etcd_options(url: &str, prefix: &str) -> EtcdOptions {
         codec: Arc::new(Plain),
         patience: Duration::from_secs(10),
         transform: None,
+        way: ironclad_remote::Way::default(),
     }
 }
 

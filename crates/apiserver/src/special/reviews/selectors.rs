@@ -93,7 +93,10 @@ pub(super) fn check(selector: &Value, at: &Path, labels: bool, errors: &mut Erro
     }
     for (index, requirement) in requirements.iter().enumerate() {
         let at = at.child("requirements").index(index);
-        let values = texts(&requirement["values"]);
+        let (key, values) = (object::text(requirement, &["key"]), texts(&requirement["values"]));
+        if !labels && key.is_empty() {
+            errors.push(FieldError::required(&at.child("key"), "must be specified"));
+        }
         match object::text(requirement, &["operator"]) {
             "In" | "NotIn" if values.is_empty() => {
                 let why = "must be specified when `operator` is 'In' or 'NotIn'";
@@ -105,11 +108,7 @@ pub(super) fn check(selector: &Value, at: &Path, labels: bool, errors: &mut Erro
             }
             _ => {}
         }
-        let key = object::text(requirement, &["key"]);
         if !labels {
-            if key.is_empty() {
-                errors.push(FieldError::required(&at.child("key"), "must be specified"));
-            }
             continue;
         }
         for why in names::qualified_name(key) {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use ironclad_admission::Choice;
+use ironclad_remote::Egress;
 use std::path::PathBuf;
 
 /// Admission.
@@ -26,13 +27,14 @@ pub(crate) struct AdmissionFlags {
 
 impl AdmissionFlags {
     /// What the chain is made of.
-    pub(crate) fn choice(&self) -> Choice {
+    pub(crate) fn choice(&self, egress: Egress) -> Choice {
         let default = Choice::default();
         Choice {
             enable: self.enable_admission_plugins.clone(),
             disable: self.disable_admission_plugins.clone(),
             configuration: self.admission_control_config_file.clone(),
             not_ready: self.default_not_ready_toleration_seconds.unwrap_or(default.not_ready),
+            egress,
             unreachable: self.default_unreachable_toleration_seconds.unwrap_or(default.unreachable),
         }
     }
