@@ -76,14 +76,6 @@ impl Entry {
     }
 }
 
-/// Refuses a directory of manifests, which this server does not read: nobody is to think that they are in force.
-pub(crate) fn no_manifests(dir: &str) -> Result<(), String> {
-    match dir {
-        "" => Ok(()),
-        dir => Err(format!("staticManifestsDir: Invalid value: {dir:?}: static manifests are not supported")),
-    }
-}
-
 /// A configuration as its type, if it is of this kind in one of these versions and has no other fields.
 pub(crate) fn typed<T: DeserializeOwned>(value: &Value, versions: &[&str], kind: &str) -> Result<T, String> {
     let text = |field: &str| value[field].as_str().unwrap_or_default();

@@ -233,6 +233,8 @@ pub(crate) struct Judges {
     pub(crate) world: Arc<dyn crate::world::World>,
     /// How webhooks are reached.
     pub(crate) egress: ironclad_remote::Egress,
+    /// Directories of manifests.
+    pub(crate) manifests: crate::Manifests,
 }
 
 impl Judges {

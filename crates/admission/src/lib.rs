@@ -6,6 +6,7 @@
 mod config;
 mod expressions;
 mod follow;
+mod manifests;
 mod matching;
 mod plugins;
 mod policy;
@@ -13,6 +14,7 @@ mod reinvocation;
 mod webhooks;
 mod world;
 
+pub use manifests::{Act, Manifests, Reload};
 pub use plugins::quota::Ledger;
 pub use plugins::{Choice, Parts, chain, default_chain};
 pub use reinvocation::Reinvocation;

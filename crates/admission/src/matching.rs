@@ -23,9 +23,24 @@ fn is_configuration(resource: &GroupVersionResource) -> bool {
     resource.group == "admissionregistration.k8s.io" && EXEMPT.contains(&resource.resource.as_str())
 }
 
-/// Whether no webhook and no policy sees requests for a resource: nobody could mend a wrong one, or ask who may.
-pub(crate) fn is_exempt(resource: &GroupVersionResource) -> bool {
-    resource.is_question() || is_configuration(resource)
+/// Which webhooks and policies see requests for a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// None: nobody could ask who may.
+    ByNone,
+    /// Those of manifests alone: nobody could mend a wrong one of the API.
+    ByManifests,
+    ByAll,
+}
+
+impl Seen {
+    pub(crate) fn of(resource: &GroupVersionResource) -> Self {
+        match (resource.is_question(), is_configuration(resource)) {
+            (true, _) => Self::ByNone,
+            (false, true) => Self::ByManifests,
+            (false, false) => Self::ByAll,
+        }
+    }
 }
 
 /// `RuleWithOperations`, with the names that policies can add.

@@ -23,6 +23,7 @@ mod tolerations;
 
 use crate::config::Configurations;
 use crate::expressions::Judges;
+use crate::manifests::{Manifests, Reserved};
 use crate::world::World;
 use crate::{Chain, Plugin, Request, policy, webhooks};
 use ironclad_api::source::Source;
@@ -65,6 +66,8 @@ pub struct Choice {
     pub unreachable: i64,
     /// How webhooks are reached.
     pub egress: Egress,
+    /// Whether webhooks and policies may come from manifests.
+    pub manifests: Manifests,
 }
 
 impl Default for Choice {
@@ -76,6 +79,7 @@ impl Default for Choice {
             not_ready: 300,
             unreachable: 300,
             egress: Egress::default(),
+            manifests: Manifests::default(),
         }
     }
 }
@@ -104,8 +108,13 @@ impl Makings<'_> {
     }
 
     fn judges(&self) -> Judges {
-        let egress = self.choice.egress.clone();
-        Judges { source: self.source(), authorizer: self.authorizer(), world: self.parts.world.clone(), egress }
+        Judges {
+            source: self.source(),
+            authorizer: self.authorizer(),
+            world: self.parts.world.clone(),
+            egress: self.choice.egress.clone(),
+            manifests: self.choice.manifests.clone(),
+        }
     }
 }
 
@@ -166,6 +175,7 @@ const PLUGINS: &[Row] = &[
     ("MutatingAdmissionWebhook", true, |m| some(webhooks::Mutating::new(m.judges(), m.config)?)),
     // What stock's registries check themselves, which nobody can turn off.
     ("", true, |m| some(escalation::Escalation::new(m.source(), m.authorizer()))),
+    ("", true, |m| some(Reserved(m.choice.manifests.clone()))),
     ("ValidatingAdmissionPolicy", true, |m| some(policy::Validating::new(m.judges(), m.config)?)),
     ("ValidatingAdmissionWebhook", true, |m| some(webhooks::Validating::new(m.judges(), m.config)?)),
     // What it grants is charged: nobody but who refuses everything comes after it.

@@ -12,11 +12,12 @@ mod variables;
 
 use crate::expressions::Judges;
 use crate::follow::Followed;
+use crate::matching::Seen;
 use crate::{Request, config};
 use arc_swap::ArcSwapOption;
 use compiled::{Binding, Policy};
 use ironclad_api::error::Result;
-use ironclad_api::{ApiError, GroupResource, Reason};
+use ironclad_api::{ApiError, GroupResource, GroupVersionResource, Reason};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,9 +50,29 @@ impl Policies {
         }
     }
 
-    /// The policies that some binding names, with those bindings, in the order of their names.
-    async fn bound(&self) -> Result<Vec<(Arc<Policy>, Vec<Arc<Binding>>)>> {
-        let (policies, bindings) = (self.policies.get().await?, self.bindings.get().await?);
+    /// Follows a directory of manifests besides.
+    fn fix(
+        &self,
+        judges: &Judges,
+        plugin: &'static str,
+        dir: &str,
+        kinds: &'static [&'static str],
+    ) -> std::result::Result<(), String> {
+        let mutating = plugin.starts_with("Mutating");
+        let (policies, bindings) = (self.policies.fixed(), self.bindings.fixed());
+        judges.manifests.follow(plugin, dir, kinds, judges.world.clone(), move |lists| {
+            if let [first, second] = lists.as_slice() {
+                policies.put(first.iter().map(|p| Policy::read(p, mutating)).collect());
+                bindings.put(second.iter().map(Binding::read).collect());
+            }
+        })
+    }
+
+    /// The policies that some binding names, with those bindings, in the order of their names; for configuration of
+    /// admission itself those of manifests alone.
+    async fn bound(&self, resource: &GroupVersionResource) -> Result<Vec<(Arc<Policy>, Vec<Arc<Binding>>)>> {
+        let all = Seen::of(resource) == Seen::ByAll;
+        let (policies, bindings) = (self.policies.get(all).await?, self.bindings.get(all).await?);
         if bindings.is_empty() {
             return Ok(Vec::new());
         }
@@ -60,7 +81,9 @@ impl Policies {
             let mut map: HashMap<String, Vec<Arc<Binding>>> = HashMap::new();
             bindings.iter().for_each(|b| map.entry(b.policy.clone()).or_default().push(b.clone()));
             let grouped = Arc::new((bindings.clone(), map));
-            self.grouped.store(Some(grouped.clone()));
+            if all {
+                self.grouped.store(Some(grouped.clone()));
+            }
             grouped
         });
         let of = |p: &Arc<Policy>| grouped.1.get(&p.name).map(|b| (p.clone(), b.clone()));
@@ -75,11 +98,15 @@ struct File {
     static_manifests_dir: String,
 }
 
-/// Reads the configuration of a plug-in, which can name nothing but manifests.
-fn configured(config: Option<&ironclad_json::Value>, kind: &str) -> std::result::Result<(), String> {
-    let Some(config) = config else { return Ok(()) };
+/// Reads the configuration of a plug-in, which can name nothing but a directory of manifests.
+fn configured(
+    judges: &Judges,
+    config: Option<&ironclad_json::Value>,
+    kind: &str,
+) -> std::result::Result<String, String> {
+    let Some(config) = config else { return Ok(String::new()) };
     let file: File = config::typed(config, &["apiserver.config.k8s.io/v1"], kind)?;
-    config::no_manifests(&file.static_manifests_dir)
+    judges.manifests.check(&file.static_manifests_dir).map(|()| file.static_manifests_dir)
 }
 
 /// A refusal as the client sees it.

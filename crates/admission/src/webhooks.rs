@@ -1,7 +1,7 @@
 //! MutatingAdmissionWebhook and ValidatingAdmissionWebhook: programs outside the server that change and check writes.
 //!
 //! Invariants: configuration is followed by a watch; mutating webhooks run one after the other in the order of their
-//! names, validating ones side by side; configuration of admission itself is never sent to a webhook.
+//! names, validating ones side by side; configuration of admission itself is sent to webhooks of manifests alone.
 
 mod call;
 mod config;
@@ -11,7 +11,7 @@ mod settings;
 
 use crate::expressions::{Inputs, Judges, Matched};
 use crate::follow::Followed;
-use crate::matching::is_exempt;
+use crate::matching::Seen;
 use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use config::{Callers, Webhook};
@@ -47,12 +47,21 @@ enum Failure {
 fn follow(
     judges: &Judges,
     resource: &str,
+    (plugin, kinds): (&'static str, &'static [&'static str]),
     config: Option<&ironclad_json::Value>,
 ) -> std::result::Result<Configurations, String> {
-    let credentials = settings::Settings::read(config)?.credentials;
-    let mut callers = Callers::new(judges.source.clone(), credentials, judges.egress.clone());
+    let settings::Settings { credentials, dir } = settings::Settings::read(config)?;
+    judges.manifests.check(&dir)?;
+    let callers = || Callers::new(judges.source.clone(), credentials.clone(), judges.egress.clone());
+    let (mut own, fixed) = (callers(), parking_lot::Mutex::new(callers()));
     let resource = GroupResource::new("admissionregistration.k8s.io", resource);
-    Ok(Followed::new(&*judges.source, &resource, move |configuration| config::read(configuration, &mut callers)))
+    let all = Followed::new(&*judges.source, &resource, move |configuration| config::read(configuration, &mut own));
+    let place = all.fixed();
+    judges.manifests.follow(plugin, &dir, kinds, judges.world.clone(), move |lists| {
+        let mut callers = fixed.lock();
+        place.put(lists.iter().flatten().map(|configuration| config::read(configuration, &mut callers)).collect());
+    })?;
+    Ok(all)
 }
 
 /// Whether a webhook is to be asked about a request.
@@ -150,7 +159,12 @@ pub(crate) struct Mutating {
 
 impl Mutating {
     pub(crate) fn new(judges: Judges, config: Option<&ironclad_json::Value>) -> std::result::Result<Self, String> {
-        let configurations = follow(&judges, "mutatingwebhookconfigurations", config)?;
+        let configurations = follow(
+            &judges,
+            "mutatingwebhookconfigurations",
+            ("MutatingAdmissionWebhook", &["MutatingWebhookConfiguration"]),
+            config,
+        )?;
         Ok(Self { judges, configurations })
     }
 
@@ -282,10 +296,11 @@ impl Plugin for Mutating {
 #[async_trait]
 impl Mutate for Mutating {
     async fn admit(&self, request: &mut Request) -> Result<()> {
-        if is_exempt(&request.resource) {
+        let seen = Seen::of(&request.resource);
+        if seen == Seen::ByNone {
             return Ok(());
         }
-        let configurations = self.configurations.get().await?;
+        let configurations = self.configurations.get(seen == Seen::ByAll).await?;
         let again = request.reinvocation.begin("webhooks", request.object.as_ref());
         let round = request.reinvocation.round();
         for (index, webhook) in configurations.iter().flat_map(|c| c.iter()).enumerate() {
@@ -311,7 +326,12 @@ pub(crate) struct Validating {
 
 impl Validating {
     pub(crate) fn new(judges: Judges, config: Option<&ironclad_json::Value>) -> std::result::Result<Self, String> {
-        let configurations = follow(&judges, "validatingwebhookconfigurations", config)?;
+        let configurations = follow(
+            &judges,
+            "validatingwebhookconfigurations",
+            ("ValidatingAdmissionWebhook", &["ValidatingWebhookConfiguration"]),
+            config,
+        )?;
         Ok(Self { judges, configurations })
     }
 }
@@ -333,10 +353,11 @@ impl Plugin for Validating {
 #[async_trait]
 impl Validate for Validating {
     async fn validate(&self, request: &mut Request) -> Result<()> {
-        if is_exempt(&request.resource) {
+        let seen = Seen::of(&request.resource);
+        if seen == Seen::ByNone {
             return Ok(());
         }
-        let configurations = self.configurations.get().await?;
+        let configurations = self.configurations.get(seen == Seen::ByAll).await?;
         let mut asked = Vec::new();
         for webhook in configurations.iter().flat_map(|c| c.iter()) {
             asked.extend(invocation(&self.judges, webhook, request).await?);

@@ -33,6 +33,11 @@ pub trait World: Send + Sync {
     /// defaults filled in.
     fn settle(&self, kind: &GroupVersionKind, object: Value) -> Result<Value, String>;
 
+    /// An object of a manifest, with its defaults, if it is valid and holds nothing unknown.
+    fn valid(&self, _kind: &GroupVersionKind, object: Value) -> Result<Value, String> {
+        Ok(object)
+    }
+
     /// A webhook was asked: its name, `admit` or `validating`, the operation, whether it refused, and the time it took.
     fn asked(&self, _name: &str, _step: &'static str, _operation: &'static str, _refused: bool, _took: Duration) {}
 

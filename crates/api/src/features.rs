@@ -43,6 +43,8 @@ pub const CLUSTER_TRUST_BUNDLE: &str = "ClusterTrustBundle";
 pub const POD_CERTIFICATE_REQUEST: &str = "PodCertificateRequest";
 /// Migrations of stored objects.
 pub const STORAGE_VERSION_MIGRATOR: &str = "StorageVersionMigrator";
+/// Webhooks and policies from directories of manifests.
+pub const MANIFEST_BASED_ADMISSION: &str = "ManifestBasedAdmissionControlConfig";
 /// Policies that change objects.
 pub const MUTATING_ADMISSION_POLICY: &str = "MutatingAdmissionPolicy";
 /// gzip of answers.
@@ -64,6 +66,7 @@ const GATES: &[(&str, Stage, bool, bool)] = &[
     ("DynamicResourceAllocation", Stable, true, true),
     (EVICTION_REQUEST_API, Alpha, false, false),
     (GENERIC_WORKLOAD, Beta, false, false),
+    (MANIFEST_BASED_ADMISSION, Alpha, false, false),
     (MUTATING_ADMISSION_POLICY, Stable, true, false),
     (POD_CERTIFICATE_REQUEST, Stable, true, false),
     ("SeparateCacheWatchRPC", Deprecated, false, true),

@@ -90,6 +90,15 @@ impl Metric {
         self.change(labels, |record| record.value = value);
     }
 
+    /// Shows `value` from now on, and nothing else that has the labels of `base`.
+    pub fn only(&'static self, labels: &[(&str, &str)], base: &[(&str, &str)], value: f64) {
+        let base: Vec<String> = base.iter().map(|label| written(&[*label])).collect();
+        if let Some(family) = families().get_mut(self.name) {
+            family.records.retain(|labels, _| !base.iter().all(|label| labels.split(',').any(|l| l == label)));
+        }
+        self.set(labels, value);
+    }
+
     /// Records one observation of a histogram.
     pub fn observe(&'static self, labels: &[(&str, &str)], value: f64) {
         let Kind::Histogram(bounds) = self.kind else { return };

@@ -48,6 +48,7 @@ pub use health::Checks;
 pub use limits::Load;
 pub use reader::Reader;
 pub use server::{ApiServer, Config, KubeletAccess, Prepared, TokenIssuer};
+pub use special::identity::identity;
 pub use stock::StockCodec;
 
 /// A body that goes out.

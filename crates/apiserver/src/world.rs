@@ -71,6 +71,22 @@ impl World for Reader {
         Ok(object)
     }
 
+    fn valid(&self, wanted: &GroupVersionKind, mut object: Value) -> Result<Value, String> {
+        let known = self.kind(wanted).zip(bundle().kind(wanted));
+        let (kind, id) = known.ok_or_else(|| format!("no kind {:?} is registered", wanted.kind))?;
+        let found = check::object(bundle(), id, &mut object)?;
+        if !found.unknown.is_empty() {
+            let unknown: Vec<String> = found.unknown.iter().map(|field| format!("unknown field {field:?}")).collect();
+            return Err(format!("strict decoding error: {}", unknown.join(", ")));
+        }
+        kind.strategy.default(&mut object);
+        let errors = kind.strategy.validate(&object);
+        match errors.is_empty() {
+            true => Ok(object),
+            false => Err(ironclad_api::field::aggregate(&errors)),
+        }
+    }
+
     fn merge(&self, wanted: &GroupVersionKind, object: &Value, config: &Value) -> Result<Value, String> {
         let kind = self.kind(wanted).ok_or_else(|| format!("no kind {wanted} is served"))?;
         let (bundle, shape) = registry::types(&kind).ok_or_else(|| format!("{wanted} has no type"))?;

@@ -19,11 +19,19 @@ type Stamp = Option<(SystemTime, u64, u64)>;
 #[derive(Default)]
 pub(crate) struct Files {
     files: Vec<(PathBuf, Act)>,
+    /// Directories of which everything in them counts.
+    dirs: Vec<PathBuf>,
 }
 
 impl Files {
     pub(crate) fn on_change(&mut self, path: &Path, act: impl FnMut() + Send + 'static) {
         self.files.push((path.to_owned(), Box::new(act)));
+    }
+
+    /// The same for whatever is in a directory.
+    pub(crate) fn on_change_in(&mut self, dir: &Path, act: impl FnMut() + Send + 'static) {
+        self.dirs.push(dir.to_owned());
+        self.on_change(dir, act);
     }
 
     /// Watches until `token` is cancelled.
@@ -36,6 +44,10 @@ impl Files {
         for (path, _) in &self.files {
             let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             inotify.add_watch(dir, events).context("cannot watch files")?;
+        }
+        let gone = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM;
+        for dir in &self.dirs {
+            inotify.add_watch(dir.as_path(), events | gone).context("cannot watch files")?;
         }
         let mut seen: HashMap<PathBuf, Stamp> = self.files.iter().map(|(p, _)| (p.clone(), stamp(p))).collect();
         tokio::spawn(async move {
@@ -73,8 +85,18 @@ async fn readable(fd: &AsyncFd<OwnedFd>) -> std::io::Result<()> {
     Ok(())
 }
 
+/// What tells two states of a file, or of what a directory holds, from one another.
 fn stamp(path: &Path) -> Stamp {
     use std::os::unix::fs::MetadataExt;
     let data = std::fs::metadata(path).ok()?;
-    Some((data.modified().ok()?, data.ino(), data.len()))
+    let own = (data.modified().ok()?, data.ino(), data.len());
+    if !data.is_dir() {
+        return Some(own);
+    }
+    let files = std::fs::read_dir(path).ok()?.flatten().filter_map(|entry| stamp_of_file(&entry.path()));
+    Some(files.fold(own, |all, one| (all.0.max(one.0), all.1.wrapping_add(one.1), all.2.wrapping_add(one.2))))
+}
+
+fn stamp_of_file(path: &Path) -> Stamp {
+    if path.is_dir() { None } else { stamp(path) }
 }

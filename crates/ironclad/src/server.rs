@@ -11,6 +11,7 @@ mod election;
 mod encryption;
 mod legacy;
 mod parts;
+mod reloads;
 mod store;
 
 use crate::cli::Server;

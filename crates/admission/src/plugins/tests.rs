@@ -79,7 +79,7 @@ async fn every_plugin_of_stock_is_known_and_those_of_stock_are_on() {
     let off: Vec<&str> = PLUGINS.iter().map(|(name, ..)| *name).filter(|n| !n.is_empty()).collect();
     assert_eq!(off.len(), 41);
     // What nobody can turn off stays.
-    assert_eq!(made(&[], &off, "").unwrap().len(), 4);
+    assert_eq!(made(&[], &off, "").unwrap().len(), 5);
     let more = made(&["AlwaysPullImages", "AlwaysDeny"], &["ServiceAccount"], "").unwrap();
     assert_eq!((more.contains(&"ServiceAccount"), more.last()), (false, Some(&"AlwaysDeny")));
 }

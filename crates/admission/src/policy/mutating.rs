@@ -4,7 +4,7 @@ use super::compiled::{Binding, Mutation, Policy};
 use super::validating::Seen;
 use super::{Policies, configured, params, variables};
 use crate::expressions::{Inputs, Judges, Matched, SPENT, evaluate};
-use crate::matching::is_exempt;
+use crate::matching::Seen as SeenBy;
 use crate::world::Version;
 use crate::{Mutate, Operation, Plugin, Request};
 use async_trait::async_trait;
@@ -22,15 +22,17 @@ pub(crate) struct Mutating {
 
 impl Mutating {
     pub(crate) fn new(judges: Judges, config: Option<&Value>) -> std::result::Result<Self, String> {
-        configured(config, "MutatingAdmissionPolicyConfiguration")?;
+        const KINDS: &[&str] = &["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"];
+        let dir = configured(&judges, config, "MutatingAdmissionPolicyConfiguration")?;
         let policies = Policies::new(&judges, "mutatingadmissionpolicies", "mutatingadmissionpolicybindings");
+        policies.fix(&judges, "MutatingAdmissionPolicy", &dir, KINDS)?;
         Ok(Self { judges, policies })
     }
 
     /// What is to be evaluated for a request, in order. What is chosen is chosen by the object as it came.
     async fn invocations(&self, request: &Request, broken: &mut Vec<Broken>) -> Result<Vec<Invocation>> {
         let mut out = Vec::new();
-        for (policy, bindings) in self.policies.bound().await? {
+        for (policy, bindings) in self.policies.bound(&request.resource).await? {
             let seen = match policy.criteria.matches(request, &*self.judges.source, &*self.judges.world) {
                 Ok(Some(seen)) => seen,
                 Ok(None) => continue,
@@ -282,7 +284,7 @@ impl Plugin for Mutating {
 #[async_trait]
 impl Mutate for Mutating {
     async fn admit(&self, request: &mut Request) -> Result<()> {
-        if is_exempt(&request.resource) || request.object.is_none() {
+        if SeenBy::of(&request.resource) == SeenBy::ByNone || request.object.is_none() {
             return Ok(());
         }
         let mut broken = Vec::new();

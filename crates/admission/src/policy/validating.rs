@@ -3,7 +3,7 @@
 use super::compiled::{Binding, Policy, Validation};
 use super::{Policies, configured, params, refusal, variables};
 use crate::expressions::{Inputs, Judges, Matched, SPENT, evaluate};
-use crate::matching::is_exempt;
+use crate::matching::Seen as SeenBy;
 use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
@@ -46,8 +46,10 @@ struct Outcome {
 
 impl Validating {
     pub(crate) fn new(judges: Judges, config: Option<&Value>) -> std::result::Result<Self, String> {
-        configured(config, "ValidatingAdmissionPolicyConfiguration")?;
+        const KINDS: &[&str] = &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+        let dir = configured(&judges, config, "ValidatingAdmissionPolicyConfiguration")?;
         let policies = Policies::new(&judges, "validatingadmissionpolicies", "validatingadmissionpolicybindings");
+        policies.fix(&judges, "ValidatingAdmissionPolicy", &dir, KINDS)?;
         Ok(Self { judges, policies })
     }
 
@@ -353,11 +355,11 @@ impl Plugin for Validating {
 #[async_trait]
 impl Validate for Validating {
     async fn validate(&self, request: &mut Request) -> Result<()> {
-        if is_exempt(&request.resource) {
+        if SeenBy::of(&request.resource) == SeenBy::ByNone {
             return Ok(());
         }
         let mut outcome = Outcome::default();
-        for (policy, bindings) in self.policies.bound().await? {
+        for (policy, bindings) in self.policies.bound(&request.resource).await? {
             self.policy(&policy, &bindings, request, &mut outcome).await;
         }
         conclude(request, outcome)

@@ -19,6 +19,8 @@ struct File {
 #[derive(Default)]
 pub(super) struct Settings {
     pub(super) credentials: CredentialsByServer,
+    /// A directory of manifests, or empty.
+    pub(super) dir: String,
 }
 
 impl Settings {
@@ -39,7 +41,6 @@ impl Settings {
             }
             false => CredentialsByServer::read(path).map_err(|e| e.to_string())?,
         };
-        config::no_manifests(&file.static_manifests_dir)?;
-        Ok(Self { credentials })
+        Ok(Self { credentials, dir: file.static_manifests_dir })
     }
 }

@@ -115,7 +115,6 @@ pub(super) const OTHERS: &[(&str, Stage, bool, bool)] = &[
     ("LogarithmicScaleDown", Stable, true, true),
     ("LoggingAlphaOptions", Alpha, false, false),
     ("LoggingBetaOptions", Beta, true, false),
-    ("ManifestBasedAdmissionControlConfig", Alpha, false, false),
     ("MatchLabelKeysInPodAffinity", Stable, true, true),
     ("MatchLabelKeysInPodTopologySpread", Beta, true, false),
     ("MatchLabelKeysInPodTopologySpreadSelectorMerge", Beta, true, false),

@@ -52,6 +52,15 @@ fn is_over(lease: &Value, now: Timestamp) -> bool {
     end.is_none_or(|end| end < now)
 }
 
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+/// The name of the API server of this host, as its Lease has it.
+pub fn identity() -> String {
+    name(&host())
+}
+
 fn micro(now: Timestamp) -> String {
     now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
@@ -59,8 +68,7 @@ fn micro(now: Timestamp) -> String {
 impl Inner {
     /// Holds the Lease until `token` is cancelled; it is left to end by itself then, as stock servers leave theirs.
     pub(crate) async fn keep_identity(self: Arc<Self>, token: CancellationToken) {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
-        let name = name(&host);
+        let (host, name) = (host(), identity());
         let holder = format!("{name}_{}", uuid::Uuid::new_v4());
         let mut looked = tokio::time::Instant::now();
         loop {

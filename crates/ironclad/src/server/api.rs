@@ -2,13 +2,14 @@
 
 use super::authentication::{Authentication, Makings};
 use super::authorization::Own;
-use super::{audit, authentication, authorization, election, legacy, store};
+use super::{audit, authentication, authorization, election, legacy, reloads, store};
 use crate::cli::api::{ApiFlags, AuthenticationFlags};
 use crate::cli::parts::ServerCertificates;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Result};
 use crate::files::Files;
 use crate::steps::Steps;
+use ironclad_admission::{Manifests, Reload};
 use ironclad_api::UserInfo;
 use ironclad_api::features::{self, FeatureGates};
 use ironclad_api::source::Source;
@@ -171,7 +172,12 @@ fn config(cluster: &Cluster, flags: &ApiFlags, store: Arc<dyn Store>, own: &Cert
         },
         runtime: flags.served.runtime_config.clone().unwrap_or_default(),
         gates: gates(flags),
-        others: vec![ironclad_client::queue::metrics::render, ironclad_auth::metrics::render, ironclad_remote::metrics],
+        others: vec![
+            ironclad_client::queue::metrics::render,
+            ironclad_auth::metrics::render,
+            ironclad_remote::metrics,
+            reloads::render,
+        ],
     }
 }
 
@@ -199,6 +205,23 @@ fn write_kubeconfig(cluster: &Cluster, pki: &Pki) -> Result<()> {
     let admin = pki.issue("admin", &subject).context("cannot make certificates")?;
     let file = kubeconfig::build(&cluster.name, &cluster.api_url(), pki.ca(), &admin);
     kubeconfig::save(&cluster.admin_kubeconfig(), &file).context("cannot write the kubeconfig")
+}
+
+/// Reads a directory of manifests anew when something in it changes.
+fn follow(Reload { plugin, dir, hash, mut act }: Reload, files: &mut Files) {
+    reloads::MANIFESTS.used(plugin, &hash);
+    let shown = dir.display().to_string();
+    files.on_change_in(&dir, move || match act() {
+        Ok(None) => {}
+        Ok(Some(hash)) => {
+            reloads::MANIFESTS.done(plugin, Some(&hash));
+            tracing::info!(plugin, dir = shown, "new manifests are in force");
+        }
+        Err(error) => {
+            reloads::MANIFESTS.done(plugin, None);
+            tracing::error!(error, plugin, dir = shown, "the new manifests are not used");
+        }
+    });
 }
 
 /// Starts the API server; returns when it answers. Alone, it is `given` certificates.
@@ -244,15 +267,20 @@ pub(crate) async fn start(
         &Own { node, rbac, way: egress.control_plane.clone() },
         &mut files,
     )?;
-    files.watch(token.clone())?;
     let parts = ironclad_admission::Parts {
         source: source.clone(),
         authorizer: authorizer.clone(),
         world: reader.clone(),
         ledger: Arc::new(prepared.ledger()),
     };
-    let choice = flags.admission.choice(egress.clone());
+    let manifests = flags.served.feature_gates.clone().unwrap_or_default().enabled(features::MANIFEST_BASED_ADMISSION);
+    let manifests = Manifests::new(manifests);
+    let choice = flags.admission.choice(egress.clone(), manifests.clone());
     let admission = ironclad_admission::chain(&parts, &choice).context("cannot set up admission")?;
+    for reload in manifests.followed() {
+        follow(reload, &mut files);
+    }
+    files.watch(token.clone())?;
     let issuer = tokens.clone();
     let server =
         prepared.finish(authenticator, authorizer, issuer, admission).await.context("cannot prepare the cluster")?;

@@ -1,6 +1,7 @@
 //! Who asks: the authenticators, in stock's order, as flags or a configuration say; a configuration is followed when it
 //! changes.
 
+use super::reloads;
 use crate::cli::api::{AuthenticationFlags, OidcFlags};
 use crate::failure::{Context, Result};
 use crate::files::Files;
@@ -147,6 +148,7 @@ fn configured(flags: &AuthenticationFlags, files: &mut Files, makings: &Makings<
     };
     let (own, egress) = (makings.tokens.issuers().to_vec(), makings.egress.clone());
     let (issuers, nobody) = of_file(path, &own, egress.as_ref()).context("cannot use --authentication-config")?;
+    reloads::AUTHENTICATION.used("", &reloads::hash_of(path));
     let replaceable = |one: Shared| Arc::new(Replaceable(ArcSwap::from_pointee(one)));
     let (issuers, nobody) = (replaceable(issuers), replaceable(nobody));
     let (keep, file) = ((issuers.clone(), nobody.clone()), path.clone());
@@ -154,9 +156,13 @@ fn configured(flags: &AuthenticationFlags, files: &mut Files, makings: &Makings<
         Ok((issuers, nobody)) => {
             keep.0.0.store(Arc::new(issuers));
             keep.1.0.store(Arc::new(nobody));
+            reloads::AUTHENTICATION.done("", Some(&reloads::hash_of(&file)));
             tracing::info!("the new authentication configuration is used");
         }
-        Err(error) => tracing::error!(error, "the new authentication configuration is not used"),
+        Err(error) => {
+            reloads::AUTHENTICATION.done("", None);
+            tracing::error!(error, "the new authentication configuration is not used");
+        }
     });
     Ok((issuers, nobody))
 }

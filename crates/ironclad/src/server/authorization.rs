@@ -1,5 +1,6 @@
 //! What users may do: the authorizers, as flags or a configuration say; a configuration is followed when it changes.
 
+use super::reloads;
 use crate::cli::api::AuthorizationFlags;
 use crate::failure::{Context, Failure, Result};
 use crate::files::Files;
@@ -75,14 +76,19 @@ pub(crate) fn authorizer(flags: &AuthorizationFlags, own: &Own, files: &mut File
     let Some(path) = &flags.authorization_config else { return Ok(Arc::new(of_flags(flags, own)?)) };
     let policies = flags.authorization_policy_file.clone();
     let first = configured(path, own, policies.as_deref()).context("cannot use --authorization-config")?;
+    reloads::AUTHORIZATION.used("", &reloads::hash_of(path));
     let replaceable = Arc::new(Replaceable(ArcSwap::from_pointee(first)));
     let (keep, own, file) = (replaceable.clone(), own.clone(), path.clone());
     files.on_change(path, move || match configured(&file, &own, policies.as_deref()) {
         Ok(newer) => {
             keep.0.store(Arc::new(newer));
+            reloads::AUTHORIZATION.done("", Some(&reloads::hash_of(&file)));
             tracing::info!("the new authorization configuration is used");
         }
-        Err(error) => tracing::error!(error, "the new authorization configuration is not used"),
+        Err(error) => {
+            reloads::AUTHORIZATION.done("", None);
+            tracing::error!(error, "the new authorization configuration is not used");
+        }
     });
     Ok(replaceable)
 }

@@ -1,5 +1,6 @@
 //! Encryption at rest: the configuration that was given, or the key that the cluster makes for itself.
 
+use super::reloads;
 use crate::cli::api::EncryptionFlags;
 use crate::cluster::Cluster;
 use crate::failure::{Failure, Id, Result};
@@ -70,14 +71,19 @@ impl AtRest {
         if !self.reloads {
             return;
         }
+        reloads::ENCRYPTION.used("", &reloads::hash_of(&self.path));
         let (encryption, path, store, own, runtime) =
             (self.encryption.clone(), self.path.clone(), store.clone(), self.own.clone(), Handle::current());
         files.on_change(&self.path, move || {
             let read = Configuration::read(&path).and_then(|c| encryption.replace(&c).map(|()| c));
             let configuration = match read {
                 Ok(configuration) => configuration,
-                Err(error) => return tracing::error!(%error, "the new encryption configuration is not used"),
+                Err(error) => {
+                    reloads::ENCRYPTION.done("", None);
+                    return tracing::error!(%error, "the new encryption configuration is not used");
+                }
             };
+            reloads::ENCRYPTION.done("", Some(&reloads::hash_of(&path)));
             let (store, own) = (store.clone(), own.clone());
             runtime.spawn(async move {
                 match store.reseal().await {

@@ -1,7 +1,7 @@
 //! Which plugins of admission are on, and how they are set up.
 
 use clap::Args;
-use ironclad_admission::Choice;
+use ironclad_admission::{Choice, Manifests};
 use ironclad_remote::Egress;
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub(crate) struct AdmissionFlags {
 
 impl AdmissionFlags {
     /// What the chain is made of.
-    pub(crate) fn choice(&self, egress: Egress) -> Choice {
+    pub(crate) fn choice(&self, egress: Egress, manifests: Manifests) -> Choice {
         let default = Choice::default();
         Choice {
             enable: self.enable_admission_plugins.clone(),
@@ -35,6 +35,7 @@ impl AdmissionFlags {
             configuration: self.admission_control_config_file.clone(),
             not_ready: self.default_not_ready_toleration_seconds.unwrap_or(default.not_ready),
             egress,
+            manifests,
             unreachable: self.default_unreachable_toleration_seconds.unwrap_or(default.unreachable),
         }
     }
