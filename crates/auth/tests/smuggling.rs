@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderValue, Uri};
 use ironclad_api::{ApiError, UserInfo};
 use ironclad_auth::pki::{Pki, Subject, verifier};
 use ironclad_auth::{
-    Anonymous, Attributes, Authenticator, Authorizer, Bearer, Certificates, Credentials, Decision, FrontProxy, OrElse,
-    RemoteHeaders, Rules, Union, impersonated, strip_impersonation,
+    Anonymous, Attributes, Authenticator, Authorizer, Bearer, Certificates, Credentials, Decision, FrontProxy,
+    LastModes, OrElse, RemoteHeaders, Rules, Union, impersonated, strip_impersonation,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -125,7 +125,7 @@ impl Authorizer for NamesOnly {
 async fn impersonating_a_uid_a_group_or_an_extra_needs_a_permission_of_its_own() {
     let asked = Attributes { user: UserInfo::new("bob", &[]), verb: "get".into(), ..Attributes::default() };
     let jane = ("impersonate-user", "jane");
-    let found = impersonated(&headers(&[jane]), &asked, &NamesOnly).await.unwrap().unwrap();
+    let found = impersonated(&headers(&[jane]), &asked, &NamesOnly, &LastModes::default()).await.unwrap().unwrap();
     assert_eq!((found.user.name.as_str(), found.constraint.as_str()), ("jane", "impersonate:user-info"));
     let table = [
         (("impersonate-uid", "7"), "uids.authentication.k8s.io \"7\" is forbidden"),
@@ -133,7 +133,8 @@ async fn impersonating_a_uid_a_group_or_an_extra_needs_a_permission_of_its_own()
         (("impersonate-extra-acme.com%2fscopes", "all"), "userextras.authentication.k8s.io \"all\" is forbidden"),
     ];
     for (header, message) in table {
-        let error = impersonated(&headers(&[jane, header]), &asked, &NamesOnly).await.unwrap_err();
+        let error =
+            impersonated(&headers(&[jane, header]), &asked, &NamesOnly, &LastModes::default()).await.unwrap_err();
         assert!(error.code == 403 && error.message.contains(message), "{error}");
     }
 }
