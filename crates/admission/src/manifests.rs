@@ -121,7 +121,8 @@ type Document = (PathBuf, String);
 
 /// The documents of a directory in the order of the files' names, and a hash of the files.
 fn documents(dir: &Path) -> Result<(Vec<Document>, String), String> {
-    let failed = |e: std::io::Error| format!("failed to read manifest directory {:?}: {}", dir, told(&e));
+    let failed =
+        |e: std::io::Error| format!("failed to read manifest directory {:?}: {}", dir.display().to_string(), told(&e));
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         files.push(entry.map_err(failed)?.path());
@@ -133,7 +134,8 @@ fn documents(dir: &Path) -> Result<(Vec<Document>, String), String> {
         if file.is_dir() || !matches!(extension.as_deref(), Some("yaml" | "yml" | "json")) {
             continue;
         }
-        let text = std::fs::read_to_string(&file).map_err(|e| format!("failed to read file {file:?}: {}", told(&e)))?;
+        let text = std::fs::read_to_string(&file)
+            .map_err(|e| format!("failed to read file {:?}: {}", file.display().to_string(), told(&e)))?;
         if text.is_empty() {
             continue;
         }
@@ -212,23 +214,24 @@ fn accept(
         return Err(format!("no kind {kind:?} is registered for version {:?}", object::text(&value, &["apiVersion"])));
     }
     let value = world.valid(&gvk, value)?;
-    let name = object::name(&value).to_owned();
+    let (name, shown) = (object::name(&value).to_owned(), file.display().to_string());
     if name.is_empty() {
-        return Err(format!("resource in file {file:?} must have a name"));
+        return Err(format!("resource in file {shown:?} must have a name"));
     }
     if !name.ends_with(SUFFIX) {
-        return Err(format!("{name:?} in file {file:?} must have a name ending with {SUFFIX:?}"));
+        return Err(format!("{name:?} in file {shown:?} must have a name ending with {SUFFIX:?}"));
     }
     if let Some(before) = seen.insert((sort, name.clone()), file.to_owned()) {
-        return Err(format!("duplicate name {name:?} found in file {file:?} (previously seen in {before:?})"));
+        let before = before.display().to_string();
+        return Err(format!("duplicate name {name:?} found in file {shown:?} (previously seen in {before:?})"));
     }
-    fits(&kind, &name, file, &value)?;
+    fits(&kind, &name, &shown, &value)?;
     all[sort].push(value);
     Ok(())
 }
 
 /// What holds for an object that no API server has to find anything for.
-fn fits(kind: &str, name: &str, file: &Path, value: &Value) -> Result<(), String> {
+fn fits(kind: &str, name: &str, file: &str, value: &Value) -> Result<(), String> {
     for hook in value["webhooks"].as_array().into_iter().flatten() {
         let (hook, client) = (object::text(hook, &["name"]), &hook["clientConfig"]);
         let at = format!("webhook {hook:?} in {name:?} (file {file:?})");

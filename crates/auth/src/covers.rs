@@ -64,7 +64,7 @@ pub fn missing(owned: &[ResourceRule], wanted: &[ResourceRule]) -> Vec<String> {
     for (thing, verb) in all.filter(|(thing, verb)| !owned.iter().any(|o| owns(o, verb, thing))) {
         match thing {
             Thing::Path(_) => drop(lines.insert(describe(&thing, &[verb]))),
-            thing => together.entry(thing).or_default().push(verb),
+            thing @ Thing::Resource { .. } => together.entry(thing).or_default().push(verb),
         }
     }
     lines.extend(together.iter().map(|(thing, verbs)| describe(thing, verbs)));

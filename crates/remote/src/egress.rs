@@ -83,10 +83,13 @@ impl Egress {
     /// From a file.
     pub fn read(path: &File) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|e| {
-            format!("failed to read egress selector config: unable to read egress selector configuration from {path:?} [{e}]")
+            format!(
+                "failed to read egress selector config: unable to read egress selector configuration from {:?} [{e}]",
+                path.display().to_string()
+            )
         })?;
         let failed = |why: String| format!("failed to read egress selector config: {why}");
-        let read: Configuration = ironclad_api::yaml::read(&text).map_err(|e| failed(e.to_string()))?;
+        let read: Configuration = ironclad_api::yaml::read(&text).map_err(failed)?;
         if !VERSIONS.contains(&&*read.api_version) || read.kind != "EgressSelectorConfiguration" {
             let (kind, version) = (&read.kind, &read.api_version);
             return Err(failed(format!("no kind {kind:?} is registered for version {version:?}")));

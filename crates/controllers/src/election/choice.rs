@@ -267,7 +267,7 @@ mod tests {
             (candidate("a", versions, 1900, None), Step::Nothing),
         ];
         for (candidate, step) in table {
-            assert_eq!(next(None, &[candidate.clone()], now()), step, "{candidate:?}");
+            assert_eq!(next(None, std::slice::from_ref(&candidate), now()), step, "{candidate:?}");
         }
         let old = candidate("a", versions, 1000, Some(1000));
         assert_eq!(next(Some(&lease("a", 1)), &[old], now()), Step::Ask(vec!["a".to_owned()]), "lest it is over");
