@@ -27,6 +27,7 @@ async fn shared(url: &str) -> Result<EtcdStore> {
         codec: Arc::new(StockCodec::default()),
         patience: std::time::Duration::from_secs(60),
         transform: None,
+        way: ironclad_remote::Way::default(),
     };
     Ok(EtcdStore::open(options).await?)
 }
