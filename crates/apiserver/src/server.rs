@@ -277,12 +277,8 @@ impl Prepared {
         let registry =
             Registry { store, caches: self.caches, admission, addresses, load: load.clone(), webhooks, watch_lists };
         let deciders = Deciders { authenticator, authorizer, tokens };
-        let aggregator = Aggregator::new(
-            self.config.front_proxy,
-            registry.caches.clone(),
-            self.catalog.clone(),
-            self.egress.cluster.clone(),
-        );
+        let (caches, cluster) = (registry.caches.clone(), self.egress.cluster);
+        let aggregator = Aggregator::new(self.config.front_proxy, caches, self.catalog.clone(), cluster.clone());
         let inner = Inner {
             aggregator,
             registry: Arc::new(registry),
@@ -292,15 +288,11 @@ impl Prepared {
             modes: LastModes::default(),
             tokens: deciders.tokens,
             kubelets: self.config.kubelets,
-            cluster: self.egress.cluster,
+            cluster,
             gates: self.config.gates,
             others: self.config.others,
             limits: Limits::new(&load, metrics.clone()),
-            fairness: Fairness::new(
-                load.max_requests_inflight + load.max_mutating_requests_inflight,
-                load.request_timeout / 4,
-                metrics.clone(),
-            ),
+            fairness: fairness(&load, &metrics),
             metrics,
             stage: AtomicU8::new(Stage::Serving as u8),
             auditor: self.auditor,
@@ -338,6 +330,12 @@ impl Prepared {
         }
         Ok(server)
     }
+}
+
+/// Priority and fairness over the seats that there are.
+fn fairness(load: &Load, metrics: &Arc<Metrics>) -> Arc<Fairness> {
+    let seats = load.max_requests_inflight + load.max_mutating_requests_inflight;
+    Fairness::new(seats, load.request_timeout / 4, metrics.clone())
 }
 
 /// The API server. Cheap to clone; as a service it serves calls in process.

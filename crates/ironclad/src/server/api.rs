@@ -190,6 +190,11 @@ fn gates(flags: &ApiFlags) -> FeatureGates {
     gates
 }
 
+/// Whether a feature is on.
+fn has(flags: &ApiFlags, feature: &str) -> bool {
+    flags.served.feature_gates.clone().unwrap_or_default().enabled(feature)
+}
+
 /// Gives a cluster what it begins with: the bootstrap policy and what everybody may know.
 async fn furnish(server: &ApiServer, published: Vec<Value>) -> Result<()> {
     // Together, so that they share the store's syncs.
@@ -273,13 +278,10 @@ pub(crate) async fn start(
         world: reader.clone(),
         ledger: Arc::new(prepared.ledger()),
     };
-    let manifests = flags.served.feature_gates.clone().unwrap_or_default().enabled(features::MANIFEST_BASED_ADMISSION);
-    let manifests = Manifests::new(manifests);
+    let manifests = Manifests::new(has(flags, features::MANIFEST_BASED_ADMISSION));
     let choice = flags.admission.choice(egress.clone(), manifests.clone());
     let admission = ironclad_admission::chain(&parts, &choice).context("cannot set up admission")?;
-    for reload in manifests.followed() {
-        follow(reload, &mut files);
-    }
+    manifests.followed().into_iter().for_each(|reload| follow(reload, &mut files));
     files.watch(token.clone())?;
     let issuer = tokens.clone();
     let server =
@@ -298,7 +300,7 @@ pub(crate) async fn start(
         write_kubeconfig(cluster, &pki)?;
     }
     let api = Api { server, serving, life, pki: Arc::new(pki), tokens };
-    if flags.served.feature_gates.clone().unwrap_or_default().enabled(features::COORDINATED_LEADER_ELECTION) {
+    if has(flags, features::COORDINATED_LEADER_ELECTION) {
         election::start(&api, &flags.election, &ending)?;
     }
     step.done("API server ready");
