@@ -86,10 +86,12 @@ async fn resource(
     raw: http::Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     let table = inner.catalog.now();
-    if !info.group.is_empty() && table.group(&info.group).is_none() {
-        return Ok(respond::nothing_there());
-    }
-    let kind = placed(&table, info)?;
+    let kind = match placed(&table, info) {
+        Ok(kind) => kind,
+        // Only in groups of its own stock's router says what it misses.
+        Err(_) if !table.group(&info.group).is_some_and(|g| g.is_built_in()) => return Ok(respond::nothing_there()),
+        Err(error) => return Err(error),
+    };
     routes::check(raw.method(), info, &kind)?;
     check_segments(info)?;
     let stored = table.stored(&kind.storage_group, &kind.plural).unwrap_or(&kind).clone();

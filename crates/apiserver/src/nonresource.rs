@@ -27,7 +27,13 @@ pub(crate) async fn answer(inner: &Inner, info: &Info) -> Result<Response<Body>,
             Some("debug") => return debug(inner, info, path),
             // Below these stock's router looks for more.
             Some("api" | "version") => return Err(ApiError::no_such_path()),
-            Some("apis") if inner.catalog.now().group(path.split('/').nth(2).unwrap_or_default()).is_some() => {
+            Some("apis")
+                if inner
+                    .catalog
+                    .now()
+                    .group(path.split('/').nth(2).unwrap_or_default())
+                    .is_some_and(|g| g.is_built_in()) =>
+            {
                 return Err(ApiError::no_such_path());
             }
             _ => respond::nothing_there(),

@@ -95,6 +95,11 @@ impl Group {
         &self.versions
     }
 
+    /// Whether it has kinds that no definition made.
+    pub(crate) fn is_built_in(&self) -> bool {
+        self.versions().iter().flat_map(Version::kinds).any(|kind| kind.custom.is_none())
+    }
+
     pub(crate) fn version(&self, name: &str) -> Option<&Version> {
         self.versions.iter().find(|v| &*v.name == name)
     }

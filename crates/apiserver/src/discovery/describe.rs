@@ -23,7 +23,7 @@ pub(crate) fn aggregated(group: &Group) -> Value {
         json!({"version": v.name(), "freshness": "Current", "resources": resources})
     };
     let versions: Vec<Value> = group.versions().iter().map(version).collect();
-    let mut metadata = json!({"creationTimestamp": null});
+    let mut metadata = json!({});
     if !group.name().is_empty() {
         metadata["name"] = json!(group.name());
     }
@@ -55,7 +55,7 @@ pub(crate) fn resources(kinds: &[Arc<Kind>]) -> Value {
 fn plain_resource(kind: &Kind) -> Value {
     let mut resource = json!({
         "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
-        "verbs": verbs(kind.verbs),
+        "verbs": verbs_of(kind),
     });
     names(kind, &mut resource);
     if kind.allows(Verb::Get) {
@@ -75,7 +75,7 @@ fn resource(kind: &Kind) -> Value {
     let (group, version) = own();
     let mut resource = json!({
         "resource": kind.plural, "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
-        "singularResource": kind.singular, "verbs": verbs(kind.verbs),
+        "singularResource": kind.singular, "verbs": verbs_of(kind),
         "responseKind": {"group": group, "version": version, "kind": kind.kind},
     });
     names(kind, &mut resource);
@@ -102,6 +102,15 @@ fn names(kind: &Kind, resource: &mut Value) {
     }
     if !kind.categories.is_empty() {
         resource["categories"] = json!(kind.categories);
+    }
+}
+
+/// The verbs of a kind, those of custom resources in an order of their own; while the definition goes, nothing is written.
+fn verbs_of(kind: &Kind) -> Value {
+    match &kind.custom {
+        Some(custom) if custom.terminating => json!(["delete", "deletecollection", "get", "list", "watch"]),
+        Some(_) => json!(["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]),
+        None => verbs(kind.verbs),
     }
 }
 

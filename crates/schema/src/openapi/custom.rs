@@ -87,17 +87,21 @@ fn each(schema: &mut Value, act: &mut dyn FnMut(&mut Value)) {
 /// Takes from a schema what version 2 cannot say.
 fn plain(schema: &mut Value) {
     let Some(map) = schema.as_object_mut() else { return };
-    for key in ["allOf", "anyOf", "oneOf", "not", "default", "x-kubernetes-validations"] {
+    for key in ["allOf", "anyOf", "oneOf", "not", "default"] {
         map.remove(key);
     }
     if map.remove("nullable") == Some(Value::Bool(true)) {
-        for key in ["type", "items", "properties", "additionalProperties"] {
-            map.remove(key);
-        }
+        ["type", "items", "properties"].iter().for_each(|key| drop(map.remove(*key)));
     }
-    if map.get(PRESERVE) == Some(&Value::Bool(true)) {
+    let open = map.get(PRESERVE) == Some(&Value::Bool(true));
+    if open {
         map.remove("items");
         map.remove("properties");
+    }
+    // Old clients cannot do with lists of nothing, nor with objects that keep what is unknown.
+    let ty = map.get("type").and_then(Value::as_str).unwrap_or_default();
+    if ty == "array" && !map.contains_key("items") || ty == "object" && open {
+        map.remove("type");
     }
     let nullable = |m: &Map, key: &str| m.get(key).is_some_and(|p| p["nullable"] == Value::Bool(true));
     let loose: Vec<String> = match map.get("properties").and_then(Value::as_object) {
