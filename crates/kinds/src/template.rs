@@ -16,7 +16,7 @@ pub(crate) const POD_TEMPLATE: Rules = Rules::new()
         check_template(&o["template"], &Path::new("template"), &mut errors);
         errors
     })
-    .warns(|new, old| crate::apps::template_warnings(new, old, &["template"]))
+    .warns(|new, old| crate::apps::template_warnings(new, old, &["template"], &[&["template"]]))
     .prints(
         const {
             &[

@@ -51,7 +51,7 @@ pub(crate) const DAEMON_SET: Rules = Rules::new()
         template::collisions(new, old, &mut errors);
         errors
     })
-    .warns(|new, old| template::warnings(new, old, &["spec", "template"]))
+    .warns(|new, old| template::warnings(new, old, &["spec", "template"], &[&["spec", "template"]]))
     .prints(
         const {
             &[

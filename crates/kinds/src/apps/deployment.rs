@@ -30,7 +30,9 @@ pub(crate) const DEPLOYMENT: Rules = Rules::new()
     })
     .warns(|new, old| {
         let name = template::name_warning(new, old, template::POD_NAMES);
-        name.into_iter().chain(template::warnings(new, old, &["spec", "template"])).collect()
+        name.into_iter()
+            .chain(template::warnings(new, old, &["spec", "template"], &[&["spec"], &["metadata", "annotations"]]))
+            .collect()
     })
     .prints(
         const {

@@ -73,7 +73,7 @@ pub(crate) const REPLICATION_CONTROLLER: Rules = Rules::new()
 
 fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
     let name = template::name_warning(new, old, template::POD_NAMES);
-    name.into_iter().chain(template::warnings(new, old, &["spec", "template"])).collect()
+    name.into_iter().chain(template::warnings(new, old, &["spec", "template"], &[&["spec"]])).collect()
 }
 
 fn validate_set(o: &Value) -> ErrorList {

@@ -161,7 +161,7 @@ fn strategy(strategy: &Value, at: &Path, errors: &mut ErrorList) {
 
 fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
     let mut warnings: Vec<String> = template::name_warning(new, old, template::POD_NAMES).into_iter().collect();
-    warnings.extend(template::warnings(new, old, &["spec", "template"]));
+    warnings.extend(template::warnings(new, old, &["spec", "template"], &[&["spec"]]));
     for (i, template) in items(new, &["spec", "volumeClaimTemplates"]).iter().enumerate().filter(|_| old.is_none()) {
         let at = Path::new("spec").child("volumeClaimTemplates").index(i).child("spec");
         warnings.extend(claim::size_warnings(&template["spec"], &at));

@@ -113,10 +113,11 @@ pub(super) fn collisions(new: &Value, old: &Value, errors: &mut ErrorList) {
     }
 }
 
-/// Warnings about the template at a path, when it is new or has changed.
-pub(crate) fn warnings(new: &Value, old: Option<&Value>, path: &[&str]) -> Vec<String> {
-    let of = |o: &Value| crate::read::at(o, path).cloned().unwrap_or_default();
-    if old.is_some_and(|old| same(&of(old), &of(new))) {
+/// Warnings about the template at a path, when the object is new or something of what counts has changed.
+pub(crate) fn warnings(new: &Value, old: Option<&Value>, path: &[&str], counted: &[&[&str]]) -> Vec<String> {
+    let part = |o: &Value, path: &[&str]| crate::read::at(o, path).cloned().unwrap_or_default();
+    let of = |o: &Value| part(o, path);
+    if old.is_some_and(|old| counted.iter().all(|path| same(&part(old, path), &part(new, path)))) {
         return Vec::new();
     }
     let at = path.iter().fold(Path::root(), |at, key| at.child(key));

@@ -48,7 +48,7 @@ pub(crate) const STRATEGY: Rules = Rules::new()
         if text(new, &["spec", "schedule"]).contains("TZ") {
             warnings.push("CRON_TZ or TZ used in spec.schedule is not officially supported, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details".to_owned());
         }
-        warnings.extend(template_warnings(new, old, &["spec", "jobTemplate", "spec", "template"]));
+        warnings.extend(template_warnings(new, old, &["spec", "jobTemplate", "spec", "template"], &[&["spec"]]));
         warnings
     })
     .prints(

@@ -90,7 +90,7 @@ fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
     if text(spec, &["completionMode"]) == "Indexed" && many {
         warnings.push("In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail".to_owned());
     }
-    warnings.extend(template_warnings(new, old, &["spec", "template"]));
+    warnings.extend(template_warnings(new, old, &["spec", "template"], &[&["spec"]]));
     warnings
 }
 

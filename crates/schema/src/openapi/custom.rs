@@ -24,8 +24,9 @@ pub(super) fn definition(schemas: &mut Schemas<'_>, resource: &Resource, raw: &V
         // Old clients cannot tell what is kept from what is unknown.
         schema = json!({"type": "object"});
     } else {
-        if v2 {
-            plain(&mut schema);
+        match v2 {
+            true => plain(&mut schema),
+            false => unfold(&mut schema),
         }
         embed(schemas, &mut schema);
         whole(schemas, &mut schema);
@@ -82,6 +83,23 @@ fn each(schema: &mut Value, act: &mut dyn FnMut(&mut Value)) {
     if let Some(properties) = map.get_mut("properties").and_then(Value::as_object_mut) {
         properties.values_mut().for_each(act);
     }
+}
+
+/// Says of a value that is an integer or a text that it is one of these.
+fn unfold(schema: &mut Value) {
+    let either = json!([{"type": "integer"}, {"type": "string"}]);
+    let told = schema["anyOf"] == either || schema["allOf"][0]["anyOf"] == either;
+    if schema.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) && !told {
+        match schema.get("anyOf") {
+            None => schema["anyOf"] = either,
+            Some(_) => {
+                let mut all = vec![json!({"anyOf": either})];
+                all.extend(schema["allOf"].as_array().into_iter().flatten().cloned());
+                schema["allOf"] = Value::from(all);
+            }
+        }
+    }
+    each(schema, &mut unfold);
 }
 
 /// Takes from a schema what version 2 cannot say.

@@ -1,6 +1,6 @@
 //! The operations of paths, worded as stock words them.
 
-use super::parameters::{self, DELETE, FORCE, PRETTY, Query, SELECT, WATCH, WRITE};
+use super::parameters::{self, DELETE, FORCE, PRETTY, Query, SELECT, VERSION, WATCH, WRITE};
 use super::schemas::Schemas;
 use super::{Form, capital};
 use ironclad_api::GroupVersionKind;
@@ -114,6 +114,7 @@ pub(super) fn operation(schemas: &mut Schemas<'_>, at: &At<'_>, verb: &str) -> V
         "deletecollection" if at.custom => ("deleteCollection", "deletecollection", &[SELECT, WATCH]),
         "deletecollection" => ("deleteCollection", "deletecollection", &[DELETE, SELECT]),
         "list" => ("list", "list", &[SELECT, WATCH]),
+        _ if at.custom => ("read", "get", &[VERSION]),
         _ => ("read", "get", &[]),
     };
     let object = schemas.kind(at.answer);

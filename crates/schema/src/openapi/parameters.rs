@@ -75,6 +75,10 @@ const LOG: &[Query] = &[
     ("timestamps", "boolean", "Whether every line begins with its time."),
 ];
 
+/// What reading one custom resource takes.
+pub(super) const VERSION: &[Query] =
+    &[("resourceVersion", "string", "The version that is shown, or from which on changes are shown.")];
+
 /// What a subresource that is no object takes.
 pub(super) fn of_subresource(name: &str) -> &'static [Query] {
     match name {

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
 const VERSION_INFO: &str = "io.k8s.apimachinery.pkg.version.Info";
+const SELECTABLE: &str = "x-kubernetes-selectable-fields";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
 pub(super) struct Schemas<'a> {
@@ -88,11 +89,16 @@ impl<'a> Schemas<'a> {
             let mut properties = self.head();
             properties.insert("items", items);
             properties.insert("metadata", meta);
-            let list = json!({
+            let mut list = json!({
                 "description": format!("{kind} is a list of {}", gvk.kind), "type": "object",
                 "required": ["items"], "properties": properties,
                 "x-kubernetes-group-version-kind": [{"group": gvk.group, "kind": kind, "version": gvk.version}],
             });
+            // What objects are selected by is said with their lists as well.
+            let selected = self.done.get(&item).and_then(|i| i.get(SELECTABLE)).cloned();
+            if let Some(fields) = selected.filter(|_| custom) {
+                list[SELECTABLE] = fields;
+            }
             self.done.insert(name.clone(), list);
         }
         Some(self.form.reference(&name))
