@@ -390,3 +390,18 @@ fn conversions_of_constants_are_tried_at_once() {
     assert_eq!(of("int('x') > 1").as_deref(), Some("type conversion error from 'string' to 'int'"));
     assert_eq!(of("int('5') > 1"), None);
 }
+
+#[test]
+fn what_stands_in_lists_and_maps_is_formatted_as_expressions_write_it() {
+    let of = |source: &str| {
+        let program = Environment::new().compile(source).unwrap();
+        program
+            .eval(&Activation::new(), &mut Budget::new(1000))
+            .map(|v| v.to_json().unwrap())
+            .map_err(|e| e.to_string())
+    };
+    let list = "'%s'.format([['a', 1.5, duration('1h'), {'b': null, 'a': true}]])";
+    assert_eq!(of(list), Ok(json!(r#"["a", 1.500000, duration("3600s"), {"a":true, "b":null}]"#)));
+    assert!(of("'%s'.format([dyn(quantity('1'))])").unwrap_err().contains("string clause can only be used on"));
+    assert_eq!(of("quantity('1') == dyn('a') ? 'x' : 'y'"), Err("no such overload".to_owned()));
+}

@@ -13,7 +13,7 @@ const CORPUS: &[&str] = &[
     "self.items.transformMap(i, v, i > 0, v.name).size() <= 3",
     "self.text.replace('a', self.text).replace('b', self.text).size() < 100",
     "optional.of(self.items).optMap(a, a + a).optMap(a, a + a).orValue([]).size() > 1",
-    "self.?missing.orValue('x') == 'x' ? self.text : 'y'.format([1, 2])",
+    "self.?missing.orValue('x') == 'x' ? self.text : '%d %d'.format([1, 2])",
     "'%s %d %.3f'.format([self.text, self.replicas, 1.5])",
     "[1, 2, 3].slice(0, 2) + lists.range(5).reverse() == [1, 2]",
     "self.items.sortBy(x, x.name).distinct().map(x, x.name).sort() != []",

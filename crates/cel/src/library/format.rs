@@ -6,7 +6,7 @@ use super::opaque::Opaque;
 use super::strings::bounded;
 use crate::error::Error;
 use crate::value::Val;
-use ironclad_api::names;
+use ironclad_api::{go_quote, names};
 
 /// A named format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ fn problems(format: &str, text: &str) -> Vec<String> {
         "labelValue" => names::label_value(text),
         "uri" => match super::url::Address::parse(text) {
             Ok(_) => Vec::new(),
-            Err(why) => vec![why],
+            Err(why) => vec![why.trim_start_matches("URL parse error during conversion from string: ").to_owned()],
         },
         "uuid" => only_if(is_uuid(text), "does not match the UUID format"),
         "byte" => {
@@ -153,18 +153,13 @@ fn precision(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Opti
 fn clause_text(clause: char, precision: Option<usize>, item: &Val<'_>) -> Result<String, String> {
     let wrong = |what: &str| format!("{what}, was given {}", item.type_name());
     match (clause, item) {
-        ('s', item) => Ok(show(item)),
+        ('s', item) => show(item),
         ('d', Val::Int(i)) => Ok(i.to_string()),
         ('d', Val::Uint(u)) => Ok(u.to_string()),
-        ('d', Val::Double(d)) => Ok(show_double(*d)),
         ('d', _) => Err(wrong("decimal clause can only be used on integers")),
         ('f', Val::Double(d)) => Ok(format!("{d:.*}", precision.unwrap_or(6))),
-        ('f', Val::Int(i)) => Ok(format!("{:.*}", precision.unwrap_or(6), *i as f64)),
-        ('f', Val::Uint(u)) => Ok(format!("{:.*}", precision.unwrap_or(6), *u as f64)),
         ('f', _) => Err(wrong("fixed-point clause can only be used on doubles")),
         ('e', Val::Double(d)) => Ok(scientific(*d, precision)),
-        ('e', Val::Int(i)) => Ok(scientific(*i as f64, precision)),
-        ('e', Val::Uint(u)) => Ok(scientific(*u as f64, precision)),
         ('e', _) => Err(wrong("scientific clause can only be used on doubles")),
         ('b', Val::Int(i)) => Ok(if *i < 0 { format!("-{:b}", i.unsigned_abs()) } else { format!("{i:b}") }),
         ('b', Val::Uint(u)) => Ok(format!("{u:b}")),
@@ -203,26 +198,56 @@ fn scientific(d: f64, precision: Option<usize>) -> String {
 }
 
 /// A value as `%s` shows it.
-fn show(item: &Val<'_>) -> String {
-    match item {
+fn show(item: &Val<'_>) -> Result<String, String> {
+    Ok(match item {
         Val::Text(t) => t.to_string(),
         Val::Null => "null".into(),
         Val::Bool(b) => b.to_string(),
         Val::Int(i) => i.to_string(),
         Val::Uint(u) => u.to_string(),
         Val::Double(d) => show_double(*d),
-        Val::Bytes(b) => String::from_utf8_lossy(b).into_owned(),
+        Val::Bytes(b) => {
+            String::from_utf8(b.to_vec()).map_err(|_| "could not convert argument to string".to_owned())?
+        }
         Val::Timestamp(t) => t.to_string(),
         Val::Duration(d) => super::time::show_duration(*d),
         Val::Type(t) => t.name(),
         other => match (other.items(), other.entries()) {
-            (Some(items), _) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(", ")),
+            (Some(items), _) => {
+                let parts: Result<Vec<String>, String> = items.iter().map(inside).collect();
+                format!("[{}]", parts?.join(", "))
+            }
             (_, Some(entries)) => {
-                let mut parts: Vec<String> = entries.iter().map(|(k, v)| format!("{}: {}", show(k), show(v))).collect();
+                let pair = |(k, v): &(Val<'_>, Val<'_>)| Ok(format!("{}:{}", key(k)?, inside(v)?));
+                let mut parts = entries.iter().map(pair).collect::<Result<Vec<String>, String>>()?;
                 parts.sort();
                 format!("{{{}}}", parts.join(", "))
             }
-            _ => other.show(),
+            _ => {
+                let wanted = "strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps";
+                return Err(format!("string clause can only be used on {wanted}, was given {}", other.type_name()));
+            }
         },
+    })
+}
+
+/// A value within a list or a map, as an expression would write it.
+fn inside(item: &Val<'_>) -> Result<String, String> {
+    Ok(match item {
+        Val::Text(t) => go_quote(t),
+        Val::Bytes(_) => format!("b{}", go_quote(&show(item)?)),
+        Val::Double(d) if d.is_finite() => format!("{d:.6}"),
+        Val::Double(_) => go_quote(&show(item)?),
+        Val::Timestamp(_) => format!("timestamp({})", go_quote(&show(item)?)),
+        Val::Duration(_) => format!("duration({})", go_quote(&show(item)?)),
+        Val::Opaque(_) | Val::Optional(_) => return Err(format!("no formatting function for {}", item.type_name())),
+        other => show(other)?,
+    })
+}
+
+fn key(key: &Val<'_>) -> Result<String, String> {
+    match key {
+        Val::Text(_) | Val::Bool(_) | Val::Int(_) | Val::Uint(_) => inside(key),
+        other => Err(format!("no formatting function for map key of type {}", other.type_name())),
     }
 }

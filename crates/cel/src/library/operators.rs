@@ -17,8 +17,8 @@ pub(super) fn find(name: &str) -> Option<Func> {
         "_*_" => multiply,
         "_/_" => divide,
         "_%_" => remainder,
-        "_==_" => |a| Ok(Val::Bool(a[0].equals(&a[1]))),
-        "_!=_" => |a| Ok(Val::Bool(!a[0].equals(&a[1]))),
+        "_==_" => |a| comparable(a).map(|()| Val::Bool(a[0].equals(&a[1]))),
+        "_!=_" => |a| comparable(a).map(|()| Val::Bool(!a[0].equals(&a[1]))),
         "_<_" => |a| compare(a, Ordering::is_lt),
         "_<=_" => |a| compare(a, Ordering::is_le),
         "_>_" => |a| compare(a, Ordering::is_gt),
@@ -43,6 +43,15 @@ pub(super) fn find(name: &str) -> Option<Func> {
         },
         _ => return None,
     })
+}
+
+/// A value of a library is compared with its like alone.
+fn comparable(args: &[Val<'_>]) -> Result<(), Error> {
+    match (&args[0], &args[1]) {
+        (Val::Opaque(a), Val::Opaque(b)) if std::mem::discriminant(a) == std::mem::discriminant(b) => Ok(()),
+        (Val::Opaque(_), _) => Err(Error::overload()),
+        _ => Ok(()),
+    }
 }
 
 fn not<'a>(args: &[Val<'a>]) -> Result<Val<'a>, Error> {
