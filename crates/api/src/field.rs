@@ -244,7 +244,7 @@ fn show(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::String(text) => go_quote(text),
-        Value::Number(number) if number.is_f64() => go_float(number.as_f64().unwrap_or_default()),
+        Value::Number(number) if number.as_i64().is_none() => go_float(number.as_f64().unwrap_or_default()),
         other => other.to_string(),
     }
 }

@@ -119,14 +119,14 @@ impl Sources {
         resources.iter().for_each(|r| schemas.custom(r));
         let paths = paths::all(&mut schemas, resources);
         let mut components = json!({"schemas": schemas.finish()});
-        // What all groups share is told of this one alone.
+        // What all groups share is told of this one alone, but where a definition made it.
         let GroupVersionKind { group, version: of, .. } = &resources.first()?.gvk;
-        for kind in ["DeleteOptions", "WatchEvent"] {
+        for kind in ["DeleteOptions", "WatchEvent"].into_iter().filter(|_| !custom) {
             let name = format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}");
             if let Some(shared) = components["schemas"].get_mut(name.as_str()) {
                 let own = json!({"group": group, "kind": kind, "version": of});
                 let core = json!({"group": "", "kind": kind, "version": "v1"});
-                let all = if own == core || custom { vec![own] } else { vec![core, own] };
+                let all = if own == core { vec![own] } else { vec![core, own] };
                 shared["x-kubernetes-group-version-kind"] = Value::from(all);
             }
         }

@@ -78,7 +78,8 @@ pub(crate) fn mistaken(wanted: &[&str], format: &str, value: &Value) -> Option<(
         Value::String(_) => ("string", ""),
         Value::Array(_) => ("array", ""),
         Value::Object(_) => ("object", ""),
-        Value::Number(n) if n.is_f64() => ("number", "double"),
+        // What no integer of 64 bits holds is no integer.
+        Value::Number(n) if n.as_i64().is_none() => ("number", "double"),
         Value::Number(_) => ("integer", "int64"),
     };
     let is = |ty: &str| wanted.contains(&ty);

@@ -8,7 +8,7 @@ pub fn go_value(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.to_string(),
-        Value::Number(number) if number.is_f64() => go_float(number.as_f64().unwrap_or_default()),
+        Value::Number(number) if number.as_i64().is_none() => go_float(number.as_f64().unwrap_or_default()),
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(go_value).collect();
             format!("[{}]", items.join(" "))

@@ -7,7 +7,7 @@ use serde_json::Number;
 
 /// Whether a number has no fraction.
 pub(super) fn is_whole(n: &Number) -> bool {
-    n.as_i64().is_some() || n.as_u64().is_some() || n.as_f64().is_some_and(is_integer)
+    n.as_i64().is_some() || n.as_f64().is_some_and(is_integer)
 }
 
 /// Whether a number is an integer as far as numbers of JSON are exact, give or take a little.
