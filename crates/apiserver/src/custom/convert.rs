@@ -70,8 +70,12 @@ impl Webhooks {
             let (has, wants) = (converted.len(), objects.len());
             return Err(failed(format!("conversion webhook for {gvk} returned {has} objects, expected {wants}")));
         }
+        let several = objects.len() > 1;
         let pairs = objects.into_iter().zip(converted).enumerate();
-        pairs.map(|(at, (before, after))| checked(&gvk, at, &before, after, wanted)).collect()
+        let one = |(at, (before, after)): (usize, (Value, Value))| {
+            checked(&gvk, several.then_some(at), &before, after, wanted)
+        };
+        pairs.map(one).collect()
     }
 }
 
@@ -100,27 +104,37 @@ fn taken(answer: &Value, version: &str, uid: &str) -> Result<Vec<Value>, String>
     Ok(response["convertedObjects"].as_array().cloned().unwrap_or_default())
 }
 
-/// A converted object, if it is still the same one.
-fn checked(gvk: &GroupVersionKind, at: usize, before: &Value, after: Value, wanted: &str) -> Result<Value, ApiError> {
-    let bad = |what: &str, why: String| {
-        failed(format!("conversion webhook for {gvk} returned invalid {what} at index {at}: {why}"))
+/// A converted object, if it is still the same one; `at` says which of several it is.
+fn checked(
+    gvk: &GroupVersionKind,
+    at: Option<usize>,
+    before: &Value,
+    after: Value,
+    wanted: &str,
+) -> Result<Value, ApiError> {
+    let bad = |what: &str, why: String| failed(format!("conversion webhook for {gvk} returned invalid {what}: {why}"));
+    let (ty, object, metadata) = match at {
+        Some(at) => {
+            let object = format!("converted object at index {at}");
+            (object.clone(), object, format!("metadata in object at index {at}"))
+        }
+        None => ("object at index 0".to_owned(), "object".to_owned(), "metadata".to_owned()),
     };
-    let object = "converted object";
     let (version, kind) = (object::text(&after, &["apiVersion"]), object::text(&after, &["kind"]));
     if version != wanted {
-        return Err(bad(object, format!("invalid groupVersion (expected {wanted}, received {version})")));
+        return Err(bad(&ty, format!("invalid groupVersion (expected {wanted}, received {version})")));
     }
     if kind != gvk.kind {
-        return Err(bad(object, format!("invalid kind (expected {}, received {kind})", gvk.kind)));
+        return Err(bad(&ty, format!("invalid kind (expected {}, received {kind})", gvk.kind)));
     }
     for (name, field) in [("name", "name"), ("namespace", "namespace"), ("UID", "uid")] {
         let of = |o: &Value| object::text(o, &["metadata", field]).to_owned();
         let (was, is) = (of(before), of(&after));
         if was != is {
-            return Err(bad(object, format!("must have the same {name}: {was} != {is}")));
+            return Err(bad(&object, format!("must have the same {name}: {was} != {is}")));
         }
     }
-    restored(before, after).map_err(|why| bad("metadata in object", why))
+    restored(before, after).map_err(|why| bad(&metadata, why))
 }
 
 /// The object with the metadata that it had: only labels and annotations can be converted.
@@ -153,7 +167,7 @@ mod tests {
     fn what_a_webhook_may_not_change_is_refused_or_put_back() {
         let gvk = GroupVersionKind::new("a.b", "v1", "K");
         let before = json!({"apiVersion": "a.b/v1", "kind": "K", "metadata": {"name": "n", "uid": "u", "labels": {"a": "b"}, "generation": 2}});
-        let convert = |after: Value| checked(&gvk, 0, &before, after, "a.b/v2").map_err(|e| e.message);
+        let convert = |after: Value| checked(&gvk, Some(0), &before, after, "a.b/v2").map_err(|e| e.message);
         let good = json!({"apiVersion": "a.b/v2", "kind": "K", "metadata": {"name": "n", "uid": "u", "labels": {"a": "c"}, "generation": 9}, "x": 1});
         let done = convert(good).unwrap();
         assert_eq!(done["metadata"], json!({"name": "n", "uid": "u", "labels": {"a": "c"}, "generation": 2}));
@@ -175,6 +189,11 @@ mod tests {
         for (after, why) in table {
             assert_eq!(convert(after).unwrap_err(), format!("{head} {why}"));
         }
+        let alone = |after: Value| checked(&gvk, None, &before, after, "a.b/v2").unwrap_err().message;
+        let renamed = json!({"apiVersion": "a.b/v2", "kind": "K", "metadata": {"name": "m"}});
+        assert_eq!(alone(renamed), format!("{head} object: must have the same name: n != m"));
+        let other = json!({"apiVersion": "a.b/v2", "kind": "L"});
+        assert_eq!(alone(other), format!("{head} object at index 0: invalid kind (expected K, received L)"));
     }
 
     #[test]

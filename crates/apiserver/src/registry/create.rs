@@ -111,6 +111,8 @@ impl Registry {
             if exists {
                 return Err(ApiError::already_exists(&kind.group_resource(), &name));
             }
+            // Whether it could be stored is tried all the same.
+            self.store_form(request, object.clone()).await?;
             if !version.is_empty() {
                 metadata_mut(&mut object).insert("resourceVersion", version.into());
             }

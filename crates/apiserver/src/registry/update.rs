@@ -135,6 +135,8 @@ impl Registry {
             metadata_mut(&mut new).insert("generation", json!(next));
         }
         if dry_run {
+            // Whether it could be stored is tried all the same.
+            self.store_form(request, new.clone()).await?;
             metadata_mut(&mut new).insert("resourceVersion", object::resource_version(&old).into());
             return Ok(Answer { warnings, ..Answer::value(200, new) });
         }

@@ -109,7 +109,7 @@ fn plain(schema: &mut Value) {
         map.remove(key);
     }
     if map.remove("nullable") == Some(Value::Bool(true)) {
-        ["type", "items", "properties"].iter().for_each(|key| drop(map.remove(*key)));
+        ["type", "items", "properties"].iter().for_each(|key| drop(map.remove(key)));
     }
     let open = map.get(PRESERVE) == Some(&Value::Bool(true));
     if open {
