@@ -4,6 +4,7 @@
 //! after the other on the informer's task, so they must be quick and must not block (put a key into a work queue).
 
 mod cache;
+mod raw;
 
 use cache::Cache;
 use futures::{Stream, StreamExt};
@@ -11,6 +12,7 @@ use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource};
 use parking_lot::{Mutex, RwLock};
+use raw::Raw;
 use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -210,8 +212,6 @@ impl<K: Resource + Send + Sync + 'static> Informer<K> {
 /// Which objects of a kind are watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
-    /// One namespace; empty for all.
-    pub namespace: String,
     /// A label selector.
     pub labels: String,
     /// A field selector.
@@ -245,17 +245,18 @@ impl Informers {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        self.filtered(Filter { namespace: String::new(), ..Filter::default() }, Api::all(self.client.clone()))
+        self.filtered(Filter::default())
     }
 
-    /// The informer of the objects of a namespaced or cluster-scoped kind that a filter selects. `api` names the kind
-    /// and the namespace (`Api::all`, `Api::namespaced`); `filter.namespace` only tells informers apart.
-    pub fn filtered<K>(&self, filter: Filter, api: Api<K>) -> Arc<Informer<K>>
+    /// The informer of the objects of a kind that a filter selects, in all namespaces.
+    pub fn filtered<K>(&self, filter: Filter) -> Arc<Informer<K>>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let config = watch_config(&filter);
-        self.share::<K, _>(K::url_path(&(), None), filter, move || watcher(api, config).default_backoff())
+        let api: Api<Raw> = Api::all_with(self.client.clone(), &ApiResource::erase::<K>(&()));
+        let events = move || watcher(api, config).default_backoff().map(|event| event.and_then(raw::typed));
+        self.share::<K, _>(K::url_path(&(), None), filter, events)
     }
 
     /// The informer of the metadata of all objects of a kind that is known only at run time.

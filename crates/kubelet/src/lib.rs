@@ -34,7 +34,6 @@ use ironclad_client::informer::Filter;
 use ironclad_client::{Client, Informer, Informers};
 use ironclad_cri::Runtime;
 use k8s_openapi::api::core::v1::Node;
-use kube::api::Api;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -82,7 +81,7 @@ impl Config {
     /// The node's own object: a kubelet may read no other.
     fn own_node(&self) -> Arc<Informer<Node>> {
         let filter = Filter { fields: format!("metadata.name={}", self.node_name), ..Filter::default() };
-        self.informers.filtered(filter, Api::all(self.client.clone()))
+        self.informers.filtered(filter)
     }
 
     fn pod_dir(&self, uid: &str) -> PathBuf {

@@ -14,7 +14,6 @@ use ironclad_client::events::Recorder;
 use ironclad_client::informer::Filter;
 use ironclad_client::{Change, Informer};
 use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::api::Api;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,8 +50,8 @@ pub async fn run(config: Config, ready: Arc<Notify>, token: CancellationToken) {
     let recorder = Recorder::new(config.client.clone(), "kubelet", &config.node_name);
     let services = config.informers.get::<Service>();
     let filter = Filter { fields: format!("spec.nodeName={}", config.node_name), ..Filter::default() };
-    let pods = config.informers.filtered::<Pod>(filter, Api::all(config.client.clone()));
-    let signers = Signers::new(config.client.clone(), config.informers.clone(), &config.node_name);
+    let pods = config.informers.filtered::<Pod>(filter);
+    let signers = Signers::new(config.informers.clone(), &config.node_name);
     let shared = Shared {
         recorder: recorder.clone(),
         services: services.clone(),

@@ -6,8 +6,7 @@
 use ironclad_client::informer::Filter;
 use ironclad_client::{Informer, Informers};
 use k8s_openapi::api::certificates::v1::{ClusterTrustBundle, PodCertificateRequest};
-use kube::api::Api;
-use kube::{Client, Resource};
+use kube::Resource;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -56,7 +55,6 @@ where
 
 /// What signers have for one node.
 pub(crate) struct Signers {
-    client: Client,
     informers: Informers,
     node: String,
     bundles: OnceLock<Followed<ClusterTrustBundle>>,
@@ -64,9 +62,9 @@ pub(crate) struct Signers {
 }
 
 impl Signers {
-    pub(crate) fn new(client: Client, informers: Informers, node: &str) -> Arc<Self> {
+    pub(crate) fn new(informers: Informers, node: &str) -> Arc<Self> {
         let node = node.to_owned();
-        Arc::new(Self { client, informers, node, bundles: OnceLock::new(), requests: OnceLock::new() })
+        Arc::new(Self { informers, node, bundles: OnceLock::new(), requests: OnceLock::new() })
     }
 
     pub(crate) async fn bundles(&self, wake: &Arc<Notify>) -> Vec<Arc<ClusterTrustBundle>> {
@@ -82,7 +80,7 @@ impl Signers {
     ) -> Option<Arc<PodCertificateRequest>> {
         let followed = self.requests.get_or_init(|| {
             let filter = Filter { fields: format!("spec.nodeName={}", self.node), ..Filter::default() };
-            Followed::new(self.informers.filtered(filter, Api::all(self.client.clone())))
+            Followed::new(self.informers.filtered(filter))
         });
         followed.known(wake).await.get(namespace, name)
     }

@@ -151,7 +151,7 @@ async fn signed(client: &Client, name: &str) -> Result<String> {
     let _ended = token.clone().drop_guard();
     let informers = Informers::new(client.clone(), token);
     let filter = Filter { fields: format!("metadata.name={name}"), ..Filter::default() };
-    let requests = informers.filtered::<CertificateSigningRequest>(filter, Api::all(client.clone()));
+    let requests = informers.filtered::<CertificateSigningRequest>(filter);
     let changed = Arc::new(Notify::new());
     let wake = changed.clone();
     requests.on_change(move |_| wake.notify_one());
