@@ -199,9 +199,13 @@ fn invalid(kind: &Kind, name: &str, errors: ErrorList) -> ApiError {
 pub(crate) fn invalid_as(kind: &Kind, called: &str, name: &str, mut errors: ErrorList) -> ApiError {
     for error in errors.iter_mut().filter(|e| e.value.starts_with(['{', '['])) {
         let value = serde_json::from_str(&error.value).ok();
-        // Declared rules look at what clients send.
+        // Declared rules look at what clients send, the others at what is stored.
         let sent = error.covered;
-        if let Some(shown) = value.and_then(|v: Value| ironclad_schema::shown(&kind.gvk(), &error.path, &v, sent)) {
+        let mut gvk = kind.gvk();
+        if !sent && kind.custom.is_none() {
+            gvk.version = kind.storage_version.to_string();
+        }
+        if let Some(shown) = value.and_then(|v: Value| ironclad_schema::shown(&gvk, &error.path, &v, sent)) {
             error.value = shown;
         }
     }

@@ -18,12 +18,27 @@ pub(crate) const MIGRATION: Rules = Rules::new()
     })
     .checks_status(migrated)
     .prints(
-        const { &[Column::text("Name", "Name of the migration."), Column::text("Resource", "What is migrated.")] },
+        const {
+            &[
+                Column::text("Name", "Name of the migration."),
+                Column::text("Resource", "What is migrated."),
+                Column::text("Status", "How far it has come."),
+            ]
+        },
         |o| {
-            let of = |key: &str| text(o, &["spec", "resource", key]);
-            vec![print::name(o), json!(format!("{}.{}.{}", of("resource"), of("version"), of("group")))]
+            let (resource, group) =
+                (text(o, &["spec", "resource", "resource"]), text(o, &["spec", "resource", "group"]));
+            let dot = if group.is_empty() { "" } else { "." };
+            vec![print::name(o), json!(format!("{resource}{dot}{group}")), json!(stage(o))]
         },
     );
+
+/// The last of the conditions that says how far a migration has come.
+fn stage(o: &Value) -> &str {
+    let told = items(o, &["status", "conditions"]).iter().rev().filter(|c| text(c, &["status"]) == "True");
+    let mut stages = told.map(|c| text(c, &["type"]));
+    stages.find(|stage| ["Running", "Failed", "Succeeded"].contains(stage)).unwrap_or("Unknown")
+}
 
 fn migration(o: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
@@ -87,6 +102,17 @@ fn resource_version(given: &str) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::Strategy;
+
+    #[test]
+    fn it_is_shown_how_far_a_migration_has_come() {
+        let of = |group: &str, conditions: &[&str]| {
+            let told: Vec<Value> = conditions.iter().map(|c| json!({"type": c, "status": "True"})).collect();
+            let spec = json!({"resource": {"resource": "things", "group": group}});
+            MIGRATION.cells(&json!({"metadata": {"name": "m"}, "spec": spec, "status": {"conditions": told}}))
+        };
+        assert_eq!(json!(of("", &[])), json!(["m", "things", "Unknown"]));
+        assert_eq!(json!(of("x.io", &["Running", "Succeeded", "Other"])), json!(["m", "things.x.io", "Succeeded"]));
+    }
 
     #[test]
     fn a_migration_is_of_one_resource_and_ends_once() {

@@ -30,12 +30,20 @@ pub(crate) const SLICE: Rules = Rules::new()
     })
     .on_create(|o| each(o, &["endpoints"], without_topology))
     .on_update(|new, old| {
-        // What older versions wrote may stay.
-        let before = items(old, &["endpoints"]).to_vec();
+        let before = items(old, &["endpoints"]);
+        // What older versions wrote stays as long as nothing changes.
+        if items(new, &["endpoints"]) == before {
+            return;
+        }
+        // What is dropped below counts as a change all the same.
+        new["metadata"]["generation"] = json!(old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+        let known: Vec<&str> = before.iter().map(node_of_old).filter(|node| !node.is_empty()).collect();
         each(new, &["endpoints"], |e| {
-            if !before.iter().any(|b| b["deprecatedTopology"] == e["deprecatedTopology"]) {
-                without_topology(e);
+            let node = node_of_old(e).to_owned();
+            if e["nodeName"].is_null() && known.contains(&&*node) && names::dns1123_subdomain(&node).is_empty() {
+                e["nodeName"] = json!(node);
             }
+            without_topology(e);
         });
     })
     .checks(validate)
@@ -87,6 +95,11 @@ fn warnings(o: &Value, old: Option<&Value>) -> Vec<String> {
         warnings.extend(addresses.filter_map(|(j, a)| ip::warning(a.as_str().unwrap_or_default(), &at.index(j))));
     }
     warnings
+}
+
+/// The node of an endpoint where older versions told it.
+fn node_of_old(endpoint: &Value) -> &str {
+    endpoint["deprecatedTopology"][HOST_LABEL].as_str().unwrap_or_default()
 }
 
 fn without_topology(endpoint: &mut Value) {
@@ -213,5 +226,28 @@ fn check_ports(ports: &[Value], at: &Path, errors: &mut ErrorList) {
             errors.push(FieldError::not_supported(&at.child("protocol"), &json!(protocol), &known));
         }
         super::service::qualified(port, "appProtocol", &at, errors);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Strategy;
+
+    #[test]
+    fn topology_that_older_versions_wrote_stays_until_something_changes() {
+        let slice = |endpoints: Value| json!({"metadata": {"generation": 3}, "endpoints": endpoints});
+        let old = slice(json!([{"addresses": ["1.2.3.4"], "deprecatedTopology": {HOST_LABEL: "n"}}]));
+        let mut same = old.clone();
+        SLICE.prepare_update(&mut same, &old);
+        assert_eq!(same, old);
+        let wanted = json!([
+            {"addresses": ["1.2.3.5"], "deprecatedTopology": {HOST_LABEL: "n"}},
+            {"addresses": ["1.2.3.6"], "deprecatedTopology": {HOST_LABEL: "other"}},
+        ]);
+        let mut new = slice(wanted);
+        SLICE.prepare_update(&mut new, &old);
+        assert_eq!(new["endpoints"], json!([{"addresses": ["1.2.3.5"], "nodeName": "n"}, {"addresses": ["1.2.3.6"]}]));
+        assert_eq!(new["metadata"]["generation"], 4);
     }
 }

@@ -20,9 +20,9 @@ fn request_up(request: &mut Map) {
     for key in wanted {
         exactly.extend(request.remove(&key).map(|value| (key, value)));
     }
-    // The class is always there; an empty one beside alternatives says nothing.
-    let empty = exactly.values().all(|v| v.is_null() || v == "");
-    if !empty || !request.contains_key("firstAvailable") {
+    // The class is always there; an empty one says nothing.
+    let empty = exactly.values().all(|v| v.is_null() || v == "" || v == 0);
+    if !empty {
         request.insert("exactly".to_owned(), Value::Object(exactly));
     }
 }
@@ -82,6 +82,7 @@ mod tests {
         let old = json!({"spec": {"devices": {"requests": [
             {"name": "a", "deviceClassName": "gpu", "count": 2, "selectors": [{"cel": {"expression": "true"}}]},
             {"name": "b", "deviceClassName": "", "firstAvailable": [{"name": "x", "deviceClassName": "y"}]},
+            {"name": "c", "deviceClassName": ""},
         ]}}});
         let new = claim_up(old.clone());
         let requests = &new["spec"]["devices"]["requests"];
@@ -90,6 +91,7 @@ mod tests {
             json!({"name": "a", "exactly": {"deviceClassName": "gpu", "count": 2, "selectors": [{"cel": {"expression": "true"}}]}})
         );
         assert_eq!(requests[1], json!({"name": "b", "firstAvailable": [{"name": "x", "deviceClassName": "y"}]}));
+        assert_eq!(requests[2], json!({"name": "c"}));
         assert_eq!(claim_down(new), old);
         let old = json!({"spec": {"devices": [{"name": "d", "basic": {"attributes": {"a": {"int": 1}}}}]}});
         let new = slice_up(old.clone());

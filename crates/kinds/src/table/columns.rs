@@ -62,7 +62,7 @@ ServiceCIDR: Name,CIDRs,Age
 StatefulSet: Name,Ready,Age,Containers+,Images+
 StorageClass: Name,Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age
 StorageVersion: Name,CommonEncodingVersion,StorageVersions,Age
-StorageVersionMigration: Name,Resource
+StorageVersionMigration: Name,Resource,Status
 ValidatingAdmissionPolicy: Name,Validations:integer,ParamKind,Age
 ValidatingAdmissionPolicyBinding: Name,PolicyName,ParamRef,Age
 ValidatingWebhookConfiguration: Name,Webhooks:integer,Age

@@ -16,6 +16,7 @@ pub(super) fn validate(o: &Value) -> ErrorList {
         let at = Path::new("webhooks").index(i);
         let name = text(webhook, &["name"]);
         errors.extend(one(webhook, &at));
+        errors.extend(versions(&webhook["admissionReviewVersions"], &at.child("admissionReviewVersions")));
         if seen.contains(&name) && !name.is_empty() {
             errors.push(FieldError::duplicate(&at.child("name"), &json!(name)));
         }
@@ -33,15 +34,14 @@ fn one(webhook: &Value, at: &Path) -> ErrorList {
         errors.push(FieldError::required(&at.child("sideEffects"), "must specify one of None, NoneOnDryRun"));
     }
     errors.extend(one_of(webhook, "sideEffects", at, &["None", "NoneOnDryRun"]));
-    errors.extend(one_of(webhook, "reinvocationPolicy", at, &["IfNeeded", "Never"]));
     let seconds = webhook["timeoutSeconds"].as_i64().unwrap_or(10);
     if !(1..=30).contains(&seconds) {
         let detail = "the timeout value must be between 1 and 30 seconds";
         errors.push(FieldError::invalid(&at.child("timeoutSeconds"), &json!(seconds), detail));
     }
     errors.extend(selectors(webhook, at));
+    errors.extend(one_of(webhook, "reinvocationPolicy", at, &["IfNeeded", "Never"]));
     errors.extend(client_config(&webhook["clientConfig"], &at.child("clientConfig")));
-    errors.extend(versions(&webhook["admissionReviewVersions"], &at.child("admissionReviewVersions")));
     let scope = Scope { authorizer: true, ..Scope::default() };
     errors.extend(conditions(items(webhook, &["matchConditions"]), &at.child("matchConditions"), &scope));
     errors
@@ -172,4 +172,29 @@ fn path(path: &str, at: &Path) -> ErrorList {
         errors.extend(names::dns1123_subdomain(step).into_iter().map(|why| invalid(format!("segment[{i}]: {why}"))));
     }
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_are_told_in_the_order_of_stock() {
+        let webhook = json!({
+            "name": "a.example.com", "sideEffects": "None", "reinvocationPolicy": "x", "timeoutSeconds": 31,
+            "namespaceSelector": {"matchLabels": {"a b": "c"}}, "matchConditions": [{"name": "", "expression": "true"}],
+        });
+        let found = validate(&json!({"webhooks": [webhook.clone(), webhook]}));
+        let fields: Vec<&str> = found.iter().filter_map(|e| e.path.strip_prefix("webhooks[1].")).collect();
+        let expected = [
+            "timeoutSeconds",
+            "namespaceSelector.matchLabels",
+            "reinvocationPolicy",
+            "clientConfig",
+            "matchConditions[0].name",
+            "admissionReviewVersions",
+            "name",
+        ];
+        assert_eq!(fields, expected);
+    }
 }
