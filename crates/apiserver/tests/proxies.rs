@@ -1,16 +1,18 @@
 //! What a server that answers for ours can do to its clients, and what clients can do to it: each class of known attacks
 //! on proxied requests has its test, against a kubelet that misbehaves.
 
+mod support;
+
 use async_trait::async_trait;
 use ironclad_admission::Chain;
 use ironclad_api::{ApiError, UserInfo};
-use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load, TokenIssuer};
+use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load};
 use ironclad_auth::pki::{Pki, Subject};
 use ironclad_auth::{
     Anonymous, Attributes, Authenticated, Authenticator, Authorizer, Bearer, Certificates, Credentials, Decision,
     OrElse, Rules, Union,
 };
-use ironclad_json::{Value, json};
+use ironclad_json::json;
 use ironclad_store::{LogStore, Options};
 use rustls::pki_types::ServerName;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -46,17 +48,6 @@ impl Authorizer for Everything {
 
     async fn rules(&self, _: &UserInfo, _: &str) -> Rules {
         Rules::default()
-    }
-}
-
-#[async_trait]
-impl TokenIssuer for Everything {
-    async fn issue(&self, _: &str, _: &str, _: &Value) -> Result<Value, ApiError> {
-        Err(ApiError::internal("no tokens here"))
-    }
-
-    fn documents(&self) -> (Value, Value) {
-        (Value::Null, Value::Null)
     }
 }
 
@@ -104,19 +95,9 @@ async fn world(answer: &'static str) -> World {
     let pki = Pki::open_or_create(&dir.path().join("pki"), "test").unwrap();
     let client = pki.issue("c", &Subject::client("kubelet-client", "")).unwrap();
     let (port, seen) = kubelet(&pki, answer).await;
-    let config = Config {
-        store: Arc::new(LogStore::open(&dir.path().join("store"), Options::default()).unwrap()),
-        service_cidr: "10.96.0.0/24".parse().unwrap(),
-        node_ports: (30000, 30010),
-        advertise: ("192.0.2.1".parse().unwrap(), 6443),
-        kubelets: KubeletAccess { tls: Some(pki.client_tls(&client).unwrap()) },
-        front_proxy: None,
-        version: "v1.37.0".to_owned(),
-        load: Load::default(),
-        runtime: Default::default(),
-        gates: Default::default(),
-        others: Vec::new(),
-    };
+    let store = Arc::new(LogStore::open(&dir.path().join("store"), Options::default()).unwrap());
+    let kubelets = KubeletAccess { tls: Some(pki.client_tls(&client).unwrap()) };
+    let config = Config { kubelets, ..support::config(store, Load::default()) };
     let token = CancellationToken::new();
     let prepared = ApiServer::prepare(config, token.clone()).await.unwrap();
     let any = Arc::new(Everything);
@@ -125,7 +106,10 @@ async fn world(answer: &'static str) -> World {
         Arc::new(Bearer(vec![any.clone()])),
     ];
     let authenticator = OrElse { known: Arc::new(Union(known)), otherwise: Arc::new(Anonymous::default()) };
-    let server = prepared.finish(Arc::new(authenticator), any.clone(), any, Chain::new(Vec::new())).await.unwrap();
+    let server = prepared
+        .finish(Arc::new(authenticator), any, Arc::new(support::Anybody), Chain::new(Vec::new()))
+        .await
+        .unwrap();
     let endpoint = json!({"Port": port});
     server
         .ensure("", "nodes", json!({"metadata": {"name": "n"}, "status": {

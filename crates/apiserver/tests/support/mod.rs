@@ -22,7 +22,7 @@ use tower::Service;
 pub(crate) mod hook;
 pub(crate) mod secure;
 
-struct Anybody;
+pub(crate) struct Anybody;
 
 #[async_trait]
 impl Authenticator for Anybody {
@@ -170,7 +170,8 @@ pub(crate) async fn switched(runtime: &str, gates: &str) -> (ApiServer, TempDir)
     (made(config, CancellationToken::new()).await.0, dir)
 }
 
-fn config(store: Arc<dyn Store>, load: Load) -> Config {
+/// What a server for tests is made from.
+pub(crate) fn config(store: Arc<dyn Store>, load: Load) -> Config {
     Config {
         store,
         service_cidr: "10.96.0.0/24".parse().unwrap(),

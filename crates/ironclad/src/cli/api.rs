@@ -6,7 +6,7 @@ mod controllers;
 mod identity;
 
 use admission::AdmissionFlags;
-pub(crate) use audit::{AuditFlags, Mode};
+pub(crate) use audit::{AuditFlags, Delivery, Mode};
 pub(crate) use controllers::ControllerFlags;
 pub(crate) use identity::{AuthenticationFlags, AuthorizationFlags, OidcFlags};
 

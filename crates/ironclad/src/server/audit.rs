@@ -1,12 +1,11 @@
 //! What is kept of requests, as the flags say.
 
-use crate::cli::api::{self, AuditFlags};
+use crate::cli::api::{self, AuditFlags, Delivery};
 use crate::failure::{Context, Failure, Result};
 use ironclad_apiserver::Auditor;
 use ironclad_audit::{Backends, Batch, LogOptions, Mode, Policy, Sink, Throttle, Truncate, WebhookOptions};
 use ironclad_remote::Way;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The auditor; none without a policy or without a place for events.
 pub(crate) fn auditor(flags: &AuditFlags, way: &Way) -> Result<Option<Auditor>> {
@@ -23,14 +22,7 @@ pub(crate) fn auditor(flags: &AuditFlags, way: &Way) -> Result<Option<Auditor>> 
 }
 
 fn log(flags: &AuditFlags) -> Result<LogOptions> {
-    let rate = throttle(
-        "log",
-        flags.audit_log_batch_throttle_enable && flags.audit_log_mode == api::Mode::Batch,
-        flags.audit_log_batch_throttle_qps,
-        flags.audit_log_batch_throttle_burst,
-    )?;
-    let sizes = (flags.audit_log_batch_buffer_size, flags.audit_log_batch_max_size);
-    let (event, batch) = (flags.audit_log_truncate_max_event_size, flags.audit_log_truncate_max_batch_size);
+    let delivery = flags.log.delivery();
     Ok(LogOptions {
         path: flags.audit_log_path.clone().unwrap_or_default(),
         max_age: flags.audit_log_maxage,
@@ -38,38 +30,33 @@ fn log(flags: &AuditFlags) -> Result<LogOptions> {
         max_size: flags.audit_log_maxsize,
         compress: flags.audit_log_compress,
         legacy: flags.audit_log_format == "legacy",
-        mode: mode(flags.audit_log_mode, sizes, flags.audit_log_batch_max_wait, rate),
-        truncate: truncate("log", flags.audit_log_truncate_enabled, event, batch)?,
+        mode: mode(&delivery)?,
+        truncate: truncate(&delivery)?,
     })
 }
 
 fn webhook(flags: &AuditFlags, way: &Way) -> Result<WebhookOptions> {
-    let rate = throttle(
-        "webhook",
-        flags.audit_webhook_batch_throttle_enable && flags.audit_webhook_mode == api::Mode::Batch,
-        flags.audit_webhook_batch_throttle_qps,
-        flags.audit_webhook_batch_throttle_burst,
-    )?;
-    let sizes = (flags.audit_webhook_batch_buffer_size, flags.audit_webhook_batch_max_size);
-    let (event, batch) = (flags.audit_webhook_truncate_max_event_size, flags.audit_webhook_truncate_max_batch_size);
+    let delivery = flags.webhook.delivery();
     Ok(WebhookOptions {
         config: flags.audit_webhook_config_file.clone().unwrap_or_default(),
-        mode: mode(flags.audit_webhook_mode, sizes, flags.audit_webhook_batch_max_wait, rate),
-        truncate: truncate("webhook", flags.audit_webhook_truncate_enabled, event, batch)?,
+        mode: mode(&delivery)?,
+        truncate: truncate(&delivery)?,
         backoff: flags.audit_webhook_initial_backoff,
         way: way.clone(),
     })
 }
 
-fn mode(mode: api::Mode, (buffer, size): (usize, usize), wait: Duration, throttle: Option<Throttle>) -> Mode {
-    match mode {
-        api::Mode::Batch => Mode::Batch(Batch { buffer, size, wait, throttle }),
+fn mode(delivery: &Delivery) -> Result<Mode> {
+    let (buffer, size) = delivery.sizes;
+    Ok(match delivery.mode {
+        api::Mode::Batch => Mode::Batch(Batch { buffer, size, wait: delivery.wait, throttle: throttle(delivery)? }),
         api::Mode::Blocking => Mode::Blocking,
         api::Mode::BlockingStrict => Mode::BlockingStrict,
-    }
+    })
 }
 
-fn throttle(plugin: &str, on: bool, qps: f64, burst: u32) -> Result<Option<Throttle>> {
+fn throttle(delivery: &Delivery) -> Result<Option<Throttle>> {
+    let (plugin, (on, qps, burst)) = (delivery.plugin, delivery.throttle);
     let bad = |what: &str, value: &dyn std::fmt::Display| {
         Err(Failure::internal(
             &format!("invalid audit batch {plugin} throttle {what} {value}"),
@@ -83,7 +70,8 @@ fn throttle(plugin: &str, on: bool, qps: f64, burst: u32) -> Result<Option<Throt
     }
 }
 
-fn truncate(plugin: &str, on: bool, event: usize, batch: usize) -> Result<Option<Truncate>> {
+fn truncate(delivery: &Delivery) -> Result<Option<Truncate>> {
+    let (plugin, (on, event, batch)) = (delivery.plugin, delivery.truncate);
     if batch < event {
         let why = format!("must be greater than max event size ({event})");
         return Err(Failure::internal(&format!("invalid audit truncate {plugin} max batch size {batch}"), why));
