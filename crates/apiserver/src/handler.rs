@@ -382,6 +382,7 @@ fn delete_body(request: &Request<'_>, headers: &HeaderMap, bytes: &Bytes) -> Res
     }
     let (kind, version) = (object::text(&input.value, &["kind"]), object::text(&input.value, &["apiVersion"]));
     if !matches!(kind, "" | "DeleteOptions") {
+        let version = if version.is_empty() { "meta.k8s.io/v1" } else { version };
         let scheme = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
         let why = format!("no kind {kind:?} is registered for version {version:?} in scheme {scheme:?}");
         return Err(ApiError::bad_request(why));

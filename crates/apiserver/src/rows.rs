@@ -43,6 +43,10 @@ impl Rows {
         out.extend_from_slice(b"{\"cells\":");
         // Writing JSON values to memory cannot fail.
         let _ = serde_json::to_writer(&mut *out, &self.kind.strategy.cells(&shown));
+        if let Some(conditions) = self.kind.strategy.row_conditions(&shown) {
+            out.extend_from_slice(b",\"conditions\":");
+            out.extend_from_slice(conditions.to_string().as_bytes());
+        }
         match self.include.as_str() {
             "None" => out.extend_from_slice(b",\"object\":null"),
             "Object" => {

@@ -15,8 +15,8 @@ pub(crate) fn check_options(query: &Query) -> Result<(), ApiError> {
     if matches!(include, "" | "Metadata" | "None" | "Object") {
         return Ok(());
     }
-    let allowed = ["Metadata", "None", "Object"];
-    let error = FieldError::not_supported(&Path::new("includeObject"), &json!(include), &allowed);
+    let why = "must be 'Metadata', 'Object', 'None', or empty";
+    let error = FieldError::invalid(&Path::new("includeObject"), &json!(include), why);
     Err(ApiError::bad_request(format!("Unable to convert to Table as requested: {error}")))
 }
 
@@ -26,7 +26,11 @@ fn row(kind: &Kind, object: &Value, include: &str, accepted: Accepted) -> Value 
         "Object" => object.clone(),
         _ => partial_object(object, accepted),
     };
-    json!({"cells": kind.strategy.cells(object), "object": shown})
+    let mut row = json!({"cells": kind.strategy.cells(object), "object": shown});
+    if let Some(conditions) = kind.strategy.row_conditions(object) {
+        row["conditions"] = conditions;
+    }
+    row
 }
 
 fn table(kind: &Kind, meta: &Value, columns: bool, rows: Vec<Value>, accepted: Accepted) -> Value {

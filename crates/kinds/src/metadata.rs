@@ -1,6 +1,7 @@
 //! What is wrong with an object's metadata, worded as stock words it.
 
 use crate::Kind;
+use crate::common::inside::inside;
 use crate::declared::once;
 use ironclad_api::{ErrorList, FieldError, Path, names, object};
 use ironclad_json::{Value, json};
@@ -251,16 +252,16 @@ fn owners(list: &Value, path: &Path) -> ErrorList {
     let mut controller: Option<String> = None;
     for owner in list.as_array().into_iter().flatten() {
         let [version, kind, name, uid] = ["apiVersion", "kind", "name", "uid"].map(|f| object::text(owner, &[f]));
-        let mut empty = |field: &str, why: &str| errors.push(FieldError::invalid_str(&path.child(field), "", why));
-        if version.is_empty() {
-            empty("apiVersion", "version must not be empty");
+        if version.is_empty() || version.ends_with('/') || version.matches('/').count() > 1 {
+            errors.push(FieldError::invalid_str(&path.child("apiVersion"), version, "version must not be empty"));
         }
+        let mut empty = |field: &str, why: &str| errors.push(FieldError::invalid_str(&path.child(field), "", why));
         for (field, _) in [("kind", kind), ("name", name), ("uid", uid)].iter().filter(|(_, v)| v.is_empty()) {
             empty(field, "must not be empty");
         }
         if (version, kind) == ("v1", "Event") {
             let why = "/v1, Kind=Event is disallowed from being an owner";
-            errors.push(FieldError::invalid(path, owner, why));
+            errors.push(FieldError::invalid_shown(path, inside(owner, "OwnerReference"), why));
         }
         if owner["controller"] == json!(true) {
             let this = format!("{kind}/{name}");
@@ -270,7 +271,9 @@ fn owners(list: &Value, path: &Path) -> ErrorList {
                     let why = format!(
                         "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
                     );
-                    errors.push(FieldError::invalid(path, list, why));
+                    let all: Vec<String> =
+                        list.as_array().into_iter().flatten().map(|o| inside(o, "OwnerReference")).collect();
+                    errors.push(FieldError::invalid_shown(path, format!("[{}]", all.join(",")), why));
                 }
             }
         }

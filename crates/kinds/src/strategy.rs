@@ -86,6 +86,11 @@ pub trait Strategy: Send + Sync + 'static {
         vec![json!(object::name(object)), table::age(object)]
     }
 
+    /// What a row of the table says of its object besides, such as that it has come to its end.
+    fn row_conditions(&self, _object: &Value) -> Option<Value> {
+        None
+    }
+
     /// The value of a selectable field, such as `spec.nodeName`; empty where it is missing.
     fn field<'a>(&self, object: &'a Value, field: &str) -> Cow<'a, str> {
         let found = field.split('.').try_fold(object, |v, key| v.get(key));

@@ -2,6 +2,7 @@
 
 use super::admit::wipe;
 use super::{Answer, Input, Registry, Request, invalid, types};
+use crate::encode;
 use ironclad_admission::{Operation, Written};
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, Reason, UserInfo, names, time};
@@ -54,8 +55,9 @@ impl Registry {
         let generate = object::text(&object, &["metadata", "generateName"]).to_owned();
         let generated = object::name(&object).is_empty() && !generate.is_empty();
         let version = version.as_str().unwrap_or_default();
-        if !matches!(version, "" | "0") && !request.dry_run() {
-            return Err(must_be_new(version));
+        // What is no number says nothing.
+        if version.parse::<u64>().is_ok_and(|n| n > 0) && !request.dry_run() {
+            return Err(must_be_new());
         }
         if !generated {
             let created = self.create_once(request, admission, object, version, &mut warnings).await;
@@ -90,6 +92,7 @@ impl Registry {
         kind.strategy.prepare_create(&mut object);
         let reserved = self.addresses.reserve(kind, &mut object, None, request.dry_run()).await?;
         let name = object::name(&object).to_owned();
+        let generate = object::text(&object, &["metadata", "generateName"]).to_owned();
         let resource = kind.group_resource();
         let mut errors = self.admission.mistakes(&Written { resource, subresource: "", object: &object, old: None });
         errors.extend(validate_metadata(kind, &object));
@@ -107,9 +110,8 @@ impl Registry {
         accepted?;
         let mut object = admission.object.take().unwrap_or_default();
         if request.dry_run() {
-            let exists = self.entry(&request.key(&name)).await?.is_some();
-            if exists {
-                return Err(ApiError::already_exists(&kind.group_resource(), &name));
+            if let Some(entry) = self.entry(&request.key(&name)).await? {
+                return Err(exists_already(request, &name, &generate, &encode::decode(entry.value.bytes())));
             }
             // Whether it could be stored is tried all the same.
             self.store_form(request, object.clone()).await?;
@@ -119,7 +121,14 @@ impl Registry {
             return Ok(Answer::value(201, object));
         }
         let object = self.store_form(request, object).await?;
-        let entry = self.put_reserved(request, object, Expect::Absent, reserved).await?;
+        let entry = match self.put_reserved(request, object, Expect::Absent, reserved).await {
+            Err(error) if error.reason == Reason::AlreadyExists => {
+                let entry = self.entry(&request.key(&name)).await?;
+                let existing = entry.map(|e| encode::decode(e.value.bytes())).unwrap_or_default();
+                return Err(exists_already(request, &name, &generate, &existing));
+            }
+            other => other?,
+        };
         Ok(Answer { code: 201, ..self.show(request, &entry).await? })
     }
 }
@@ -155,12 +164,21 @@ fn name_requestor(object: &mut Value, user: &UserInfo) {
 }
 
 /// What is to be created has no version yet; stock's storage says so, without a reason.
-fn must_be_new(version: &str) -> ApiError {
-    let why = match version.parse::<u64>() {
-        Ok(_) => "resourceVersion should not be set on objects to be created".to_owned(),
-        Err(_) => format!("strconv.ParseUint: parsing {}: invalid syntax", ironclad_api::go_quote(version)),
-    };
-    ApiError::new(Reason::Unknown, why)
+fn must_be_new() -> ApiError {
+    ApiError::new(Reason::Unknown, "resourceVersion should not be set on objects to be created")
+}
+
+/// That an object exists already, and perhaps not for long; `generate` is what its name was to be made of.
+fn exists_already(request: &Request<'_>, name: &str, generate: &str, existing: &Value) -> ApiError {
+    let mut error = ApiError::already_exists(&request.kind.group_resource(), name);
+    if !generate.is_empty() {
+        error.message += ", the server was not able to generate a unique name for the object";
+        error = error.retry_after(1);
+    }
+    if !existing["metadata"]["deletionTimestamp"].is_null() {
+        error.message = format!("object is being deleted: {}", error.message);
+    }
+    error
 }
 
 /// What the server alone decides about a new object.

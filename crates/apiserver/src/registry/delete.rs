@@ -44,6 +44,8 @@ const POLICIES: [&str; 3] = ["Foreground", "Background", "Orphan"];
 pub(crate) struct Options {
     grace: Option<i64>,
     propagation: Option<String>,
+    /// Whether it was asked in the old way that dependents go too.
+    cascades: bool,
     uid: Option<String>,
     version: Option<String>,
 }
@@ -66,7 +68,7 @@ impl Options {
         let query = if body.is_null() { request.query() } else { &empty };
         query.check_numbers(&["gracePeriodSeconds"])?;
         let text = |v: &Value| v.as_str().map(str::to_owned);
-        let from_query = |key: &str| (!query.get(key).is_empty()).then(|| query.get(key).to_owned());
+        let from_query = |key: &str| query.has(key).then(|| query.get(key).to_owned());
         let orphan = body["orphanDependents"]
             .as_bool()
             .or_else(|| query.has("orphanDependents").then(|| query.flag("orphanDependents")));
@@ -89,7 +91,7 @@ impl Options {
         let pre = &body["preconditions"];
         let uid = text(&pre["uid"]).or_else(|| from_query("uid"));
         let version = text(&pre["resourceVersion"]).or_else(|| from_query("resourceVersion"));
-        Ok(Self { grace, propagation, uid, version })
+        Ok(Self { grace, propagation, cascades: orphan == Some(false), uid, version })
     }
 
     /// As admission sees them.
@@ -205,6 +207,13 @@ impl Registry {
         Err(modified(request, name))
     }
 
+    /// What a deletion is answered with that others have to end: older clients that ask for all dependents to go are
+    /// told that it is under way.
+    fn under_way(options: &Options, answer: Answer) -> Answer {
+        let code = if options.cascades { 202 } else { answer.code };
+        Answer { code, ..answer }
+    }
+
     async fn delete_once(
         &self,
         request: &Request<'_>,
@@ -218,23 +227,27 @@ impl Registry {
         let warnings = self.admit_delete(request, options, entry, seen).await?;
         let mut new = old.clone();
         self.mark(request, options, &mut new);
+        // What goes at once was never seen on its way, but where its kind ends gracefully.
+        let deleting = !old["metadata"]["deletionTimestamp"].is_null();
+        let graceful = request.kind.strategy.grace_period(&old, options.grace).is_some() && !deleting;
+        let last = if graceful { &new } else { &old };
         if request.dry_run() && self.finished(request.kind, &new) {
-            return Ok(Answer { warnings, ..self.gone(request, entry, &new) });
+            return Ok(Answer { warnings, ..self.gone(request, entry, last) });
         }
         if request.dry_run() {
             let shown = self.convert_one(request, new).await?;
-            return Ok(Answer { warnings, ..Answer::value(200, shown) });
+            return Ok(Self::under_way(options, Answer { warnings, ..Answer::value(200, shown) }));
         }
         let answer = if self.finished(request.kind, &new) {
-            let gone = self.remove(request, entry, &new).await?;
-            self.gone(request, &gone, &new)
+            let gone = self.remove(request, entry, last).await?;
+            self.gone(request, &gone, last)
         } else if new == old {
-            self.show(request, entry).await?
+            Self::under_way(options, self.show(request, entry).await?)
         } else {
             let inner = request.info.clone();
             let request = Request { info: &inner, ..*request };
             let entry = self.put(&request, &new, Expect::Modified(entry.modified)).await?;
-            self.show(&request, &entry).await?
+            Self::under_way(options, self.show(&request, &entry).await?)
         };
         Ok(Answer { warnings, ..answer })
     }

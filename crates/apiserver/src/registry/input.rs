@@ -262,6 +262,11 @@ impl Request<'_> {
     ) -> Result<(Value, Vec<String>), ApiError> {
         must_be_object(&value)?;
         let whole = value.clone();
+        if matches!(from, Source::Strategic(..)) {
+            // Its type says what an object is, whatever the patch made of these.
+            value["kind"] = self.kind.kind.to_string().into();
+            value["apiVersion"] = self.kind.api_version().into();
+        }
         if let Err(mut error) = self.check_type(self.kind, &mut value) {
             // Stock reads what a patch made without saying what it was to be.
             if let Some((_, why)) = error.message.split_once(&format!(" cannot be handled as a {}: ", self.kind.kind)) {

@@ -206,6 +206,7 @@ impl Registry {
                     }
                 }
                 let (scale, warnings) = request.check_body(&gvk, Input { value: scale, ..Input::default() })?;
+                request.must_be_named(&scale)?;
                 Ok(Changed { object: with_replicas(request, old, &scale)?, warnings, applied: false })
             })
             .await?;

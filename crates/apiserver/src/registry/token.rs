@@ -41,7 +41,7 @@ impl Token {
     pub(super) fn decode(text: &str, prefix: &str) -> Result<Self, ApiError> {
         let bad =
             |why: String| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
-        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| bad(e.to_string()))?;
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| bad(illegal(text)))?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|e| bad(ironclad_schema::json::in_go(&e, &bytes)))?;
         let version = value["v"].as_str().unwrap_or_default();
         if version != VERSION {
@@ -66,6 +66,13 @@ impl Token {
     }
 }
 
+/// Where Go stops reading a token that is none.
+fn illegal(text: &str) -> String {
+    let sign = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let at = text.bytes().position(|b| !sign(b)).unwrap_or_else(|| text.len().saturating_sub(1));
+    format!("illegal base64 data at input byte {at}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,7 +95,7 @@ mod tests {
     fn a_token_never_leads_out_of_its_prefix() {
         let made = |v: Value| URL_SAFE_NO_PAD.encode(v.to_string());
         for (text, why) in [
-            ("%".to_owned(), "Invalid symbol"),
+            ("%".to_owned(), "illegal base64 data at input byte 0"),
             (made(json!({"v": "v2", "rv": 1, "start": "a"})), "does not recognize"),
             (made(json!({"v": VERSION, "rv": 0, "start": "a"})), "incorrect encoded start resourceVersion"),
             (made(json!({"v": VERSION, "rv": 1, "start": ""})), "start key empty"),

@@ -37,6 +37,10 @@ impl Registry {
             if !request.kind.create_on_update || !request.info.subresource.is_empty() {
                 return Err(request.not_found());
             }
+            must_be_version(object::resource_version(&object))?;
+            if !object::uid(&object).is_empty() {
+                return Err(other_uid(request, object::uid(&object), ""));
+            }
             // Whatever it was, it is new now.
             metadata_mut(&mut object).remove("resourceVersion");
             let (answer, more) =
@@ -91,14 +95,7 @@ impl Registry {
         let uid = object::uid(&new);
         // A patch that makes another uid breaks a rule, which validation tells.
         if &*request.info.verb == "update" && !uid.is_empty() && uid != object::uid(&old) {
-            // Stock lets its storage say it, which a dry run does not reach.
-            let key = request.key(&request.info.name);
-            let key = if request.dry_run() { key.strip_prefix("/registry").unwrap_or(&key) } else { &key };
-            let why = format!(
-                "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                object::uid(&old)
-            );
-            return Err(ApiError::conflict(&kind.group_resource(), &request.info.name, why));
+            return Err(other_uid(request, uid, object::uid(&old)));
         }
         keep_managers(&mut new, &old);
         if request.info.subresource.is_empty() || &*request.info.verb == "update" {
@@ -242,6 +239,7 @@ fn metadata_of_status(kind: &Kind) -> &'static [&'static str] {
     const ALL: &[&str] = &[
         "managedFields",
         "uid",
+        "generateName",
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "annotations",
@@ -249,10 +247,14 @@ fn metadata_of_status(kind: &Kind) -> &'static [&'static str] {
         "ownerReferences",
         "labels",
     ];
+    // Old kubelets spoil who owns a pod, and none decides when it ends.
+    const POD: &[&str] =
+        &["managedFields", "uid", "generateName", "deletionGracePeriodSeconds", "annotations", "finalizers", "labels"];
     match &*kind.plural {
         _ if kind.custom.is_some() => &ALL[..1],
+        "pods" => POD,
         plural if STATUS_ALONE.contains(&plural) => &ALL[..1],
-        "deployments" => &ALL[..7],
+        "deployments" => &ALL[..8],
         _ => ALL,
     }
 }
@@ -361,21 +363,41 @@ fn keep_managers(new: &mut Value, old: &Value) {
     }
 }
 
+/// That an object is not the one that is meant. Stock lets its storage say it, which a dry run does not reach.
+fn other_uid(request: &Request<'_>, uid: &str, own: &str) -> ApiError {
+    let key = request.key(&request.info.name);
+    let key = if request.dry_run() { key.strip_prefix("/registry").unwrap_or(&key) } else { &key };
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {own}"
+    );
+    ApiError::conflict(&request.kind.group_resource(), &request.info.name, why)
+}
+
+/// A version is a number, in the words of Go where it is none.
+fn must_be_version(text: &str) -> Result<(), ApiError> {
+    let Err(why) = text.parse::<u64>() else { return Ok(()) };
+    let why = match why.kind() {
+        std::num::IntErrorKind::Empty => return Ok(()),
+        std::num::IntErrorKind::PosOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    let why = format!("strconv.ParseUint: parsing {}: {why}", ironclad_api::go_quote(text));
+    Err(ApiError::new(Reason::Unknown, why))
+}
+
 /// A change that names a version is for that version alone, and of some kinds every change must name one.
 fn check_version(request: &Request<'_>, new: &mut Value, old: &Value) -> Result<(), ApiError> {
     if object::resource_version(new) == "0" {
         metadata_mut(new).remove("resourceVersion");
     }
     let named = object::resource_version(new);
-    if !named.is_empty() && named.parse::<u64>().is_err() {
-        let why = format!("strconv.ParseUint: parsing {}: invalid syntax", ironclad_api::go_quote(named));
-        return Err(ApiError::new(Reason::Unknown, why));
-    }
+    must_be_version(named)?;
     if !named.is_empty() && named != object::resource_version(old) {
         return Err(modified(request, &request.info.name));
     }
     let own = matches!(&*request.info.subresource, "" | "status");
-    if &*request.info.verb == "update" && needs_version(request.kind) && (own || request.kind.custom.is_none()) {
+    let written = matches!(&*request.info.verb, "update" | "patch");
+    if written && needs_version(request.kind) && (own || request.kind.custom.is_none()) {
         must_have_version(request.kind, new)?;
     }
     Ok(())

@@ -14,6 +14,7 @@ use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 
 pub(crate) const STATEFUL_SET: Rules = Rules::new()
+    .named(names::dns1123_label)
     .defaults(default)
     .on_create(|o| put(o, "status", json!({"replicas": 0, "availableReplicas": 0})))
     .checks(|o| {
@@ -74,10 +75,13 @@ fn default(o: &mut Value) {
         put(strategy, "type", json!("RollingUpdate"));
         child(strategy, "rollingUpdate");
     }
-    if text(strategy, &["type"]) == "RollingUpdate" && has(strategy, &["rollingUpdate"]) {
+    if has(strategy, &["rollingUpdate"]) {
+        let rolls = text(strategy, &["type"]) == "RollingUpdate";
         let rolling = child(strategy, "rollingUpdate");
         fill(rolling, "partition", 0);
-        fill(rolling, "maxUnavailable", 1);
+        if rolls {
+            fill(rolling, "maxUnavailable", 1);
+        }
     }
     let retention = child(spec, "persistentVolumeClaimRetentionPolicy");
     fill_zero(retention, "whenDeleted", "Retain");

@@ -167,8 +167,61 @@ fn take(o: &mut Value, part: &str, key: &str) -> Option<Value> {
 }
 
 fn annotate(o: &mut Value, key: &str, value: &Value) {
-    let text = json!(value.to_string());
-    put(child(child(o, "metadata"), "annotations"), key, text);
+    put(child(child(o, "metadata"), "annotations"), key, json!(written(value)));
+}
+
+/// The fields of what stands in annotations, in the order in which stock's types have them.
+const ORDER: &[&str] = &[
+    "type",
+    "status",
+    "lastTransitionTime",
+    "reason",
+    "message",
+    "object",
+    "pods",
+    "resource",
+    "containerResource",
+    "external",
+    "kind",
+    "name",
+    "apiVersion",
+    "target",
+    "metricName",
+    "metricSelector",
+    "targetValue",
+    "currentValue",
+    "targetAverageUtilization",
+    "currentAverageUtilization",
+    "targetAverageValue",
+    "currentAverageValue",
+    "container",
+    "selector",
+    "averageValue",
+    "ScaleUp",
+    "ScaleDown",
+    "StabilizationWindowSeconds",
+    "SelectPolicy",
+    "Policies",
+    "Type",
+    "Value",
+    "PeriodSeconds",
+    "Tolerance",
+];
+
+/// JSON with the fields of objects in stock's order.
+fn written(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let place = |key: &str| ORDER.iter().position(|k| *k == key).unwrap_or(ORDER.len());
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| (place(key), key.to_string()));
+            let parts: Vec<String> =
+                entries.iter().map(|(k, v)| format!("{}:{}", json!(k.as_str()), written(v))).collect();
+            format!("{{{}}}", parts.join(","))
+        }
+        Value::Array(list) => format!("[{}]", list.iter().map(written).collect::<Vec<_>>().join(",")),
+        plain => plain.to_string(),
+    }
 }
 
 /// Takes an annotation away and reads it.
@@ -251,6 +304,10 @@ pub(super) fn settle(o: &mut Value) {
 /// Puts back what belongs to the status.
 pub(super) fn keep_status(new: &mut Value, old: &Value) {
     keep(new, old, &[CURRENT, CONDITIONS]);
+    match &old["status"] {
+        Value::Null => drop(take(new, "status", "currentCPUUtilizationPercentage")),
+        kept => put(new, "status", kept.clone()),
+    }
 }
 
 /// Puts back what belongs to the specification.
@@ -285,7 +342,8 @@ mod tests {
         let mut o = json!({"metadata": {"name": "h"}, "spec": {"maxReplicas": 3}, "status": {"currentCPUUtilizationPercentage": 7}});
         settle(&mut o);
         assert_eq!(o["spec"]["targetCPUUtilizationPercentage"], 80);
-        assert!(o["metadata"]["annotations"][CURRENT].is_string());
+        let annotation = "[{\"type\":\"Resource\",\"resource\":{\"name\":\"cpu\",\"currentAverageUtilization\":7,\"currentAverageValue\":\"0\"}}]";
+        assert_eq!(o["metadata"]["annotations"][CURRENT], annotation);
         keep_status(&mut o, &Value::Null);
         assert!(o["metadata"].get("annotations").is_none());
     }

@@ -7,29 +7,30 @@ use crate::print;
 use crate::read::{count, has, items};
 use crate::rules::Rules;
 use ironclad_api::table::{self, Column};
-use ironclad_api::{ErrorList, FieldError, Path};
+use ironclad_api::{ErrorList, FieldError, Path, names};
 use ironclad_json::{Value, json};
 
-pub(crate) const STRATEGY: Rules = Rules::new().checks(validate).checks_status(|new, _| status(new)).prints(
-    const {
-        &[
-            Column::object_name(),
-            Column::text("Min Available", "The minimum number of pods that must be available."),
-            Column::text("Max Unavailable", "The maximum number of pods that may be unavailable."),
-            Column::integer("Allowed Disruptions", "Calculated number of pods that may be disrupted at this time."),
-            Column::age(),
-        ]
-    },
-    |o| {
-        vec![
-            print::name(o),
-            print::int_or_string(o["spec"].get("minAvailable"), "N/A"),
-            print::int_or_string(o["spec"].get("maxUnavailable"), "N/A"),
-            json!(count(o, &["status", "disruptionsAllowed"])),
-            table::age(o),
-        ]
-    },
-);
+pub(crate) const STRATEGY: Rules =
+    Rules::new().named(names::path_segment).checks(validate).checks_status(|new, _| status(new)).prints(
+        const {
+            &[
+                Column::object_name(),
+                Column::text("Min Available", "The minimum number of pods that must be available."),
+                Column::text("Max Unavailable", "The maximum number of pods that may be unavailable."),
+                Column::integer("Allowed Disruptions", "Calculated number of pods that may be disrupted at this time."),
+                Column::age(),
+            ]
+        },
+        |o| {
+            vec![
+                print::name(o),
+                print::int_or_string(o["spec"].get("minAvailable"), "N/A"),
+                print::int_or_string(o["spec"].get("maxUnavailable"), "N/A"),
+                json!(count(o, &["status", "disruptionsAllowed"])),
+                table::age(o),
+            ]
+        },
+    );
 
 fn validate(o: &Value) -> ErrorList {
     let mut errors = ErrorList::new();

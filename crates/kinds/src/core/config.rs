@@ -26,8 +26,7 @@ static SECRET_COLUMNS: LazyLock<[Column; 4]> = LazyLock::new(|| {
         Column::age(),
     ]
 });
-static ACCOUNT_COLUMNS: LazyLock<[Column; 3]> =
-    LazyLock::new(|| [Column::object_name(), Column::text("Secrets", "How many Secrets it names."), Column::age()]);
+static ACCOUNT_COLUMNS: LazyLock<[Column; 2]> = LazyLock::new(|| [Column::object_name(), Column::age()]);
 
 fn count(value: &Value) -> usize {
     value.as_object().map_or(0, ironclad_json::Map::len)
@@ -254,7 +253,6 @@ impl Strategy for ServiceAccount {
     }
 
     fn cells(&self, account: &Value) -> Cells {
-        let secrets = account["secrets"].as_array().map_or(0, Vec::len);
-        vec![json!(object::name(account)), json!(secrets), age(account)]
+        vec![json!(object::name(account)), age(account)]
     }
 }

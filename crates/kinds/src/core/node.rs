@@ -104,6 +104,10 @@ impl Strategy for Node {
             "" => json!("<unknown>"),
             text => json!(text),
         };
+        let kernel = match object::text(node, &["status", "nodeInfo", "architecture"]) {
+            "" => info("kernelVersion"),
+            machine => json!(format!("{} ({machine})", info("kernelVersion").as_str().unwrap_or_default())),
+        };
         let address = |kind: &str| {
             let all = node["status"]["addresses"].as_array().into_iter().flatten();
             let found = all.into_iter().find(|a| a["type"] == kind).and_then(|a| a["address"].as_str());
@@ -118,7 +122,7 @@ impl Strategy for Node {
             address("InternalIP"),
             address("ExternalIP"),
             info("osImage"),
-            info("kernelVersion"),
+            kernel,
             info("containerRuntimeVersion"),
         ]
     }

@@ -96,6 +96,15 @@ impl Strategy for Pod {
         pod_table::cells(pod)
     }
 
+    fn row_conditions(&self, pod: &Value) -> Option<Value> {
+        let (reason, message) = match object::text(pod, &["status", "phase"]) {
+            "Succeeded" => ("Succeeded", "The pod has completed successfully."),
+            "Failed" => ("Failed", "The pod failed."),
+            _ => return None,
+        };
+        Some(json!([{"type": "Completed", "status": "True", "reason": reason, "message": message}]))
+    }
+
     fn field<'a>(&self, pod: &'a Value, field: &str) -> std::borrow::Cow<'a, str> {
         match field {
             "spec.hostNetwork" => (if pod["spec"]["hostNetwork"] == true { "true" } else { "false" }).into(),
@@ -152,6 +161,13 @@ mod tests {
     #[test]
     fn a_good_pod_is_accepted() {
         assert!(Pod.validate(&pod(json!({"containers": [{"name": "a", "image": "nginx:1"}]}))).is_empty());
+    }
+
+    #[test]
+    fn the_row_of_a_pod_that_ended_says_so() {
+        let conditions = |phase: &str| Pod.row_conditions(&json!({"status": {"phase": phase}}));
+        assert_eq!(conditions("Failed").unwrap()[0]["message"], "The pod failed.");
+        assert_eq!(conditions("Running"), None);
     }
 
     #[test]

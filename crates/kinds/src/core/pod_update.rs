@@ -168,7 +168,10 @@ fn gates(new: &Value, old: &Value, at: &Path, errors: &mut ErrorList) {
 pub(crate) fn keep_ephemeral(new: &mut Value, old: &Value) {
     let given = new["spec"]["ephemeralContainers"].take();
     restore(new, old);
-    put(&mut new["spec"], "ephemeralContainers", given);
+    match given {
+        Value::Null => drop(new["spec"].as_object_mut().and_then(|spec| spec.remove("ephemeralContainers"))),
+        given => put(&mut new["spec"], "ephemeralContainers", given),
+    }
 }
 
 /// The old pod with the resources and resize policies of the new one. Where containers come, go or change places the

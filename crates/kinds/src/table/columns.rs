@@ -57,7 +57,7 @@ RoleBinding: Name,Role,Age,Users+,Groups+,ServiceAccounts+
 RuntimeClass: Name,Handler,Age
 Secret: Name,Type,Data,Age
 Service: Name,Type,Cluster-IP,External-IP,Port(s),Age,Selector+
-ServiceAccount: Name,Secrets,Age
+ServiceAccount: Name,Age
 ServiceCIDR: Name,CIDRs,Age
 StatefulSet: Name,Ready,Age,Containers+,Images+
 StorageClass: Name,Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age
