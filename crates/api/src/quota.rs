@@ -53,6 +53,92 @@ pub fn usage(resource: &GroupResource, object: &Value) -> Amounts {
     out
 }
 
+/// What has to be known beyond an object to say what it counts for.
+pub trait Around: Send + Sync {
+    /// By which name pods ask for devices of a class, if they may by one.
+    fn extended_resource(&self, _class: &str) -> Option<String> {
+        None
+    }
+
+    /// A pod of a namespace.
+    fn pod(&self, _namespace: &str, _name: &str) -> Option<Value> {
+        None
+    }
+
+    /// The claims of devices of a namespace.
+    fn claims(&self, _namespace: &str) -> Vec<Value> {
+        Vec::new()
+    }
+}
+
+/// Nothing is known.
+#[derive(Debug)]
+pub struct Alone;
+
+impl Around for Alone {}
+
+/// What an object counts for: a claim of devices also by the names by which pods ask for such devices, less what the pod
+/// that it was made for counts for already.
+pub fn usage_among(resource: &GroupResource, object: &Value, around: &dyn Around) -> Amounts {
+    let mut out = usage(resource, object);
+    if resource.group != "resource.k8s.io" || resource.resource != "resourceclaims" {
+        return out;
+    }
+    let mut named = Amounts::new();
+    for (name, amount) in &out {
+        let Some(class) = name.strip_suffix(".deviceclass.resource.k8s.io/devices") else { continue };
+        if let Some(extended) = around.extended_resource(class) {
+            named.insert(format!("requests.deviceclass.resource.kubernetes.io/{class}"), *amount);
+            named.insert(format!("requests.{extended}"), *amount);
+        }
+    }
+    if !named.is_empty() {
+        let counted =
+            pod_of(object, around).map(|pod| usage(&GroupResource::new("", "pods"), &pod)).unwrap_or_default();
+        for (name, amount) in &mut named {
+            if let Some(counted) = counted.get(name) {
+                *amount -= *counted;
+            }
+        }
+    }
+    named.retain(|_, amount| !amount.is_zero() && !amount.is_negative());
+    out.extend(named);
+    out
+}
+
+/// The pod for whose extended resources a claim was made, if it is that pod's one such claim.
+fn pod_of(claim: &Value, around: &dyn Around) -> Option<Value> {
+    let owner = |claim: &Value| {
+        let owners = claim["metadata"]["ownerReferences"].as_array()?;
+        let owner = owners.iter().find(|o| o["controller"] == true)?;
+        let pod = owner["kind"] == "Pod" && owner["apiVersion"] == "v1";
+        pod.then(|| (object::text(owner, &["name"]).to_owned(), object::text(owner, &["uid"]).to_owned()))
+    };
+    let made =
+        |claim: &Value| claim["metadata"]["annotations"]["resource.kubernetes.io/extended-resource-claim"] == "true";
+    if !made(claim) {
+        return None;
+    }
+    let (namespace, name, (pod, uid)) = (object::namespace(claim), object::name(claim), owner(claim)?);
+    let pod = around.pod(namespace, &pod).filter(|pod| object::uid(pod) == uid)?;
+    match object::text(&pod, &["status", "extendedResourceClaimStatus", "resourceClaimName"]) {
+        "" => {
+            // The first of those that were made for it.
+            let age = |c: &Value| {
+                (object::text(c, &["metadata", "creationTimestamp"]).to_owned(), object::name(c).to_owned())
+            };
+            let others = around.claims(namespace).into_iter().filter(|c| object::name(c) != name && made(c));
+            let mut others = others.filter(|c| owner(c).is_some_and(|(_, of)| of == uid));
+            let own = match age(claim) {
+                (created, name) if created.is_empty() => ("9".to_owned(), name),
+                age => age,
+            };
+            (!others.any(|c| age(&c) < own)).then_some(pod)
+        }
+        of => (of == name).then_some(pod),
+    }
+}
+
 /// Whether a pod has ended, or should have: its node may be gone.
 fn finished(pod: &Value) -> bool {
     let ended = ["Succeeded", "Failed"].contains(&object::text(pod, &["status", "phase"]));

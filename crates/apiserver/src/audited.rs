@@ -1,6 +1,7 @@
 //! What is kept of a request on its way: how the door and the handler tell the audit.
 
 use crate::Body;
+use crate::authn::selected_name;
 use crate::metrics::{head, sample};
 use crate::request::Info;
 use crate::server::Connection;
@@ -75,7 +76,7 @@ impl Auditor {
             resource: info.resource.clone(),
             subresource: info.subresource.clone(),
             namespace: info.namespace.clone(),
-            name: info.name.clone(),
+            name: selected_name(info),
             received: jiff::Timestamp::now(),
         }
     }
@@ -89,6 +90,7 @@ impl Auditor {
         user: &UserInfo,
         id: &str,
     ) -> Result<Option<Arc<Current>>, ApiError> {
+        let name = selected_name(info);
         let subject = Subject {
             user: &user.name,
             groups: &user.groups,
@@ -99,7 +101,7 @@ impl Auditor {
             resource: &info.resource,
             subresource: &info.subresource,
             namespace: &info.namespace,
-            name: &info.name,
+            name: &name,
         };
         let decision = self.policy.decide(&subject);
         self.backends.decided(decision.level);
@@ -211,7 +213,8 @@ pub(crate) async fn finish(slot: &Slot, info: &Info, panicked: bool, response: R
     let (head, body) = response.into_parts();
     let wanted = is_object(&head.headers)
         && head.headers.get(http::header::CONTENT_ENCODING).is_none()
-        && (code >= 400 || current.level() == Level::RequestResponse);
+        // What became of a deletion is told as its status.
+        && (code >= 400 || info.verb == "delete" || current.level() == Level::RequestResponse);
     if !wanted {
         current.answered(code);
         current.tell(Stage::ResponseComplete).await;

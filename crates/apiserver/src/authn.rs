@@ -11,6 +11,8 @@ use ironclad_auth::{
     Attributes, Credentials, Decision, Impersonated, forbidden, impersonates, remarks, strip_impersonation,
 };
 
+use std::time::Instant;
+
 impl Inner {
     /// Whose credential a request brings along, and what the client is to be warned of.
     pub(crate) async fn authenticated(
@@ -32,14 +34,19 @@ impl Inner {
         let connection = request.extensions.get::<Connection>().cloned().unwrap_or_default();
         let (headers, uri) = (&request.headers, &request.uri);
         let credentials = Credentials { certificates: &connection.certificates, headers, uri };
+        let began = Instant::now();
         match self.authenticator.authenticate(credentials).await {
             Ok(Some(found)) => {
-                self.metrics.authenticated("success");
+                self.metrics.authenticated("success", began.elapsed());
+                self.metrics.user(&found.user.name);
                 Ok(found.user)
             }
-            Ok(None) => Err(ApiError::unauthorized()),
+            Ok(None) => {
+                self.metrics.authenticated("failure", began.elapsed());
+                Err(ApiError::unauthorized())
+            }
             Err(error) => {
-                self.metrics.authenticated("failure");
+                self.metrics.authenticated("error", began.elapsed());
                 tracing::debug!(%error, "a credential was refused");
                 Err(ApiError::unauthorized())
             }
@@ -80,12 +87,14 @@ impl Inner {
     }
 
     async fn require(&self, attributes: &Attributes) -> Result<(), ApiError> {
+        let began = Instant::now();
         let decision = self.authorizer.authorize(attributes).await;
-        self.metrics.decided(match decision {
+        let word = match decision {
             Decision::Allow(_) => "allowed",
             Decision::Deny(_) => "denied",
             Decision::NoOpinion(_) => "no-opinion",
-        });
+        };
+        self.metrics.decided(word, began.elapsed());
         let (word, reason) = match &decision {
             Decision::Allow(reason) => ("allow", reason),
             Decision::Deny(reason) | Decision::NoOpinion(reason) => ("forbid", reason),
@@ -121,7 +130,7 @@ fn attributes(user: &UserInfo, info: &Info) -> Attributes {
 
 /// The one object that a request is about: a list or watch of a single name counts as one for that name, so that who
 /// may read an object may also watch it.
-fn selected_name(info: &Info) -> String {
+pub(crate) fn selected_name(info: &Info) -> String {
     if !info.name.is_empty() || !matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
         return info.name.clone();
     }

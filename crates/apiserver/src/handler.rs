@@ -185,13 +185,26 @@ async fn watch(
     })
 }
 
+/// What the audit shows of a body before it was understood: a patch as it came, options in the version in which stock
+/// works with them. An object is told when it was understood.
+fn sent(request: &Request<'_>, mut body: Value) -> Option<Value> {
+    match &*request.info.verb {
+        "delete" | "deletecollection" if body["kind"] == "DeleteOptions" => {
+            body["apiVersion"] = "meta.k8s.io/__internal".into();
+            Some(body)
+        }
+        "create" | "update" if request.info.subresource.is_empty() => None,
+        _ => Some(body),
+    }
+}
+
 /// Reads the whole body and answers with one object.
 async fn once(inner: &Arc<Inner>, request: &Request<'_>, raw: http::Request<Body>) -> Result<Response<Body>, ApiError> {
     let cbor = inner.gates.enabled(features::CBOR);
     let (head, body) = raw.into_parts();
     let bytes = body::read(body).await?;
     let (headers, bytes) = if cbor { binary::incoming(&head.headers, bytes)? } else { (head.headers, bytes) };
-    ironclad_audit::note(|current| current.request(|| registry::decode(&headers, &bytes).ok().map(|i| i.value)));
+    ironclad_audit::note(|current| current.request(|| sent(request, registry::decode(&headers, &bytes).ok()?.value)));
     let answer = act(inner, &inner.registry, request, &headers, &bytes).await;
     let answer = if cbor { answer.map_err(binary::told)? } else { answer? };
     ironclad_audit::note(|current| {
@@ -307,6 +320,7 @@ async fn act(
     match (&*info.subresource, &*info.verb) {
         ("", "create") if kind.verbs == Verb::CREATE && &*kind.plural != "bindings" => {
             let (mut review, warnings) = request.check(kind, input()?)?;
+            request.tell_sent(&review);
             request.track(&Value::Null, &mut review);
             let admitted = registry.admitted(request, review).await.map_err(|e| e.warned(warnings.clone()))?;
             inner.review(request, admitted, warnings.clone()).await.map_err(|e| e.warned(warnings))

@@ -17,6 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use timed::{TimedChain, TimedStore};
 
+/// What it takes to tell who somebody is and what they may.
+const DECIDING: [f64; 15] = ironclad_api::metrics::doubling::<15>(0.001);
+/// Users that metrics name.
+const KNOWN: [&str; 5] = ["admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default"];
 const ADMISSION: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
 const WEBHOOK: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
 const STORE: [f64; 20] =
@@ -30,8 +34,9 @@ pub(crate) struct Metrics {
     pub(crate) plugins: plugins::Plugins,
     webhooks: Family<(String, &'static str, &'static str, bool), Histogram>,
     health: Family<(String, &'static str, bool), Counter>,
-    authentication: Family<(&'static str,), Counter>,
-    decisions: Family<(&'static str,), Counter>,
+    authentication: Family<(&'static str,), Histogram>,
+    users: Family<(&'static str,), Counter>,
+    decisions: Family<(&'static str,), Histogram>,
     store: Family<(&'static str,), Histogram>,
 }
 
@@ -72,13 +77,20 @@ impl Metrics {
     }
 
     /// A request whose credentials were looked at: `success`, `failure` or `error`.
-    pub(crate) fn authenticated(&self, result: &'static str) {
-        self.authentication.of(&(result,), || (result,)).add(1);
+    pub(crate) fn authenticated(&self, result: &'static str, took: Duration) {
+        self.authentication.of(&(result,), || (result,)).record(&DECIDING, took);
+    }
+
+    /// Whose credential was good, as far as names can be labels.
+    pub(crate) fn user(&self, name: &str) {
+        let known = KNOWN.iter().find(|known| **known == name).copied();
+        let label = known.unwrap_or(if name.contains('@') { "email_id" } else { "other" });
+        self.users.of(&(label,), || (label,)).add(1);
     }
 
     /// An authorizer's answer: `allowed`, `denied` or `no-opinion`.
-    pub(crate) fn decided(&self, decision: &'static str) {
-        self.decisions.of(&(decision,), || (decision,)).add(1);
+    pub(crate) fn decided(&self, decision: &'static str, took: Duration) {
+        self.decisions.of(&(decision,), || (decision,)).record(&DECIDING, took);
     }
 
     /// A request to the store: `get`, `list`, `create`, `update` or `delete`.
@@ -174,8 +186,18 @@ impl Metrics {
         }
         let name = "authentication_attempts";
         head(out, name, "counter", "ALPHA", "Counter of authenticated attempts.");
-        for ((result,), counter) in self.authentication.all() {
-            sample(out, name, &[("result", result)], counter.get());
+        for ((result,), times) in self.authentication.all() {
+            sample(out, name, &[("result", result)], times.count());
+        }
+        let name = "authentication_duration_seconds";
+        head(out, name, "histogram", "ALPHA", "Authentication duration in seconds broken out by result.");
+        for ((result,), times) in self.authentication.all() {
+            times.write(out, name, &family::pairs(&[("result", result)]), &DECIDING);
+        }
+        let name = "authenticated_user_requests";
+        head(out, name, "counter", "ALPHA", "Counter of authenticated requests broken out by username.");
+        for ((user,), counter) in self.users.all() {
+            sample(out, name, &[("username", user)], counter.get());
         }
         let name = "authorization_attempts_total";
         head(
@@ -185,8 +207,13 @@ impl Metrics {
             "ALPHA",
             "Counter of authorization attempts broken down by result. It can be either 'allowed', 'denied', 'no-opinion' or 'error'.",
         );
-        for ((result,), counter) in self.decisions.all() {
-            sample(out, name, &[("result", result)], counter.get());
+        for ((result,), times) in self.decisions.all() {
+            sample(out, name, &[("result", result)], times.count());
+        }
+        let name = "authorization_duration_seconds";
+        head(out, name, "histogram", "ALPHA", "Authorization duration in seconds broken out by result.");
+        for ((result,), times) in self.decisions.all() {
+            times.write(out, name, &family::pairs(&[("result", result)]), &DECIDING);
         }
         let name = "etcd_request_duration_seconds";
         head(out, name, "histogram", "ALPHA", "Etcd request latency in seconds for each operation and object type.");

@@ -100,7 +100,7 @@ impl Current {
         let mut status = json!({"metadata": {}, "code": code});
         if let Some(body) = body.as_ref().filter(|b| b["kind"] == "Status") {
             for field in ["status", "message", "reason", "details"] {
-                if !body[field].is_null() && body[field] != json!({}) {
+                if !body[field].is_null() {
                     status[field] = body[field].clone();
                 }
             }

@@ -5,13 +5,13 @@
 
 mod modes;
 
-use crate::{Attributes, Authorizer, escape};
+use crate::{Attributes, Authorizer, escape, metrics};
 use http::HeaderMap;
 use ironclad_api::expiring::Expiring;
 use ironclad_api::{ApiError, UserInfo};
 use modes::{MODES, Mode};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a mode is tried first.
 const REMEMBERED: Duration = Duration::from_hours(24);
@@ -62,18 +62,25 @@ pub async fn impersonated(
     last: &LastModes,
 ) -> Result<Option<Impersonated>, ApiError> {
     let Some(wanted) = wanted(headers)? else { return Ok(None) };
-    let first = last.0.get(&request.user.name);
+    let (first, began) = (last.0.get(&request.user.name), Instant::now());
+    let tell = |mode: &str, decision: &str| {
+        let labels = [("decision", decision), ("mode", mode)];
+        metrics::IMPERSONATIONS.add(&labels, 1);
+        metrics::IMPERSONATION_TIMES.took(&labels, began.elapsed());
+    };
     let mut refusal = None;
     for mode in first.into_iter().chain(MODES.into_iter().filter(|mode| Some(*mode) != first)) {
         match mode.take(&wanted, request, authorizer).await {
             Ok(None) => {}
             Ok(Some(found)) => {
                 last.0.put(request.user.name.clone(), mode, REMEMBERED);
+                tell(mode.shown(), "allowed");
                 return Ok(Some(found));
             }
             Err(error) => refusal = refusal.or(Some(error)),
         }
     }
+    tell("", "denied");
     // The last mode takes every user or refuses.
     Err(refusal.unwrap_or_else(|| ApiError::internal("all impersonation modes failed")))
 }

@@ -21,7 +21,54 @@ pub(crate) static INVALID_AUTO: Metric = counter(
 pub(crate) static MANUAL: Metric =
     counter("serviceaccount_legacy_manual_token_uses_total", "Cumulative manually created legacy tokens used");
 
+const TIMES: Kind = Kind::Histogram(&ironclad_api::metrics::doubling::<15>(0.001));
+
+pub(crate) static IMPERSONATIONS: Metric = counter(
+    "apiserver_impersonation_attempts_total",
+    "Total number of impersonation attempts split by mode and decision.",
+);
+pub(crate) static IMPERSONATION_TIMES: Metric = Metric {
+    name: "apiserver_impersonation_attempts_duration_seconds",
+    stability: "ALPHA",
+    help: "Latency of impersonation attempts in seconds split by mode and decision.",
+    kind: TIMES,
+};
+pub(crate) static IMPERSONATION_CHECKS: Metric = counter(
+    "apiserver_impersonation_authorization_attempts_total",
+    "Total number of authorization checks made by the impersonation handler split by mode and decision.",
+);
+pub(crate) static IMPERSONATION_CHECK_TIMES: Metric = Metric {
+    name: "apiserver_impersonation_authorization_attempts_duration_seconds",
+    stability: "ALPHA",
+    help: "Latency of authorization checks made by the impersonation handler in seconds split by mode and decision.",
+    kind: TIMES,
+};
+pub(crate) static CERTIFICATES: Metric = Metric {
+    name: "apiserver_client_certificate_expiration_seconds",
+    stability: "ALPHA",
+    help: "Distribution of the remaining lifetime on the certificate used to authenticate a request.",
+    kind: Kind::Histogram(&[
+        0.0,
+        1800.0,
+        3600.0,
+        7200.0,
+        21600.0,
+        43200.0,
+        86400.0,
+        172_800.0,
+        345_600.0,
+        604_800.0,
+        2_592_000.0,
+        7_776_000.0,
+        15_552_000.0,
+        31_104_000.0,
+    ]),
+};
+
 /// The page of all of them.
 pub fn render() -> String {
-    page(&[&LEGACY, &STALE, &VALID, &AUTO, &INVALID_AUTO, &MANUAL], &[])
+    page(
+        &[&LEGACY, &STALE, &VALID, &AUTO, &INVALID_AUTO, &MANUAL, &CERTIFICATES],
+        &[&IMPERSONATIONS, &IMPERSONATION_TIMES, &IMPERSONATION_CHECKS, &IMPERSONATION_CHECK_TIMES],
+    )
 }

@@ -6,10 +6,12 @@
 mod tally;
 
 use crate::Context;
+use ironclad_api::quota::Around;
 use ironclad_api::{GroupResource, quota};
-use ironclad_client::{Change, Informer, ObjectKey, WorkQueue};
+use ironclad_client::{Change, Informer, Informers, ObjectKey, WorkQueue};
 use ironclad_json::Value;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim};
 use kube::Resource;
 use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta, PostParams};
 use parking_lot::Mutex;
@@ -31,6 +33,7 @@ enum Counted {
     Pods(Arc<Informer<Pod>>),
     Services(Arc<Informer<Service>>),
     Claims(Arc<Informer<PersistentVolumeClaim>>),
+    Devices(Arc<Informer<ResourceClaim>>),
     /// Kinds of which only the number counts.
     Others(Arc<Informer<Metadata>>),
 }
@@ -51,11 +54,12 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
     let add = queue.clone();
     quotas.on_change(move |change| add.add(ObjectKey::of(&**change.object())));
     quotas.synced().await;
+    let informers = context.informers.clone();
     let controller = Arc::new(Controller {
         context,
         quotas,
         queue: queue.clone(),
-        tallies: Mutex::default(),
+        tallies: Mutex::new(Tallies::among(Arc::new(Cached(informers)))),
         counted: tokio::sync::Mutex::default(),
         waiting: Mutex::default(),
     });
@@ -65,6 +69,24 @@ pub(crate) async fn run(context: Context, token: CancellationToken) {
         async move { controller.reconcile(&key).await }
     };
     queue.run("resource-quota", 4, token, work).await;
+}
+
+/// What claims of devices are counted by, from the shared caches.
+struct Cached(Informers);
+
+impl Around for Cached {
+    fn extended_resource(&self, class: &str) -> Option<String> {
+        let class = self.0.get::<DeviceClass>().get("", class)?;
+        class.spec.as_ref()?.extended_resource_name.clone().filter(|name| !name.is_empty())
+    }
+
+    fn pod(&self, namespace: &str, name: &str) -> Option<Value> {
+        self.0.get::<Pod>().get(namespace, name).map(|pod| json_of(&*pod))
+    }
+
+    fn claims(&self, namespace: &str) -> Vec<Value> {
+        self.0.get::<ResourceClaim>().list_namespace(namespace).iter().map(|claim| json_of(&**claim)).collect()
+    }
 }
 
 fn json_of<K: Serialize>(object: &K) -> Value {
@@ -96,6 +118,11 @@ impl Controller {
             ("", "pods") => Counted::Pods(self.follow(resource, informers.get())),
             ("", "services") => Counted::Services(self.follow(resource, informers.get())),
             ("", "persistentvolumeclaims") => Counted::Claims(self.follow(resource, informers.get())),
+            ("resource.k8s.io", "resourceclaims") => {
+                // What is known of their classes comes before they are counted.
+                informers.get::<DeviceClass>().synced().await;
+                Counted::Devices(self.follow(resource, informers.get()))
+            }
             _ => match self.discover(resource).await? {
                 Some(api) => Counted::Others(self.follow(resource, informers.metadata(&api))),
                 None => return Ok(None),
@@ -196,6 +223,7 @@ impl Counted {
             Self::Pods(i) => i.synced().await,
             Self::Services(i) => i.synced().await,
             Self::Claims(i) => i.synced().await,
+            Self::Devices(i) => i.synced().await,
             Self::Others(i) => i.synced().await,
         }
     }
@@ -205,6 +233,7 @@ impl Counted {
             Self::Pods(i) => i.list_namespace(namespace).iter().map(|o| json_of(&**o)).collect(),
             Self::Services(i) => i.list_namespace(namespace).iter().map(|o| json_of(&**o)).collect(),
             Self::Claims(i) => i.list_namespace(namespace).iter().map(|o| json_of(&**o)).collect(),
+            Self::Devices(i) => i.list_namespace(namespace).iter().map(|o| json_of(&**o)).collect(),
             Self::Others(i) => i.list_namespace(namespace).iter().map(|o| json_of(&**o)).collect(),
         }
     }

@@ -4,6 +4,7 @@
 
 mod api;
 mod bootstrap;
+mod clients;
 mod manager;
 mod node;
 mod scheduler;

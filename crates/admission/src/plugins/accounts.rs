@@ -86,7 +86,8 @@ impl Mutate for ServiceAccounts {
         if !own && found["imagePullSecrets"].is_array() {
             pod["spec"]["imagePullSecrets"] = found["imagePullSecrets"].clone();
         }
-        Ok(())
+        // Before others look, as in stock; and again in the end, since they may change it.
+        self.validate(request).await
     }
 }
 

@@ -107,7 +107,7 @@ fn outside(limit: &Value, requests: &Amounts, limits: &Amounts) -> Vec<String> {
     for (name, ratio) in amounts(&limit["maxLimitRequestRatio"]) {
         let begin = format!("{name} max limit to request ratio per {of} is {ratio}");
         match (requests.get(&name).filter(|r| !r.is_zero()), limits.get(&name).filter(|l| !l.is_zero())) {
-            (None, _) => out.push(format!("{begin}, but no request is specified or request is 0.")),
+            (None, _) => out.push(format!("{begin}, but no request is specified or request is 0")),
             (_, None) => out.push(format!("{begin}, but no limit is specified or limit is 0.")),
             (Some(r), Some(l)) => {
                 let have = l.milli_value() as f64 / r.milli_value() as f64;
@@ -240,7 +240,7 @@ mod tests {
                 vec![
                     "minimum cpu usage per Container is 100m.  No request is specified",
                     "maximum memory usage per Container is 1Gi.  No limit is specified",
-                    "cpu max limit to request ratio per Container is 2, but no request is specified or request is 0.",
+                    "cpu max limit to request ratio per Container is 2, but no request is specified or request is 0",
                 ],
             ),
         ];

@@ -66,12 +66,24 @@ fn findings(standard: &Standard, metadata: &Value, spec: &Value) -> Vec<(String,
         Level::Baseline => checks::baseline(metadata, spec, minor),
         Level::Restricted => {
             let mut found = checks::baseline(metadata, spec, minor);
+            // The stricter check says what the looser one says and more.
+            let replaced = |title: &str| match title {
+                "hostPath volumes" => true,
+                "non-default capabilities" => minor >= 22,
+                "procMount" => minor >= 35,
+                _ => false,
+            };
+            found.retain(|f| !replaced(&f.0));
             for strict in checks::restricted(spec, minor) {
-                // The stricter check says what the looser one says and more.
-                found.retain(|f| {
-                    f.0 != strict.0 && !(f.0 == "non-default capabilities" && strict.0 == "unrestricted capabilities")
-                });
-                found.push(strict);
+                // Whoever chose a wrong profile is told that, not that there is none.
+                let chosen = found.iter().position(|f| f.0 == "seccompProfile" && f.0 == strict.0);
+                let chosen = chosen.map(|at| found.remove(at));
+                found.push(chosen.unwrap_or(strict));
+            }
+            // The stricter check of profiles is the last one.
+            if let Some(at) = found.iter().position(|f| f.0 == "seccompProfile").filter(|_| minor >= 19) {
+                let last = found.remove(at);
+                found.push(last);
             }
             found
         }
@@ -183,20 +195,25 @@ impl PodSecurity {
         let Some(object) = &request.object else { return Ok(()) };
         let subject = template.map_or(Some(object), |at| object.pointer(at));
         let Some((metadata, spec)) = subject.map(|s| (&s["metadata"], &s["spec"])) else { return Ok(()) };
-        if template.is_none() && request.old.as_deref().is_some_and(|old| !matters(old, object)) {
-            return Ok(());
-        }
+        let changed = template.is_some() || request.old.as_deref().is_none_or(|old| matters(old, object));
         let class = || self.exempts_class(spec).then_some("runtimeClass");
         let exempt = self.exempts(&request.namespace, &request.user.name);
         let Some(namespace) = self.source.get(&GroupResource::new("", "namespaces"), "", &request.namespace) else {
             return Ok(());
         };
-        if let Some(why) = exempt.or_else(class) {
+        if let Some(why) = exempt.or_else(|| if changed { class() } else { None }) {
             request.annotations.add(format!("{PREFIX}exempt"), why);
             return Ok(());
         }
         let (policy, errors) = Policy::read(&namespace, &self.settings.defaults);
         let note = |key: &str, value: String| request.annotations.add(format!("{PREFIX}{key}"), value);
+        if !changed {
+            // Where everything is allowed nobody looks at what has changed.
+            if errors.is_empty() && policy.is_privileged() {
+                note("enforce-policy", policy.enforce.to_string());
+            }
+            return Ok(());
+        }
         if !errors.is_empty() {
             let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
             note("error", format!("Failed to parse policy: {}", texts.join(", ")));
@@ -273,6 +290,26 @@ mod tests {
                 r#"securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost")"#
             )
         );
+    }
+
+    #[test]
+    fn a_pod_with_users_of_its_own_may_be_root_but_not_unmask_what_is_restricted() {
+        let context = json!({
+            "runAsUser": 0, "runAsNonRoot": false, "procMount": "Unmasked", "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
+        });
+        let spec = json!({"hostUsers": false, "containers": [{"name": "a", "securityContext": context}]});
+        assert_eq!(judged(Level::Baseline, spec.clone()), "");
+        let unmasked = r#"violate PodSecurity "restricted:latest": procMount (container "a" must not set securityContext.procMount to "Unmasked")"#;
+        assert_eq!(judged(Level::Restricted, spec), unmasked);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_label_of_selinux_is_said() {
+        let options = json!({"type": "foo", "user": "u"});
+        let spec = json!({"containers": [{"name": "a", "securityContext": {"seLinuxOptions": options}}]});
+        let why = r#"violate PodSecurity "baseline:latest": seLinuxOptions (container "a" set forbidden securityContext.seLinuxOptions: type "foo"; user may not be set)"#;
+        assert_eq!(judged(Level::Baseline, spec), why);
     }
 
     #[test]

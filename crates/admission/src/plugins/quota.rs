@@ -10,7 +10,9 @@ use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::quantity::Quantity;
-use ironclad_api::quota::{Amounts, add, amounts, growth, in_scope, is_counted, show, to_value, unsaid, usage};
+use ironclad_api::quota::{
+    Amounts, Around, add, amounts, growth, in_scope, is_counted, show, to_value, unsaid, usage_among,
+};
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, object};
 use ironclad_json::Value;
@@ -44,9 +46,30 @@ pub(super) struct ResourceQuota {
     source: Arc<dyn Source>,
     ledger: Arc<dyn Ledger>,
     limited: Vec<limited::Limited>,
+    around: Read,
     stripes: [tokio::sync::Mutex<()>; STRIPES],
     /// Quotas as they were last written or read here, which can be newer than what the source shows.
     latest: Mutex<HashMap<(String, String), Arc<Value>>>,
+}
+
+/// What claims of devices are counted by.
+struct Read(Arc<dyn Source>);
+
+impl Around for Read {
+    fn extended_resource(&self, class: &str) -> Option<String> {
+        let class = self.0.get(&GroupResource::new("resource.k8s.io", "deviceclasses"), "", class)?;
+        let name = object::text(&class, &["spec", "extendedResourceName"]);
+        (!name.is_empty()).then(|| name.to_owned())
+    }
+
+    fn pod(&self, namespace: &str, name: &str) -> Option<Value> {
+        self.0.get(&GroupResource::new("", "pods"), namespace, name).map(|pod| (*pod).clone())
+    }
+
+    fn claims(&self, namespace: &str) -> Vec<Value> {
+        let claims = self.0.list(&GroupResource::new("resource.k8s.io", "resourceclaims"), namespace);
+        claims.iter().map(|claim| (**claim).clone()).collect()
+    }
 }
 
 /// Why a request is not granted.
@@ -66,7 +89,8 @@ impl ResourceQuota {
         config: Option<&Value>,
     ) -> std::result::Result<Self, String> {
         let stripes = std::array::from_fn(|_| tokio::sync::Mutex::new(()));
-        Ok(Self { source, ledger, limited: limited::read(config)?, stripes, latest: Mutex::default() })
+        let around = Read(source.clone());
+        Ok(Self { source, ledger, limited: limited::read(config)?, around, stripes, latest: Mutex::default() })
     }
 
     /// The quotas of a namespace, each as new as it is known here.
@@ -103,11 +127,11 @@ impl ResourceQuota {
         let mut counted = Amounts::new();
         for object in self.source.list(resource, &request.namespace) {
             if in_scope(quota, resource, &object) && object::name(&object) != request.name {
-                add(&mut counted, usage(resource, &object));
+                add(&mut counted, usage_among(resource, &object, &self.around));
             }
         }
         if let Some(old) = request.old.as_deref().filter(|o| in_scope(quota, resource, o)) {
-            add(&mut counted, usage(resource, old));
+            add(&mut counted, usage_among(resource, old, &self.around));
         }
         for name in hard.keys() {
             let count = counted.get(name).copied().unwrap_or(Quantity::ZERO);
@@ -171,7 +195,7 @@ impl ResourceQuota {
         if known.is_empty() && self.limited.is_empty() {
             return Ok(());
         }
-        let cost = Cost::of(request, new);
+        let cost = Cost::of(request, new, &self.around);
         if let Some(why) = cost.negative() {
             return Err(Refusal::Exceeded(why));
         }
@@ -215,15 +239,16 @@ struct Cost<'a> {
     old: Option<&'a Value>,
     usage: Amounts,
     creates_pod: bool,
+    around: &'a dyn Around,
 }
 
 impl<'a> Cost<'a> {
-    fn of(request: &'a Request, new: &'a Value) -> Self {
+    fn of(request: &'a Request, new: &'a Value, around: &'a dyn Around) -> Self {
         let resource = request.resource.group_resource();
-        let usage = usage(&resource, new);
+        let usage = usage_among(&resource, new, around);
         let creates_pod = resource == GroupResource::new("", "pods") && request.operation == Operation::Create;
         let old = request.old.as_deref();
-        Self { resource, new, old, usage, creates_pod }
+        Self { resource, new, old, usage, creates_pod, around }
     }
 
     /// Whether a quota counts anything of this kind, and this object.
@@ -234,13 +259,13 @@ impl<'a> Cost<'a> {
     /// What a quota counts for the object already.
     fn before(&self, quota: &Value) -> Option<Amounts> {
         let old = self.old.filter(|old| in_scope(quota, &self.resource, old))?;
-        Some(usage(&self.resource, old))
+        Some(usage_among(&self.resource, old, self.around))
     }
 
     /// What the object needs more than before, whichever quota counts it.
     fn growth(&self) -> Amounts {
         let mut more = match self.old {
-            Some(old) => growth(&usage(&self.resource, old), &self.usage),
+            Some(old) => growth(&usage_among(&self.resource, old, self.around), &self.usage),
             None => self.usage.clone(),
         };
         more.retain(|_, amount| !amount.is_zero());

@@ -17,6 +17,11 @@ const ATTEMPTS: u32 = 8;
 impl Registry {
     pub(crate) async fn create(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
         let (mut object, mut warnings) = request.check(request.kind, input)?;
+        ironclad_audit::note(|_| {
+            let mut sent = object.clone();
+            request.kind.strategy.default(&mut sent);
+            request.tell_sent(&sent);
+        });
         request.settle_namespace(&mut object)?;
         warnings.extend(super::update::owners_once(&mut object, ""));
         let created = self.create_checked(request, object, false).await;
@@ -40,7 +45,6 @@ impl Registry {
             metadata_mut(&mut object).remove("namespace");
         }
         kind.strategy.default(&mut object);
-        request.tell_sent(&object);
         if !applied {
             // What admission and the kind itself put in belongs to nobody.
             self.track(request, &Value::Null, &mut object).await;

@@ -199,7 +199,7 @@ pub(crate) enum Source<'a> {
 
 impl Request<'_> {
     /// Tells the audit what was sent as it was understood: with its type and its defaults. A patch stays as it came.
-    pub(super) fn tell_sent(&self, object: &Value) {
+    pub(crate) fn tell_sent(&self, object: &Value) {
         if &*self.info.verb == "patch" {
             return;
         }
@@ -209,6 +209,10 @@ impl Request<'_> {
                 sent["apiVersion"] = self.kind.api_version().into();
                 sent["kind"] = self.kind.kind.to_string().into();
                 ironclad_api::object::metadata_mut(&mut sent).remove("managedFields");
+                // The fields that Go's types always write.
+                if let Some(id) = bundle().kind(&self.kind.gvk()) {
+                    bundle().complete_all(id, &mut sent);
+                }
                 Some(sent)
             });
         });

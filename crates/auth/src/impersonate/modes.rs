@@ -4,9 +4,10 @@
 //! whether they may act as that user at all (`impersonate:MODE`).
 
 use super::{Impersonated, Wanted};
-use crate::{Attributes, Authorizer, Decision, forbidden};
+use crate::{Attributes, Authorizer, Decision, forbidden, metrics};
 use ironclad_api::{ApiError, UserInfo, names, user};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
@@ -40,8 +41,20 @@ fn node(name: &str) -> Option<&str> {
 
 type Result<T> = std::result::Result<T, ApiError>;
 
+/// The mode in which a verb is asked for.
+fn mode_of(verb: &str) -> &str {
+    let rest = verb.strip_prefix("impersonate-on:").or_else(|| verb.strip_prefix("impersonate:"));
+    rest.map_or("legacy", |rest| rest.split(':').next().unwrap_or_default())
+}
+
 async fn require(authorizer: &dyn Authorizer, attributes: &Attributes) -> Result<()> {
-    match authorizer.authorize(attributes).await {
+    let began = Instant::now();
+    let decision = authorizer.authorize(attributes).await;
+    let word = if matches!(decision, Decision::Allow(_)) { "allowed" } else { "denied" };
+    let labels = [("decision", word), ("mode", mode_of(&attributes.verb))];
+    metrics::IMPERSONATION_CHECKS.add(&labels, 1);
+    metrics::IMPERSONATION_CHECK_TIMES.took(&labels, began.elapsed());
+    match decision {
         Decision::Allow(_) => Ok(()),
         Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(attributes, &reason)),
     }
@@ -56,6 +69,11 @@ impl Mode {
             Self::UserInfo => "user-info",
             Self::Legacy => "",
         }
+    }
+
+    /// As metrics show it.
+    pub(super) fn shown(self) -> &'static str {
+        if self == Self::Legacy { "legacy" } else { self.name() }
     }
 
     fn verb(self) -> String {

@@ -1,11 +1,12 @@
 //! What is used of each quota, kept by adding and taking away, and what its status should say.
 
 use ironclad_api::quantity::Quantity;
-use ironclad_api::quota::{Amounts, amounts, in_scope, to_value, usage};
+use ironclad_api::quota::{Alone, Amounts, Around, amounts, in_scope, to_value, usage_among};
 use ironclad_api::{GroupResource, object};
 use ironclad_client::ObjectKey;
 use ironclad_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Kinds that count under their plain names, and only by their number.
@@ -21,6 +22,9 @@ pub(super) fn needed(hard: &Amounts) -> BTreeSet<GroupResource> {
                 GroupResource::new(group, resource)
             }
             plain if PLAIN.contains(&plain) => core(plain),
+            class if class.starts_with("requests.deviceclass.resource.kubernetes.io/") => {
+                GroupResource::new("resource.k8s.io", "resourceclaims")
+            }
             services if services == "services" || services.starts_with("services.") => core("services"),
             claims
                 if matches!(claims, "persistentvolumeclaims" | "requests.storage")
@@ -33,7 +37,18 @@ pub(super) fn needed(hard: &Amounts) -> BTreeSet<GroupResource> {
             }
             _ => core("pods"),
         })
+        // What pods ask for by names with a domain claims of devices can be made for.
+        .chain(
+            hard.keys()
+                .filter(|name| is_foreign(name))
+                .flat_map(|_| [core("pods"), GroupResource::new("resource.k8s.io", "resourceclaims")]),
+        )
         .collect()
+}
+
+/// Whether a name of a quota is that of an extended resource, which devices may stand behind.
+fn is_foreign(name: &str) -> bool {
+    name.strip_prefix("requests.").is_some_and(|rest| rest.contains('/'))
 }
 
 /// One quota, counted.
@@ -52,9 +67,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn set(&mut self, resource: &GroupResource, name: &str, now: Option<&Value>) -> bool {
+    fn set(&mut self, resource: &GroupResource, name: &str, now: Option<&Value>, around: &dyn Around) -> bool {
         let quota = json!({"spec": self.spec});
-        let new = now.filter(|o| in_scope(&quota, resource, o)).map(|o| usage(resource, o)).unwrap_or_default();
+        let new =
+            now.filter(|o| in_scope(&quota, resource, o)).map(|o| usage_among(resource, o, around)).unwrap_or_default();
         let key = (resource.clone(), name.to_owned());
         let old = match new.is_empty() {
             true => self.objects.remove(&key),
@@ -77,10 +93,20 @@ impl Tally {
 }
 
 /// All quotas, by their namespaces and names.
-#[derive(Debug, Default)]
-pub(super) struct Tallies(HashMap<String, HashMap<String, Tally>>);
+pub(super) struct Tallies(HashMap<String, HashMap<String, Tally>>, Arc<dyn Around>);
+
+impl Default for Tallies {
+    fn default() -> Self {
+        Self::among(Arc::new(Alone))
+    }
+}
 
 impl Tallies {
+    /// None yet, among what has to be known besides.
+    pub(super) fn among(around: Arc<dyn Around>) -> Self {
+        Self(HashMap::new(), around)
+    }
+
     /// Whether a namespace has a quota.
     pub(super) fn has(&self, namespace: &str) -> bool {
         self.0.contains_key(namespace)
@@ -104,7 +130,7 @@ impl Tallies {
         now: Option<&Value>,
     ) -> Vec<String> {
         let quotas = self.0.get_mut(namespace).into_iter().flatten();
-        quotas.filter_map(|(quota, tally)| tally.set(resource, name, now).then(|| quota.clone())).collect()
+        quotas.filter_map(|(quota, tally)| tally.set(resource, name, now, &*self.1).then(|| quota.clone())).collect()
     }
 
     /// The tally of a quota; counted anew where the quota is new or says something else.
@@ -118,7 +144,7 @@ impl Tallies {
         if tally.uid != object::uid(quota) || tally.spec != quota["spec"] {
             *tally = Tally { uid: object::uid(quota).to_owned(), spec: quota["spec"].clone(), ..Tally::default() };
             for (resource, object) in all() {
-                tally.set(&resource, object::name(&object), Some(&object));
+                tally.set(&resource, object::name(&object), Some(&object), &*self.1);
             }
         }
         tally

@@ -4,6 +4,7 @@
 //! Invariant: over TLS nothing but health is told to somebody who was not asked for; the plain pages (the proxy's) are
 //! stock's to loopback by default.
 
+use super::clients::{self, Offered};
 use crate::cli::parts::HealthFlags;
 use crate::failure::{Context, Result};
 use http::request::Parts;
@@ -80,9 +81,7 @@ pub(super) async fn start(
         _ => Pki::alone(&Subject::server(pages.name, "", vec!["localhost".to_owned(), "127.0.0.1".to_owned()]))
             .context("cannot make a certificate")?,
     };
-    let clients = flags.client_ca_file.as_deref().map(super::read).transpose()?.unwrap_or_default();
-    let mut tls = (*pki::server_tls(&pair, &clients).context("cannot set up TLS")?).clone();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let tls = clients::tls(flags, pair, token).await?;
     let reviewer = flags.authorization_kubeconfig.as_ref().or(flags.authentication_kubeconfig.as_ref());
     let reviews = match reviewer {
         Some(path) => {
@@ -93,8 +92,7 @@ pub(super) async fn start(
         None => None,
     };
     let server = Server { pages, access: Access::Asked(reviews) };
-    let tls = Some(TlsAcceptor::from(Arc::new(tls)));
-    listen(SocketAddr::new(flags.bind_address, port), server, tls, token).await.map(Some)
+    listen(SocketAddr::new(flags.bind_address, port), server, Some(tls), token).await.map(Some)
 }
 
 /// Answers everybody without TLS until the guard is dropped or `token` is cancelled.
@@ -105,7 +103,7 @@ pub(super) async fn open(address: SocketAddr, pages: Pages, token: &Cancellation
 async fn listen(
     address: SocketAddr,
     server: Server,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Offered>,
     token: &CancellationToken,
 ) -> Result<DropGuard> {
     let listener = TcpListener::bind(address).await.context(&format!("cannot listen on {address}"))?;
@@ -114,7 +112,7 @@ async fn listen(
     Ok(token.drop_guard())
 }
 
-async fn accept(listener: TcpListener, server: Arc<Server>, tls: Option<TlsAcceptor>, token: CancellationToken) {
+async fn accept(listener: TcpListener, server: Arc<Server>, tls: Option<Offered>, token: CancellationToken) {
     let places = Arc::new(tokio::sync::Semaphore::new(CLIENTS));
     loop {
         let accepted = tokio::select! {
@@ -133,9 +131,10 @@ async fn accept(listener: TcpListener, server: Arc<Server>, tls: Option<TlsAccep
     }
 }
 
-async fn connection(stream: TcpStream, server: Arc<Server>, tls: Option<TlsAcceptor>) {
+async fn connection(stream: TcpStream, server: Arc<Server>, tls: Option<Offered>) {
     let Some(tls) = tls else { return serve(stream, server, None).await };
-    let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, tls.accept(stream)).await else {
+    let accepting = TlsAcceptor::from(tls.load_full()).accept(stream);
+    let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, accepting).await else {
         return tracing::trace!("a client went away");
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|c| of_certificate(c.first()?));

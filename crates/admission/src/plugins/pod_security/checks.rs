@@ -90,6 +90,11 @@ fn windows(spec: &Value) -> bool {
     spec["os"]["name"] == "windows"
 }
 
+/// Whether a pod's users are none of the node's.
+fn own_users(spec: &Value) -> bool {
+    spec["hostUsers"] == false
+}
+
 fn texts(value: &Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
@@ -105,7 +110,7 @@ pub(super) fn baseline(metadata: &Value, spec: &Value, minor: u32) -> Vec<Findin
         host_ports(spec),
         since(34, probe_hosts),
         privileged(spec),
-        proc_mount(spec),
+        if minor >= 35 && own_users(spec) { None } else { proc_mount(spec) },
         since(19, seccomp_baseline),
         selinux(spec, minor),
         sysctls(spec, minor),
@@ -121,12 +126,14 @@ pub(super) fn restricted(spec: &Value, minor: u32) -> Vec<Finding> {
     let linux = |version: u32, check: fn(&Value) -> Option<Finding>| {
         if windows(spec) && minor >= 25 { None } else { since(version, check) }
     };
+    let relaxed = minor >= 35 && own_users(spec);
     let all = [
         linux(8, privilege_escalation),
         linux(22, dropped_capabilities),
+        since(35, proc_mount),
         volume_types(spec),
-        run_as_non_root(spec),
-        since(23, run_as_root),
+        if relaxed { None } else { run_as_non_root(spec) },
+        if relaxed { None } else { since(23, run_as_root) },
         linux(19, seccomp_restricted),
     ];
     all.into_iter().flatten().collect()
@@ -270,9 +277,20 @@ fn selinux(spec: &Value, minor: u32) -> Option<Finding> {
         |v: &Value| !types.contains(&of(v, "type").as_str()) || !of(v, "user").is_empty() || !of(v, "role").is_empty();
     let names = where_(spec, wrong);
     let who = wrongdoers(wrong(spec), &names);
-    (!who.is_empty()).then(|| {
-        ("seLinuxOptions".to_owned(), format!("{} set forbidden securityContext.seLinuxOptions", who.join(" and ")))
-    })
+    let all = || containers(spec).into_iter().chain([spec]);
+    let used: BTreeSet<String> = all().map(|v| of(v, "type")).filter(|t| !types.contains(&t.as_str())).collect();
+    let mut what = Vec::new();
+    if !used.is_empty() {
+        let names = quoted(used.iter().map(String::as_str));
+        what.push(format!("{} {names}", plural(used.len(), "type", "types")));
+    }
+    for (field, why) in [("user", "user may not be set"), ("role", "role may not be set")] {
+        if all().any(|v| !of(v, field).is_empty()) {
+            what.push(why.to_owned());
+        }
+    }
+    let said = || format!("{} set forbidden securityContext.seLinuxOptions: {}", who.join(" and "), what.join("; "));
+    (!who.is_empty()).then(|| ("seLinuxOptions".to_owned(), said()))
 }
 
 fn sysctls(spec: &Value, minor: u32) -> Option<Finding> {

@@ -1,4 +1,5 @@
 use super::*;
+use ironclad_api::quota::usage;
 use ironclad_json::json;
 
 /// One quota, and the objects of one kind.
@@ -283,4 +284,52 @@ fn ended_pods_and_other_scopes_do_not_count() {
     assert!(!in_scope(&priority, &pods, &high));
     high["spec"]["priorityClassName"] = json!("high");
     assert!(in_scope(&priority, &pods, &high));
+}
+
+/// A class of devices that pods ask for by another name, a pod, and what claims there are.
+struct Devices(Vec<Value>);
+
+impl Around for Devices {
+    fn extended_resource(&self, class: &str) -> Option<String> {
+        (class == "gpu").then(|| "example.com/gpu".to_owned())
+    }
+
+    fn pod(&self, _: &str, name: &str) -> Option<Value> {
+        let limits = json!({"requests": {"example.com/gpu": "1"}, "limits": {"example.com/gpu": "1"}});
+        let spec = json!({"containers": [{"name": "c", "resources": limits}]});
+        (name == "p").then(|| json!({"metadata": {"name": "p", "namespace": "a", "uid": "1"}, "spec": spec}))
+    }
+
+    fn claims(&self, _: &str) -> Vec<Value> {
+        self.0.clone()
+    }
+}
+
+#[test]
+fn claims_of_devices_count_by_the_names_that_pods_ask_for_them_by() {
+    let claims = GroupResource::new("resource.k8s.io", "resourceclaims");
+    let claim = |name: &str, class: &str, owner: &str| {
+        let mut claim = json!({
+            "metadata": {"name": name, "namespace": "a", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"devices": {"requests": [{"exactly": {"deviceClassName": class, "allocationMode": "ExactCount", "count": 3}}]}},
+        });
+        if !owner.is_empty() {
+            claim["metadata"]["annotations"] = json!({"resource.kubernetes.io/extended-resource-claim": "true"});
+            let owner = json!({"kind": "Pod", "apiVersion": "v1", "name": owner, "uid": "1", "controller": true});
+            claim["metadata"]["ownerReferences"] = json!([owner]);
+        }
+        claim
+    };
+    let named = |claim: &Value, others: Vec<Value>| {
+        let counted = usage_among(&claims, claim, &Devices(others));
+        let of = |name: &str| counted.get(name).map(ToString::to_string);
+        (of("requests.example.com/gpu"), of("requests.deviceclass.resource.kubernetes.io/gpu"))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(named(&claim("x", "gpu", ""), Vec::new()), (some("3"), some("3")));
+    assert_eq!(named(&claim("x", "other", ""), Vec::new()), (None, None), "nobody asks for them by another name");
+    assert_eq!(named(&claim("x", "gpu", "p"), Vec::new()), (some("2"), some("3")), "the pod counts for one already");
+    assert_eq!(named(&claim("x", "gpu", "gone"), Vec::new()), (some("3"), some("3")));
+    let first = claim("a", "gpu", "p");
+    assert_eq!(named(&claim("x", "gpu", "p"), vec![first]), (some("3"), some("3")), "it is not the pod's one claim");
 }
