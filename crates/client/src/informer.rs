@@ -212,6 +212,8 @@ impl<K: Resource + Send + Sync + 'static> Informer<K> {
 /// Which objects of a kind are watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
+    /// Their namespace; all when empty.
+    pub namespace: String,
     /// A label selector.
     pub labels: String,
     /// A field selector.
@@ -248,13 +250,17 @@ impl Informers {
         self.filtered(Filter::default())
     }
 
-    /// The informer of the objects of a kind that a filter selects, in all namespaces.
+    /// The informer of the objects of a kind that a filter selects.
     pub fn filtered<K>(&self, filter: Filter) -> Arc<Informer<K>>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let config = watch_config(&filter);
-        let api: Api<Raw> = Api::all_with(self.client.clone(), &ApiResource::erase::<K>(&()));
+        let (client, kind) = (self.client.clone(), ApiResource::erase::<K>(&()));
+        let api: Api<Raw> = match filter.namespace.as_str() {
+            "" => Api::all_with(client, &kind),
+            namespace => Api::namespaced_with(client, namespace, &kind),
+        };
         let events = move || watcher(api, config).default_backoff().map(|event| event.and_then(raw::typed));
         self.share::<K, _>(K::url_path(&(), None), filter, events)
     }

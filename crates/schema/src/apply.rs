@@ -264,6 +264,13 @@ pub fn track(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manage
     }
 }
 
+/// Notes in `new`, which nobody stores, what it has beyond `empty`.
+pub fn begin(schema: &Schema<'_>, empty: &Value, new: &mut Value, manager: &Manager) {
+    let mut managed = Managed::default();
+    note(schema, &schema.typed(empty), &schema.typed(new), &mut managed, manager);
+    managed.write(new);
+}
+
 fn track_in_full(schema: &Schema<'_>, old: &Value, new: &mut Value, manager: &Manager) {
     let sent = &new["metadata"]["managedFields"];
     let through_subresource = !manager.subresource.is_empty();

@@ -322,8 +322,8 @@ impl Registry {
         let after = |s: i64| time::rfc3339(now.saturating_add(jiff::Span::new().seconds(s)).unwrap_or(now));
         if !deleting {
             meta.insert("deletionTimestamp", json!(after(seconds)));
-            // Definitions are deleted by a way of their own, which says less.
-            let whole = &*request.kind.plural != "customresourcedefinitions";
+            // Namespaces and definitions are deleted by a way of their own, which says less.
+            let whole = !spec_terminating && &*request.kind.plural != "customresourcedefinitions";
             if whole {
                 meta.insert("deletionGracePeriodSeconds", json!(seconds));
             }

@@ -114,7 +114,7 @@ impl Request<'_> {
             "apiVersion": manager.api_version, "kind": kind.kind, "metadata": {},
             "spec": {"audiences": null, "boundObjectRef": null},
         });
-        apply::track(&schema, &empty, new, &manager);
+        apply::begin(&schema, &empty, new, &manager);
     }
 
     /// Lays a configuration over an object; `live` is null for a new one.

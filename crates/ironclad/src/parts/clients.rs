@@ -10,7 +10,6 @@ use ironclad_auth::pki::{self, Pair};
 use ironclad_client::informer::Filter;
 use ironclad_client::{Change, Informers};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::Api;
 use rustls::ServerConfig;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,10 +38,10 @@ pub(super) async fn tls(flags: &HealthFlags, pair: Pair, token: &CancellationTok
     };
     let client =
         ironclad_client::from_kubeconfig(kubeconfig).await.context("cannot use --authentication-kubeconfig")?;
-    let informers = Informers::new(client.clone(), token.clone());
+    let informers = Informers::new(client, token.clone());
     let fields = format!("metadata.name={NAME}");
     let filter = Filter { namespace: NAMESPACE.to_owned(), fields, ..Filter::default() };
-    let maps = informers.filtered::<ConfigMap>(filter, Api::namespaced(client, NAMESPACE));
+    let maps = informers.filtered::<ConfigMap>(filter);
     let keep = now.clone();
     maps.on_change(move |change| {
         let gone = matches!(change, Change::Deleted(_));
