@@ -257,7 +257,7 @@ pub fn go_float(number: f64) -> String {
     let scientific = format!("{number:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    if (-4..21).contains(&exponent) {
+    if (-4..6).contains(&exponent) {
         return number.to_string();
     }
     let sign = if exponent < 0 { '-' } else { '+' };
@@ -313,6 +313,21 @@ mod tests {
         ];
         for (text, want) in table {
             assert_eq!(go_quote(text), want);
+        }
+    }
+
+    #[test]
+    fn numbers_are_printed_as_go_prints_them() {
+        let table = [
+            (0.0, "0"),
+            (2.5, "2.5"),
+            (100_000.0, "100000"),
+            (1e6, "1e+06"),
+            (23_456_789.5, "2.34567895e+07"),
+            (1e-5, "1e-05"),
+        ];
+        for (number, want) in table {
+            assert_eq!(go_float(number), want);
         }
     }
 

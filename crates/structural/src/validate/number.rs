@@ -83,20 +83,24 @@ pub(super) fn check(
     let told = |why: String| error(Why::Value(why));
     // A limit that fits is compared with an integer as an integer.
     if let Some(min) = checks.minimum {
-        let min = limit(min, fits("Minimum boundary", min, None, &mut errors) && integer.is_some());
+        let whole = fits("Minimum boundary", min, None, &mut errors) && integer.is_some();
+        let min = limit(min, whole);
         match checks.exclusive_minimum {
-            true if value <= min => errors.push(told(format!("should be greater than {}", told_limit(min)))),
+            true if value <= min => errors.push(told(format!("should be greater than {}", told_limit(min, whole)))),
             false if value < min => {
-                errors.push(told(format!("should be greater than or equal to {}", told_limit(min))))
+                errors.push(told(format!("should be greater than or equal to {}", told_limit(min, whole))))
             }
             _ => {}
         }
     }
     if let Some(max) = checks.maximum {
-        let max = limit(max, fits("Maximum boundary", max, None, &mut errors) && integer.is_some());
+        let whole = fits("Maximum boundary", max, None, &mut errors) && integer.is_some();
+        let max = limit(max, whole);
         match checks.exclusive_maximum {
-            true if value >= max => errors.push(told(format!("should be less than {}", told_limit(max)))),
-            false if value > max => errors.push(told(format!("should be less than or equal to {}", told_limit(max)))),
+            true if value >= max => errors.push(told(format!("should be less than {}", told_limit(max, whole)))),
+            false if value > max => {
+                errors.push(told(format!("should be less than or equal to {}", told_limit(max, whole))))
+            }
             _ => {}
         }
     }
@@ -113,8 +117,8 @@ fn limit(limit: f64, integer: bool) -> f64 {
 }
 
 /// A limit as it is told: one that became an integer has all its digits.
-fn told_limit(limit: f64) -> String {
-    if limit <= i64::MIN as f64 { i64::MIN.to_string() } else { go_float(limit) }
+fn told_limit(limit: f64, integer: bool) -> String {
+    if integer { (limit as i64).to_string() } else { go_float(limit) }
 }
 
 /// What is wrong with a number.
@@ -128,9 +132,9 @@ pub(super) enum Why {
 fn multiple(value: f64, integer: Option<i64>, factor: f64, errors: &mut ErrorList, error: &impl Fn(Why) -> FieldError) {
     let limit = if integer.is_some() { factor.trunc() } else { factor };
     match integer {
-        _ if limit <= 0.0 => errors.push(error(Why::Factor(go_float(limit)))),
+        _ if limit <= 0.0 => errors.push(error(Why::Factor(told_limit(limit, integer.is_some())))),
         Some(i) if i % (factor as i64) != 0 => {
-            errors.push(error(Why::Value(format!("should be a multiple of {}", go_float(limit)))))
+            errors.push(error(Why::Value(format!("should be a multiple of {}", told_limit(limit, true)))))
         }
         None => {
             let times = if factor < 1.0 { 1.0 / factor * value } else { value / factor };
