@@ -194,7 +194,7 @@ async fn cve_2020_8559_a_redirect_of_a_backend_is_not_followed() {
 async fn the_root_of_a_backend_has_a_slash() {
     let mut world = world(OK).await;
     let got = world.say(&[get("/api/v1/nodes/n/proxy?a=b", "")]).await;
-    assert!(got.starts_with("HTTP/1.1 301") && got.contains("location: /api/v1/nodes/n/proxy/?a=b\r\n"), "{got}");
+    assert!(got.starts_with("HTTP/1.1 301") && got.contains("Location: /api/v1/nodes/n/proxy/?a=b\r\n"), "{got}");
     assert!(world.seen.try_recv().is_err(), "the kubelet was not asked");
     let got = world.say(&[get("/api/v1/nodes/n/proxy/?a=b", "")]).await;
     assert!(got.starts_with("HTTP/1.1 200"), "{got}");
