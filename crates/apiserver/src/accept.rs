@@ -94,12 +94,15 @@ impl Accepted {
 
     /// The form of an error for a client whose request was not understood so far.
     pub(crate) fn of_error(headers: &HeaderMap, query: &Query, cbor: bool) -> Self {
-        let offer = Offer { protobuf: true, table: true, watch: false, cbor };
-        match Self::of(headers, query, offer) {
-            // An error is a `Status` whatever was asked for.
-            Ok(accepted) => Self { view: View::Object, ..accepted },
-            Err(_) => Self { pretty: is_pretty(headers, query), ..Self::JSON },
-        }
+        let offer = Offer { protobuf: true, table: false, watch: false, cbor };
+        let pretty = is_pretty(headers, query);
+        let text = accept(headers);
+        // An error is a `Status`, which is nothing else: who asks for tables alone gets it in plain JSON.
+        let of = |clause: &Clause<'_>| clause.choose(offer).filter(|found| found.view == View::Object);
+        // What is said to who accepts nothing is for people.
+        let none = Self { pretty: !text.is_empty(), ..Self::JSON };
+        let found = clauses(&text).iter().find_map(of).unwrap_or(none);
+        Self { pretty: pretty || found.pretty, ..found }
     }
 
     /// The version of tables and partial objects.
@@ -148,35 +151,73 @@ fn not_acceptable(offer: Offer) -> ApiError {
 
 /// Refuses what stock's router refuses before anybody looks closer: it knows names of media types, and one star.
 pub(crate) fn router(headers: &HeaderMap, streams: bool, cbor: bool) -> Result<(), ApiError> {
-    let text = accept(headers);
     let offered = if cbor { &Media::ALL[..] } else { &Media::ALL[..3] };
+    let mut names: Vec<&str> = offered.iter().map(|m| m.name()).collect();
+    if streams {
+        names.extend(["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"]);
+        names.extend(cbor.then_some("application/cbor-seq"));
+    }
+    only(headers, &names)
+}
+
+/// The same for a route with these media types.
+pub(crate) fn only(headers: &HeaderMap, names: &[&str]) -> Result<(), ApiError> {
+    let text = accept(headers);
     let known = |part: &str| {
         let media = part.split(';').next().unwrap_or_default().trim();
-        media == "*/*" || offered.iter().any(|m| m.name() == media)
+        media == "*/*" || names.contains(&media)
     };
     if text.is_empty() || text.split(',').any(known) {
         return Ok(());
-    }
-    let mut names: Vec<String> = offered.iter().map(|m| m.name().to_owned()).collect();
-    if streams {
-        names.extend([Media::Json, Media::Protobuf].map(|m| format!("{};stream=watch", m.name())));
     }
     let message = format!("406: Not Acceptable\n\nAvailable representations: {}", names.join(", "));
     let error = ApiError::new(Reason::NotAcceptable, message);
     Err(ApiError { details: Some(Box::default()), ..error })
 }
 
+/// In which form discovery is answered, and whether aggregated, where it can be.
+pub(crate) fn discovery(
+    headers: &HeaderMap,
+    query: &Query,
+    whole: bool,
+    cbor: bool,
+) -> Result<(Accepted, bool), ApiError> {
+    let offer = Offer { protobuf: true, table: false, watch: false, cbor };
+    let pretty = is_pretty(headers, query);
+    let text = accept(headers);
+    if text.is_empty() {
+        return Ok((Accepted { pretty, ..Accepted::JSON }, false));
+    }
+    let of = |clause: &Clause<'_>| {
+        let value = |name: &str| clause.parameters.iter().rev().find(|p| p.0 == name).map_or("", |p| p.1);
+        let aggregated =
+            whole && (value("g"), value("v"), value("as")) == ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList");
+        if !aggregated && !value("as").is_empty() {
+            return None;
+        }
+        let media = Media::ALL.into_iter().find(|m| clause.names(*m) && (cbor || *m != Media::Cbor))?;
+        let pretty = pretty || value("pretty") == "1";
+        Some((Accepted { media, pretty, ..Accepted::JSON }, aggregated))
+    };
+    clauses(&text).iter().find_map(of).ok_or_else(|| not_acceptable(offer))
+}
+
+/// Whether a parameter stands somewhere in `Accept`.
+pub(crate) fn has_parameter(headers: &HeaderMap, parameter: &str) -> bool {
+    accept(headers).split([',', ';']).any(|part| part.trim() == parameter)
+}
+
 /// One part of an `Accept` header.
 #[derive(Debug, PartialEq)]
-struct Clause<'a> {
-    main: &'a str,
-    sub: &'a str,
+pub(crate) struct Clause<'a> {
+    pub(crate) main: &'a str,
+    pub(crate) sub: &'a str,
     quality: f32,
-    parameters: Vec<(&'a str, &'a str)>,
+    pub(crate) parameters: Vec<(&'a str, &'a str)>,
 }
 
 /// The clauses, the best first: by quality, then the more special.
-fn clauses(text: &str) -> Vec<Clause<'_>> {
+pub(crate) fn clauses(text: &str) -> Vec<Clause<'_>> {
     let mut out: Vec<Clause<'_>> = text.split(',').filter_map(clause).collect();
     let special = |c: &Clause<'_>| (c.main != "*", c.sub != "*", c.parameters.len());
     out.sort_by(|a, b| b.quality.total_cmp(&a.quality).then_with(|| special(b).cmp(&special(a))));
@@ -232,7 +273,7 @@ impl Clause<'_> {
         let beta = version == "v1beta1";
         let view = match (kind, group) {
             ("", "") => View::Object,
-            ("Table", "meta.k8s.io") if offer.table && media != Media::Protobuf => View::Table,
+            ("Table", "meta.k8s.io") if offer.table && matches!(media, Media::Json | Media::Yaml) => View::Table,
             ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io") => View::Partial,
             _ => return None,
         };
@@ -316,7 +357,7 @@ mod tests {
         let on = Offer { cbor: true, ..OBJECTS };
         assert_eq!(of("application/cbor", OBJECTS), None);
         assert_eq!(of("application/cbor", on), Some((View::Object, Media::Cbor)));
-        assert_eq!(of("application/cbor;as=Table;v=v1;g=meta.k8s.io", on), Some((View::Table, Media::Cbor)));
+        assert_eq!(of("application/cbor;as=Table;v=v1;g=meta.k8s.io", on), None);
         assert_eq!(of("application/cbor,application/json;q=0.9", OBJECTS), Some((View::Object, Media::Json)));
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/html"))]);
         let error = Accepted::of(&headers, &Query::default(), on).unwrap_err();

@@ -154,9 +154,7 @@ impl Auditor {
     /// What the metrics tell of the audit.
     pub(crate) fn render(&self, out: &mut String) {
         let counts = self.backends.counts();
-        let name = "apiserver_audit_event_total";
-        head(out, name, "counter", "ALPHA", "Counter of audit events generated and sent to the audit backend.");
-        sample(out, name, &[], counts.events);
+        totals(out, counts.events, counts.refused);
         if !counts.errors.is_empty() {
             let name = "apiserver_audit_error_total";
             let help = "Counter of audit events that failed to be audited properly. Plugin identifies the plugin affected by the error.";
@@ -170,11 +168,18 @@ impl Auditor {
         for (level, count) in counts.levels.iter().filter(|(_, count)| *count > 0) {
             sample(out, name, &[("level", level)], count);
         }
-        let name = "apiserver_audit_requests_rejected_total";
-        let help = "Counter of apiserver requests rejected due to an error in audit logging backend.";
-        head(out, name, "counter", "ALPHA", help);
-        sample(out, name, &[], counts.refused);
     }
+}
+
+/// Events and refusals, which are told also where nothing is audited.
+pub(crate) fn totals(out: &mut String, events: u64, refused: u64) {
+    let name = "apiserver_audit_event_total";
+    head(out, name, "counter", "ALPHA", "Counter of audit events generated and sent to the audit backend.");
+    sample(out, name, &[], events);
+    let name = "apiserver_audit_requests_rejected_total";
+    let help = "Counter of apiserver requests rejected due to an error in audit logging backend.";
+    head(out, name, "counter", "ALPHA", help);
+    sample(out, name, &[], refused);
 }
 
 /// Writes what admission noted into the record.

@@ -1,5 +1,6 @@
 //! Who asks, and whether they may: authentication, impersonation, authorization of one request.
 
+use crate::metrics::Step;
 use crate::request::Info;
 use crate::server::{Connection, Inner, user_in_process};
 use http::HeaderMap;
@@ -10,8 +11,7 @@ use ironclad_api::{ApiError, UserInfo};
 use ironclad_auth::{
     Attributes, Credentials, Decision, Impersonated, forbidden, impersonates, remarks, strip_impersonation,
 };
-
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 impl Inner {
     /// Whose credential a request brings along, and what the client is to be warned of.
@@ -23,7 +23,9 @@ impl Inner {
         if let Some(user) = user_in_process(request) {
             return (Ok(user.clone()), Vec::new());
         }
+        let began = Instant::now();
         let (found, remarks) = remarks::scope(self.checked(request)).await;
+        self.metrics.doors.step(Step::Authentication, began.elapsed());
         for (key, value) in remarks.annotations {
             info.annotations.add(key, value);
         }
@@ -34,19 +36,22 @@ impl Inner {
         let connection = request.extensions.get::<Connection>().cloned().unwrap_or_default();
         let (headers, uri) = (&request.headers, &request.uri);
         let credentials = Credentials { certificates: &connection.certificates, headers, uri };
-        let began = Instant::now();
+        let (began, doors) = (Instant::now(), &self.metrics.doors);
         match self.authenticator.authenticate(credentials).await {
             Ok(Some(found)) => {
-                self.metrics.authenticated("success", began.elapsed());
-                self.metrics.user(&found.user.name);
+                doors.authenticated("success", began.elapsed());
+                doors.user(&found.user.name);
+                if let Some(until) = connection.until.filter(|_| !headers.contains_key(AUTHORIZATION)) {
+                    doors.certificate(until.duration_since(SystemTime::now()).unwrap_or_default());
+                }
                 Ok(found.user)
             }
             Ok(None) => {
-                self.metrics.authenticated("failure", began.elapsed());
+                doors.authenticated("failure", began.elapsed());
                 Err(ApiError::unauthorized())
             }
             Err(error) => {
-                self.metrics.authenticated("error", began.elapsed());
+                doors.authenticated("error", began.elapsed());
                 tracing::debug!(%error, "a credential was refused");
                 Err(ApiError::unauthorized())
             }
@@ -94,7 +99,8 @@ impl Inner {
             Decision::Deny(_) => "denied",
             Decision::NoOpinion(_) => "no-opinion",
         };
-        self.metrics.decided(word, began.elapsed());
+        self.metrics.doors.decided(word, began.elapsed());
+        self.metrics.doors.step(Step::Authorization, began.elapsed());
         let (word, reason) = match &decision {
             Decision::Allow(reason) => ("allow", reason),
             Decision::Deny(reason) | Decision::NoOpinion(reason) => ("forbid", reason),

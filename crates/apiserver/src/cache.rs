@@ -4,6 +4,7 @@
 //! One task follows the store and hands each change to the cache of its resource, so that there is one revision up to
 //! which all caches are current.
 
+mod counts;
 mod object;
 mod pick;
 mod recent;
@@ -11,12 +12,12 @@ mod resource;
 mod watchers;
 mod written;
 
-use crate::metrics::{head, sample};
 use ironclad_api::GroupResource;
 use ironclad_kinds::Kind;
 use ironclad_store::{Batch, Event, RangeQuery, Revision, Store, Watch};
 pub(crate) use object::{Cached, Changed};
 use parking_lot::RwLock;
+pub(crate) use pick::Pick;
 use recent::Recent;
 pub(crate) use resource::ResourceCache;
 use std::collections::HashMap;
@@ -61,7 +62,9 @@ impl Caches {
     ) -> ironclad_store::Result<Arc<Self>> {
         let mut by_prefix: HashMap<Arc<str>, Arc<ResourceCache>> = HashMap::new();
         for kind in kinds.iter().filter(|k| k.version == k.storage_version) {
-            by_prefix.entry(Arc::from(&*kind.prefix)).or_insert_with(|| Arc::new(ResourceCache::new(kind.clone())));
+            by_prefix
+                .entry(Arc::from(&*kind.prefix))
+                .or_insert_with(|| Arc::new(ResourceCache::new(kind.clone(), Arc::default())));
         }
         let (orders, mut ordered) = mpsc::unbounded_channel();
         let (by_prefix, following) = (RwLock::new(by_prefix), true.into());
@@ -164,7 +167,7 @@ impl Caches {
         let page = self.store.range(&RangeQuery { prefix: "/registry/".to_owned(), ..RangeQuery::default() }).await?;
         let old = self.by_prefix.read().clone();
         let fresh = |(prefix, cache): (&Arc<str>, &Arc<ResourceCache>)| {
-            (prefix.clone(), Arc::new(ResourceCache::new(cache.kind.clone())))
+            (prefix.clone(), Arc::new(ResourceCache::new(cache.kind.clone(), cache.counts.clone())))
         };
         let fresh: HashMap<Arc<str>, Arc<ResourceCache>> = old.iter().map(fresh).collect();
         for entry in &page.entries {
@@ -191,8 +194,9 @@ impl Caches {
         let at = self.revision();
         let query = RangeQuery { prefix: kind.prefix.to_string(), at: Some(at), ..RangeQuery::default() };
         let page = self.store.range(&query).await?;
-        let prefix = Arc::from(&*kind.prefix);
-        let cache = Arc::new(ResourceCache::new(kind));
+        let prefix: Arc<str> = Arc::from(&*kind.prefix);
+        let counts = self.by_prefix.read().get(&prefix).map(|old: &Arc<ResourceCache>| old.counts.clone());
+        let cache = Arc::new(ResourceCache::new(kind, counts.unwrap_or_default()));
         page.entries.iter().for_each(|entry| cache.load(entry));
         cache.complete_since(at);
         let old = self.by_prefix.write().insert(prefix, cache);
@@ -306,41 +310,12 @@ impl Caches {
     pub(crate) fn counts(&self) -> Vec<(GroupResource, usize)> {
         self.by_prefix.read().values().map(|c| (c.kind.group_resource(), c.len())).collect()
     }
-}
 
-/// What was told to watchers.
-impl Caches {
-    pub(crate) fn render(&self, out: &mut String) {
-        let caches: Vec<Arc<ResourceCache>> = self.by_prefix.read().values().cloned().collect();
-        let metrics = [
-            (
-                "apiserver_watch_cache_events_received_total",
-                "ALPHA",
-                "Counter of events received in watch cache broken by resource type.",
-            ),
-            ("apiserver_watch_events_total", "BETA", "Number of events sent in watch clients"),
-        ];
-        for (at, (name, stability, help)) in metrics.into_iter().enumerate() {
-            head(out, name, "counter", stability, help);
-            for cache in caches.iter().filter(|c| c.delivered[at].load(Ordering::Relaxed) > 0) {
-                sample(out, name, &labels(&cache.kind), cache.delivered[at].load(Ordering::Relaxed));
-            }
-        }
-        let name = "apiserver_watch_events_sizes";
-        head(out, name, "histogram", "BETA", "Watch event size distribution in bytes");
-        for cache in caches.iter().filter(|c| c.sizes.count() > 0) {
-            cache.sizes.write_sizes(out, name, &crate::metrics::pairs(&labels(&cache.kind)), &resource::EVENTS);
-        }
-        let name = "apiserver_watch_cache_watchers";
-        head(out, name, "gauge", "ALPHA", "Watchers of a resource type at this moment.");
-        for cache in caches.iter().filter(|c| c.watching() > 0) {
-            sample(out, name, &labels(&cache.kind), cache.watching());
-        }
+    /// Group and resource of the keys with a prefix.
+    pub(crate) fn name_of(&self, prefix: &str) -> Option<(String, String)> {
+        let cache = self.by_prefix.read().get(prefix).cloned()?;
+        Some((cache.kind.storage_group.to_string(), cache.kind.plural.to_string()))
     }
-}
-
-fn labels(kind: &Kind) -> [(&'static str, &str); 3] {
-    [("group", &kind.group), ("resource", &kind.plural), ("version", &kind.version)]
 }
 
 /// The cache of a key: prefixes have two or three parts.

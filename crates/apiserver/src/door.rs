@@ -7,7 +7,7 @@ use crate::accept::{self, Accepted};
 use crate::audited::{self, Slot};
 use crate::flow::{Class, Question, Seat, Why, Work};
 use crate::limits::{Permit, WRITE, too_long, unanswered};
-use crate::metrics::Running;
+use crate::metrics::{Running, Step};
 use crate::request::Info;
 use crate::respond;
 use crate::server::{Connection, Inner};
@@ -76,7 +76,7 @@ async fn served(inner: &Arc<Inner>, request: http::Request<Body>) -> Response<Bo
     let size = http_body::Body::size_hint(response.body()).exact().unwrap_or(0);
     inner.metrics.requests.done(&info, inner.knows(&info), code, began.elapsed(), size);
     if inside {
-        inner.metrics.requests.inside(&info, code, began.elapsed());
+        inner.metrics.requests.inside(&info, inner.knows(&info), code, began.elapsed(), size);
     }
     response
 }
@@ -113,6 +113,8 @@ fn deadline(info: &Info, most: Duration) -> Result<Duration, ApiError> {
     match ironclad_api::time::go_duration(text) {
         Some(Duration::ZERO) => Ok(most),
         Some(given) => Ok(given.min(most)),
+        // What should have ended already is let run as long as any other.
+        None if text.strip_prefix('-').and_then(ironclad_api::time::go_duration).is_some() => Ok(most),
         None => {
             let why = format!("invalid timeout specified in the request URL - time: invalid duration {text:?}");
             Err(ApiError::bad_request(why))
@@ -147,7 +149,12 @@ async fn enter(
         }
     };
     let current = match &inner.auditor {
-        Some(auditor) => auditor.begin(info, &parts, &real, id).await?,
+        Some(auditor) => {
+            let began = Instant::now();
+            let begun = auditor.begin(info, &parts, &real, id).await;
+            inner.metrics.doors.step(Step::Audit, began.elapsed());
+            begun?
+        }
         None => None,
     };
     if let Some(current) = &current {
@@ -171,11 +178,16 @@ async fn admitted(
     current: Option<Arc<Current>>,
 ) -> Result<Response<Body>, ApiError> {
     let (mut parts, body) = request.into_parts();
+    let began = Instant::now();
     let user = inner.impersonated(real, info, &parts).await.inspect_err(audited::failed)?;
+    inner.metrics.doors.step(Step::Impersonation, began.elapsed());
     inner.forget_credentials(&mut parts.headers);
     let request = http::Request::from_parts(parts, body);
     let mutating = mutates(info);
-    let (class, held) = match inner.turn(info, &user, mutating).await {
+    let began = Instant::now();
+    let turn = inner.turn(info, &user, mutating).await;
+    inner.metrics.doors.step(Step::Fairness, began.elapsed());
+    let (class, held) = match turn {
         Ok(held) => held,
         Err(class) => {
             inner.metrics.requests.refused(mutating);

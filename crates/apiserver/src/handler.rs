@@ -5,9 +5,9 @@ use crate::binary;
 use crate::registry::{Answer, Answered, DeleteOptions, Input, Registry, Request, options};
 use crate::request::Info;
 use crate::respond;
-use crate::server::Inner;
-use crate::special::socket;
-use crate::{Body, accept, body, catalog, discovery, encode, nonresource, openapi, registry, routes, table};
+use crate::server::{Connection, Inner};
+use crate::special::{components, socket};
+use crate::{Body, accept, body, catalog, discovery, encode, nonresource, registry, routes, table};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -38,19 +38,23 @@ pub(crate) async fn answer(
     if !info.is_resource {
         if let Some(response) = discovery::answer(inner, info, request.headers()) {
             routes::check_document(request.method(), &info.path)?;
-            return Ok(response);
+            return response;
         }
-        if matches!(&*info.path, "/version" | "/.well-known/openid-configuration" | "/openid/v1/jwks") {
+        if let Some(media) = routes::document(info.path.strip_suffix('/').unwrap_or(&info.path)) {
             routes::check_document(request.method(), &info.path)?;
+            accept::only(request.headers(), &[media])?;
         }
-        if info.path.starts_with("/openapi/") {
-            return openapi::answer(inner, info, request.headers()).await;
-        }
-        return nonresource::answer(inner, info).await;
+        return nonresource::answer(inner, info, request.headers()).await;
     }
     let table = inner.catalog.now();
-    let kind = table.find(&info.group, &info.version, &info.resource);
-    let deprecated = kind.and_then(|k| match &k.custom {
+    let kind = match placed(&table, info) {
+        Ok(kind) => kind,
+        // Only in groups of its own stock's router says what it misses.
+        Err(_) if !table.group(&info.group).is_some_and(|g| g.is_built_in()) => return Ok(respond::nothing_there()),
+        Err(error) => return Err(error),
+    };
+    route(inner, info, &kind, &request)?;
+    let deprecated = Some(&kind).and_then(|k| match &k.custom {
         Some(custom) => custom.warning.clone(),
         None => k.deprecation.as_ref().map(|d| {
             inner.metrics.requests.deprecated(k, &info.subresource, &d.removed);
@@ -61,7 +65,7 @@ pub(crate) async fn answer(
             d.warning.clone()
         }),
     });
-    let answer = resource(inner, info, user, request).await;
+    let answer = resource(inner, info, user, (&table, &kind), request).await;
     let Some(warning) = deprecated else { return answer };
     match answer {
         Ok(mut response) => {
@@ -79,38 +83,37 @@ fn no_such_path() -> ApiError {
     ApiError::no_such_path()
 }
 
+/// Refuses what stock's router refuses, before anybody looks closer.
+fn route<B>(inner: &Inner, info: &Info, kind: &Kind, raw: &http::Request<B>) -> Result<(), ApiError> {
+    routes::check(raw.method(), info, kind)?;
+    check_segments(info)?;
+    // What somebody else answers is theirs to negotiate.
+    if kind.custom.is_none() && !passes_on(kind, info) {
+        let streams = matches!(&*info.verb, "list" | "watch");
+        accept::router(raw.headers(), streams, inner.gates.enabled(features::CBOR))?;
+    }
+    Ok(())
+}
+
 async fn resource(
     inner: &Arc<Inner>,
     info: &Info,
     user: &UserInfo,
+    (table, kind): (&catalog::Table, &Arc<Kind>),
     raw: http::Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    let table = inner.catalog.now();
-    let kind = match placed(&table, info) {
-        Ok(kind) => kind,
-        // Only in groups of its own stock's router says what it misses.
-        Err(_) if !table.group(&info.group).is_some_and(|g| g.is_built_in()) => return Ok(respond::nothing_there()),
-        Err(error) => return Err(error),
-    };
-    routes::check(raw.method(), info, &kind)?;
-    check_segments(info)?;
-    let stored = table.stored(&kind.storage_group, &kind.plural).unwrap_or(&kind).clone();
+    let stored = table.stored(&kind.storage_group, &kind.plural).unwrap_or(kind).clone();
     let headers = raw.headers().clone();
-    let passes = passes_on(&kind, info);
-    // What somebody else answers is theirs to negotiate.
-    if kind.custom.is_none() && !passes {
-        accept::router(&headers, matches!(&*info.verb, "list" | "watch"), inner.gates.enabled(features::CBOR))?;
-    }
-    let accept =
-        if passes { Accepted::JSON } else { Accepted::of(&headers, &info.query, offered(inner, &kind, info))? };
+    let passes = passes_on(kind, info);
+    let accept = if passes { Accepted::JSON } else { Accepted::of(&headers, &info.query, offered(inner, kind, info))? };
     let request = Request {
-        kind: &kind,
+        kind,
         stored: &stored,
         info,
         user,
         user_agent: headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default(),
         accept,
-        table: &table,
+        table,
         conversions: &registry::Conversions::default(),
     };
     if passes {
@@ -119,7 +122,13 @@ async fn resource(
     }
     check_question(&request)?;
     match &*info.verb {
+        "list" | "get" if is_told(kind) && info.name.is_empty() => components::list(inner, &request).await,
         "list" if info.subresource.is_empty() && kind.allows(Verb::List) => inner.registry.list(&request).await,
+        "watch" if is_told(kind) => {
+            let message = format!("watch is not supported on resources of kind \"{}\"", kind.plural);
+            let error = ApiError::new(Reason::MethodNotAllowed, message);
+            Err(error.about(&kind.group_resource(), ""))
+        }
         "watch" if info.subresource.is_empty() && kind.allows(Verb::Watch) => watch(inner, &request, raw).await,
         _ => once(inner, &request, raw).await,
     }
@@ -159,7 +168,6 @@ fn check_question(request: &Request<'_>) -> Result<(), ApiError> {
     }
     match &*info.verb {
         "list" => accept.must_fit(true, &registry::in_go(kind, true)),
-        "get" | "create" | "update" | "patch" => accept.must_fit(false, &registry::in_go(kind, false)),
         _ => Ok(()),
     }
 }
@@ -203,10 +211,18 @@ async fn once(inner: &Arc<Inner>, request: &Request<'_>, raw: http::Request<Body
     let cbor = inner.gates.enabled(features::CBOR);
     let (head, body) = raw.into_parts();
     let bytes = body::read(body).await?;
+    if !bytes.is_empty() {
+        let inside = head.extensions.get::<Connection>().is_none();
+        inner.metrics.requests.sent(request.info, bytes.len(), inside);
+    }
     let (headers, bytes) = if cbor { binary::incoming(&head.headers, bytes)? } else { (head.headers, bytes) };
     ironclad_audit::note(|current| current.request(|| sent(request, registry::decode(&headers, &bytes).ok()?.value)));
     let answer = act(inner, &inner.registry, request, &headers, &bytes).await;
     let answer = if cbor { answer.map_err(binary::told)? } else { answer? };
+    // Only what there is can be of the wrong sort.
+    if matches!(&*request.info.verb, "get" | "create" | "update" | "patch") {
+        request.accept.must_fit(false, &registry::in_go(request.kind, false))?;
+    }
     ironclad_audit::note(|current| {
         if current.level() == ironclad_audit::Level::RequestResponse {
             let object = match &answer.object {
@@ -228,6 +244,11 @@ fn check_segments(info: &Info) -> Result<(), ApiError> {
         }
     }
     Ok(())
+}
+
+/// Whether objects are made when they are asked for.
+fn is_told(kind: &Kind) -> bool {
+    kind.group.is_empty() && &*kind.plural == "componentstatuses"
 }
 
 /// Whether somebody else answers.
@@ -331,6 +352,7 @@ async fn act(
             Err(ApiError::new(Reason::MethodNotAllowed, message))
         }
         ("", "create") if kind.allows(Verb::Create) => registry.create(request, input()?).await,
+        ("", "get") if is_told(kind) => components::get(inner, request).await,
         ("", "get") if kind.allows(Verb::Get) => registry.get(request).await,
         ("", "update") if kind.allows(Verb::Update) => registry.update(request, input()?).await,
         ("", "patch") if kind.allows(Verb::Patch) => registry.patch(request, headers, bytes).await,
@@ -398,6 +420,7 @@ fn delete_body(request: &Request<'_>, headers: &HeaderMap, bytes: &Bytes) -> Res
     if !matches!(kind, "" | "DeleteOptions") {
         let version = if version.is_empty() { "meta.k8s.io/v1" } else { version };
         let scheme = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
+        let version = if version.is_empty() { "meta.k8s.io/v1" } else { version };
         let why = format!("no kind {kind:?} is registered for version {version:?} in scheme {scheme:?}");
         return Err(ApiError::bad_request(why));
     }

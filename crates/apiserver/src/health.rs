@@ -74,6 +74,23 @@ pub(crate) async fn checks(inner: &Inner, door: &str) -> Vec<(String, bool)> {
     checks
 }
 
+/// The names of the checks behind a door.
+pub(crate) fn names(inner: &Inner, door: &str) -> Vec<String> {
+    let own: &[&str] = match door {
+        "readyz" => &["ping", "log", "etcd", "etcd-readiness", "informer-sync", "shutdown"],
+        _ => &["ping", "log", "etcd", "loopback-serving-certificate"],
+    };
+    let last = [
+        "autoregister-completion",
+        "poststarthook/apiservice-openapi-controller",
+        "poststarthook/apiservice-openapiv3-controller",
+    ];
+    let mut all: Vec<String> = own.iter().chain(&last).map(|n| (*n).to_owned()).collect();
+    all.extend(HOOKS.iter().map(|hook| format!("poststarthook/{hook}")));
+    all.extend(inner.checks.iter().flat_map(|more| more()).map(|(name, _)| name));
+    all
+}
+
 /// [`checks`], which are counted.
 pub(crate) async fn asked(inner: &Inner, door: &'static str) -> Vec<(String, bool)> {
     let checks = checks(inner, door).await;
@@ -88,14 +105,15 @@ pub(crate) async fn answer(inner: &Inner, info: &Info, door: &str) -> Result<Res
         "readyz" => asked(inner, "readyz").await,
         _ => asked(inner, "healthz").await,
     };
-    let single = info.path.trim_matches('/').strip_prefix(door).unwrap_or_default().trim_start_matches('/');
     let excluded = info.query.0.get("exclude").cloned().unwrap_or_default();
-    if single.is_empty() {
+    let below = info.path.strip_prefix('/').and_then(|p| p.strip_prefix(door)).unwrap_or_default();
+    if below.is_empty() {
         return Ok(report(door, &checks, excluded, info.query.has("verbose")));
     }
+    let single = below.strip_prefix('/').unwrap_or_default();
     match checks.iter().find(|(name, _)| name == single) {
         None => Ok(respond::nothing_there()),
-        Some((_, true)) => Ok(plain(StatusCode::OK, "ok".to_owned())),
+        Some((_, true)) => Ok(respond::text(StatusCode::OK, "ok")),
         Some((_, false)) => {
             let text = format!("internal server error: {single} check failed: reason withheld\n");
             Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, text))

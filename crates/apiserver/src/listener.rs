@@ -98,12 +98,16 @@ async fn connection(inner: Arc<Inner>, stream: TcpStream, acceptor: TlsAcceptor,
     let _ = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
+        Ok(Err(error)) => {
+            inner.metrics.doors.handshakes.add(1);
+            return tracing::debug!(%error, "a TLS handshake failed");
+        }
         Err(_) => return,
     };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates: Vec<CertificateDer<'static>> = certificates.iter().map(|c| c.clone().into_owned()).collect();
-    let peer = Connection { peer: address, certificates: Arc::new(certificates) };
+    let until = certificates.first().and_then(|own| ironclad_auth::pki::ends(own));
+    let peer = Connection { peer: address, certificates: Arc::new(certificates), until };
     let away = Arc::new(Notify::new());
     let (builder, head) = (builder(&inner, &stream), inner.load.header_timeout);
     let service = {

@@ -1,31 +1,28 @@
 //! Metrics with the names and labels of the stock API server.
 
+mod build;
+mod doors;
 mod family;
 mod flow;
 mod plugins;
 mod process;
 mod requests;
+mod store;
 mod timed;
 
 use crate::cache::Caches;
 use crate::flow::{Class, Fairness, Why};
+pub(crate) use build::render as render_build;
+pub(crate) use doors::{Doors, Step};
 pub(crate) use family::{Counter, Family, Histogram};
 pub(crate) use family::{head, pairs, sample};
-use ironclad_api::features::{FeatureGates, Stage};
 pub(crate) use requests::{Requests, Running};
 use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use timed::{TimedChain, TimedStore};
 
-/// What it takes to tell who somebody is and what they may.
-const DECIDING: [f64; 15] = ironclad_api::metrics::doubling::<15>(0.001);
-/// Users that metrics name.
-const KNOWN: [&str; 5] = ["admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default"];
 const ADMISSION: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
 const WEBHOOK: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
-const STORE: [f64; 20] =
-    [0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 30.0];
-
 #[derive(Default)]
 pub(crate) struct Metrics {
     pub(crate) requests: Requests,
@@ -34,10 +31,8 @@ pub(crate) struct Metrics {
     pub(crate) plugins: plugins::Plugins,
     webhooks: Family<(String, &'static str, &'static str, bool), Histogram>,
     health: Family<(String, &'static str, bool), Counter>,
-    authentication: Family<(&'static str,), Histogram>,
-    users: Family<(&'static str,), Counter>,
-    decisions: Family<(&'static str,), Histogram>,
-    store: Family<(&'static str,), Histogram>,
+    pub(crate) doors: Doors,
+    pub(crate) store: store::Requests,
 }
 
 impl Metrics {
@@ -76,32 +71,9 @@ impl Metrics {
         self.health.of(&key, || key.clone()).add(1);
     }
 
-    /// A request whose credentials were looked at: `success`, `failure` or `error`.
-    pub(crate) fn authenticated(&self, result: &'static str, took: Duration) {
-        self.authentication.of(&(result,), || (result,)).record(&DECIDING, took);
-    }
-
-    /// Whose credential was good, as far as names can be labels.
-    pub(crate) fn user(&self, name: &str) {
-        let known = KNOWN.iter().find(|known| **known == name).copied();
-        let label = known.unwrap_or(if name.contains('@') { "email_id" } else { "other" });
-        self.users.of(&(label,), || (label,)).add(1);
-    }
-
-    /// An authorizer's answer: `allowed`, `denied` or `no-opinion`.
-    pub(crate) fn decided(&self, decision: &'static str, took: Duration) {
-        self.decisions.of(&(decision,), || (decision,)).record(&DECIDING, took);
-    }
-
-    /// A request to the store: `get`, `list`, `create`, `update` or `delete`.
-    pub(crate) fn stored(&self, operation: &'static str, took: Duration) {
-        self.store.of(&(operation,), || (operation,)).record(&STORE, took);
-    }
-
     pub(crate) fn render(&self, caches: &Caches, fairness: &Fairness, store_bytes: u64) -> String {
         let mut out = String::with_capacity(64 << 10);
         self.requests.render(&mut out);
-        self.requests.render_sizes(&mut out);
         fairness.render(&mut out);
         self.flow.render(&mut out);
         self.render_doors(&mut out);
@@ -111,7 +83,7 @@ impl Metrics {
             name,
             "gauge",
             "STABLE",
-            "Number of stored objects at the time of last check split by kind. In case of a fetching error, the value will be -1.",
+            "(Deprecated since 1.34.0) [DEPRECATED, consider using apiserver_resource_objects instead] Number of stored objects at the time of last check split by kind. In case of a fetching error, the value will be -1.",
         );
         for (resource, count) in caches.counts() {
             sample(&mut out, name, &[("resource", &resource.to_string())], count);
@@ -123,6 +95,7 @@ impl Metrics {
             sample(&mut out, name, &[("group", &resource.group), ("resource", &resource.resource)], count);
         }
         caches.render(&mut out);
+        self.store.render(&mut out, caches);
         let name = "apiserver_storage_size_bytes";
         head(&mut out, name, "gauge", "STABLE", "Size of the storage database file physically allocated in bytes.");
         sample(&mut out, name, &[("storage_cluster_id", "")], store_bytes);
@@ -141,34 +114,6 @@ impl Metrics {
         }
     }
 
-    /// The process itself: its features and its build.
-    pub(crate) fn render_features(out: &mut String, gates: &FeatureGates, version: &str) {
-        let name = "kubernetes_feature_enabled";
-        head(
-            out,
-            name,
-            "gauge",
-            "BETA",
-            "This metric records the data about the stage and enablement of a k8s feature.",
-        );
-        for (feature, stage, on) in gates.all() {
-            let stage = match stage {
-                Stage::Alpha => "ALPHA",
-                Stage::Beta => "BETA",
-                Stage::Stable => "",
-                Stage::Deprecated => "DEPRECATED",
-            };
-            sample(out, name, &[("name", feature), ("stage", stage)], u8::from(on));
-        }
-        let name = "kubernetes_build_info";
-        let help = "A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree state, build date, Go version, and compiler from which Kubernetes was built, and platform on which it is running.";
-        head(out, name, "gauge", "ALPHA", help);
-        let mut numbers = ironclad_api::KUBERNETES_VERSION.trim_start_matches('v').split('.');
-        let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
-        let labels = [("compiler", "rustc"), ("git_version", version), ("major", major), ("minor", minor)];
-        sample(out, name, &labels, 1);
-    }
-
     fn render_doors(&self, out: &mut String) {
         self.render_plugins(out);
         let name = "apiserver_admission_step_admission_duration_seconds";
@@ -184,42 +129,7 @@ impl Metrics {
             let labels = family::pairs(&[("operation", operation), ("rejected", rejected), ("type", step)]);
             histogram.write(out, name, &labels, &ADMISSION);
         }
-        let name = "authentication_attempts";
-        head(out, name, "counter", "ALPHA", "Counter of authenticated attempts.");
-        for ((result,), times) in self.authentication.all() {
-            sample(out, name, &[("result", result)], times.count());
-        }
-        let name = "authentication_duration_seconds";
-        head(out, name, "histogram", "ALPHA", "Authentication duration in seconds broken out by result.");
-        for ((result,), times) in self.authentication.all() {
-            times.write(out, name, &family::pairs(&[("result", result)]), &DECIDING);
-        }
-        let name = "authenticated_user_requests";
-        head(out, name, "counter", "ALPHA", "Counter of authenticated requests broken out by username.");
-        for ((user,), counter) in self.users.all() {
-            sample(out, name, &[("username", user)], counter.get());
-        }
-        let name = "authorization_attempts_total";
-        head(
-            out,
-            name,
-            "counter",
-            "ALPHA",
-            "Counter of authorization attempts broken down by result. It can be either 'allowed', 'denied', 'no-opinion' or 'error'.",
-        );
-        for ((result,), times) in self.decisions.all() {
-            sample(out, name, &[("result", result)], times.count());
-        }
-        let name = "authorization_duration_seconds";
-        head(out, name, "histogram", "ALPHA", "Authorization duration in seconds broken out by result.");
-        for ((result,), times) in self.decisions.all() {
-            times.write(out, name, &family::pairs(&[("result", result)]), &DECIDING);
-        }
-        let name = "etcd_request_duration_seconds";
-        head(out, name, "histogram", "ALPHA", "Etcd request latency in seconds for each operation and object type.");
-        for ((operation,), histogram) in self.store.all() {
-            histogram.write(out, name, &family::pairs(&[("operation", operation)]), &STORE);
-        }
+        self.doors.render(out);
     }
 
     /// `/metrics/slis`: whether each health check passes, and how often it was asked.

@@ -16,7 +16,9 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LOCATION, VARY};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, VARY,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use ironclad_api::{ApiError, GroupVersionKind, Reason};
 use ironclad_json::Value;
@@ -52,7 +54,8 @@ impl Wanted {
     fn of(path: &str, headers: &HeaderMap) -> Result<Self, ApiError> {
         match path {
             "/openapi/v2" => Ok(Self::V2 { protobuf: accepted(headers, &[openapi::V2_PROTOBUF, V2_ANSWER])? }),
-            "/openapi/v3" => accepted(headers, &[]).map(|_| Self::Index),
+            // Whatever a client accepts.
+            "/openapi/v3" => Ok(Self::Index),
             _ => {
                 let protobuf = accepted(headers, &[openapi::V3_PROTOBUF, V3_ANSWER])?;
                 let place = path.strip_prefix("/openapi/v3/").ok_or_else(missing)?.to_owned();
@@ -73,11 +76,14 @@ impl Wanted {
 
 /// The answer to a path below `/openapi`.
 pub(crate) async fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
-    let wanted = Wanted::of(info.path.trim_end_matches('/'), headers)?;
+    let wanted = Wanted::of(&info.path, headers)?;
     let table = inner.catalog.now();
     let tag = match &wanted {
-        Wanted::Index => return Ok(respond::value(StatusCode::OK, &index(inner, &table))),
-        Wanted::V3 { place, .. } => tag(inner, &table, place).ok_or_else(missing)?,
+        Wanted::Index => return Ok(respond::text(StatusCode::OK, index(inner, &table).to_string())),
+        Wanted::V3 { place, .. } => match tag(inner, &table, place) {
+            Some(tag) => tag,
+            None => return Ok(empty(StatusCode::NOT_FOUND)),
+        },
         Wanted::V2 { protobuf } => whole_tag(inner, &table, *protobuf),
     };
     let hash = info.query.get("hash");
@@ -85,12 +91,13 @@ pub(crate) async fn answer(inner: &Inner, info: &Info, headers: &HeaderMap) -> R
         return moved(place, &tag);
     }
     let quoted = format!("\"{tag}\"");
-    let mut response = match headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(quoted.as_str()) {
-        true => respond::bytes(StatusCode::NOT_MODIFIED, ""),
+    let known = headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    let mut response = match known.is_some_and(|known| names(known, &quoted)) {
+        true => empty(StatusCode::NOT_MODIFIED),
         false => packed(wanted.kind(), &kept(inner, &table, &wanted).await?, headers)?,
     };
     response.headers_mut().insert(ETAG, HeaderValue::from_str(&quoted).map_err(ApiError::internal)?);
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    response.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
     if info.query.get("hash") == tag {
         response.headers_mut().insert(CACHE_CONTROL, FOREVER);
     }
@@ -273,6 +280,18 @@ impl Read for Pieces<'_> {
     }
 }
 
+/// Whether `If-None-Match` names a tag.
+fn names(known: &str, tag: &str) -> bool {
+    known.trim() == "*" || known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag)
+}
+
+/// An answer without a word: also what stock says of places that have no document.
+fn empty(code: StatusCode) -> Response<Body> {
+    let mut response = respond::text(code, "");
+    response.headers_mut().remove(CONTENT_TYPE);
+    response
+}
+
 fn missing() -> ApiError {
     ApiError::no_such_path()
 }
@@ -346,7 +365,7 @@ mod tests {
             ),
             ("/openapi/v3/api/v1", openapi::V3_PROTOBUF, Some(Wanted::V3 { place: "api/v1".into(), protobuf: true })),
             ("/openapi/v3/api/v1", openapi::V2_PROTOBUF, None),
-            ("/openapi/v3", openapi::V3_PROTOBUF, None),
+            ("/openapi/v3", openapi::V3_PROTOBUF, Some(Wanted::Index)),
             ("/openapi/v4", "application/json", None),
         ];
         for (path, accept, wanted) in cases {

@@ -38,6 +38,7 @@ pub(crate) use delete::Options as DeleteOptions;
 pub(crate) use input::{Input, decode};
 pub(crate) use input::{decode_as, in_go, told_type};
 pub(crate) use list::{partial_object, same_version};
+pub(crate) use owners::own;
 pub(crate) use update::Changed;
 pub(crate) use versions::no_initial_events;
 

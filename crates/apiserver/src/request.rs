@@ -20,6 +20,8 @@ pub(crate) struct Info {
     /// What follows the subresource, for proxies.
     pub(crate) rest: String,
     pub(crate) query: Query,
+    /// Whether a patch is an apply.
+    pub(crate) applies: bool,
     /// Whether the path has the old form of watches.
     pub(crate) old_watch: bool,
     /// What admission notes about the request for the audit log.
@@ -58,7 +60,10 @@ impl Query {
         for key in keys {
             let text = self.get(key);
             if !text.is_empty() && text.parse::<i64>().is_err() {
-                let why = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+                let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+                let large = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+                let why = if large { "value out of range" } else { "invalid syntax" };
+                let why = format!("strconv.ParseInt: parsing {text:?}: {why}");
                 return Err(ApiError::bad_request(why));
             }
         }
@@ -72,6 +77,15 @@ impl Query {
 
 /// Undoes percent encoding; `+` is a space.
 pub(crate) fn decode(text: &str) -> String {
+    undo(text, b' ')
+}
+
+/// Undoes percent encoding of a part of a path, where `+` is itself.
+fn decode_path(text: &str) -> String {
+    undo(text, b'+')
+}
+
+fn undo(text: &str, plus: u8) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -85,7 +99,7 @@ pub(crate) fn decode(text: &str) -> String {
                 }
                 _ => out.push(b'%'),
             },
-            b'+' => out.push(b' '),
+            b'+' => out.push(plus),
             other => out.push(other),
         }
         at += 1;
@@ -95,7 +109,10 @@ pub(crate) fn decode(text: &str) -> String {
 
 impl Info {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        Self::asked(request.method(), request.uri())
+        let mut info = Self::asked(request.method(), request.uri());
+        let kind = request.headers().get(http::header::CONTENT_TYPE);
+        info.applies = info.is_resource && kind.is_some_and(|k| k.as_bytes().starts_with(b"application/apply-patch"));
+        info
     }
 
     fn asked(method: &Method, uri: &Uri) -> Self {
@@ -103,7 +120,7 @@ impl Info {
         let query = Query::parse(uri.query().unwrap_or_default());
         let mut info = Self { path: path.to_owned(), query, ..Self::default() };
         info.verb = method.as_str().to_lowercase();
-        let parts: Vec<String> = path.split('/').filter(|p| !p.is_empty()).map(decode).collect();
+        let parts: Vec<String> = path.split('/').filter(|p| !p.is_empty()).map(decode_path).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let rest = match parts.as_slice() {
             ["api", version, rest @ ..] if !rest.is_empty() => {
@@ -115,7 +132,10 @@ impl Info {
                 info.version = (*version).to_owned();
                 rest
             }
-            _ => return info,
+            _ => {
+                info.path = decode_path(path);
+                return info;
+            }
         };
         info.resource_path(rest, path);
         info.resource_verb(method);
@@ -179,8 +199,8 @@ impl Info {
     /// Whether the request lasts as long as the client wants.
     pub(crate) fn is_long(&self) -> bool {
         self.verb == "watch"
-            || matches!(self.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy")
-            || (self.subresource == "log" && self.query.flag("follow"))
+            || !self.is_resource && self.path.starts_with("/debug/pprof/")
+            || matches!(self.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy" | "log")
     }
 }
 

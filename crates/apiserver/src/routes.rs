@@ -13,8 +13,12 @@ pub(crate) fn not_allowed() -> ApiError {
 
 /// Refuses what no path of a built-in kind takes. Custom resources are routed by their own rules.
 pub(crate) fn check(method: &Method, info: &Info, kind: &Kind) -> Result<(), ApiError> {
-    if kind.custom.is_some() || info.subresource == "proxy" {
+    if kind.custom.is_some() {
         return Ok(());
+    }
+    if info.subresource == "proxy" {
+        let known = matches!(method.as_str(), "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS");
+        return if known { Ok(()) } else { Err(not_allowed()) };
     }
     let only_made = kind.verbs == Verb::CREATE;
     if info.path.contains("//") || !info.rest.is_empty() || (only_made && !info.name.is_empty()) {
@@ -39,6 +43,15 @@ pub(crate) fn check(method: &Method, info: &Info, kind: &Kind) -> Result<(), Api
         (_, method) => matches!(method, "GET" | "PUT" | "PATCH"),
     };
     if allowed { Ok(()) } else { Err(not_allowed()) }
+}
+
+/// The form of a document that is no resource, if stock's router serves it.
+pub(crate) fn document(path: &str) -> Option<&'static str> {
+    match path {
+        "/version" | "/.well-known/openid-configuration" => Some("application/json"),
+        "/openid/v1/jwks" => Some("application/jwk-set+json"),
+        _ => None,
+    }
 }
 
 /// Refuses methods other than GET for the documents that stock's router serves.

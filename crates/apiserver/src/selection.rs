@@ -44,7 +44,9 @@ impl Selection {
             }
         }
         let pinned = fields.exact("metadata.name").unwrap_or(name).to_owned();
-        Ok(Self { namespace: namespace.to_owned(), name: pinned, labels, fields })
+        // A namespace itself is in none, although its name stands in the place of one.
+        let namespace = if kind.namespaced { namespace.to_owned() } else { String::new() };
+        Ok(Self { namespace, name: pinned, labels, fields })
     }
 
     /// Where the objects are found at once; `kind` is the row that the cache was made with.

@@ -10,6 +10,7 @@ use crate::flow::{self, Fairness};
 use crate::health::{Checks, Reach};
 use crate::limits::{Limits, Load};
 use crate::metrics::{Metrics, TimedChain, TimedStore};
+use crate::pages::About;
 use crate::reader::Reader;
 use crate::registry::{Registry, store_error};
 use crate::special::allocate::{Addresses, follow};
@@ -98,6 +99,8 @@ pub struct Config {
     pub gates: FeatureGates,
     /// What else this process measures, as pages of `/metrics`.
     pub others: Vec<fn() -> String>,
+    /// What the server tells of itself and of its neighbours.
+    pub about: About,
 }
 
 /// Who decides: set once the server can be read from, since deciding needs reading.
@@ -140,6 +143,11 @@ pub(crate) struct Inner {
     pub(crate) cluster: Way,
     pub(crate) gates: FeatureGates,
     pub(crate) others: Vec<fn() -> String>,
+    pub(crate) about: About,
+    /// Where clients are told that the server is.
+    pub(crate) advertise: (Ipv4Addr, u16),
+    /// When the server began.
+    pub(crate) began: std::time::SystemTime,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: Limits,
     pub(crate) load: Load,
@@ -291,6 +299,9 @@ impl Prepared {
             cluster,
             gates: self.config.gates,
             others: self.config.others,
+            about: self.config.about,
+            advertise: self.config.advertise,
+            began: std::time::SystemTime::now(),
             limits: Limits::new(&load, metrics.clone()),
             fairness: fairness(&load, &metrics),
             metrics,
@@ -394,6 +405,8 @@ impl ApiServer {
 pub(crate) struct Connection {
     pub(crate) peer: Option<std::net::SocketAddr>,
     pub(crate) certificates: Arc<Vec<CertificateDer<'static>>>,
+    /// Until when the client's own certificate is good.
+    pub(crate) until: Option<std::time::SystemTime>,
 }
 
 impl<B> tower::Service<Request<B>> for ApiServer

@@ -4,6 +4,7 @@
 pub(crate) mod allocate;
 pub(crate) mod bootstrap;
 pub(crate) mod budget;
+pub(crate) mod components;
 pub(crate) mod endpoints;
 pub(crate) mod identity;
 pub(crate) mod kubelet;

@@ -259,6 +259,13 @@ pub fn request(subject: &Subject) -> Result<(String, String)> {
     Ok((params.serialize_request(&key)?.pem()?, key.serialize_pem()))
 }
 
+/// Until when a certificate is good.
+pub fn ends(der: &[u8]) -> Option<SystemTime> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
 /// From when to when the first certificate of a text (PEM) is good.
 pub fn validity(pem: &str) -> Option<(SystemTime, SystemTime)> {
     let der = certificates(pem).into_iter().next()?;

@@ -10,6 +10,7 @@ use crate::failure::{Failure, Id, Result};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
 use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -80,6 +81,25 @@ pub(crate) fn explicit(matches: &ArgMatches) -> Flags {
     out
 }
 
+/// The flags of this process with their values, given or not, as `/flagz` shows them; `kept` are those of its cluster.
+pub(crate) fn in_force(given: impl IntoIterator<Item = OsString>, kept: &Flags) -> BTreeMap<String, String> {
+    let command = Cli::command();
+    let mut all: BTreeMap<String, String> =
+        kept.iter().map(|(name, values)| (name.clone(), values.join(","))).collect();
+    // A program that has this one in it has a command line of its own.
+    let Ok(matches) = command.clone().try_get_matches_from(given) else { return all };
+    let Some((name, matches)) = matches.subcommand() else { return all };
+    for arg in command.find_subcommand(name).into_iter().flat_map(Command::get_arguments) {
+        let Some(long) = arg.get_long().filter(|l| !matches!(*l, "help" | "version")) else { continue };
+        let values = matches.get_raw(arg.get_id().as_str()).into_iter().flatten();
+        let values: Vec<_> = values.map(|v| v.to_string_lossy()).collect();
+        if !values.is_empty() || !all.contains_key(long) {
+            all.insert(long.to_owned(), values.join(","));
+        }
+    }
+    all
+}
+
 fn is_path(arg: &Arg) -> bool {
     arg.get_value_parser().type_id() == TypeId::of::<PathBuf>()
 }
@@ -141,6 +161,15 @@ mod tests {
         let args = ["ironclad", "server"].iter().chain(args);
         let matches = Cli::command().try_get_matches_from(args).unwrap();
         explicit(matches.subcommand().unwrap().1)
+    }
+
+    #[test]
+    fn flags_in_force_are_those_of_the_process_and_of_its_cluster() {
+        let args = ["ironclad", "apiserver", "--data-dir=/x", "--profiling=false"].map(OsString::from);
+        let found = in_force(args, &flags(&[("goaway-chance", "0.01")]));
+        let of = |name: &str| found.get(name).map(String::as_str);
+        assert_eq!((of("data-dir"), of("profiling"), of("goaway-chance")), (Some("/x"), Some("false"), Some("0.01")));
+        assert_eq!((of("help"), of("audit-log-path")), (None, Some("")));
     }
 
     #[test]

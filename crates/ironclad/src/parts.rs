@@ -20,9 +20,9 @@ use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use manager::{Controllers, controllers, run as controller_manager};
+pub(crate) use manager::{Controllers, PORT as CONTROLLERS_PORT, controllers, run as controller_manager};
 pub(crate) use node::{dns, kubelet, proxy};
-pub(crate) use scheduler::run as scheduler;
+pub(crate) use scheduler::{PORT as SCHEDULER_PORT, run as scheduler};
 
 pub(crate) fn apiserver(args: ApiServer) -> Result<()> {
     begin(&args.common.log.clone(), |token| async move { api::serve(args, token).await })

@@ -23,6 +23,8 @@ use wire::wire;
 pub use wire::MessageId;
 
 const MAGIC: &[u8; 4] = b"k8s\0";
+/// The group of aggregated discovery, whose kinds are no resources.
+const DISCOVERY: (&str, &str) = ("apidiscovery.k8s.io", "io.k8s.api.apidiscovery.v2");
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// What a message holds.
@@ -36,7 +38,9 @@ enum Form {
 pub fn message(bundle: &Bundle, gvk: &GroupVersionKind) -> Option<MessageId> {
     let own = bundle.kind(gvk).and_then(|id| wire().find(&bundle.get(id).definition));
     // Requests and answers that every group has, such as `DeleteOptions` and `Status`.
-    own.or_else(|| wire().find(&format!("{META}.{}", gvk.kind))).or_else(|| older::message(gvk))
+    own.or_else(|| wire().find(&format!("{META}.{}", gvk.kind)))
+        .or_else(|| older::message(gvk))
+        .or_else(|| (gvk.group == DISCOVERY.0).then(|| wire().find(&format!("{}.{}", DISCOVERY.1, gvk.kind)))?)
 }
 
 fn form(bundle: &Bundle, gvk: &GroupVersionKind) -> Option<Form> {

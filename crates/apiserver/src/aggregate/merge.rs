@@ -104,7 +104,7 @@ impl Merged {
             return (group.aggregated().clone(), group.tag().clone());
         }
         let versions: Vec<Value> = self.versions().into_iter().map(|v| v.aggregated).collect();
-        let metadata = json!({"name": self.name, "creationTimestamp": null});
+        let metadata = json!({"name": self.name});
         let item = json!({"metadata": metadata, "versions": versions}).to_string();
         let tag = hex::encode_upper(Sha256::digest(&item));
         (Bytes::from(item), tag)

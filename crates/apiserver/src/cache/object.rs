@@ -33,6 +33,17 @@ impl Cached {
         Self::new(kind, pick, entry.key.clone(), entry.modified, settled(kind, entry))
     }
 
+    /// An object that nobody stored.
+    pub(crate) fn told(kind: &Kind, pick: &Pick, key: Arc<str>, bytes: Bytes) -> Self {
+        Self::new(kind, pick, key, Revision(0), bytes)
+    }
+
+    /// The same object as of a later revision.
+    pub(crate) fn at(&self, kind: &Kind, revision: Revision) -> Self {
+        let bytes = crate::encode::template(&crate::encode::decode(&self.bytes)).render(revision).bytes().clone();
+        Self::new(kind, &Pick::of(kind), self.key.clone(), revision, bytes)
+    }
+
     /// The same object in the version and form of another row.
     pub(crate) fn remade(&self, kind: &Kind, object: &Value) -> Self {
         let bytes = crate::encode::template(object).render(self.revision).bytes().clone();

@@ -1,9 +1,9 @@
 //! The cache of one resource: its objects, an index where one pays, its recent changes, its watchers.
 
+use super::counts::{Counts, Lists};
 use super::object::{Cached, Changed};
 use super::pick::Pick;
 use super::watchers::{Scope, Subscription, Watchers};
-use crate::metrics::Histogram;
 use hashbrown::HashMap;
 use ironclad_kinds::Kind;
 use ironclad_store::{Entry, Event, Revision};
@@ -11,12 +11,10 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Changes that one resource remembers.
-/// Sizes of objects in events, in bytes.
-pub(super) const EVENTS: [f64; 8] = [1024.0, 2048.0, 4096.0, 8192.0, 16_384.0, 32_768.0, 65_536.0, 131_072.0];
-const HISTORY: usize = 8192;
+pub(super) const HISTORY: usize = 8192;
 /// The field by which kubelets look for what is theirs.
 const INDEXED: &str = "spec.nodeName";
 
@@ -41,10 +39,7 @@ pub(crate) struct ResourceCache {
     recent: Mutex<Recent>,
     watchers: Arc<Mutex<Watchers>>,
     bytes: AtomicUsize,
-    /// Changes that were offered to watchers, and how often.
-    pub(super) delivered: [AtomicU64; 2],
-    /// The bytes of those objects.
-    pub(super) sizes: Histogram,
+    pub(crate) counts: Arc<Counts>,
 }
 
 struct Recent {
@@ -85,7 +80,7 @@ fn walk(objects: &Sorted, prefix: &str, after: Option<&str>) -> Vec<Arc<Cached>>
 }
 
 impl ResourceCache {
-    pub(super) fn new(kind: Arc<Kind>) -> Self {
+    pub(super) fn new(kind: Arc<Kind>, counts: Arc<Counts>) -> Self {
         let recent = Recent { changes: VecDeque::new(), since: Revision(0), next: 0, closed: false };
         Self {
             pick: Pick::of(&kind),
@@ -95,8 +90,7 @@ impl ResourceCache {
             recent: Mutex::new(recent),
             watchers: Arc::default(),
             bytes: AtomicUsize::new(0),
-            delivered: Default::default(),
-            sizes: Histogram::default(),
+            counts,
         }
     }
 
@@ -110,8 +104,11 @@ impl ResourceCache {
         self.watchers.lock().end();
     }
 
-    /// Changes up to this revision are not remembered.
+    /// All is there; changes up to this revision are not remembered.
     pub(super) fn complete_since(&self, revision: Revision) {
+        let count = self.len();
+        self.counts.fillings.add(1);
+        self.counts.stored.add(count, count);
         self.recent.lock().since = revision;
     }
 
@@ -136,6 +133,12 @@ impl ResourceCache {
         (self.select(&objects, scope, prefix, after), objects.applied)
     }
 
+    /// What lists of a scope are counted as.
+    pub(crate) fn lists(&self, scope: &Scope) -> &Lists {
+        let indexed = matches!(scope, Scope::Field(field, _) if Some(*field) == self.indexed);
+        &self.counts.lists[usize::from(indexed)]
+    }
+
     fn select(&self, objects: &Objects, scope: &Scope, prefix: &str, after: Option<&str>) -> Vec<Arc<Cached>> {
         match scope {
             Scope::Field(field, value) if Some(*field) == self.indexed => {
@@ -154,17 +157,14 @@ impl ResourceCache {
         self.objects.read().all.len()
     }
 
-    /// How many objects there are, and their bytes.
+    /// How many watchers see changes of an object.
     pub(crate) fn interested(&self, namespace: &str, name: &str) -> usize {
         self.watchers.lock().interested(namespace, name)
     }
 
+    /// How many objects there are, and their bytes.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.len(), self.bytes.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn watching(&self) -> usize {
-        self.watchers.lock().len()
     }
 
     pub(super) fn load(&self, entry: &Entry) {
@@ -218,10 +218,8 @@ impl ResourceCache {
     /// Offers a change to the watchers that may see it.
     pub(super) fn offer(&self, change: &Arc<Changed>) {
         let offered = self.watchers.lock().offer(change) as u64;
-        let [changes, events] = &self.delivered;
-        changes.fetch_add(1, Ordering::Relaxed);
-        events.fetch_add(offered, Ordering::Relaxed);
-        self.sizes.record_sizes(&EVENTS, change.object.bytes.len() as u64, offered);
+        self.counts.received.add(1);
+        self.counts.offered(change.object.bytes.len(), offered);
     }
 
     fn subscribe(&self, recent: &Recent, scope: Scope) -> Subscription {

@@ -83,7 +83,6 @@ pub(super) struct Watchers {
     by_name: HashMap<String, List>,
     by_field: Vec<(usize, HashMap<String, List>)>,
     next: u64,
-    count: usize,
 }
 
 impl Watchers {
@@ -104,7 +103,6 @@ impl Watchers {
 
     fn add(&mut self, scope: &Scope, mailbox: Arc<Mailbox>) -> u64 {
         self.next += 1;
-        self.count += 1;
         let id = self.next;
         self.list(scope).push((id, mailbox));
         id
@@ -114,7 +112,6 @@ impl Watchers {
         let list = self.list(scope);
         if let Some(at) = list.iter().position(|(i, _)| *i == id) {
             list.swap_remove(at);
-            self.count -= 1;
         }
         match scope {
             Scope::Namespace(key) => tidy(&mut self.by_namespace, key),
@@ -124,10 +121,6 @@ impl Watchers {
             }
             Scope::All => {}
         }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.count
     }
 
     /// How many may see an object of a name in a namespace; an empty name is any.

@@ -40,7 +40,8 @@ pub(crate) fn resources(kinds: &[Arc<Kind>]) -> Value {
                 "name": format!("{}/{}", kind.plural, sub.name), "singularName": "", "namespaced": kind.namespaced,
                 "kind": sub.kind.as_ref().map_or(&kind.kind, |k| &k.2), "verbs": verbs(sub.verbs),
             });
-            if let Some((group, version, _)) = &sub.kind {
+            let other = sub.kind.as_ref().filter(|k| (&k.0, &k.1) != (&kind.group, &kind.version));
+            if let Some((group, version, _)) = other {
                 resource["group"] = json!(group);
                 resource["version"] = json!(version);
             }
@@ -49,7 +50,12 @@ pub(crate) fn resources(kinds: &[Arc<Kind>]) -> Value {
     }
     list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
     let name = kinds.first().map(|k| k.api_version()).unwrap_or_default();
-    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": list})
+    let mut out = json!({"kind": "APIResourceList", "groupVersion": name, "resources": list});
+    // Stock's core group has none.
+    if name != "v1" {
+        out["apiVersion"] = json!("v1");
+    }
+    out
 }
 
 fn plain_resource(kind: &Kind) -> Value {
@@ -58,8 +64,14 @@ fn plain_resource(kind: &Kind) -> Value {
         "verbs": verbs_of(kind),
     });
     names(kind, &mut resource);
-    if kind.allows(Verb::Get) {
-        let hash = Sha256::digest(format!("{}/{}/{}", kind.group, kind.storage_version, kind.kind));
+    // What is made when it is asked for is not stored in any version.
+    if kind.allows(Verb::Get) && kind.plural != "componentstatuses" {
+        let version = match &*kind.plural {
+            // Stock says so of them, whatever it stores.
+            "customresourcedefinitions" => "v1beta1",
+            _ => &kind.storage_version,
+        };
+        let hash = Sha256::digest(format!("{}/{version}/{}", kind.group, kind.kind));
         use base64::Engine;
         resource["storageVersionHash"] = json!(base64::engine::general_purpose::STANDARD.encode(&hash[..8]));
     }

@@ -66,7 +66,7 @@ impl Gauge {
 }
 
 /// The most buckets that a histogram has, the last without a bound.
-const MOST: usize = 25;
+const MOST: usize = 32;
 
 /// Times by size; the bounds are given where they are used, the same each time.
 #[derive(Default)]
@@ -101,21 +101,29 @@ impl Histogram {
 
     /// Writes the series of a histogram; `labels` without braces.
     pub(crate) fn write(&self, out: &mut String, name: &str, labels: &str, bounds: &[f64]) {
+        self.write_from(out, name, labels, bounds, 0);
+    }
+
+    /// The same without the first bounds: what they hold counts for the next one.
+    pub(crate) fn write_from(&self, out: &mut String, name: &str, labels: &str, bounds: &[f64], first: usize) {
         let sum = Duration::from_nanos(self.nanos.load(Ordering::Relaxed)).as_secs_f64();
-        self.write_with(out, name, labels, bounds, sum);
+        self.write_with(out, name, labels, (bounds, first), sum);
     }
 
     /// The same for sizes.
     pub(crate) fn write_sizes(&self, out: &mut String, name: &str, labels: &str, bounds: &[f64]) {
-        self.write_with(out, name, labels, bounds, self.nanos.load(Ordering::Relaxed) as f64);
+        self.write_with(out, name, labels, (bounds, 0), self.nanos.load(Ordering::Relaxed) as f64);
     }
 
-    fn write_with(&self, out: &mut String, name: &str, labels: &str, bounds: &[f64], sum: f64) {
+    fn write_with(&self, out: &mut String, name: &str, labels: &str, (bounds, first): (&[f64], usize), sum: f64) {
         let comma = if labels.is_empty() { "" } else { "," };
         let mut count = 0;
         for (at, bucket) in self.buckets.iter().enumerate().take(bounds.len() + 1) {
             count += bucket.load(Ordering::Relaxed);
-            let bound = bounds.get(at).map_or_else(|| "+Inf".to_owned(), ToString::to_string);
+            if at < first {
+                continue;
+            }
+            let bound = bounds.get(at).map_or_else(|| "+Inf".to_owned(), |b| go_float(*b));
             // Writing to a string cannot fail, here and below.
             let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}");
         }
@@ -124,9 +132,22 @@ impl Histogram {
     }
 }
 
-/// The head of a metric.
+/// A number as Go writes it: from a million on, and below a ten thousandth, with an exponent of two digits.
+fn go_float(value: f64) -> String {
+    if value != 0.0 && !(1e-4..1e6).contains(&value.abs()) {
+        let text = format!("{value:e}");
+        if let Some((digits, exponent)) = text.split_once('e') {
+            let (sign, exponent) = exponent.strip_prefix('-').map_or(("+", exponent), |e| ("-", e));
+            return format!("{digits}e{sign}{exponent:0>2}");
+        }
+    }
+    value.to_string()
+}
+
+/// The head of a metric; those of the process have no stability.
 pub(crate) fn head(out: &mut String, name: &str, kind: &str, stability: &str, help: &str) {
-    let _ = writeln!(out, "# HELP {name} [{stability}] {help}\n# TYPE {name} {kind}");
+    let stability = if stability.is_empty() { String::new() } else { format!("[{stability}] ") };
+    let _ = writeln!(out, "# HELP {name} {stability}{help}\n# TYPE {name} {kind}");
 }
 
 /// One sample; labels as pairs.
@@ -152,6 +173,15 @@ pub(crate) fn pairs(labels: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bounds_are_written_as_go_writes_them() {
+        let cases =
+            [(0.005, "0.005"), (1.0, "1"), (1e6, "1e+06"), (2_592_000.0, "2.592e+06"), (1e-5, "1e-05"), (0.0, "0")];
+        for (value, want) in cases {
+            assert_eq!(go_float(value), want);
+        }
+    }
 
     #[test]
     fn a_histogram_counts_upwards() {

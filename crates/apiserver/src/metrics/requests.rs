@@ -16,7 +16,20 @@ const DURATIONS: [f64; 23] = [
 
 /// Sizes of answers, in bytes.
 const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+/// Sizes of bodies of requests: from 50 kB on in steps of 100 kB.
+const BODIES: [f64; 31] = bodies();
+const CLIENT_SIZES: [f64; 11] =
+    [64.0, 256.0, 512.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0];
 const CLIENT: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0];
+
+const fn bodies() -> [f64; 31] {
+    let (mut out, mut at) = ([0.0; 31], 0);
+    while at < out.len() {
+        out[at] = 50_000.0 + 100_000.0 * at as f64;
+        at += 1;
+    }
+    out
+}
 
 /// A version that goes: group, resource and version, subresource, the release without it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +41,7 @@ struct Labels<'a> {
     verb: &'static str,
     dry_run: &'static str,
     scope: &'static str,
+    component: &'static str,
     texts: [&'a str; 4],
 }
 
@@ -36,53 +50,65 @@ struct Key {
     verb: &'static str,
     dry_run: &'static str,
     scope: &'static str,
+    component: &'static str,
     texts: [String; 4],
 }
 
 impl Hash for Labels<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.verb, self.dry_run, self.scope, self.texts).hash(state);
+        (self.verb, self.dry_run, self.scope, self.component, self.texts).hash(state);
     }
 }
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.verb, self.dry_run, self.scope, &self.texts).hash(state);
+        (self.verb, self.dry_run, self.scope, self.component, &self.texts).hash(state);
     }
 }
 
 impl Equivalent<Key> for Labels<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        (self.verb, self.dry_run, self.scope) == (key.verb, key.dry_run, key.scope)
+        (self.verb, self.dry_run, self.scope, self.component) == (key.verb, key.dry_run, key.scope, key.component)
             && self.texts.iter().zip(&key.texts).all(|(a, b)| a == b)
     }
 }
 
 impl<'a> Labels<'a> {
-    fn of(info: &'a Info, known: bool) -> Self {
-        let verb = verb(&info.verb, info.query.flag("watch"));
-        let dry_run = if info.query.get("dryRun") == "All" { "All" } else { "" };
-        if !info.is_resource || !known {
-            let path = match &*info.path {
-                "/healthz" | "/livez" | "/readyz" | "/metrics" | "/version" | "/openapi/v2" | "/openapi/v3" => {
-                    &info.path
-                }
-                _ => "",
-            };
-            return Self { verb, dry_run, scope: "", texts: ["", "", "", path] };
+    /// The labels of a request that is counted: one for a resource that is `known`, or for one of a few pages.
+    fn of(info: &'a Info, known: bool) -> Option<Self> {
+        let dry_run = match info.query.0.get("dryRun").map(Vec::as_slice) {
+            None | Some([]) => "",
+            Some(all) if all.iter().all(|one| one == "All") => "All",
+            Some(_) => "invalid",
+        };
+        if !info.is_resource {
+            let (component, texts) = page(&info.path)?;
+            return Some(Self { verb: plain_verb(&info.verb), dry_run, scope: "", component, texts });
         }
-        let scope = match (info.name.is_empty(), info.namespace.is_empty()) {
+        let scope = match (info.name.is_empty() && info.verb != "create", info.namespace.is_empty()) {
             (false, _) => "resource",
             (true, false) => "namespace",
             (true, true) => "cluster",
         };
-        Self { verb, dry_run, scope, texts: [&info.group, &info.version, &info.resource, &info.subresource] }
+        let texts = [&*info.group, &*info.version, &*info.resource, &*info.subresource];
+        known.then(|| Self { verb: verb(info), dry_run, scope, component: "apiserver", texts })
     }
 
     fn key(&self) -> Key {
-        let Self { verb, dry_run, scope, texts } = *self;
-        Key { verb, dry_run, scope, texts: texts.map(str::to_owned) }
+        let Self { verb, dry_run, scope, component, texts } = *self;
+        Key { verb, dry_run, scope, component, texts: texts.map(str::to_owned) }
     }
+}
+
+/// Component, group, version, resource and subresource of pages that are counted.
+fn page(path: &str) -> Option<(&'static str, [&str; 4])> {
+    Some(match path {
+        "/healthz" | "/livez" | "/readyz" => ("", ["", "", "", path]),
+        "/openapi/v3" => ("", ["", "", "", "openapi/v3"]),
+        "/statusz" | "/flagz" => ("apiserver", ["", "", &path[1..], ""]),
+        _ if path.starts_with("/openapi/v3/") => ("", ["", "", "", "openapi/v3/"]),
+        _ => return None,
+    })
 }
 
 impl Key {
@@ -94,7 +120,7 @@ impl Key {
     fn text(&self) -> String {
         let [group, version, resource, subresource] = &self.texts;
         pairs(&[
-            ("component", "apiserver"),
+            ("component", self.component),
             ("dry_run", self.dry_run),
             ("group", group),
             ("resource", resource),
@@ -107,28 +133,83 @@ impl Key {
 }
 
 /// The verb as stock reports it.
-fn verb(verb: &str, watching: bool) -> &'static str {
-    match verb {
-        "get" if watching => "WATCH",
+fn verb(info: &Info) -> &'static str {
+    if matches!(&*info.subresource, "exec" | "attach" | "portforward" | "proxy" | "log") {
+        return "CONNECT";
+    }
+    match &*info.verb {
+        "watch" => "WATCH",
+        "get" if info.query.flag("watch") => "WATCH",
         "get" => "GET",
         "list" => "LIST",
-        "watch" => "WATCH",
+        "create" => "POST",
+        "update" => "PUT",
+        "patch" if info.applies => "APPLY",
+        "patch" => "PATCH",
+        "delete" | "deletecollection" => "DELETE",
+        _ => "other",
+    }
+}
+
+/// The verb of a request for what is no resource.
+fn plain_verb(method: &str) -> &'static str {
+    match method {
+        "get" | "head" => "GET",
+        "post" => "POST",
+        "put" => "PUT",
+        "patch" => "PATCH",
+        "delete" => "DELETE",
+        _ => "other",
+    }
+}
+
+/// The method of a request of a client in process.
+fn method(info: &Info) -> &'static str {
+    match &*info.verb {
         "create" | "post" => "POST",
         "update" | "put" => "PUT",
         "patch" => "PATCH",
-        "delete" => "DELETE",
-        "deletecollection" => "DELETECOLLECTION",
-        "connect" => "CONNECT",
-        "head" | "options" | "proxy" => "GET",
-        _ => "OTHER",
+        "delete" | "deletecollection" => "DELETE",
+        _ => "GET",
     }
+}
+
+/// Group, resource and verb of what was sent.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Sent([String; 3]);
+
+struct SentRef<'a>([&'a str; 3]);
+
+impl Hash for Sent {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|text| text.hash(state));
+    }
+}
+
+impl Hash for SentRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|text| text.hash(state));
+    }
+}
+
+impl Equivalent<Sent> for SentRef<'_> {
+    fn equivalent(&self, key: &Sent) -> bool {
+        self.0.iter().zip(&key.0).all(|(a, b)| a == b)
+    }
+}
+
+/// What clients in process sent and got, by method.
+#[derive(Default)]
+struct Client {
+    took: Histogram,
+    sent: Histogram,
+    received: Histogram,
 }
 
 #[derive(Default)]
 struct Series {
     took: Histogram,
     codes: Mutex<Vec<(u16, u64)>>,
-    bytes: Counter,
     sizes: Histogram,
 }
 
@@ -138,8 +219,11 @@ pub(crate) struct Requests {
     running: Family<Key, Gauge>,
     dropped: [Counter; 2],
     terminated: Family<(u16,), Counter>,
-    in_process: Family<(&'static str, u16), Counter>,
-    in_process_took: Family<(&'static str,), Histogram>,
+    /// Clients in process.
+    answers: Family<(&'static str, u16), Counter>,
+    clients: Family<(&'static str,), Client>,
+    own: Family<Key, Counter>,
+    bodies: Family<Sent, Histogram>,
     deprecated: Family<Deprecated, Counter>,
     /// Read-only, then mutating.
     pub(crate) in_flight: [Gauge; 2],
@@ -157,12 +241,11 @@ impl Drop for Running {
 impl Requests {
     /// Notes a request that was answered; `known` says that its resource exists.
     pub(crate) fn done(&self, info: &Info, known: bool, code: u16, took: Duration, size: u64) {
-        let labels = Labels::of(info, known);
+        let Some(labels) = Labels::of(info, known) else { return };
         let series = self.series.of(&labels, || labels.key());
         if !info.is_long() {
             series.took.record(&DURATIONS, took);
         }
-        series.bytes.add(size);
         if size > 0 && matches!(labels.verb, "GET" | "LIST") && !info.is_long() {
             series.sizes.record_size(&SIZES, size);
         }
@@ -173,11 +256,28 @@ impl Requests {
         }
     }
 
-    /// Notes a request of a client in process.
-    pub(crate) fn inside(&self, info: &Info, code: u16, took: Duration) {
-        let key = (verb(&info.verb, false), code);
-        self.in_process_took.of(&(key.0,), || (key.0,)).record(&CLIENT, took);
-        self.in_process.of(&key, || key).add(1);
+    /// Notes a request of a client in process, and the size of its answer.
+    pub(crate) fn inside(&self, info: &Info, known: bool, code: u16, took: Duration, size: u64) {
+        let verb = method(info);
+        let client = self.clients.of(&(verb,), || (verb,));
+        client.took.record(&CLIENT, took);
+        client.received.record_size(&CLIENT_SIZES, size);
+        self.answers.of(&(verb, code), || (verb, code)).add(1);
+        if let Some(labels) = Labels::of(info, known) {
+            self.own.of(&labels, || labels.key()).add(1);
+        }
+    }
+
+    /// Notes the size of what was sent: by the verb of the request.
+    pub(crate) fn sent(&self, info: &Info, size: usize, inside: bool) {
+        let verb = if info.verb == "deletecollection" { "delete_collection" } else { info.verb.as_str() };
+        let of = [info.group.as_str(), info.resource.as_str(), verb];
+        let made = || Sent(of.map(str::to_owned));
+        self.bodies.of(&SentRef(of), made).record_size(&BODIES, size as u64);
+        if inside {
+            let verb = method(info);
+            self.clients.of(&(verb,), || (verb,)).sent.record_size(&CLIENT_SIZES, size as u64);
+        }
     }
 
     /// A request for a version that goes.
@@ -189,8 +289,11 @@ impl Requests {
 
     /// A long request begins.
     pub(crate) fn begin(&self, info: &Info) -> Running {
-        let labels = Labels::of(info, true);
-        let gauge = self.running.of(&labels, || labels.key());
+        let gauge = match Labels::of(info, true) {
+            Some(labels) => self.running.of(&labels, || labels.key()),
+            // What is not counted.
+            None => Arc::default(),
+        };
         gauge.add(1);
         Running(gauge)
     }
@@ -264,7 +367,8 @@ impl Requests {
         head(out, name, "histogram", "ALPHA", help);
         let real = || series.iter().filter(|(key, _)| key.dry_run.is_empty());
         for (key, series) in real().filter(|(key, _)| !matches!(key.verb, "WATCH" | "CONNECT")) {
-            series.took.write(out, name, &key.undried(), &DURATIONS);
+            // The indicator does not tell the first two bounds apart from the third.
+            series.took.write_from(out, name, &key.undried(), &DURATIONS, 2);
         }
         let name = "apiserver_response_sizes";
         let help = "Response size distribution in bytes for each group, version, verb, resource, subresource, scope and component.";
@@ -298,31 +402,41 @@ impl Requests {
         for ((code,), counter) in self.terminated.all() {
             sample(out, name, &[("code", &code.to_string()), ("component", "apiserver")], counter.get());
         }
+        self.render_clients(out);
+    }
+
+    fn render_clients(&self, out: &mut String) {
         let name = "rest_client_requests_total";
         head(out, name, "counter", "ALPHA", "Number of HTTP requests, partitioned by status code, method, and host.");
-        for ((verb, code), counter) in self.in_process.all() {
+        for ((verb, code), counter) in self.answers.all() {
             let labels = [("code", &*code.to_string()), ("host", "in-process"), ("method", verb)];
             sample(out, name, &labels, counter.get());
         }
+        let clients = self.clients.all();
+        let labels = |verb| pairs(&[("host", "in-process"), ("verb", verb)]);
         let name = "rest_client_request_duration_seconds";
         head(out, name, "histogram", "ALPHA", "Request latency in seconds. Broken down by verb, and host.");
-        for ((verb,), histogram) in self.in_process_took.all() {
-            histogram.write(out, name, &pairs(&[("host", "in-process"), ("verb", verb)]), &CLIENT);
+        clients.iter().for_each(|((verb,), client)| client.took.write(out, name, &labels(verb), &CLIENT));
+        let name = "rest_client_request_size_bytes";
+        head(out, name, "histogram", "ALPHA", "Request size in bytes. Broken down by verb and host.");
+        clients.iter().for_each(|((verb,), client)| client.sent.write_sizes(out, name, &labels(verb), &CLIENT_SIZES));
+        let name = "rest_client_response_size_bytes";
+        head(out, name, "histogram", "ALPHA", "Response size in bytes. Broken down by verb and host.");
+        clients.iter().for_each(|((v,), client)| client.received.write_sizes(out, name, &labels(v), &CLIENT_SIZES));
+        let name = "apiserver_selfrequest_total";
+        let help = "Counter of apiserver self-requests broken out for each verb, API resource and subresource.";
+        head(out, name, "counter", "ALPHA", help);
+        for (key, counter) in self.own.all() {
+            let [group, _, resource, subresource] = &key.texts;
+            let labels =
+                [("group", &**group), ("resource", resource), ("subresource", subresource), ("verb", key.verb)];
+            sample(out, name, &labels, counter.get());
         }
-    }
-
-    /// The latency that service level indicators are made of: only of requests that served.
-    pub(crate) fn render_sizes(&self, out: &mut String) {
-        let name = "apiserver_response_sizes_total";
-        head(
-            out,
-            name,
-            "counter",
-            "ALPHA",
-            "Response bytes for each verb, group, version, resource, subresource, scope and component.",
-        );
-        for (key, series) in self.series.all() {
-            out.push_str(&format!("{name}{{{}}} {}\n", key.text(), series.bytes.get()));
+        let name = "apiserver_request_body_size_bytes";
+        head(out, name, "histogram", "ALPHA", "Apiserver request body size in bytes broken out by resource and verb.");
+        for (Sent([group, resource, verb]), histogram) in self.bodies.all() {
+            let labels = pairs(&[("group", &group), ("resource", &resource), ("verb", &verb)]);
+            histogram.write_sizes(out, name, &labels, &BODIES);
         }
     }
 }

@@ -69,14 +69,14 @@ impl Store for TimedStore {
     async fn get(&self, key: &str, at: Option<Revision>) -> Result<Option<Entry>> {
         let began = Instant::now();
         let got = self.store.get(key, at).await;
-        self.metrics.stored("get", began.elapsed());
+        self.metrics.store.done("get", key, began.elapsed());
         got
     }
 
     async fn range(&self, query: &RangeQuery) -> Result<Page> {
         let began = Instant::now();
         let page = self.store.range(query).await;
-        self.metrics.stored("list", began.elapsed());
+        self.metrics.store.done("list", &query.prefix, began.elapsed());
         page
     }
 
@@ -86,8 +86,11 @@ impl Store for TimedStore {
 
     async fn commit(&self, ops: Vec<Op>) -> Result<Committed> {
         let (began, operation) = (Instant::now(), operation(&ops));
+        let first = ops.first().map(|op| op.key.clone());
         let done = self.store.commit(ops).await;
-        self.metrics.stored(operation, began.elapsed());
+        if let Some(key) = first {
+            self.metrics.store.done(operation, &key, began.elapsed());
+        }
         done
     }
 

@@ -166,7 +166,7 @@ impl Registry {
     /// Deletes what a selection matches, one after the other, and answers with the list.
     pub(crate) async fn delete_collection(&self, request: &Request<'_>, options: &Options) -> Result<Answer, ApiError> {
         let page = self.page(request).await?;
-        let meta = super::list::list_meta(&page);
+        let meta = super::list::whole_meta(request.kind, &page);
         let mut items = Vec::with_capacity(page.objects.len());
         for cached in page.objects {
             let mut info = request.info.clone();

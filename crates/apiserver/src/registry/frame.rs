@@ -74,7 +74,12 @@ impl Format {
         match (before, now) {
             (false, true) => self.frame("ADDED", &change.object, out),
             (true, true) => self.frame("MODIFIED", &change.object, out),
-            (true, false) => self.frame("DELETED", &change.object, out),
+            (true, false) if change.deleted => self.frame("DELETED", &change.object, out),
+            // Who sees it no longer is told of what was seen last, at the revision of the change.
+            (true, false) => {
+                let was = change.previous.as_ref().map(|p| p.at(&self.stored, change.revision));
+                was.iter().for_each(|was| self.frame("DELETED", was, out));
+            }
             (false, false) => {}
         }
     }

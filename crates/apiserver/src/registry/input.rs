@@ -33,15 +33,20 @@ pub(crate) enum Twice {
 /// Decodes a body by its content type.
 pub(crate) fn decode(headers: &HeaderMap, bytes: &Bytes) -> Result<Input, ApiError> {
     let kind = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
+    if !has_form(kind) {
+        return Err(unknown_format());
+    }
     let media = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match media.as_str() {
         "application/json" | "" | "*/*" => parse_json(bytes),
         "application/yaml" | "application/apply-patch+yaml" => parse_yaml(bytes),
         "application/vnd.kubernetes.protobuf" => {
             let value = proto::decode(bundle(), bytes).map_err(|e| {
-                ApiError::bad_request(match bytes.starts_with(b"k8s\0") {
-                    true => format!("cannot decode protobuf: {e}"),
-                    false => "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+                ApiError::bad_request(match bytes.strip_prefix(b"k8s\0") {
+                    Some([]) => "empty body".to_owned(),
+                    Some(_) => format!("cannot decode protobuf: {e}"),
+                    None if bytes.is_empty() => "empty data".to_owned(),
+                    None => "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
                         .to_owned(),
                 })
             })?;
@@ -50,6 +55,18 @@ pub(crate) fn decode(headers: &HeaderMap, bytes: &Bytes) -> Result<Input, ApiErr
         m if m.ends_with("+json") => parse_json(bytes),
         _ => Err(unknown_format()),
     }
+}
+
+/// Whether what follows a media type are parameters: `; name=value`, and nothing or the end behind the last one.
+fn has_form(kind: &str) -> bool {
+    let mut parts = kind.split(';').skip(1).map(str::trim).peekable();
+    while let Some(part) = parts.next() {
+        let named = part.split_once('=').is_some_and(|(name, _)| !name.trim().is_empty());
+        if !named && !(part.is_empty() && parts.peek().is_none()) {
+            return false;
+        }
+    }
+    true
 }
 
 fn unknown_format() -> ApiError {
@@ -69,7 +86,10 @@ pub(crate) fn decode_as(headers: &HeaderMap, bytes: &Bytes, kind: &str) -> Resul
         must_be_texts(&input.value).map(|()| input)
     });
     decoded.map_err(|error| {
-        match ["couldn't get version/kind", "yaml: ", "provided data"].iter().any(|s| error.message.starts_with(s)) {
+        match ["couldn't get version/kind", "yaml: ", "provided data", "empty data", "empty body"]
+            .iter()
+            .any(|s| error.message.starts_with(s))
+        {
             true => ApiError::bad_request(format!(
                 "the object provided is unrecognized (must be of type {kind}): {} ({})",
                 error.message,
@@ -427,7 +447,16 @@ fn other_type(kind: &Kind, sent: &GroupVersionKind) -> Option<String> {
     if kind.custom.is_some() {
         return None;
     }
-    if bundle().kind(sent).is_none() {
+    // Options belong to every group.
+    let options = matches!(
+        &*sent.kind,
+        "DeleteOptions" | "ListOptions" | "CreateOptions" | "UpdateOptions" | "PatchOptions" | "GetOptions"
+    );
+    let everywhere = options
+        && bundle()
+            .types()
+            .any(|(_, t)| t.gvk.as_ref().is_some_and(|g| (&g.group, &g.version) == (&sent.group, &sent.version)));
+    if bundle().kind(sent).is_none() && !everywhere {
         let (name, version) = (&sent.kind, sent.api_version());
         let scheme = "pkg/api/legacyscheme/scheme.go:30";
         return Some(format!("no kind {name:?} is registered for version {version:?} in scheme {scheme:?}"));

@@ -33,6 +33,22 @@ pub(crate) struct Page {
 impl Registry {
     pub(crate) async fn list(&self, request: &Request<'_>) -> Result<Response<Body>, ApiError> {
         let page = self.page(request).await?;
+        self.shown_as(request, page).await
+    }
+
+    /// A list of objects that nobody stored, as far as the request selects them.
+    pub(crate) async fn told(
+        &self,
+        request: &Request<'_>,
+        mut objects: Vec<Arc<Cached>>,
+    ) -> Result<Response<Body>, ApiError> {
+        let selection = Selection::parse(request.kind, "", &request.info.name, request.query())?;
+        objects.retain(|o| selection.matches(request.kind, o));
+        self.shown_as(request, Page { objects, revision: Revision(0), next: None, remaining: None }).await
+    }
+
+    /// A page in the form that the client accepts.
+    async fn shown_as(&self, request: &Request<'_>, page: Page) -> Result<Response<Body>, ApiError> {
         let accepted = request.accept;
         Ok(match (accepted.view, accepted.media) {
             (View::Object, Media::Json) if same_version(request) && accepted.is_plain() => {
@@ -43,7 +59,7 @@ impl Registry {
             (View::Table, Media::Json) if same_version(request) && !accepted.pretty => {
                 rows::table(request, &page.objects, &list_meta(&page)).await?
             }
-            (View::Partial, Media::Json) if same_version(request) && !accepted.pretty => {
+            (View::Partial, Media::Json) if same_version(request) && !accepted.pretty && !page.objects.is_empty() => {
                 rows::partial(request, &page.objects, &list_meta(&page)).await?
             }
             (View::Table, _) => answer(request, &table::of_list(request, &page.objects, &list_meta(&page))),
@@ -81,7 +97,10 @@ impl Registry {
                 let after = token.as_ref().map(|t| &t.key);
                 let scope = selection.scope(cache.kind());
                 let (objects, applied) = cache.list_in(&scope, &prefix, after.map(String::as_str));
-                ((wanted.select(objects), 0), revision.max(applied))
+                let fetched = objects.len();
+                let objects = wanted.select(objects);
+                cache.lists(&scope).add(fetched, objects.len());
+                ((objects, 0), revision.max(applied))
             }
         };
         if late {
@@ -112,6 +131,7 @@ impl Registry {
         request: &Request<'_>,
         version: Version,
     ) -> Result<(Revision, Arc<ResourceCache>), ApiError> {
+        let began = std::time::Instant::now();
         let revision = match version {
             Version::NotOlder(Revision(0)) => self.caches.revision(),
             Version::NotOlder(revision) | Version::Exact(revision) => self.not_older(revision).await?,
@@ -119,7 +139,11 @@ impl Registry {
         };
         // Taken only now: a fresh cache may have come in the place of the one that was there before the wait, and only
         // the fresh one shows the revision.
-        Ok((revision, self.cache(request)?))
+        let cache = self.cache(request)?;
+        if version != Version::NotOlder(Revision(0)) {
+            cache.counts.waited(began.elapsed(), version == Version::Newest);
+        }
+        Ok((revision, cache))
     }
 
     /// Waits a while for the caches to show a revision that may be new; what nobody has seen yet is refused.
@@ -156,13 +180,14 @@ impl Registry {
         };
         let mut found = Vec::new();
         loop {
-            let page = self.store.range(&query).await?;
+            let (page, before) = (self.store.range(&query).await?, found.len());
             // What has not changed since is in the cache already.
             let shared = |e: &ironclad_store::Entry| match cache.get(&e.key) {
                 Some(cached) if cached.revision == e.modified => cached,
                 _ => Arc::new(cache.cached(e)),
             };
             found.extend(wanted.select(page.entries.iter().map(shared).collect()));
+            cache.counts.stored.add(page.entries.len(), found.len() - before);
             match page.entries.last() {
                 Some(last) if page.remaining > 0 && found.len() < enough => query.start_after = Some(last.key.clone()),
                 _ => return Ok((found, page.remaining)),
@@ -214,12 +239,25 @@ pub(crate) fn same_version(request: &Request<'_>) -> bool {
 }
 
 pub(super) fn list_meta(page: &Page) -> Value {
-    let mut meta = json!({"resourceVersion": page.revision.to_string()});
+    let mut meta = json!({});
+    // What nobody stored has none.
+    if page.revision > Revision(0) {
+        meta["resourceVersion"] = json!(page.revision.to_string());
+    }
     if let Some(next) = &page.next {
         meta["continue"] = json!(next);
     }
     if let Some(remaining) = page.remaining {
         meta["remainingItemCount"] = json!(remaining);
+    }
+    meta
+}
+
+/// The metadata of a list of whole objects: of custom resources it says where it goes on also where it does not.
+pub(super) fn whole_meta(kind: &Kind, page: &Page) -> Value {
+    let mut meta = list_meta(page);
+    if kind.custom.is_some() && page.next.is_none() {
+        meta["continue"] = json!("");
     }
     meta
 }
@@ -245,8 +283,7 @@ fn beginning(kind: &Kind) -> String {
 
 /// The list as a chain of the cache's own bytes.
 fn chain(request: &Request<'_>, page: &Page) -> Vec<Bytes> {
-    let head =
-        json!({"kind": request.kind.list_kind, "apiVersion": request.kind.api_version(), "metadata": list_meta(page)});
+    let head = json!({"kind": request.kind.list_kind, "apiVersion": request.kind.api_version(), "metadata": whole_meta(request.kind, page)});
     let mut head = head.to_string();
     head.pop();
     head.push_str(",\"items\":[");
@@ -301,7 +338,7 @@ fn whole(request: &Request<'_>, page: &Page) -> Response<Body> {
         page.objects.iter().map(|o| item(request.kind, convert(request.stored, request.kind, o.value()))).collect();
     let list = json!({
         "kind": request.kind.list_kind, "apiVersion": request.kind.api_version(),
-        "metadata": list_meta(page), "items": items,
+        "metadata": whole_meta(request.kind, page), "items": items,
     });
     answer(request, &list)
 }
@@ -313,6 +350,8 @@ fn answer(request: &Request<'_>, value: &Value) -> Response<Body> {
 fn partial(page: &Page, accepted: Accepted) -> Value {
     let items: Vec<Value> = page.objects.iter().map(|o| partial_object(&encode::decode(&o.bytes), accepted)).collect();
     let version = accepted.meta_version();
+    // Stock's list of nothing is none.
+    let items = if items.is_empty() { Value::Null } else { Value::from(items) };
     json!({"kind": "PartialObjectMetadataList", "apiVersion": version, "metadata": list_meta(page), "items": items})
 }
 

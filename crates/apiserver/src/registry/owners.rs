@@ -71,6 +71,29 @@ fn ignored(kind: &Kind, subresource: &str) -> Set {
     }
 }
 
+/// Notes in a new object that the server itself made it.
+pub(crate) fn own(table: &Table, kind: &Kind, object: &mut Value) {
+    let Some((bundle, shape)) = types(kind) else { return };
+    let conversions = Conversions::default();
+    let versions = Served { table, kind, conversions: &conversions };
+    // What is found out only when it is stored, or later by controllers, is nobody's.
+    let ignored = match &*kind.kind {
+        "ClusterRole" if !object["aggregationRule"].is_null() => Set::of(&[&["rules"]]),
+        "Service" => Set::of(&[&["status"], &["spec", "clusterIPs"], &["spec", "ipFamilies"]]),
+        "Namespace" => Set::of(&[&["status"], &["spec"]]),
+        _ => ignored(kind, ""),
+    };
+    let schema = Schema { bundle, shape, versions: &versions, ignored };
+    let manager = Manager {
+        name: "kube-apiserver".to_owned(),
+        operation: Operation::Update,
+        api_version: kind.api_version(),
+        subresource: String::new(),
+        time: time::now(),
+    };
+    apply::track(&schema, &Value::Null, object, &manager);
+}
+
 impl Request<'_> {
     /// Whose write this is.
     pub(super) fn manager(&self, operation: Operation) -> Manager {

@@ -87,13 +87,29 @@ impl Registry {
     ) -> Result<Answer, ApiError> {
         let looks = request.query().get("fieldValidation") != "Ignore";
         let custom = request.kind.custom.is_some();
-        let patch = parse(headers, bytes, looks)
-            .map_err(|e| if e.reason == Reason::UnsupportedMediaType { unsupported(custom) } else { e })?;
+        let patch = match parse(headers, bytes, looks) {
+            Ok(patch) => patch,
+            Err(error) if error.reason == Reason::UnsupportedMediaType => return Err(unsupported(custom)),
+            Err(error) => return Err(self.unread(request, error).await),
+        };
         options::check(request, Some(matches!(patch, Patch::Apply(_))))?;
         match patch {
             Patch::Apply(config) => self.apply(request, config).await,
             Patch::Strategic(..) if request.kind.custom.is_some() => Err(unsupported(true)),
             other => self.change(request, |old| self.patched(request, old, &other)).await,
+        }
+    }
+
+    /// What is said of a patch that cannot be read: nothing of itself where there is no object for it.
+    async fn unread(&self, request: &Request<'_>, error: ApiError) -> ApiError {
+        let applies = request.info.applies;
+        if let Err(error) = options::check(request, Some(applies)) {
+            return error;
+        }
+        match self.entry(&request.key(&request.info.name)).await {
+            Ok(None) if !applies => request.not_found(),
+            Ok(_) => error,
+            Err(failed) => failed,
         }
     }
 

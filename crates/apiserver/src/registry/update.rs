@@ -24,7 +24,21 @@ pub(crate) struct Changed {
 
 impl Registry {
     pub(crate) async fn update(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
-        let (mut object, mut warnings) = request.check(request.kind, input)?;
+        let (object, warnings) = request.check(request.kind, input)?;
+        let told = warnings.clone();
+        // What was noted of the fields is told also where nothing comes of the request.
+        self.updated(request, object, warnings).await.map_err(|error| match error.warnings.is_empty() {
+            true => error.warned(told),
+            false => error,
+        })
+    }
+
+    async fn updated(
+        &self,
+        request: &Request<'_>,
+        mut object: Value,
+        mut warnings: Vec<String>,
+    ) -> Result<Answer, ApiError> {
         ironclad_audit::note(|_| {
             let mut sent = object.clone();
             request.kind.strategy.default(&mut sent);

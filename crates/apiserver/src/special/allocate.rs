@@ -9,6 +9,7 @@ pub(crate) mod follow;
 pub(crate) mod objects;
 pub(crate) mod ports;
 mod range;
+mod told;
 
 use crate::cache::Caches;
 use ipnet::Ipv4Net;
@@ -29,6 +30,7 @@ pub(crate) struct Addresses {
     ports: Arc<Ports>,
     cidr: Ipv4Net,
     caches: Arc<Caches>,
+    told: Arc<told::Told>,
 }
 
 /// What was taken for one write; given back unless it is kept.
@@ -134,7 +136,7 @@ fn ports_of(service: &Value) -> BTreeSet<u16> {
 
 impl Addresses {
     pub(crate) fn new(cidr: Ipv4Net, ports: (u16, u16), store: Arc<dyn Store>, caches: Arc<Caches>) -> Self {
-        Self { taken: Arc::default(), ports: Arc::new(Ports::new(ports, store)), cidr, caches }
+        Self { taken: Arc::default(), ports: Arc::new(Ports::new(ports, store)), cidr, caches, told: Arc::default() }
     }
 
     /// Notes the ports that existing Services have.
@@ -184,8 +186,13 @@ impl Addresses {
                 return invalid(errors, service);
             }
         }
+        let began = std::time::Instant::now();
         if let Err(error) = self.ip(service, old, &mut reservation) {
             return invalid(vec![error], service);
+        }
+        if let Some(ip) = reservation.ip {
+            let range = self.ranges().into_iter().find(|r| r.contains(&ip)).unwrap_or(self.cidr);
+            self.told.given(range, reservation.any, began.elapsed());
         }
         let mut wants = wanted_ports(service, old);
         if dry_run {

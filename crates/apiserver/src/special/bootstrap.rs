@@ -30,6 +30,7 @@ impl Inner {
         if matches!(plural, "namespaces" | "apiservices") {
             kind.strategy.prepare_create(&mut object);
         }
+        registry::own(&self.catalog.now(), &kind, &mut object);
         let change = Change::Put { value: encode::template(&object), ttl: None };
         match self.registry.store.commit(vec![Op { key: key.as_str().into(), expect: Expect::Absent, change }]).await {
             Err(ironclad_store::Error::Conflict { .. }) if group == "rbac.authorization.k8s.io" => {

@@ -128,6 +128,7 @@ impl Registry {
     /// `namespaces/finalize`: what its controller has cleaned.
     pub(crate) async fn finalize(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
         let (sent, _) = request.check(request.kind, input)?;
+        request.must_be_named(&sent)?;
         self.change(request, |old| {
             let mut new = old.clone();
             match object::resource_version(&sent) {

@@ -14,10 +14,25 @@ pub(crate) fn parse(text: &str) -> Result<(Value, Vec<String>), String> {
         legacy_octal_numbers: true,
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
     };
+    let text = first(text);
     let plain = words(text);
     let text = plain.as_deref().unwrap_or(text);
     let value = serde_saphyr::from_str_with_options(text, options).map_err(|e| mistake(&e.to_string()))?;
     Ok((value, duplicates(text)))
+}
+
+/// The first document of a text: what follows it is not looked at.
+fn first(text: &str) -> &str {
+    let (mut at, mut begun) = (0, false);
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim_end();
+        if begun && (bare == "---" || bare == "..." || bare.starts_with("--- ")) {
+            return &text[..at];
+        }
+        begun |= !bare.is_empty() && !bare.starts_with(['#', '%']) && bare != "---";
+        at += line.len();
+    }
+    text
 }
 
 /// Words that mean a truth or nothing, in the only forms in which they do.
@@ -147,6 +162,14 @@ mod tests {
             "line 6: key \"a\" already set in map",
         ];
         assert_eq!(duplicates, want);
+    }
+
+    #[test]
+    fn only_the_first_document_counts() {
+        for text in ["---\na: 1\n---\na: 2\n", "a: 1\n...\n{", "# b\n--- \na: 1\n--- x\n"] {
+            assert_eq!(parse(text).unwrap().0, json!({"a": 1}), "{text}");
+        }
+        assert_eq!(parse("a: |\n  ---\n  x\n").unwrap().0, json!({"a": "---\nx\n"}));
     }
 
     #[test]

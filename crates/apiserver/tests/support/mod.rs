@@ -184,6 +184,7 @@ pub(crate) fn config(store: Arc<dyn Store>, load: Load) -> Config {
         runtime: Default::default(),
         gates: Default::default(),
         others: Vec::new(),
+        about: ironclad_apiserver::About::default(),
     }
 }
 

@@ -243,6 +243,16 @@ pub(super) const CONTROLLERS: &[(&str, &[&str])] = &[
     ("resourcequota-controller", &["list,watch|*|*", "update||resourcequotas/status", EVENTS]),
     ("root-ca-cert-publisher", &["create,update||configmaps", EVENTS]),
     ("route-controller", &["list,watch||nodes", "patch||nodes/status", EVENTS]),
+    (
+        "selinux-warning-controller",
+        &[
+            EVENTS,
+            "get,list,watch||persistentvolumes",
+            "get,list,watch||persistentvolumeclaims",
+            "get,list,watch||pods",
+            "get,list,watch|storage.k8s.io|csidrivers",
+        ],
+    ),
     ("service-account-controller", &["create||serviceaccounts", EVENTS]),
     (
         "service-cidrs-controller",

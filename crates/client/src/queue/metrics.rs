@@ -170,7 +170,7 @@ fn write(all: &BTreeMap<&'static str, Now>) -> String {
 
 fn head(out: &mut String, metric: &str, kind: &str, help: &str) {
     // Writing to a string does not fail.
-    let _ = write!(out, "# HELP {metric} [ALPHA] {help}\n# TYPE {metric} {kind}\n");
+    let _ = write!(out, "# HELP {metric} [BETA] {help}\n# TYPE {metric} {kind}\n");
 }
 
 #[cfg(test)]

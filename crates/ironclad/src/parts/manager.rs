@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "kube-controller-manager";
-const PORT: u16 = 10257;
+pub(crate) const PORT: u16 = 10257;
 
 /// The cluster's authority, for the controllers.
 struct Signing(Option<Arc<Pki>>);

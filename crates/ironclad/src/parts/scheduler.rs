@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "kube-scheduler";
-const PORT: u16 = 10259;
+pub(crate) const PORT: u16 = 10259;
 
 pub(crate) fn run(args: Scheduler) -> Result<()> {
     begin(&args.common.log.clone(), |token| async move { serve(args, token).await })

@@ -13,7 +13,7 @@ use ironclad_admission::{Manifests, Reload};
 use ironclad_api::UserInfo;
 use ironclad_api::features::{self, FeatureGates};
 use ironclad_api::source::Source;
-use ironclad_apiserver::{ApiServer, Config, KubeletAccess, Load};
+use ironclad_apiserver::{About, ApiServer, Config, KubeletAccess, Load, Part};
 use ironclad_auth::pki::{self, Pair, Pki, Subject};
 use ironclad_auth::tokens::Tokens;
 use ironclad_auth::{NodeAuthorizer, Rbac, bootstrap, kubeconfig};
@@ -21,9 +21,10 @@ use ironclad_client::Client;
 use ironclad_json::{Value, json};
 use ironclad_remote::Egress;
 use ironclad_store::Store;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -42,6 +43,45 @@ pub(crate) struct Api {
     life: CancellationToken,
     pub(crate) pki: Arc<Pki>,
     pub(crate) tokens: Arc<Tokens>,
+    /// Who else of the control plane runs in this process.
+    pub(crate) neighbours: Neighbours,
+}
+
+/// The other parts of the control plane, whose health the API tells: whether they run in this process.
+#[derive(Clone, Default)]
+pub(crate) struct Neighbours {
+    pub(crate) controllers: Arc<AtomicBool>,
+    pub(crate) scheduler: Arc<AtomicBool>,
+}
+
+impl Neighbours {
+    /// Where their health is asked: here, or at the ports that they have by default.
+    fn parts(&self, here: bool) -> Vec<(&'static str, Part)> {
+        let of = |runs: &Arc<AtomicBool>, port| match here {
+            true => Part::Here(runs.clone()),
+            false => Part::At(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
+        };
+        vec![
+            ("controller-manager", of(&self.controllers, crate::parts::CONTROLLERS_PORT)),
+            ("scheduler", of(&self.scheduler, crate::parts::SCHEDULER_PORT)),
+        ]
+    }
+}
+
+/// Says that a part runs for as long as it is held.
+pub(crate) struct Runs(Arc<AtomicBool>);
+
+impl Runs {
+    pub(crate) fn begin(runs: &Arc<AtomicBool>) -> Self {
+        runs.store(true, Ordering::Release);
+        Self(runs.clone())
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl Api {
@@ -156,7 +196,13 @@ impl Certificates {
 }
 
 /// What the server is made from.
-fn config(cluster: &Cluster, flags: &ApiFlags, store: Arc<dyn Store>, own: &Certificates) -> Config {
+fn config(
+    cluster: &Cluster,
+    flags: &ApiFlags,
+    store: Arc<dyn Store>,
+    own: &Certificates,
+    parts: Vec<(&'static str, Part)>,
+) -> Config {
     Config {
         store,
         service_cidr: cluster.service_cidr,
@@ -178,7 +224,15 @@ fn config(cluster: &Cluster, flags: &ApiFlags, store: Arc<dyn Store>, own: &Cert
             ironclad_remote::metrics,
             reloads::render,
         ],
+        about: about(cluster, parts),
     }
+}
+
+/// What the server tells of itself.
+fn about(cluster: &Cluster, parts: Vec<(&'static str, Part)>) -> About {
+    let flags = crate::kept::in_force(std::env::args_os(), &cluster.flags);
+    let profiling = flags.get("profiling").is_none_or(|on| on != "false");
+    About { flags, profiling, parts }
 }
 
 /// Which features are on. Gates that change nothing are taken, as stock's manifests name them, and told in the log.
@@ -247,7 +301,8 @@ pub(crate) async fn start(
     let (store, checks) = store::open(cluster, flags, &egress.etcd, &mut files, token).await?;
     let pki = Pki::open_or_create(&cluster.pki_dir(), &cluster.name).context("cannot make certificates")?;
     let own = Certificates::of(cluster, given, &pki)?;
-    let config = config(cluster, flags, store, &own);
+    let neighbours = Neighbours::default();
+    let config = config(cluster, flags, store, &own, neighbours.parts(given.is_none()));
     let prepared = ApiServer::prepare(config, token.clone()).await.context("cannot load the cluster's state")?;
     let audit = audit::auditor(&flags.audit, &egress.control_plane)?;
     let prepared = prepared.audited(audit).checked(checks).reaching(egress.clone());
@@ -299,7 +354,7 @@ pub(crate) async fn start(
     if given.is_none_or(|g| g.tls_cert_file.is_none()) {
         write_kubeconfig(cluster, &pki)?;
     }
-    let api = Api { server, serving, life, pki: Arc::new(pki), tokens };
+    let api = Api { server, serving, life, pki: Arc::new(pki), tokens, neighbours };
     if has(flags, features::COORDINATED_LEADER_ELECTION) {
         election::start(&api, &flags.election, &ending)?;
     }

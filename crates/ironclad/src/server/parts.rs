@@ -1,6 +1,6 @@
 //! Everything that talks to the API server: controllers, scheduler, kubelet, Services, DNS.
 
-use super::api::{Api, VERSION};
+use super::api::{Api, Runs, VERSION};
 use crate::cli::api::ControllerFlags;
 use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
@@ -107,7 +107,11 @@ fn controllers(
     let client = api.client("system:kube-controller-manager", &[]);
     let turns = Turns::of(cluster, &client, "kube-controller-manager");
     let work = move |informers, token| crate::parts::controllers(from.clone(), client.clone(), informers, token);
-    parts.spawn(turns.run(token.clone(), work));
+    let (token, runs) = (token.clone(), Runs::begin(&api.neighbours.controllers));
+    parts.spawn(async move {
+        turns.run(token, work).await;
+        drop(runs);
+    });
 }
 
 fn scheduler(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {
@@ -117,7 +121,11 @@ fn scheduler(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mu
         let (client, name) = (client.clone(), "default-scheduler".to_owned());
         ironclad_scheduler::run(ironclad_scheduler::Config { client, informers, name }, token)
     };
-    parts.spawn(turns.run(token.clone(), work));
+    let (token, runs) = (token.clone(), Runs::begin(&api.neighbours.scheduler));
+    parts.spawn(async move {
+        turns.run(token, work).await;
+        drop(runs);
+    });
 }
 
 fn proxy(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) -> Started {

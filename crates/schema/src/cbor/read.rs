@@ -71,7 +71,9 @@ impl<'b> Reader<'b> {
         match head.major {
             0 => i64::try_from(head.number).map(Value::from).map_err(|_| overflow(head.number)),
             1 => i64::try_from(head.number).map(|n| Value::from(!n)).map_err(|_| overflow(head.number)),
-            2 | 3 => Ok(Value::String(utf8(self.string(head)?)?.into())),
+            // Bytes stand for text, whatever they are.
+            2 => Ok(Value::String(String::from_utf8_lossy(&self.string(head)?).into_owned().into())),
+            3 => Ok(Value::String(utf8(self.string(head)?)?.into())),
             4 => self.list(head, depth),
             5 => self.map(head, depth),
             6 => self.tagged(head.number, depth),

@@ -49,6 +49,7 @@ pub(crate) async fn start(dir: &Path, etcd: Option<&str>, pki: &Pki, token: &Can
         runtime: Default::default(),
         gates: Default::default(),
         others: Vec::new(),
+        about: ironclad_apiserver::About::default(),
     };
     let prepared = ApiServer::prepare(config, token.clone()).await?;
     let reader = Arc::new(prepared.reader());

@@ -35,6 +35,11 @@ pub(super) fn ranges(caches: &Caches) -> Vec<Ipv4Net> {
     texts.filter_map(|c| c.as_str()?.parse().ok()).collect()
 }
 
+/// The addresses that have objects.
+pub(super) fn addresses(caches: &Caches) -> Vec<Ipv4Addr> {
+    cached(caches, "ipaddresses", IPS).iter().filter_map(|c| c.key.strip_prefix(IPS)?.parse().ok()).collect()
+}
+
 /// Whether an object stands for the address already.
 pub(super) fn is_taken(caches: &Caches, ip: Ipv4Addr) -> bool {
     let key = format!("{IPS}{ip}");
@@ -53,7 +58,7 @@ pub(crate) fn ip_address(ip: Ipv4Addr, service: &Value) -> Value {
             },
         },
         "spec": {"parentRef": {
-            "group": "", "resource": "services", "namespace": object::namespace(service), "name": object::name(service),
+            "resource": "services", "namespace": object::namespace(service), "name": object::name(service),
         }},
     })
 }
@@ -92,11 +97,11 @@ pub(super) fn address_of(key: &str) -> Option<Ipv4Addr> {
 /// The range with which a cluster begins.
 pub(crate) fn first_range(cidr: Ipv4Net) -> Value {
     json!({
-        "metadata": {"name": "kubernetes", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
+        "metadata": {"name": "kubernetes"},
         "spec": {"cidrs": [cidr.to_string()]},
         "status": {"conditions": [{
             "type": "Ready", "status": "True", "reason": "", "lastTransitionTime": time::now(),
-            "message": "Kubernetes Service CIDR is ready",
+            "message": "Kubernetes default Service CIDR is ready",
         }]},
     })
 }

@@ -60,6 +60,14 @@ impl Ports {
         self.change(dry_run, |given| wants.iter().map(|want| choose(given, want)).collect()).await
     }
 
+    /// How many are given out, as far as this server knows, and how many are left.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        match self {
+            Self::Own(given) => given.lock().counts(),
+            Self::Shared { seen, .. } => seen.lock().given.counts(),
+        }
+    }
+
     /// Takes ports back.
     pub(super) async fn free(&self, ports: &[u16]) -> Result<(), ApiError> {
         if ports.is_empty() {

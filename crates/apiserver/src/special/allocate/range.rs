@@ -53,6 +53,13 @@ impl Given {
         })
     }
 
+    /// How many ports are given out, and how many are left.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let (first, last) = self.range;
+        let all = usize::from(last - first) + 1;
+        (self.ports.len(), all - self.ports.len().min(all))
+    }
+
     pub(super) fn range(&self) -> (u16, u16) {
         self.range
     }
