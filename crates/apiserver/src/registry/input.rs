@@ -62,7 +62,7 @@ fn has_form(kind: &str) -> bool {
     let mut parts = kind.split(';').skip(1).map(str::trim).peekable();
     while let Some(part) = parts.next() {
         let named = part.split_once('=').is_some_and(|(name, _)| !name.trim().is_empty());
-        if !named && !(part.is_empty() && parts.peek().is_none()) {
+        if !(named || part.is_empty() && parts.peek().is_none()) {
             return false;
         }
     }
