@@ -338,14 +338,13 @@ pub(crate) async fn start(
     let admission = ironclad_admission::chain(&parts, &choice).context("cannot set up admission")?;
     manifests.followed().into_iter().for_each(|reload| follow(reload, &mut files));
     files.watch(token.clone())?;
-    let issuer = tokens.clone();
+    let (issuer, address) = (tokens.clone(), SocketAddr::new(cluster.bind_address, cluster.api_port));
     let server =
         prepared.finish(authenticator, authorizer, issuer, admission).await.context("cannot prepare the cluster")?;
     let told = Authorities { clients: &clients, proxies: &proxies, whole: given.is_none() };
     furnish(&server, published(cluster, &flags.authentication, &pki, told)?).await?;
     let labels = ironclad_client::in_process(server.clone(), UserInfo::new("system:apiserver", &["system:masters"]));
     tokio::spawn(legacy::run(labels, uses));
-    let address = SocketAddr::new(cluster.bind_address, cluster.api_port);
     let listener = TcpListener::bind(address).await.context("cannot listen for the API")?;
     let hints = format!("{clients}{proxies}");
     let tls = pki::api_tls(&own.serving, &hints).context("cannot set up TLS")?;
