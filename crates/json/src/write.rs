@@ -23,10 +23,11 @@ impl Serialize for Value {
     }
 }
 
-/// A number that came with a fraction and has none, which goes out without one.
+/// A number that came with a fraction and has none, which goes out without one. The negative zero is no integer.
 fn whole(number: &Number) -> Option<i64> {
     let float = number.as_f64().filter(|f| number.is_f64() && f.fract() == 0.0 && f.abs() < 9e18)?;
-    Some(float as i64)
+    let negative_zero = float == 0.0 && float.is_sign_negative();
+    (!negative_zero).then_some(float as i64)
 }
 
 impl Serialize for Map {

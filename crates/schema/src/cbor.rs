@@ -53,7 +53,7 @@ mod tests {
         let table: [(&[u8], &str); 12] = [
             (b"", "EOF"),
             (b"\xa2\x41a\x01\x41a\x02", "duplicate map key"),
-            (b"\x41\xff", "UTF-8"),
+            (b"\x61\xff", "UTF-8"),
             (b"\xf9\x7e\x00", "NaN"),
             (b"\xf9\x7c\x00", "infinity"),
             (b"\xa1\x01\x02", "map key"),
@@ -75,6 +75,7 @@ mod tests {
     fn pieces_of_unknown_length_are_put_together() {
         assert_eq!(decode(b"\x9f\x01\x02\xff").unwrap(), json!([1, 2]));
         assert_eq!(decode(b"\xbf\x61a\x5f\x41x\x41y\xff\xff").unwrap(), json!({"a": "xy"}));
+        assert_eq!(decode(b"\x41\xff").unwrap(), json!("\u{fffd}"));
         assert_eq!(decode(b"\xd5\x42\xfb\xff").unwrap(), json!("-_8="));
         assert_eq!(decode(b"\xd7\x42\xfb\xff").unwrap(), json!("fbff"));
     }
