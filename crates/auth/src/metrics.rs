@@ -43,32 +43,10 @@ pub(crate) static IMPERSONATION_CHECK_TIMES: Metric = Metric {
     help: "Latency of authorization checks made by the impersonation handler in seconds split by mode and decision.",
     kind: TIMES,
 };
-pub(crate) static CERTIFICATES: Metric = Metric {
-    name: "apiserver_client_certificate_expiration_seconds",
-    stability: "ALPHA",
-    help: "Distribution of the remaining lifetime on the certificate used to authenticate a request.",
-    kind: Kind::Histogram(&[
-        0.0,
-        1800.0,
-        3600.0,
-        7200.0,
-        21600.0,
-        43200.0,
-        86400.0,
-        172_800.0,
-        345_600.0,
-        604_800.0,
-        2_592_000.0,
-        7_776_000.0,
-        15_552_000.0,
-        31_104_000.0,
-    ]),
-};
-
 /// The page of all of them.
 pub fn render() -> String {
     page(
-        &[&LEGACY, &STALE, &VALID, &AUTO, &INVALID_AUTO, &MANUAL, &CERTIFICATES],
+        &[&LEGACY, &STALE, &VALID, &AUTO, &INVALID_AUTO, &MANUAL],
         &[&IMPERSONATIONS, &IMPERSONATION_TIMES, &IMPERSONATION_CHECKS, &IMPERSONATION_CHECK_TIMES],
     )
 }
