@@ -53,6 +53,8 @@ const exec = new k8s.Exec(config);
 const plain = { exec: (ns, name, container, command, ...rest) => exec.exec(ns, name, container, command.map((a) => (a === 'zcf' ? 'cf' : a)), ...rest) };
 const copy = new k8s.Cp(config, plain);
 const [there, back] = ['there', 'back'].map((name) => fs.mkdtempSync(path.join(os.tmpdir(), `ironclad-${name}-`)));
+// At the end only: the client goes on with modes and owners when all bytes are there.
+process.on('exit', () => [there, back].forEach((place) => fs.rmSync(place, { recursive: true })));
 fs.writeFileSync(path.join(there, 'large'), 'x'.repeat(3000000));
 await copy.cpToPod(namespace, pod, 'talker', there, '/tmp');
 const size = async () => {
@@ -64,7 +66,6 @@ for (let n = 0; n < 100 && (await size()) !== '3000000'; n++);
 await copy.cpFromPod(namespace, pod, 'talker', 'tmp/large', back);
 const copied = path.join(back, 'tmp/large');
 await until(() => fs.existsSync(copied) && fs.statSync(copied).size === 3000000);
-[there, back].forEach((place) => fs.rmSync(place, { recursive: true }));
 
 const forward = new k8s.PortForward(config);
 const server = net.createServer((socket) => forward.portForward(namespace, pod, [80], socket, null, socket));
