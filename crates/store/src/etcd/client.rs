@@ -174,11 +174,13 @@ fn lost(status: &Status) -> bool {
         || std::error::Error::source(status).is_some()
 }
 
-/// Whether a call failed before anything was sent: there was no connection.
+/// Whether a call failed before anything was sent: there was no connection, or it was closed while the call still waited
+/// for its turn on it.
 fn unsent(status: &Status) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
     while let Some(error) = cause {
-        if error.is::<tonic::ConnectError>() {
+        let waited = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
+        if waited || error.is::<tonic::ConnectError>() {
             return true;
         }
         cause = error.source();
