@@ -23,26 +23,27 @@ pub(crate) static MANUAL: Metric =
 
 const TIMES: Kind = Kind::Histogram(&ironclad_api::metrics::doubling::<15>(0.001));
 
+const fn times(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, stability: "ALPHA", help, kind: TIMES }
+}
+
 pub(crate) static IMPERSONATIONS: Metric = counter(
     "apiserver_impersonation_attempts_total",
     "Total number of impersonation attempts split by mode and decision.",
 );
-pub(crate) static IMPERSONATION_TIMES: Metric = Metric {
-    name: "apiserver_impersonation_attempts_duration_seconds",
-    stability: "ALPHA",
-    help: "Latency of impersonation attempts in seconds split by mode and decision.",
-    kind: TIMES,
-};
+pub(crate) static IMPERSONATION_TIMES: Metric = times(
+    "apiserver_impersonation_attempts_duration_seconds",
+    "Latency of impersonation attempts in seconds split by mode and decision.",
+);
 pub(crate) static IMPERSONATION_CHECKS: Metric = counter(
     "apiserver_impersonation_authorization_attempts_total",
     "Total number of authorization checks made by the impersonation handler split by mode and decision.",
 );
-pub(crate) static IMPERSONATION_CHECK_TIMES: Metric = Metric {
-    name: "apiserver_impersonation_authorization_attempts_duration_seconds",
-    stability: "ALPHA",
-    help: "Latency of authorization checks made by the impersonation handler in seconds split by mode and decision.",
-    kind: TIMES,
-};
+pub(crate) static IMPERSONATION_CHECK_TIMES: Metric = times(
+    "apiserver_impersonation_authorization_attempts_duration_seconds",
+    "Latency of authorization checks made by the impersonation handler in seconds split by mode and decision.",
+);
+
 /// The page of all of them.
 pub fn render() -> String {
     page(
