@@ -32,7 +32,8 @@ pub(crate) struct Format {
     pub(crate) base64: bool,
     /// The end of a channel can be told.
     pub(crate) close: bool,
-    /// Each channel begins with an empty message, which says that it is there. A forwarded port begins with its number.
+    /// An empty message on the lowest channel that we write says that the connection is there. A forwarded port begins
+    /// with its number.
     pub(crate) greet: bool,
 }
 
@@ -118,6 +119,10 @@ impl Channels {
         let (pumps, written) = (TaskTracker::new(), HashMap::new());
         let mut channels = Self { pumps, written, out, ended: CancellationToken::new() };
         let (mut ends, mut inputs) = (Ends::default(), HashMap::new());
+        if let Some(first) = plan.write.iter().min().filter(|_| format.greet) {
+            // There is room for it, and whoever takes messages away lives as long as this does.
+            drop(channels.say(format, *first, &[]).await);
+        }
         for &channel in &plan.read {
             let (inner, user) = pipe();
             inputs.insert(channel, inner);
@@ -217,9 +222,6 @@ async fn deliver(parsed: Option<(u8, Bytes)>, inputs: &mut HashMap<u8, Pipe>, fo
 }
 
 async fn pump(channel: u8, mut from: Pipe, format: Format, out: mpsc::Sender<Message>) {
-    if format.greet && out.send(format.message(channel, &[])).await.is_err() {
-        return;
-    }
     loop {
         let mut data = BytesMut::with_capacity(CHUNK);
         match from.read_buf(&mut data).await {
