@@ -53,7 +53,7 @@ impl Inner {
         config: ContainerConfig,
     ) -> Result<String> {
         let sandbox = self.sandbox(sandbox_id)?;
-        if !*sandbox.ready.borrow() || sandbox.record.lock().stopped {
+        if !sandbox.is_ready() {
             return Err(Error::FailedPrecondition(format!("sandbox {sandbox_id:?} is not running")));
         }
         let inner = self.clone();

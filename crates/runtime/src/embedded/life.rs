@@ -90,14 +90,14 @@ impl Inner {
         }
     }
 
-    /// Records an end that no shim recorded.
+    /// Records an end that no shim recorded. It is known from now on even when it cannot be written.
     pub(super) fn finish(&self, container: &Container, state: State) -> Result<()> {
         let record = &container.record;
-        state::save(&self.container_data(&record.id).join("state.json"), &state).map_err(internal("write state"))?;
+        let saved = state::save(&self.container_data(&record.id).join("state.json"), &state);
         *container.state.lock() = state;
         container.phase.send_replace(ContainerState::Exited);
         self.tell(&record.id, &record.sandbox_id, ContainerEventKind::Stopped);
-        Ok(())
+        saved.map_err(internal("write state"))
     }
 
     /// Follows a shim's events until it is gone.
@@ -222,7 +222,7 @@ async fn shim_gone(weak: &Weak<Inner>, sandbox: &Arc<Sandbox>) {
         return;
     }
     tracing::warn!(sandbox = %sandbox.id, "the shim is gone");
-    sandbox.ready.send_replace(false);
+    sandbox.alive.send_replace(false);
     for container in inner.containers_of(&sandbox.id) {
         inner.kill_group(&container.record.cgroup).await;
         if *container.phase.borrow() == ContainerState::Running {

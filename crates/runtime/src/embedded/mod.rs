@@ -64,7 +64,8 @@ pub(crate) struct Inner {
 pub(crate) struct Sandbox {
     id: String,
     record: Mutex<SandboxRecord>,
-    ready: watch::Sender<bool>,
+    /// Its shim runs.
+    alive: watch::Sender<bool>,
     /// One change at a time.
     change: tokio::sync::Mutex<()>,
 }

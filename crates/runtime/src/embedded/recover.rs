@@ -41,8 +41,8 @@ impl Inner {
     }
 
     async fn recover_sandbox(self: &Arc<Self>, record: SandboxRecord) {
-        let run = self.sandbox_run(&record.id);
-        let alive = !record.stopped && ctl::call(&run, &Request::Hello, &[]).await.is_ok();
+        // A sandbox that was marked as stopped may still have its shim, which then writes how its containers end.
+        let alive = ctl::call(&self.sandbox_run(&record.id), &Request::Hello, &[]).await.is_ok();
         self.sandboxes.lock().insert(record.id.clone(), Sandbox::new(record, alive));
     }
 
@@ -71,7 +71,7 @@ impl Inner {
 
     /// Watches a shim that lives; takes down what a dead one left.
     async fn follow(self: &Arc<Self>, sandbox: Arc<Sandbox>) {
-        let alive = *sandbox.ready.borrow();
+        let alive = *sandbox.alive.borrow();
         if alive && self.watch(sandbox.clone()).await.is_ok() {
             // What ended between reading its state and watching is read again.
             for container in self.containers_of(&sandbox.id) {
@@ -81,7 +81,7 @@ impl Inner {
             }
             return;
         }
-        sandbox.ready.send_replace(false);
+        sandbox.alive.send_replace(false);
         for container in self.containers_of(&sandbox.id) {
             self.kill_group(&container.record.cgroup).await;
             if *container.phase.borrow() == ContainerState::Running {

@@ -28,18 +28,23 @@ fn sysctls(config: &SandboxConfig) -> Vec<(String, String)> {
 }
 
 impl Sandbox {
-    pub(super) fn new(record: SandboxRecord, ready: bool) -> Arc<Self> {
+    pub(super) fn new(record: SandboxRecord, alive: bool) -> Arc<Self> {
         Arc::new(Self {
             id: record.id.clone(),
             record: record.into(),
-            ready: watch::channel(ready).0,
+            alive: watch::channel(alive).0,
             change: tokio::sync::Mutex::default(),
         })
     }
 
+    /// Its shim runs, and nobody stopped it.
+    pub(super) fn is_ready(&self) -> bool {
+        *self.alive.borrow() && !self.record.lock().stopped
+    }
+
     pub(super) fn status(&self) -> SandboxStatus {
+        let ready = self.is_ready();
         let record = self.record.lock();
-        let ready = *self.ready.borrow() && !record.stopped;
         SandboxStatus {
             id: record.id.clone(),
             config: record.config.clone(),
@@ -129,7 +134,7 @@ impl Inner {
         }
         self.save_sandbox(&record)?;
         *sandbox.record.lock() = record;
-        sandbox.ready.send_replace(true);
+        sandbox.alive.send_replace(true);
         self.watch(sandbox.clone()).await
     }
 
@@ -188,7 +193,7 @@ impl Inner {
         };
         self.save_sandbox(&record)?;
         self.take_down(&sandbox).await?;
-        sandbox.ready.send_replace(false);
+        sandbox.alive.send_replace(false);
         self.tell(id, id, ContainerEventKind::Stopped);
         Ok(())
     }

@@ -34,7 +34,7 @@ impl Inner {
 
     pub(super) fn sandbox_stats(&self, id: Option<&str>) -> Vec<SandboxStats> {
         let all: Vec<_> = self.sandboxes.lock().values().cloned().collect();
-        let wanted = all.iter().filter(|s| id.is_none_or(|id| s.id == id) && *s.ready.borrow());
+        let wanted = all.iter().filter(|s| id.is_none_or(|id| s.id == id) && s.is_ready());
         wanted
             .map(|sandbox| {
                 let record = sandbox.record.lock().clone();

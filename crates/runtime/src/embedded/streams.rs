@@ -181,7 +181,7 @@ impl Inner {
 
     pub(super) async fn port_forward(&self, id: &str, port: u16) -> Result<BoxStream> {
         let sandbox = self.sandbox(id)?;
-        if !*sandbox.ready.borrow() {
+        if !sandbox.is_ready() {
             return Err(Error::FailedPrecondition(format!("sandbox container {id:?} is not running")));
         }
         let own = !sandbox.record.lock().config.namespaces.host_network;
