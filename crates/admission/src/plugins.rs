@@ -3,6 +3,7 @@
 mod accounts;
 mod certificates;
 mod classes;
+mod default_class;
 mod devices;
 mod escalation;
 mod events;
@@ -26,6 +27,7 @@ use crate::expressions::Judges;
 use crate::manifests::{Manifests, Reserved};
 use crate::world::World;
 use crate::{Chain, Plugin, Request, policy, webhooks};
+use default_class::DefaultClass;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, FieldError, Reason};
 use ironclad_auth::Authorizer;
@@ -147,7 +149,7 @@ const PLUGINS: &[Row] = &[
     ("PodTolerationRestriction", false, |m| some(tolerations::Restriction::new(m.source(), m.config)?)),
     ("EventRateLimit", false, |m| some(events::RateLimit::new(m.config)?)),
     ("ExtendedResourceToleration", false, |_| some(tolerations::Extended)),
-    ("DefaultStorageClass", true, |m| some(storage::DefaultClass::new(m.source()))),
+    ("DefaultStorageClass", true, |m| some(DefaultClass::new(&default_class::CLAIMS, m.source()))),
     ("StorageObjectInUseProtection", true, |_| some(storage::Protection)),
     // Nothing to do: what it is about, workloads and groups of pods, is behind feature gates that are off.
     ("PodGroupProtection", true, |_| Ok(None)),
@@ -160,7 +162,7 @@ const PLUGINS: &[Row] = &[
     ("CertificateSigning", true, |m| some(certificates::Signers::signing(m.authorizer()))),
     ("ClusterTrustBundleAttest", true, |m| some(certificates::Attest::new(m.authorizer()))),
     ("CertificateSubjectRestriction", true, |_| some(certificates::Subjects)),
-    ("DefaultIngressClass", true, |m| some(classes::DefaultIngress::new(m.source()))),
+    ("DefaultIngressClass", true, |m| some(DefaultClass::new(&default_class::INGRESSES, m.source()))),
     ("DenyServiceExternalIPs", false, |_| some(plain::ExternalAddresses)),
     ("PodTopologyLabels", true, |m| some(pods::Topology::new(m.source()))),
     ("PodGroupWorkloadExists", true, |_| Ok(None)),

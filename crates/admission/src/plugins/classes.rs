@@ -1,4 +1,4 @@
-//! RuntimeClass and DefaultIngressClass: what classes give to the objects that name them, or none.
+//! RuntimeClass: what a class gives to the pods that name it.
 
 use super::is;
 use crate::{Mutate, Operation, Plugin, Request, Validate};
@@ -113,55 +113,5 @@ impl Validate for Runtime {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// Gives an Ingress without a class the default one.
-pub(super) struct DefaultIngress {
-    source: Arc<dyn Source>,
-}
-
-impl DefaultIngress {
-    pub(super) fn new(source: Arc<dyn Source>) -> Self {
-        Self { source }
-    }
-}
-
-impl Plugin for DefaultIngress {
-    fn name(&self) -> &'static str {
-        "DefaultIngressClass"
-    }
-
-    fn handles(&self, operation: Operation) -> bool {
-        operation == Operation::Create
-    }
-
-    fn mutates(&self) -> Option<&dyn Mutate> {
-        Some(self)
-    }
-}
-
-#[async_trait]
-impl Mutate for DefaultIngress {
-    async fn admit(&self, request: &mut Request) -> Result<()> {
-        if !is(request, "networking.k8s.io", "ingresses") {
-            return Ok(());
-        }
-        let Some(ingress) = request.object.as_mut() else { return Ok(()) };
-        let annotated = ingress["metadata"]["annotations"].get("kubernetes.io/ingress.class").is_some();
-        if annotated || ingress["spec"]["ingressClassName"].is_string() {
-            return Ok(());
-        }
-        let classes = self.source.list(&GroupResource::new("networking.k8s.io", "ingressclasses"), "");
-        let is_default =
-            |c: &&Arc<Value>| c["metadata"]["annotations"]["ingressclass.kubernetes.io/is-default-class"] == "true";
-        let newest = classes
-            .iter()
-            .filter(is_default)
-            .max_by_key(|c| object::text(c, &["metadata", "creationTimestamp"]).to_owned());
-        if let Some(class) = newest {
-            entry(ingress, "spec").insert("ingressClassName", json!(object::name(class)));
-        }
-        Ok(())
     }
 }

@@ -1,67 +1,15 @@
-//! Storage: the default class of claims, which claims may grow, and that what is in use stays.
+//! Storage: which claims may grow, and that what is in use stays.
 
 use super::is;
 use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
-use ironclad_api::object::{entry, metadata_mut};
+use ironclad_api::object::metadata_mut;
 use ironclad_api::quantity::Quantity;
 use ironclad_api::source::Source;
 use ironclad_api::{GroupResource, object};
 use ironclad_json::{Value, json};
 use std::sync::Arc;
-
-const DEFAULT: [&str; 2] =
-    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
-
-/// Gives a claim without a class the default one, the newest if there are several.
-pub(super) struct DefaultClass {
-    source: Arc<dyn Source>,
-}
-
-impl DefaultClass {
-    pub(super) fn new(source: Arc<dyn Source>) -> Self {
-        Self { source }
-    }
-}
-
-impl Plugin for DefaultClass {
-    fn name(&self) -> &'static str {
-        "DefaultStorageClass"
-    }
-
-    fn handles(&self, operation: Operation) -> bool {
-        operation == Operation::Create
-    }
-
-    fn mutates(&self) -> Option<&dyn Mutate> {
-        Some(self)
-    }
-}
-
-#[async_trait]
-impl Mutate for DefaultClass {
-    async fn admit(&self, request: &mut Request) -> Result<()> {
-        if !is(request, "", "persistentvolumeclaims") {
-            return Ok(());
-        }
-        let Some(claim) = request.object.as_mut() else { return Ok(()) };
-        let annotated = claim["metadata"]["annotations"].get("volume.beta.kubernetes.io/storage-class").is_some();
-        if annotated || claim["spec"]["storageClassName"].is_string() {
-            return Ok(());
-        }
-        let classes = self.source.list(&GroupResource::new("storage.k8s.io", "storageclasses"), "");
-        let default = |c: &&Arc<Value>| DEFAULT.iter().any(|a| c["metadata"]["annotations"][*a] == "true");
-        let age = |c: &&Arc<Value>| {
-            let made = object::text(c, &["metadata", "creationTimestamp"]).to_owned();
-            (made, std::cmp::Reverse(object::name(c).to_owned()))
-        };
-        if let Some(class) = classes.iter().filter(default).max_by_key(age) {
-            entry(claim, "spec").insert("storageClassName", json!(object::name(class)));
-        }
-        Ok(())
-    }
-}
 
 /// Gives claims, volumes and their classes of attributes the finalizer that keeps them while they are in use.
 pub(super) struct Protection;
