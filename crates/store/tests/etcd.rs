@@ -247,6 +247,9 @@ async fn what_is_unsent_waits_for_etcd() {
     let mut etcd = Etcd::start().unwrap();
     let store = open(&etcd).await;
     etcd.kill();
+    // A read goes on asking, and so finds out that the connection is gone: a write on it might have been sent.
+    let read = tokio::time::timeout(Duration::from_secs(1), store.count("/"));
+    assert!(read.await.is_err(), "nobody is there to answer");
     let waiting = tokio::spawn(async move { store.commit(vec![put("/a", Expect::Absent, "x")]).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     etcd.run().unwrap();
