@@ -81,7 +81,9 @@ impl Inputs {
                 value[field] = json!("");
             }
         }
-        let namespace = match request.namespace.as_str() {
+        let itself = request.kind.group.is_empty() && request.kind.kind == "Namespace";
+        // A namespace lies in itself, but expressions have it as the object.
+        let namespace = match if itself { "" } else { request.namespace.as_str() } {
             "" => Value::Null,
             name => source.get(&GroupResource::new("", "namespaces"), "", name).map_or(Value::Null, |n| (*n).clone()),
         };

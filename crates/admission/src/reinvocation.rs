@@ -16,6 +16,8 @@ pub struct Reinvocation {
     asked: HashSet<String>,
     /// Who is to be asked again.
     wanted: HashSet<String>,
+    /// The object was patched before.
+    patched: bool,
     /// What each plugin left behind.
     left: HashMap<&'static str, Option<Value>>,
 }
@@ -50,6 +52,11 @@ impl Reinvocation {
     pub(crate) fn changed(&mut self) {
         self.needed = true;
         self.want_all();
+    }
+
+    /// Whether nobody patched the object before; asked when somebody does.
+    pub(crate) fn first_patch(&mut self) -> bool {
+        !std::mem::replace(&mut self.patched, true)
     }
 
     /// A plugin ends. What it leaves is kept only where somebody may want to be asked again.

@@ -26,6 +26,11 @@ pub trait World: Send + Sync {
     /// The version of a kind, if it is served.
     fn of_kind(&self, kind: &GroupVersionKind) -> Option<Version>;
 
+    /// Whether objects of a kind have a type of the server's own; custom resources have none.
+    fn is_typed(&self, _kind: &GroupVersionKind) -> bool {
+        true
+    }
+
     /// An object in another version of its kind.
     async fn convert(&self, object: Value, to: &GroupVersionKind) -> Result<Value>;
 

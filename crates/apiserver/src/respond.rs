@@ -139,12 +139,17 @@ pub(crate) fn warn_all(response: &mut Response<Body>, warnings: &[String]) {
     }
 }
 
+/// Whether a text can be a warning: stock leaves out whatever holds signs that control a terminal.
+fn is_shown(warning: &str) -> bool {
+    !warning.is_empty() && !warning.chars().any(char::is_control)
+}
+
 /// All warnings, or, where they are more than a header should hold, the beginnings of the first ones.
 fn worth_saying(warnings: &[String]) -> Vec<String> {
     const ALL: usize = 4 << 10;
     const ONE: usize = 256;
     let mut seen = std::collections::HashSet::new();
-    let once: Vec<&String> = warnings.iter().filter(|w| !w.is_empty() && seen.insert(w.as_str())).collect();
+    let once: Vec<&String> = warnings.iter().filter(|w| is_shown(w) && seen.insert(w.as_str())).collect();
     let length = |w: &str| w.chars().count();
     if once.iter().map(|w| length(w)).sum::<usize>() <= ALL {
         return once.into_iter().cloned().collect();
@@ -153,8 +158,11 @@ fn worth_saying(warnings: &[String]) -> Vec<String> {
     let mut kept = Vec::new();
     for warning in once {
         let short: String = warning.chars().take(ONE).collect();
-        let Some(rest) = left.checked_sub(length(&short)) else { break };
-        left = rest;
+        // The one that goes over is the last.
+        if left == 0 {
+            break;
+        }
+        left = left.saturating_sub(length(&short));
         kept.push(short);
     }
     kept
@@ -174,10 +182,10 @@ pub(crate) fn warn_first(response: &mut Response<Body>, warning: &str) {
 
 /// Adds a warning for the person at the terminal.
 pub(crate) fn warn(response: &mut Response<Body>, warning: &str) {
-    if warning.is_empty() {
+    if !is_shown(warning) {
         return;
     }
-    let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
+    let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"");
     if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{escaped}\"")) {
         response.headers_mut().append("warning", value);
     }
@@ -194,5 +202,8 @@ mod tests {
         let long: Vec<String> = (0..40).map(|n| format!("{n:0>300}")).collect();
         let kept = worth_saying(&long);
         assert_eq!((kept.len(), kept[0].len()), (16, 256));
+        let uneven: Vec<String> = (0..40).map(|n| format!("{n:0>202}")).collect();
+        assert_eq!(worth_saying(&uneven).len(), 21);
+        assert!(worth_saying(&["two\nlines".to_owned()]).is_empty());
     }
 }

@@ -32,14 +32,21 @@ impl World for Reader {
         let Some(own) = table.find(&resource.group, &resource.version, &resource.resource) else { return Vec::new() };
         let same = |k: &&Arc<Kind>| k.prefix == own.prefix && k.plural == own.plural && k.served != Served::Stored;
         // Objects of one kind are in one group, but for the events, which are in two.
-        let groups = [table.group(&own.group), table.group(&own.storage_group)];
-        let both = own.group != own.storage_group;
-        let groups = groups.into_iter().take(if both { 2 } else { 1 }).flatten();
+        let other = match (&*own.group, &*own.plural) {
+            ("", "events") => Some("events.k8s.io"),
+            _ if own.group != own.storage_group => Some(&*own.storage_group),
+            _ => None,
+        };
+        let groups = [Some(&*own.group), other].into_iter().flatten().filter_map(|group| table.group(group));
         groups.flat_map(|g| g.versions()).flat_map(|v| v.kinds()).filter(same).map(|k| version(k)).collect()
     }
 
     fn of_kind(&self, kind: &GroupVersionKind) -> Option<Version> {
         self.kind(kind).map(|k| version(&k))
+    }
+
+    fn is_typed(&self, wanted: &GroupVersionKind) -> bool {
+        self.kind(wanted).is_none_or(|k| k.custom.is_none())
     }
 
     async fn convert(&self, object: Value, to: &GroupVersionKind) -> Result<Value, ApiError> {

@@ -101,6 +101,9 @@ pub fn reason(error: &(dyn std::error::Error + 'static)) -> String {
         if let Some(Error::InvalidCertificate(why)) = last.downcast_ref::<Error>() {
             return certificate(why);
         }
+        if last.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return "EOF".to_owned();
+        }
         match last.source() {
             Some(inner) => last = inner,
             None => return last.to_string(),
@@ -111,6 +114,9 @@ pub fn reason(error: &(dyn std::error::Error + 'static)) -> String {
 /// What an error of the system or of TLS that hides in one says.
 fn said(error: &std::io::Error) -> Option<String> {
     if let Some(inner) = error.get_ref() {
+        if error.kind() == std::io::ErrorKind::UnexpectedEof {
+            return Some("EOF".to_owned());
+        }
         return inner.downcast_ref::<Error>().and_then(|tls| match tls {
             Error::InvalidCertificate(why) => Some(certificate(why)),
             _ => None,

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a call goes where the configuration says and nowhere else: redirects are not followed, proxies not asked.
 
+use super::decode;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
@@ -28,7 +29,9 @@ const MAX_ANSWER: usize = 16 << 20;
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(90);
 /// How much of an answer that is no review is shown.
-const SHOWN: usize = 512;
+const SHOWN: usize = 2048;
+/// How often a webhook is asked again that says when.
+const AGAIN: u32 = 10;
 
 /// A client for one client configuration.
 #[derive(Clone)]
@@ -92,16 +95,43 @@ impl Caller {
             Place::Service(..) => egress.cluster.clone(),
         };
         let connector = Connector { place, server, tls, source, way };
-        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .http1_title_case_headers(true)
+            .build(connector);
         Ok(Self { client, url: shown, authorization })
     }
 
-    /// Posts a review and reads the answer.
+    /// Posts a review of a version and reads the answer.
     pub async fn post(&self, review: &Value, timeout: Duration) -> Result<Value, String> {
         let separator = if self.url.contains('?') { '&' } else { '?' };
         let url = format!("{}{separator}timeout={}s", self.url, timeout.as_secs());
         let failed = |why: String| format!("Post {url:?}: {why}");
         let uri: Uri = url.parse().map_err(|e| failed(format!("{e}")))?;
+        let body = Bytes::from(review.to_string());
+        let answer = match tokio::time::timeout(timeout, self.patiently(&uri, &body)).await {
+            Err(_) => return Err(failed("context deadline exceeded".to_owned())),
+            Ok(answer) => answer.map_err(failed)?,
+        };
+        match answer.status {
+            200..=299 => review_of(review, &answer),
+            _ => Err(refused(&answer)),
+        }
+    }
+
+    /// Asks again as often as the webhook says when to.
+    async fn patiently(&self, uri: &Uri, body: &Bytes) -> Result<Answer, String> {
+        for _ in 0..AGAIN {
+            let answer = self.exchange(uri, body).await?;
+            match answer.again.filter(|_| matches!(answer.status, 429 | 500..)) {
+                Some(after) => tokio::time::sleep(after).await,
+                None => return Ok(answer),
+            }
+        }
+        self.exchange(uri, body).await
+    }
+
+    async fn exchange(&self, uri: &Uri, body: &Bytes) -> Result<Answer, String> {
         let mut request = Request::builder().method(Method::POST).uri(uri);
         if let Some(value) = &self.authorization {
             request = request.header("authorization", value.clone());
@@ -109,76 +139,61 @@ impl Caller {
         let request = request
             .header("content-type", "application/json")
             .header("accept", "application/json, */*")
+            .header("accept-encoding", "gzip")
             .header("user-agent", "kube-apiserver-admission")
-            .body(Full::new(Bytes::from(review.to_string())))
-            .map_err(|e| failed(e.to_string()))?;
-        let (status, answer) = match tokio::time::timeout(timeout, self.exchange(request)).await {
-            Err(_) => return Err(failed("context deadline exceeded".to_owned())),
-            Ok(Err(why)) => return Err(failed(why)),
-            Ok(Ok(answer)) => answer,
-        };
-        match status {
-            200..=299 => review_of(review, &answer, status),
-            _ => Err(refused(&answer, status)),
-        }
-    }
-
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(u16, Answer), String> {
+            .body(Full::new(body.clone()))
+            .map_err(|e| e.to_string())?;
         let response = self.client.request(request).await.map_err(|e| ironclad_remote::reason(&e))?;
         let status = response.status().as_u16();
-        let media = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let media = header("content-type").filter(|m| !m.is_empty()).unwrap_or_else(|| "application/json".to_owned());
+        let zipped = header("content-encoding").is_some_and(|e| e.eq_ignore_ascii_case("gzip"));
+        let again = header("retry-after").and_then(|s| s.parse().ok()).map(Duration::from_secs);
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body =
             body.map_err(|e| format!("cannot read the response, of which at most {MAX_ANSWER} bytes are read: {e}"))?;
-        Ok((status, Answer { media, body: body.to_bytes() }))
+        let body = if zipped { unzipped(&body.to_bytes())? } else { body.to_bytes() };
+        Ok(Answer { status, media, again, body })
     }
 }
 
 /// What came back.
 struct Answer {
+    status: u16,
     media: String,
+    /// After what time the webhook wants to be asked again.
+    again: Option<Duration>,
     body: Bytes,
 }
 
-/// The review that an answer holds; an error says what it is instead, as Go's decoders do.
-fn review_of(asked: &Value, answer: &Answer, status: u16) -> Result<Value, String> {
-    let Answer { media, body } = answer;
-    if body.is_empty() {
-        return Err(format!("0-length response with status code: {status} and content type: {media}"));
-    }
-    let value: Value = match serde_json::from_slice(body) {
-        Ok(value) => value,
-        Err(error) if body.trim_ascii_start().starts_with(b"{") => {
-            return Err(format!("couldn't get version/kind; json parse error: {error}"));
-        }
-        Err(_) => Value::from(shown(body)),
-    };
-    if !value.is_object() {
-        let sort = match &value {
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Bool(_) => "bool",
-            _ => "number",
-        };
-        return Err(format!(
-            r#"couldn't get version/kind; json parse error: json: cannot unmarshal {sort} into Go value of type struct {{ APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }}"#
-        ));
-    }
-    let (version, kind) = (object::text(&value, &["apiVersion"]), object::text(&value, &["kind"]));
-    let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
-    let known = kind == object::text(asked, &["kind"])
-        && group(version) == group(object::text(asked, &["apiVersion"]))
-        && matches!(version.split_once('/'), Some((_, "v1" | "v1beta1")));
-    match known || kind.is_empty() || version.is_empty() {
-        true => Ok(value),
-        false => Err(format!(
-            "no kind {kind:?} is registered for version {version:?} in scheme \"k8s.io/apiserver/pkg/util/webhook/client.go:71\""
-        )),
+/// What was sent as gzip, of which no more is unpacked than is read of any answer.
+fn unzipped(body: &[u8]) -> Result<Bytes, String> {
+    use std::io::Read;
+    let mut out = Vec::new();
+    let limit = MAX_ANSWER as u64;
+    let mut reader = flate2::read::GzDecoder::new(body).take(limit + 1);
+    reader.read_to_end(&mut out).map_err(|e| format!("gzip: {e}"))?;
+    match out.len() > MAX_ANSWER {
+        true => Err(format!("cannot read the response, of which at most {MAX_ANSWER} bytes are read")),
+        false => Ok(out.into()),
     }
 }
 
+/// The review that an answer holds; an error says what it is instead, as Go's decoders do.
+fn review_of(asked: &Value, answer: &Answer) -> Result<Value, String> {
+    let Answer { status, media, body, .. } = answer;
+    if body.is_empty() {
+        return Err(format!("0-length response with status code: {status} and content type: {media}"));
+    }
+    if media.split(';').next().is_none_or(|m| m.trim().is_empty()) {
+        return Err("Internal error occurred: mime: no media type".to_owned());
+    }
+    decode::review(body, object::text(asked, &["apiVersion"]), object::text(asked, &["kind"]))
+}
+
 /// Why a webhook did not answer with a review, as Go's client says it.
-fn refused(answer: &Answer, status: u16) -> String {
+fn refused(answer: &Answer) -> String {
+    let status = answer.status;
     let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let message = object::text(&told, &["message"]);
     if told["kind"] == "Status" && told["status"] != "Success" && !message.is_empty() {

@@ -13,6 +13,8 @@ pub(crate) struct Reply {
     pub(crate) status: Value,
     /// RFC 6902, decoded.
     pub(crate) patch: Option<Vec<u8>>,
+    /// What the patch is said to be.
+    pub(crate) patch_type: String,
     pub(crate) warnings: Vec<String>,
     pub(crate) annotations: Vec<(String, String)>,
 }
@@ -67,6 +69,10 @@ pub(crate) fn answer(mut review: Value, version: &str, uid: &str, mutating: bool
         allowed: response["allowed"] == true,
         status: response["status"].clone(),
         patch,
+        patch_type: match version {
+            "v1" => object::text(&response, &["patchType"]).to_owned(),
+            _ => "JSONPatch".to_owned(),
+        },
         warnings: texts(&response["warnings"]),
         annotations: notes.filter_map(|(k, v)| Some((k.to_string(), v.as_str()?.to_owned()))).collect(),
     })
@@ -77,19 +83,20 @@ fn patch(response: &Value, version: &str) -> Result<Option<Vec<u8>>, String> {
     let encoded = object::text(response, &["patch"]);
     let kind = object::text(response, &["patchType"]);
     if encoded.is_empty() {
-        return if kind.is_empty() {
+        return if version == "v1beta1" || response["patchType"].is_null() {
             Ok(None)
         } else {
             Err("webhook returned response.patchType but not response.patch".into())
         };
     }
     match kind {
-        "JSONPatch" => {}
-        "" if version == "v1beta1" => {}
-        "" => return Err("webhook returned response.patch but not response.patchType".to_owned()),
-        other => {
-            return Err(format!("webhook returned invalid response.patchType of {other:?}, must be \"JSONPatch\""));
+        // The old version takes every patch for what it has to be.
+        _ if version == "v1beta1" => {}
+        "" if response["patchType"].is_string() => {
+            return Err("webhook returned invalid response.patchType of \"\"".to_owned());
         }
+        "" => return Err("webhook returned response.patch but not response.patchType".to_owned()),
+        _ => {}
     }
     let decoded = base64::engine::general_purpose::STANDARD.decode(encoded);
     decoded.map(Some).map_err(|e| format!("illegal base64 data in response.patch: {e}"))

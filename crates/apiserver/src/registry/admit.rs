@@ -118,12 +118,14 @@ impl Registry {
         }
         // Who sends an object below another need not say what it is.
         if let Some(object) = admission.object.as_mut().and_then(Value::as_object_mut) {
+            // What is sent in an older version is seen in the one that is worked with.
             let GroupVersionKind { group, version, kind } = &admission.kind;
-            object.entry("apiVersion").or_insert_with(|| resource::api_version(group, version).into());
-            object.entry("kind").or_insert_with(|| kind.as_str().into());
+            object.insert("apiVersion", resource::api_version(group, version).into());
+            object.insert("kind", kind.as_str().into());
         }
-        if let Some(object) = admission.object.as_mut().filter(|_| request.info.subresource == "token") {
-            if object["spec"]["expirationSeconds"].is_null() {
+        let asks = matches!(&*request.kind.group, "authentication.k8s.io" | "authorization.k8s.io");
+        if let Some(object) = admission.object.as_mut().filter(|_| !asks) {
+            if request.info.subresource == "token" && object["spec"]["expirationSeconds"].is_null() {
                 object["spec"]["expirationSeconds"] = 3600.into();
             }
             request.track_below(&admission.kind, object);
@@ -165,6 +167,10 @@ fn without_doubles(object: &mut Value, when: &str) -> Option<String> {
 /// Managed fields that a plugin has spoilt become again what they were.
 fn keep_valid_managers(object: &mut Value, before: Option<Value>, warnings: &mut Vec<String>) {
     if object["metadata"].get("managedFields") == before.as_ref() {
+        return;
+    }
+    if object["metadata"]["managedFields"].as_array().is_some_and(|list| list.is_empty()) {
+        metadata_mut(object).remove("managedFields");
         return;
     }
     let Err(why) = ironclad_schema::apply::check_managers(object) else { return };

@@ -49,18 +49,20 @@ impl Registry {
             // What admission and the kind itself put in belongs to nobody.
             self.track(request, &Value::Null, &mut object).await;
         }
-        if &*kind.plural == "certificatesigningrequests" {
-            name_requestor(&mut object, request.user);
-        }
         let mut admission = request.admission(Operation::Create, None, None, request.options("CreateOptions"))?;
         object::name(&object).clone_into(&mut admission.name);
+        // A namespace lies in itself.
+        if kind.group.is_empty() && &*kind.plural == "namespaces" {
+            admission.namespace.clone_from(&admission.name);
+        }
         let mut warnings = Vec::new();
         let object = self.mutate(request, &mut admission, object, &mut warnings).await?;
         let generate = object::text(&object, &["metadata", "generateName"]).to_owned();
         let generated = object::name(&object).is_empty() && !generate.is_empty();
         let version = version.as_str().unwrap_or_default();
         // What is no number says nothing.
-        if version.parse::<u64>().is_ok_and(|n| n > 0) && !request.dry_run() {
+        let told = |version: &str| version.parse::<u64>().is_ok_and(|n| n > 0);
+        if (told(version) || told(object::resource_version(&object))) && !request.dry_run() {
             return Err(must_be_new());
         }
         if !generated {
@@ -93,6 +95,10 @@ impl Registry {
         without_status(kind, &mut object);
         fresh_metadata(&mut object, kind.generation);
         kind.strategy.default(&mut object);
+        // Whatever came before, plugins included, it is who asks that asks.
+        if &*kind.plural == "certificatesigningrequests" {
+            name_requestor(&mut object, request.user);
+        }
         kind.strategy.prepare_create(&mut object);
         let reserved = self.addresses.reserve(kind, &mut object, None, request.dry_run()).await?;
         let name = object::name(&object).to_owned();

@@ -48,6 +48,8 @@ pub(crate) struct Options {
     cascades: bool,
     uid: Option<String>,
     version: Option<String>,
+    /// Whether preconditions were spoken of, be it none.
+    conditional: bool,
 }
 
 /// How admission sees a deletion.
@@ -91,14 +93,22 @@ impl Options {
         let pre = &body["preconditions"];
         let uid = text(&pre["uid"]).or_else(|| from_query("uid"));
         let version = text(&pre["resourceVersion"]).or_else(|| from_query("resourceVersion"));
-        Ok(Self { grace, propagation, cascades: orphan == Some(false), uid, version })
+        let conditional = pre.is_object() || uid.is_some() || version.is_some();
+        Ok(Self { grace, propagation, cascades: orphan == Some(false), uid, version, conditional })
     }
 
-    /// As admission sees them.
-    fn to_value(&self, request: &Request<'_>) -> Value {
+    /// As admission sees them in a deletion of `old`: with what the kind itself makes of them.
+    fn to_value(&self, request: &Request<'_>, old: &Value) -> Value {
         let mut options = request.options("DeleteOptions");
-        if let Some(grace) = self.grace {
+        if let Some(grace) = self.seen_grace(request, old) {
             options["gracePeriodSeconds"] = json!(grace);
+        }
+        if self.conditional {
+            options["preconditions"] = json!({});
+        }
+        // These two are deleted by a way of their own, which is sure of what it deletes.
+        if matches!(&*request.kind.plural, "namespaces" | "customresourcedefinitions") && self.uid.is_none() {
+            options["preconditions"]["uid"] = json!(object::uid(old));
         }
         if let Some(propagation) = &self.propagation {
             options["propagationPolicy"] = json!(propagation);
@@ -109,6 +119,17 @@ impl Options {
             }
         }
         options
+    }
+
+    /// The grace that a deletion of `old` comes to: that of the kind, where it has one, and never a longer one than was
+    /// given before.
+    fn seen_grace(&self, request: &Request<'_>, old: &Value) -> Option<i64> {
+        let meta = &old["metadata"];
+        let Some(grace) = request.kind.strategy.grace_period(old, self.grace) else { return self.grace };
+        if meta["deletionTimestamp"].is_null() {
+            return Some(grace);
+        }
+        self.grace.or_else(|| meta["deletionGracePeriodSeconds"].as_i64().filter(|left| *left > 0))
     }
 
     /// What is to become of an object's dependents: `None` leaves that to the object's own finalizers.
@@ -264,7 +285,8 @@ impl Registry {
             return Ok(Vec::new());
         }
         let old = Arc::new(self.load(request, entry).await?);
-        let mut admission = request.admission(Operation::Delete, None, Some(old), options.to_value(request))?;
+        let seen_options = options.to_value(request, &old);
+        let mut admission = request.admission(Operation::Delete, None, Some(old), seen_options)?;
         if seen == Seen::Collected {
             admission.name.clear();
         }

@@ -133,10 +133,10 @@ impl Request<'_> {
         let api_version = ironclad_api::resource::api_version(&kind.group, &kind.version);
         let manager = Manager { api_version, ..self.manager(Operation::Update) };
         // What stock begins with: an object whose fields are there and empty.
-        let empty = json!({
-            "apiVersion": manager.api_version, "kind": kind.kind, "metadata": {},
-            "spec": {"audiences": null, "boundObjectRef": null},
-        });
+        let mut empty = json!({"apiVersion": manager.api_version, "kind": kind.kind, "metadata": {}});
+        if kind.kind == "TokenRequest" {
+            empty["spec"] = json!({"audiences": null, "boundObjectRef": null});
+        }
         apply::begin(&schema, &empty, new, &manager);
     }
 

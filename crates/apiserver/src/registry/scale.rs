@@ -60,7 +60,13 @@ pub(super) fn scale_of(request: &Request<'_>, workload: &Value) -> Result<Value,
     if !selector.is_empty() {
         scale["status"]["selector"] = json!(selector);
     }
+    without_nothing(&mut scale);
     Ok(scale)
+}
+
+/// Takes away what the workload does not have.
+fn without_nothing(scale: &mut Value) {
+    object::metadata_mut(scale).retain(|_, value| !value.is_null());
 }
 
 /// The scale of a built-in workload.
@@ -90,6 +96,7 @@ fn workload_scale(workload: &Value) -> Value {
     if scale["spec"]["replicas"] == 0 {
         scale["spec"] = json!({});
     }
+    without_nothing(&mut scale);
     scale
 }
 

@@ -112,7 +112,8 @@ impl Registry {
             return Err(other_uid(request, uid, object::uid(&old)));
         }
         keep_managers(&mut new, &old);
-        if request.info.subresource.is_empty() || &*request.info.verb == "update" {
+        let whole = matches!(&*request.info.subresource, "" | "ephemeralcontainers" | "resize");
+        if whole || &*request.info.verb == "update" {
             kind.strategy.default_changed(&mut new, &old);
         }
         if !applied {
@@ -125,6 +126,10 @@ impl Registry {
             warnings.extend(owners_once(&mut new, " after mutating admission happens"));
         }
         check_version(request, &mut new, &old)?;
+        // Whoever names no version means the present one.
+        if object::resource_version(&new).is_empty() {
+            metadata_mut(&mut new).insert("resourceVersion", object::resource_version(&old).into());
+        }
         keep_metadata(&mut new, &old);
         if !kind.namespaced {
             metadata_mut(&mut new).remove("namespace");
@@ -137,13 +142,13 @@ impl Registry {
         if request.info.subresource != "status" || &*kind.kind == "Pod" {
             warnings.extend(kind.strategy.warnings(&new, Some(&old)));
         }
-        let mut new = self.accept(request, &mut door, new, &mut warnings).await?;
-        if same(&new, &old) {
-            return Ok(Answer { warnings, ..self.show(request, entry).await? });
-        }
         if kind.generation && counts(&request.info.subresource) && !kind.strategy.same_generation(&new, &old) {
             let next = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             metadata_mut(&mut new).insert("generation", json!(next));
+        }
+        let mut new = self.accept(request, &mut door, new, &mut warnings).await?;
+        if same(&new, &old) {
+            return Ok(Answer { warnings, ..self.show(request, entry).await? });
         }
         if dry_run {
             // Whether it could be stored is tried all the same.

@@ -22,6 +22,9 @@ impl Strategy for Namespace {
             let labels = object::entry_of(object::metadata_mut(namespace), "labels");
             labels.insert("kubernetes.io/metadata.name", json!(name));
         }
+        // A status that says nothing is that of a namespace in use.
+        let status = object::entry(namespace, "status");
+        object::default_to(status, "phase", || json!("Active"));
     }
 
     fn prepare_create(&self, namespace: &mut Value) {
@@ -72,7 +75,6 @@ impl Strategy for Namespace {
     }
 
     fn prepare_status_update(&self, new: &mut Value, _old: &Value) {
-        // A status that says nothing is that of a namespace in use.
         let status = object::entry(new, "status");
         object::default_to(status, "phase", || json!("Active"));
     }

@@ -164,7 +164,7 @@ fn entry(entry: &Value) -> Result<(Manager, Set), String> {
     let operation = match entry["operation"].as_str() {
         Some("Apply") => Operation::Apply,
         Some("Update") => Operation::Update,
-        other => return Err(format!("operation must be `Apply` or `Update`, not {other:?}")),
+        _ => return Err("operation must be `Apply` or `Update`".to_owned()),
     };
     if !matches!(entry["fieldsType"].as_str(), Some("FieldsV1" | "")) {
         return Err("fieldsType must be `FieldsV1`".to_owned());

@@ -52,8 +52,13 @@ impl Step<'_> {
     }
 
     fn from(&self, what: &str) -> Result<&str, String> {
-        let missing = "operation, missing from field: missing value";
-        self.text("from").ok_or_else(|| format!("{what} operation failed to decode from: {missing}"))
+        let why = || match self.operation.get("from") {
+            Some(other) if !other.is_null() => {
+                format!("json: cannot unmarshal {} into Go value of type string", go_kind(other))
+            }
+            _ => "operation, missing from field: missing value".to_owned(),
+        };
+        self.text("from").ok_or_else(|| format!("{what} operation failed to decode from: {}", why()))
     }
 
     fn value(&self) -> Value {
@@ -82,7 +87,7 @@ impl Step<'_> {
                     *target = value;
                     Ok(())
                 }
-                _ => Err("replace operation value must be object or array: <nil>".to_owned()),
+                _ => Err("replace operation value must be object or array: %!w(<nil>)".to_owned()),
             };
         }
         let missing =
