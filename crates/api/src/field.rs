@@ -113,6 +113,8 @@ pub struct FieldError {
     pub detail: String,
     /// Whether a rule that is declared with the field's type finds the same, and says it better, or found this.
     pub covered: bool,
+    /// Whether the value is written as stock writes it.
+    pub as_is: bool,
 }
 
 /// Every mistake found, in the order of the fields.
@@ -134,7 +136,7 @@ pub fn aggregate(errors: &[FieldError]) -> String {
 
 impl FieldError {
     fn build(kind: ErrorKind, path: &Path, value: String, detail: impl Into<String>) -> Self {
-        Self { kind, path: path.as_str().to_owned(), value, detail: detail.into(), covered: false }
+        Self { kind, path: path.as_str().to_owned(), value, detail: detail.into(), covered: false, as_is: false }
     }
 
     /// `spec.a: Required value: detail`.
@@ -154,7 +156,7 @@ impl FieldError {
 
     /// [`FieldError::invalid`] for a value that is written already.
     pub fn invalid_shown(path: &Path, value: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::build(ErrorKind::Invalid, path, value.into(), detail)
+        Self { as_is: true, ..Self::build(ErrorKind::Invalid, path, value.into(), detail) }
     }
 
     /// `spec.a: Invalid value: "x": detail` with the cause `FieldValueTypeInvalid`.
@@ -210,7 +212,7 @@ impl FieldError {
     #[must_use]
     pub fn ratcheted(self) -> Self {
         let (path, value) = (String::new(), String::new());
-        Self { detail: self.to_string(), kind: ErrorKind::Ratcheted, path, value, covered: self.covered }
+        Self { detail: self.to_string(), kind: ErrorKind::Ratcheted, path, value, ..self }
     }
 
     /// The same mistake, which a declared rule finds too.

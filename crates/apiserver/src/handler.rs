@@ -2,7 +2,7 @@
 
 use crate::accept::{Accepted, Media, Offer, View};
 use crate::binary;
-use crate::registry::{Answer, Answered, DeleteOptions, Input, Registry, Request, options};
+use crate::registry::{Answer, Answered, Checked, DeleteOptions, Input, Registry, Request, options};
 use crate::request::Info;
 use crate::respond;
 use crate::server::{Connection, Inner};
@@ -340,7 +340,7 @@ async fn act(
     }
     match (&*info.subresource, &*info.verb) {
         ("", "create") if kind.verbs == Verb::CREATE && &*kind.plural != "bindings" => {
-            let (mut review, warnings) = request.check(kind, input()?)?;
+            let Checked { object: mut review, warnings, .. } = request.check(kind, input()?)?;
             request.tell_sent(&review);
             request.track(&Value::Null, &mut review);
             let admitted = registry.admitted(request, review).await.map_err(|e| e.warned(warnings.clone()))?;
@@ -458,7 +458,7 @@ fn with_options(request: &Request<'_>, body: &Value) -> Info {
 
 /// The old form of a binding, which names its pod itself.
 async fn bind(inner: &Arc<Inner>, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
-    let (binding, _) = request.check(request.kind, input)?;
+    let binding = request.check(request.kind, input)?.object;
     let mut info = request.info.clone();
     let name = object::name(&binding);
     if name.is_empty() {

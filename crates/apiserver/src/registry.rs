@@ -35,7 +35,7 @@ use std::time::Duration;
 
 pub(crate) use conversions::Conversions;
 pub(crate) use delete::Options as DeleteOptions;
-pub(crate) use input::{Input, decode};
+pub(crate) use input::{Checked, Input, decode};
 pub(crate) use input::{decode_as, in_go, told_type};
 pub(crate) use list::{partial_object, same_version};
 pub(crate) use owners::own;
@@ -198,7 +198,7 @@ fn invalid(kind: &Kind, name: &str, errors: ErrorList) -> ApiError {
 
 /// [`invalid`] with another name of the kind.
 pub(crate) fn invalid_as(kind: &Kind, called: &str, name: &str, mut errors: ErrorList) -> ApiError {
-    for error in errors.iter_mut().filter(|e| e.value.starts_with(['{', '['])) {
+    for error in errors.iter_mut().filter(|e| !e.as_is && e.value.starts_with(['{', '['])) {
         let value = serde_json::from_str(&error.value).ok();
         // Declared rules look at what clients send, the others at what is stored.
         let sent = error.covered;
@@ -212,6 +212,11 @@ pub(crate) fn invalid_as(kind: &Kind, called: &str, name: &str, mut errors: Erro
     }
     let group = if kind.group == "events.k8s.io" { "" } else { &*kind.group };
     ApiError::invalid(group, called, name, &errors)
+}
+
+/// Kinds that stock stores as JSON, in which an empty list is no missing one.
+fn keeps_empties(kind: &Kind) -> bool {
+    matches!(&*kind.plural, "apiservices" | "customresourcedefinitions")
 }
 
 /// How the fields of a kind are told apart.

@@ -183,7 +183,7 @@ fn template(o: &Value) -> ErrorList {
     let (meta, meta_at) = (&o["spec"]["metadata"], at.child("metadata"));
     let mut errors = metadata::annotations(&meta["annotations"], &meta_at.child("annotations"));
     errors.extend(metadata::labels(&meta["labels"], &meta_at.child("labels")));
-    let set = |v: &Value| !(v.is_null() || *v == json!("") || *v == json!(0) || *v == json!([]));
+    let set = |v: &Value| !(v.is_null() || *v == json!("") || *v == json!(0));
     // No grace is some grace.
     let set = |key: &str| set(&meta[key]) || key == "deletionGracePeriodSeconds" && has(meta, &[key]);
     let wrong = metadata::OF_OBJECTS.iter().filter(|(key, _)| set(key));

@@ -76,8 +76,11 @@ fn path_prefix(meta: &Value, path: &Path) -> ErrorList {
 /// What is wrong with what a name was to begin with. Replication controllers look at the name that came of it alone.
 fn generate_name(kind: &Kind, object: &Value, path: &Path) -> ErrorList {
     let generate = object::text(object, &["metadata", "generateName"]);
-    if generate.is_empty() || &*kind.plural == "replicationcontrollers" {
+    if generate.is_empty() {
         return ErrorList::new();
+    }
+    if &*kind.plural == "replicationcontrollers" {
+        return path_prefix(&object["metadata"], path);
     }
     let base = match generate.strip_suffix('-') {
         Some(stem) => format!("{stem}a"),

@@ -1,7 +1,8 @@
 //! Server-side apply: who owns which fields, what an apply changes, and with whom it conflicts (KEP-555).
 //!
 //! Invariants: an apply that changes nothing leaves the object as it is, time stamps included; a field that one
-//! manager applied is never changed by another's apply without `force`; nobody owns a field that is not there.
+//! manager applied is never changed by another's apply without `force`; nobody owns a field that is not there, but for
+//! lists and maps that were left empty, which are not stored.
 
 mod compare;
 mod conflict;
@@ -21,6 +22,7 @@ pub use set::{PathElement, Set};
 
 use crate::bundle::{Bundle, Shape};
 use crate::check;
+use crate::empties::Empties;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, Reason};
 use ironclad_json::{Value, json};
@@ -127,7 +129,7 @@ impl<'a> Schema<'a> {
     }
 
     /// Brings what was merged into the form in which it is stored. Of a custom resource only metadata has one.
-    fn finished(&self, mut object: Value) -> Result<Value, String> {
+    fn finished(&self, mut object: Value) -> Result<(Value, Empties), String> {
         object = self.stored(object);
         match self.root().child("metadata").0.shape() {
             meta if self.bundle.is_extension() => {
@@ -135,9 +137,12 @@ impl<'a> Schema<'a> {
                     check::value(self.bundle, meta, metadata)?;
                 }
             }
-            _ => drop(check::value(self.bundle, &self.shape, &mut object)?),
+            _ => {
+                let empties = check::value(self.bundle, &self.shape, &mut object)?.empties;
+                return Ok((object, empties));
+            }
         }
-        Ok(object)
+        Ok((object, Empties::default()))
     }
 
     /// Brings what managers own into line with what the schema says now.
@@ -164,6 +169,17 @@ pub fn apply(
     manager: &Manager,
     force: bool,
 ) -> Result<Value, ApiError> {
+    apply_sent(schema, live, config, manager, force).map(|(object, _)| object)
+}
+
+/// [`apply`], with what stands empty in the object because it was applied so.
+pub fn apply_sent(
+    schema: &Schema<'_>,
+    live: &Value,
+    config: &Value,
+    manager: &Manager,
+    force: bool,
+) -> Result<(Value, Empties), ApiError> {
     let config = bare(config);
     let problems = fields::problems(schema.root(), &config);
     if !problems.is_empty() {
@@ -183,8 +199,8 @@ pub fn apply(
         }
         Ok(object) => object,
     };
-    let object = schema.finished(object).map_err(|why| untyped(&config, &[why]))?;
-    Ok(last::renew(object, &config, manager))
+    let (object, empties) = schema.finished(object).map_err(|why| untyped(&config, &[why]))?;
+    Ok((last::renew(object, &config, manager), empties))
 }
 
 fn once(

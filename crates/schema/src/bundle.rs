@@ -328,7 +328,8 @@ fn unpack(raw: &Value) -> Bundle {
         }
         let mut fields: Vec<Field> = ty[5].as_array().into_iter().flatten().map(|f| field(f, &paths)).collect();
         fields.sort_by(|a, b| a.name.cmp(&b.name));
-        let always = always(&definition, &fields);
+        let mut always = always(&definition, &fields);
+        always.extend(facts::nulls(&definition).map(|name| (name.to_owned(), Zero::Null)));
         let sparse = wire().sparse(&definition);
         fields.iter_mut().for_each(|f| f.sparse = sparse.contains(f.name.as_str()));
         facts::defaults(&definition, &mut fields, &always);

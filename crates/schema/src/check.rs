@@ -2,6 +2,7 @@
 //! values into their canonical form.
 
 use crate::bundle::{Bundle, Field, Scalar, Shape, TypeId};
+use crate::empties::{Empties, is_empty};
 use crate::moment;
 use crate::patch::go_kind;
 use ironclad_api::quantity::Quantity;
@@ -13,6 +14,8 @@ use std::fmt::Write;
 pub struct Noticed {
     /// Paths of fields that the type does not have; they were removed.
     pub unknown: Vec<String>,
+    /// What was sent empty and left out.
+    pub empties: Empties,
 }
 
 /// How many unknown fields are named.
@@ -46,6 +49,8 @@ pub fn value(bundle: &Bundle, shape: &Shape, value: &mut Value) -> Result<Notice
 struct Walk<'a> {
     bundle: &'a Bundle,
     noticed: Noticed,
+    /// Whether something was sent empty.
+    empties: bool,
     /// Names of the fields on the way, without indexes, as Go's messages have them.
     fields: Vec<Text>,
     /// Whether what a typed server always writes is put in.
@@ -56,7 +61,14 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(bundle: &'a Bundle) -> Self {
-        Self { bundle, noticed: Noticed::default(), fields: Vec::new(), complete: true, converter: false }
+        Self {
+            bundle,
+            noticed: Noticed::default(),
+            empties: false,
+            fields: Vec::new(),
+            complete: true,
+            converter: false,
+        }
     }
 }
 
@@ -76,7 +88,10 @@ impl Walk<'_> {
             _ => "",
         };
         if let Some(changed) = self.shape(shape, value, known, &mut String::new(), of)? {
-            *value = changed;
+            let sent = std::mem::replace(value, changed);
+            if self.empties {
+                self.noticed.empties = Empties::of(sent);
+            }
         }
         Ok(self.noticed)
     }
@@ -101,7 +116,11 @@ impl Walk<'_> {
                     }
                     Fate::Remove
                 }
-                Some(field) if is_left_out(field, value) || (self.complete && is_zero(field, value)) => Fate::Remove,
+                Some(field) if is_left_out(field, value, path) => {
+                    self.empties |= !value.is_null();
+                    Fate::Remove
+                }
+                Some(field) if self.complete && is_zero(field, value) => Fate::Remove,
                 Some(field) => {
                     self.fields.push(key.clone());
                     let changed = self.shape(&field.shape, value, known.and_then(|k| k.get(key)), path, name)?;
@@ -260,14 +279,14 @@ impl Walk<'_> {
 }
 
 /// What Go leaves out when it encodes: nothing, and empty lists and maps of optional fields.
-fn is_left_out(field: &Field, value: &Value) -> bool {
-    match (&field.shape, value) {
-        (Shape::Scalar(Scalar::Any | Scalar::Deduced), _) => false,
-        (_, Value::Null) => true,
+fn is_left_out(field: &Field, value: &Value, path: &str) -> bool {
+    match &field.shape {
+        Shape::Scalar(Scalar::Any | Scalar::Deduced) => false,
         // Who sends an empty list of managers asks to forget them, and who sends one of scaling policies has none.
-        (Shape::List(..), Value::Array(a)) => a.is_empty() && !matches!(&*field.name, "managedFields" | "policies"),
-        (Shape::Map(..), Value::Object(o)) => o.is_empty(),
-        _ => false,
+        Shape::List(..) if matches!(path, "metadata.managedFields" | "managedFields") || &*field.name == "policies" => {
+            value.is_null()
+        }
+        shape => value.is_null() || is_empty(shape, value),
     }
 }
 

@@ -21,6 +21,18 @@ const LIST_KEYS: &[(&str, &str, &[&str])] = &[
     ("io.k8s.api.resource.v1beta2.ResourceClaimStatus", "devices", &["driver", "device", "pool", "shareID"]),
 ];
 
+/// Definition and the field of it that is a pointer which Go writes though it points to nothing.
+const NULLS: &[(&str, &str)] = &[
+    ("io.k8s.api.core.v1.AzureFilePersistentVolumeSource", "secretNamespace"),
+    ("io.k8s.api.core.v1.ScaleIOPersistentVolumeSource", "secretRef"),
+    ("io.k8s.api.core.v1.ScaleIOVolumeSource", "secretRef"),
+    ("io.k8s.api.core.v1.TypedLocalObjectReference", "apiGroup"),
+    ("io.k8s.api.core.v1.TypedObjectReference", "apiGroup"),
+    ("io.k8s.api.resource.v1.CapacityRequestPolicy", "default"),
+    ("io.k8s.api.resource.v1beta1.CapacityRequestPolicy", "default"),
+    ("io.k8s.api.resource.v1beta2.CapacityRequestPolicy", "default"),
+];
+
 /// Lists that a strategic merge patch merges by a key, but that are one value for server-side apply.
 const ATOMIC_LISTS: &[(&str, &str)] = &[
     ("io.k8s.api.apps.v1.StatefulSetSpec", "volumeClaimTemplates"),
@@ -283,6 +295,11 @@ fn tell(ty: &mut Type, field: &str, how: List) {
     if let Some(Shape::List(_, told)) = ty.fields.iter_mut().find(|f| f.name == field).map(|f| &mut f.shape) {
         *told = how;
     }
+}
+
+/// Pointers that Go writes though they point to nothing.
+pub(crate) fn nulls(definition: &str) -> Option<&'static str> {
+    NULLS.iter().find(|n| n.0 == definition).map(|n| n.1)
 }
 
 /// What the published schemas say of fields that are not given: what Go's types always write, and a few of their own.

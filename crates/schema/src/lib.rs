@@ -7,6 +7,7 @@ pub mod apply;
 mod bundle;
 pub mod cbor;
 pub mod check;
+mod empties;
 mod facts;
 pub mod json;
 mod moment;
@@ -16,5 +17,6 @@ pub mod proto;
 mod shown;
 
 pub use bundle::{Bundle, Field, List, Scalar, Shape, Type, TypeId, Zero, bundle};
+pub use empties::{Empties, Which};
 pub use facts::enums::values;
 pub use shown::shown;

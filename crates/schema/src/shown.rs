@@ -12,7 +12,8 @@ use serde_json::to_string;
 #[derive(Clone, Copy)]
 enum At {
     Message(MessageId),
-    Many(MessageId),
+    /// Several of them, in a field of another.
+    Many(MessageId, MessageId),
 }
 
 /// How stock shows `value`, which stands at `path` of a kind's objects; `None` where nothing is known of that place.
@@ -31,7 +32,7 @@ pub fn shown(gvk: &GroupVersionKind, path: &str, value: &Value, sent: bool) -> O
         let Sort::Message(inner) = field.sort else { return None };
         at = match (field.number, indexes) {
             (Number::One, 0) | (Number::Many | Number::Map, 1) => At::Message(inner),
-            (Number::Many, 0) => At::Many(inner),
+            (Number::Many, 0) => At::Many(inner, id),
             _ => return None,
         };
     }
@@ -41,9 +42,13 @@ pub fn shown(gvk: &GroupVersionKind, path: &str, value: &Value, sent: bool) -> O
         (At::Message(id), Value::Object(map)) if !map.keys().all(|key| named(wire().get(id), key).is_some()) => {
             return None;
         }
-        // One item may be told of where the list is meant.
-        (At::Message(id) | At::Many(id), Value::Object(map)) => message(id, map, sent, &mut out),
-        (At::Many(id), Value::Array(list)) => {
+        // One item may be told of where the list is meant, or what the list stands in.
+        (At::Many(id, whole), Value::Object(map)) => {
+            let of = |id: MessageId| map.keys().all(|key| named(wire().get(id), key).is_some());
+            message(if of(id) || !of(whole) { id } else { whole }, map, sent, &mut out);
+        }
+        (At::Message(id), Value::Object(map)) => message(id, map, sent, &mut out),
+        (At::Many(id, _), Value::Array(list)) => {
             let known =
                 |item: &Value| item.as_object().is_some_and(|m| m.keys().all(|k| named(wire().get(id), k).is_some()));
             if !list.iter().all(known) {
@@ -67,6 +72,11 @@ fn named<'a>(message: &'a Message, name: &str) -> Option<&'a Field> {
         Sort::Message(inner) if f.name.is_empty() => named(wire().get(inner), name),
         _ => (&*f.name == name).then_some(f),
     })
+}
+
+/// Whether Go leaves a value out of JSON where it may.
+fn is_bare(value: &Value) -> bool {
+    value.as_array().is_some_and(|list| list.is_empty()) || value.as_object().is_some_and(Map::is_empty)
 }
 
 fn comma(before: usize, out: &mut String) {
@@ -106,7 +116,7 @@ fn fields(id: MessageId, map: &Map, tagged: bool, written: &mut usize, out: &mut
             continue;
         }
         let value = map.get(&field.name).filter(|v| !v.is_null());
-        if tagged && value.is_none() && field.presence != Presence::Always {
+        if tagged && value.is_none_or(is_bare) && field.presence != Presence::Always {
             continue;
         }
         comma(*written, out);
@@ -213,6 +223,15 @@ mod tests {
         let request = json!({"name": "r", "exactly": {"count": 1, "deviceClassName": "c"}});
         let sent = r#"{"name":"r","exactly":{"deviceClassName":"c","count":1}}"#;
         assert_eq!(shown(&claim, "spec.devices.requests[1]", &request, true).as_deref(), Some(sent));
+        assert_eq!(shown(&job, "spec.successPolicy", &json!({"rules": []}), false).as_deref(), Some(r#"{"Rules":[]}"#));
+        let bare = json!({"matchLabels": {}, "matchExpressions": [{"key": "a", "operator": "In", "values": []}]});
+        let shown_bare = r#"{"matchExpressions":[{"key":"a","operator":"In"}]}"#;
+        assert_eq!(shown(&deployment, "spec.selector", &bare, false).as_deref(), Some(shown_bare));
+        let quota = GroupVersionKind::new("", "v1", "ResourceQuota");
+        let scopes = json!({"matchExpressions": [{"scopeName": "BestEffort", "operator": "Exists"}]});
+        let shown_scopes = r#"{"MatchExpressions":[{"ScopeName":"BestEffort","Operator":"Exists","Values":null}]}"#;
+        let scopes = shown(&quota, "spec.scopeSelector.matchExpressions", &scopes, false);
+        assert_eq!(scopes.as_deref(), Some(shown_scopes));
         assert_eq!(shown(&job, "spec.nothing", &json!({}), false), None);
         assert_eq!(shown(&job, "spec.successPolicy", &json!({"Rules": []}), false), None);
         assert_eq!(go_name("apiGroup"), "APIGroup");

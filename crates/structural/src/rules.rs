@@ -266,7 +266,7 @@ impl Compiled {
         };
         let detail = if kind == ErrorKind::Duplicate { String::new() } else { detail };
         let value = if omit { String::new() } else { value.to_string() };
-        FieldError { kind, path: path.as_str().to_owned(), value, detail, covered: false }
+        FieldError { kind, path: path.as_str().to_owned(), value, detail, covered: false, as_is: false }
     }
 
     /// The message that an expression makes; `None` where there is none or it makes nothing of use.

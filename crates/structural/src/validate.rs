@@ -312,6 +312,7 @@ impl Walk<'_> {
             value: value.to_string(),
             detail: format!("supported values: {}", allowed.join(", ")),
             covered: false,
+            as_is: false,
         })
     }
 

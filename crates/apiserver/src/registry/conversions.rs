@@ -7,6 +7,7 @@ use super::{Registry, Request};
 use ironclad_api::ApiError;
 use ironclad_json::Value;
 use ironclad_kinds::custom::ConversionWebhook;
+use ironclad_schema::{Empties, Which};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -57,6 +58,19 @@ impl Registry {
             }
         }
         Err(ApiError::internal("conversions of an object do not come to an end"))
+    }
+
+    /// [`Self::track`] for an object of which something was sent empty: who sends what Go always writes owns it.
+    pub(super) async fn track_sent(&self, request: &Request<'_>, old: &Value, new: &mut Value, empties: &Empties) {
+        let Some(mut sent) = request.laid(empties, new, Which::Owned) else {
+            return self.track(request, old, new).await;
+        };
+        self.track(request, old, &mut sent).await;
+        let meta = ironclad_api::object::metadata_mut(new);
+        match sent["metadata"].get("managedFields") {
+            Some(noted) => drop(meta.insert("managedFields", noted.clone())),
+            None => drop(meta.remove("managedFields")),
+        }
     }
 
     /// Notes in `new` what this write changed from `old`, which is null for a new object. Where a webhook does not

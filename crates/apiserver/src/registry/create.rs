@@ -1,14 +1,16 @@
 //! Creating objects.
 
 use super::admit::wipe;
-use super::{Answer, Input, Registry, Request, invalid, types};
+use super::input::Checked;
+use super::update::Changed;
+use super::{Answer, Input, Registry, Request, invalid, keeps_empties, types};
 use crate::encode;
 use ironclad_admission::{Operation, Written};
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, Reason, UserInfo, names, time};
 use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, validate_metadata};
-use ironclad_schema::Shape;
+use ironclad_schema::{Empties, Shape, Which};
 use ironclad_store::Expect;
 
 /// How often a generated name may be taken already.
@@ -16,7 +18,7 @@ const ATTEMPTS: u32 = 8;
 
 impl Registry {
     pub(crate) async fn create(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
-        let (mut object, mut warnings) = request.check(request.kind, input)?;
+        let Checked { mut object, empties, mut warnings } = request.check(request.kind, input)?;
         ironclad_audit::note(|_| {
             let mut sent = object.clone();
             request.kind.strategy.default(&mut sent);
@@ -24,21 +26,21 @@ impl Registry {
         });
         request.settle_namespace(&mut object)?;
         warnings.extend(super::update::owners_once(&mut object, ""));
-        let created = self.create_checked(request, object, false).await;
+        let made = Changed { empties, ..Changed::of(object) };
+        let created = self.create_checked(request, made).await;
         let (entry, more) = created.map_err(|error| error.warned(warnings.clone()))?;
         warnings.extend(more);
         Ok(Answer { code: 201, warnings, ..entry })
     }
 
-    /// Creates an object whose fields are known. Who owns those of an `applied` one is noted in it already.
+    /// Creates an object whose fields are known. Who owns those of an applied one is noted in it already.
     pub(crate) async fn create_checked(
         &self,
         request: &Request<'_>,
-        object: Value,
-        applied: bool,
+        made: Changed,
     ) -> Result<(Answer, Vec<String>), ApiError> {
         let kind = request.kind;
-        let mut object = object;
+        let Changed { mut object, empties, applied, .. } = made;
         wipe(&mut object);
         let version = metadata_mut(&mut object).remove("resourceVersion").unwrap_or_default();
         if !kind.namespaced {
@@ -47,7 +49,7 @@ impl Registry {
         kind.strategy.default(&mut object);
         if !applied {
             // What admission and the kind itself put in belongs to nobody.
-            self.track(request, &Value::Null, &mut object).await;
+            self.track_sent(request, &Value::Null, &mut object, &empties).await;
         }
         let mut admission = request.admission(Operation::Create, None, None, request.options("CreateOptions"))?;
         object::name(&object).clone_into(&mut admission.name);
@@ -66,14 +68,14 @@ impl Registry {
             return Err(must_be_new());
         }
         if !generated {
-            let created = self.create_once(request, admission, object, version, &mut warnings).await;
+            let created = self.create_once(request, admission, object, &empties, version, &mut warnings).await;
             return created.map_err(|error| error.warned(warnings.clone())).map(|answer| (answer, warnings));
         }
         for attempt in 0.. {
             let mut object = object.clone();
             metadata_mut(&mut object).insert("name", names::generate(&generate).into());
             let mut said = warnings.clone();
-            match self.create_once(request, admission.clone(), object, version, &mut said).await {
+            match self.create_once(request, admission.clone(), object, &empties, version, &mut said).await {
                 Err(error) if error.code == 409 && attempt < ATTEMPTS => {}
                 Err(error) => return Err(error.warned(said)),
                 Ok(answer) => return Ok((answer, said)),
@@ -88,6 +90,7 @@ impl Registry {
         request: &Request<'_>,
         mut admission: ironclad_admission::Request,
         mut object: Value,
+        empties: &Empties,
         version: &str,
         warnings: &mut Vec<String>,
     ) -> Result<Answer, ApiError> {
@@ -104,9 +107,13 @@ impl Registry {
         let name = object::name(&object).to_owned();
         let generate = object::text(&object, &["metadata", "generateName"]).to_owned();
         let resource = kind.group_resource();
+        if keeps_empties(kind) {
+            object = request.laid(empties, &object, Which::Written).unwrap_or(object);
+        }
         let mut errors = self.admission.mistakes(&Written { resource, subresource: "", object: &object, old: None });
         errors.extend(validate_metadata(kind, &object));
-        errors.extend(kind.strategy.validate(&object));
+        let laid = request.laid(empties, &object, Which::All);
+        errors.extend(kind.strategy.validate(laid.as_ref().unwrap_or(&object)));
         if !errors.is_empty() {
             return Err(invalid(kind, &name, errors));
         }

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use ironclad_api::{ApiError, FieldError, GroupVersionKind, Path, Reason, object};
 use ironclad_json::Value;
 use ironclad_kinds::Kind;
-use ironclad_schema::{TypeId, bundle, check, json, patch, proto};
+use ironclad_schema::{Empties, TypeId, bundle, check, json, patch, proto};
 
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
@@ -200,6 +200,14 @@ fn must_be_object(value: &Value) -> Result<(), ApiError> {
     )))
 }
 
+/// An object whose types are right.
+pub(crate) struct Checked {
+    pub(crate) object: Value,
+    /// What of it was sent empty.
+    pub(crate) empties: Empties,
+    pub(crate) warnings: Vec<String>,
+}
+
 /// What to do about fields that a type does not have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Validation {
@@ -239,8 +247,8 @@ impl Request<'_> {
     }
 
     /// Checks an object of this request's kind, or of `kind` where a subresource has another: its type, then its
-    /// fields. Returns warnings.
-    pub(crate) fn check(&self, kind: &Kind, input: Input) -> Result<(Value, Vec<String>), ApiError> {
+    /// fields.
+    pub(crate) fn check(&self, kind: &Kind, input: Input) -> Result<Checked, ApiError> {
         let Input { mut value, twice } = input;
         must_be_object(&value)?;
         self.check_type(kind, &mut value)?;
@@ -248,12 +256,16 @@ impl Request<'_> {
         let refused = |why: &str| {
             ApiError::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {why}"))
         };
-        let unknown = match &kind.custom {
-            Some(custom) => custom.check(&mut value).map_err(|why| refused(&why.to_string()))?,
-            None => check::object(bundle(), type_of(kind)?, &mut value).map_err(|why| refused(&why))?.unknown,
+        let (unknown, empties) = match &kind.custom {
+            Some(custom) => (custom.check(&mut value).map_err(|why| refused(&why.to_string()))?, Empties::default()),
+            None => {
+                let noticed = check::object(bundle(), type_of(kind)?, &mut value).map_err(|why| refused(&why))?;
+                (noticed.unknown, noticed.empties)
+            }
         };
         let (warnings, strict) = notes(&unknown, &twice);
-        self.judge(warnings, |_| refused(&strict)).map(|warnings| (value, warnings))
+        let warnings = self.judge(warnings, |_| refused(&strict))?;
+        Ok(Checked { object: value, empties, warnings })
     }
 
     /// Checks a body that is no object of the request's kind: options, a scale, a binding. Of its version only the
@@ -283,7 +295,7 @@ impl Request<'_> {
         mut value: Value,
         before: &Value,
         from: Source<'_>,
-    ) -> Result<(Value, Vec<String>), ApiError> {
+    ) -> Result<Checked, ApiError> {
         must_be_object(&value)?;
         let whole = value.clone();
         if matches!(from, Source::Strategic(..)) {
@@ -307,12 +319,14 @@ impl Request<'_> {
             Source::Strategic(notes, _) | Source::Patched(notes) => notes,
         };
         let checked = match (&self.kind.custom, from) {
-            (Some(custom), _) => custom.check(&mut value).map_err(|why| why.to_string()),
+            (Some(custom), _) => {
+                custom.check(&mut value).map_err(|why| why.to_string()).map(|unknown| (unknown, Empties::default()))
+            }
             (None, Source::Strategic(..)) => {
-                check::patched(bundle(), type_of(self.kind)?, &mut value, before).map(|n| n.unknown)
+                check::patched(bundle(), type_of(self.kind)?, &mut value, before).map(|n| (n.unknown, n.empties))
             }
             (None, Source::Patched(_)) => {
-                check::changed(bundle(), type_of(self.kind)?, &mut value, before).map(|n| n.unknown)
+                check::changed(bundle(), type_of(self.kind)?, &mut value, before).map(|n| (n.unknown, n.empties))
             }
         };
         let refused = |why: String| {
@@ -322,11 +336,11 @@ impl Request<'_> {
             };
             ApiError::invalid("", "", "", &[FieldError::invalid_str(&Path::new("patch"), &shown, why)])
         };
-        let unknown = checked.map_err(&refused)?;
+        let (unknown, empties) = checked.map_err(&refused)?;
         let unknown = unknown.iter().map(|u| format!("unknown field {u:?}"));
         let notes: Vec<String> = noted.iter().cloned().chain(unknown).collect();
         let warnings = self.judge(notes, |notes| refused(format!("strict decoding error: {}", notes.join(", "))))?;
-        Ok((value, warnings))
+        Ok(Checked { object: value, empties, warnings })
     }
 
     /// Checks a configuration to be applied: only that it is of this kind, and what stood twice in it. Its fields are

@@ -6,7 +6,7 @@ use ironclad_api::{ApiError, GroupVersionKind, object, time};
 use ironclad_json::{Value, json};
 use ironclad_kinds::Kind;
 use ironclad_schema::apply::{self, Manager, OneVersion, Operation, Schema, Set, Versions};
-use ironclad_schema::{Bundle, Shape, bundle};
+use ironclad_schema::{Bundle, Empties, Shape, Which, bundle};
 
 /// Longest manager name that is made from a user agent.
 const LONGEST: usize = 128;
@@ -125,6 +125,15 @@ impl Request<'_> {
         }
     }
 
+    /// An object with what was sent empty; `None` where nothing comes in.
+    pub(super) fn laid(&self, empties: &Empties, object: &Value, which: Which) -> Option<Value> {
+        if empties.is_none() {
+            return None;
+        }
+        let (bundle, shape) = types(self.kind)?;
+        empties.laid(bundle, &shape, object, which)
+    }
+
     /// Notes the fields of an object of another kind that is sent below one of the request's.
     pub(super) fn track_below(&self, kind: &GroupVersionKind, new: &mut Value) {
         let Some(id) = bundle().kind(kind) else { return };
@@ -141,9 +150,9 @@ impl Request<'_> {
     }
 
     /// Lays a configuration over an object; `live` is null for a new one.
-    pub(super) fn apply_over(&self, live: &Value, config: &Value) -> Result<Value, ApiError> {
+    pub(super) fn apply_over(&self, live: &Value, config: &Value) -> Result<(Value, Empties), ApiError> {
         let (manager, force) = (self.manager(Operation::Apply), self.query().flag("force"));
-        let applied = self.with_schema(|schema| apply::apply(schema, live, config, &manager, force));
+        let applied = self.with_schema(|schema| apply::apply_sent(schema, live, config, &manager, force));
         applied.unwrap_or_else(|| Err(ApiError::internal("the kind has no type")))
     }
 }

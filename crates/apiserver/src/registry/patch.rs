@@ -1,6 +1,6 @@
 //! Patches of all four sorts.
 
-use super::input::Source;
+use super::input::{Checked, Source};
 use super::update::Changed;
 use super::{Answer, Input, Registry, Request, input, options, types};
 use bytes::Bytes;
@@ -134,10 +134,10 @@ impl Registry {
             }
             Patch::Apply(_) => return Err(ApiError::internal("an apply has a way of its own")),
         };
-        let (mut object, warnings) = request.check_patched(new, old, source)?;
+        let Checked { mut object, empties, warnings } = request.check_patched(new, old, source)?;
         request.settle_namespace(&mut object)?;
         request.must_be_named(&object)?;
-        Ok(Changed { object, warnings, applied: false })
+        Ok(Changed { object, empties, warnings, applied: false })
     }
 
     /// Server-side apply: creates the object, or lays the configuration over it.
@@ -157,19 +157,21 @@ impl Registry {
             if !object::resource_version(&config).is_empty() {
                 return Err(request.not_found());
             }
-            let mut object = request.apply_over(&Value::Null, &config)?;
+            let (mut object, empties) = request.apply_over(&Value::Null, &config)?;
             request.settle_namespace(&mut object)?;
-            let warnings = warnings?;
+            let mut warnings = warnings?;
             request.must_be_named(&object)?;
-            let (answer, more) = self.create_checked(request, object, true).await?;
-            return Ok(Answer { code: 201, warnings: [warnings, more].concat(), ..answer });
+            let made = Changed { object, empties, warnings: Vec::new(), applied: true };
+            let (answer, more) = self.create_checked(request, made).await?;
+            warnings.extend(more);
+            return Ok(Answer { code: 201, warnings, ..answer });
         }
         self.change(request, |old| {
-            let mut object = request.apply_over(old, &config)?;
+            let (mut object, empties) = request.apply_over(old, &config)?;
             request.settle_namespace(&mut object)?;
             let warnings = warnings.clone()?;
             request.must_be_named(&object)?;
-            Ok(Changed { object, warnings, applied: true })
+            Ok(Changed { object, empties, warnings, applied: true })
         })
         .await
     }

@@ -193,11 +193,8 @@ impl Registry {
             .change(request, |old| {
                 if applies {
                     let config = part_of(request, old, &sent);
-                    return Ok(Changed {
-                        object: request.apply_over(old, &config).map_err(|e| as_scale(request, e))?,
-                        warnings: Vec::new(),
-                        applied: true,
-                    });
+                    let (object, empties) = request.apply_over(old, &config).map_err(|e| as_scale(request, e))?;
+                    return Ok(Changed { object, empties, warnings: Vec::new(), applied: true });
                 }
                 let mut scale = scale_of(request, old)?;
                 let paths = request.kind.custom.as_ref().and_then(|c| c.scale.as_ref());
@@ -214,7 +211,8 @@ impl Registry {
                 }
                 let (scale, warnings) = request.check_body(&gvk, Input { value: scale, ..Input::default() })?;
                 request.must_be_named(&scale)?;
-                Ok(Changed { object: with_replicas(request, old, &scale)?, warnings, applied: false })
+                let object = with_replicas(request, old, &scale)?;
+                Ok(Changed { warnings, ..Changed::of(object) })
             })
             .await?;
         let mut workload = super::convert::answered(request, &answer.object);

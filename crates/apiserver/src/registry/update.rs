@@ -1,13 +1,15 @@
 //! Changing objects: one road for PUT, PATCH, status and the other subresources that change an object.
 
 use super::admit::Door;
-use super::{Answer, Input, Registry, Request, invalid, modified};
+use super::input::Checked;
+use super::{Answer, Input, Registry, Request, invalid, keeps_empties, modified};
 use ironclad_admission::Written;
 use ironclad_api::field::ErrorKind;
 use ironclad_api::object::{self, metadata_mut};
 use ironclad_api::{ApiError, FieldError, Path, Reason};
 use ironclad_json::{Value, json};
 use ironclad_kinds::{Kind, validate_metadata_update};
+use ironclad_schema::{Empties, Which};
 use ironclad_store::{Entry, Expect};
 use std::sync::Arc;
 
@@ -17,28 +19,33 @@ const ATTEMPTS: u32 = 6;
 /// What a change makes of the present object.
 pub(crate) struct Changed {
     pub(crate) object: Value,
+    /// What of it was sent empty.
+    pub(crate) empties: Empties,
     pub(crate) warnings: Vec<String>,
     /// Whether it was applied, so that who owns its fields is noted in it already.
     pub(crate) applied: bool,
 }
 
+impl Changed {
+    /// A change of which nothing more is known.
+    pub(crate) fn of(object: Value) -> Self {
+        Self { object, empties: Empties::default(), warnings: Vec::new(), applied: false }
+    }
+}
+
 impl Registry {
     pub(crate) async fn update(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
-        let (object, warnings) = request.check(request.kind, input)?;
-        let told = warnings.clone();
+        let checked = request.check(request.kind, input)?;
+        let told = checked.warnings.clone();
         // What was noted of the fields is told also where nothing comes of the request.
-        self.updated(request, object, warnings).await.map_err(|error| match error.warnings.is_empty() {
+        self.updated(request, checked).await.map_err(|error| match error.warnings.is_empty() {
             true => error.warned(told),
             false => error,
         })
     }
 
-    async fn updated(
-        &self,
-        request: &Request<'_>,
-        mut object: Value,
-        mut warnings: Vec<String>,
-    ) -> Result<Answer, ApiError> {
+    async fn updated(&self, request: &Request<'_>, checked: Checked) -> Result<Answer, ApiError> {
+        let Checked { mut object, empties, mut warnings } = checked;
         ironclad_audit::note(|_| {
             let mut sent = object.clone();
             request.kind.strategy.default(&mut sent);
@@ -57,12 +64,16 @@ impl Registry {
             }
             // Whatever it was, it is new now.
             metadata_mut(&mut object).remove("resourceVersion");
+            let made = Changed { empties, ..Changed::of(object) };
             let (answer, more) =
-                self.create_checked(request, object, false).await.map_err(|error| error.warned(warnings.clone()))?;
+                self.create_checked(request, made).await.map_err(|error| error.warned(warnings.clone()))?;
             return Ok(Answer { code: 201, warnings: [warnings, more].concat(), ..answer });
         }
-        self.change(request, |_| Ok(Changed { object: object.clone(), warnings: warnings.clone(), applied: false }))
-            .await
+        let change = |_: &Value| {
+            let (object, empties, warnings) = (object.clone(), empties.clone(), warnings.clone());
+            Ok(Changed { object, empties, warnings, applied: false })
+        };
+        self.change(request, change).await
     }
 
     /// Changes an object by a function of its present state; tries again when somebody else was faster, unless the
@@ -104,8 +115,10 @@ impl Registry {
         old: Value,
         changed: Changed,
     ) -> Result<Answer, ApiError> {
-        let Changed { object: mut new, mut warnings, applied } = changed;
+        let Changed { object: mut new, empties, mut warnings, applied } = changed;
         let kind = request.kind;
+        let status = request.info.subresource == "status";
+        let empties = empties.only(|part| (part == "status") == status || kind.subresource("status").is_none());
         let uid = object::uid(&new);
         // A patch that makes another uid breaks a rule, which validation tells.
         if &*request.info.verb == "update" && !uid.is_empty() && uid != object::uid(&old) {
@@ -117,7 +130,7 @@ impl Registry {
             kind.strategy.default_changed(&mut new, &old);
         }
         if !applied {
-            self.track(request, &old, &mut new).await;
+            self.track_sent(request, &old, &mut new, &empties).await;
         }
         let old = Arc::new(old);
         let mut door = Door::of(request, &old)?;
@@ -137,12 +150,17 @@ impl Registry {
         self.prepare(request, &mut new, &old);
         let dry_run = request.dry_run();
         let reserved = self.addresses.reserve(kind, &mut new, Some(&old), dry_run).await?;
-        warnings.extend(self.validate(request, &new, &old)?);
+        if keeps_empties(kind) {
+            new = request.laid(&empties, &new, Which::Written).unwrap_or(new);
+        }
+        let laid = request.laid(&empties, &new, Which::All);
+        warnings.extend(self.validate(request, laid.as_ref().unwrap_or(&new), &old)?);
         // Of a status only pods have something to say.
         if request.info.subresource != "status" || &*kind.kind == "Pod" {
             warnings.extend(kind.strategy.warnings(&new, Some(&old)));
         }
-        if kind.generation && counts(&request.info.subresource) && !kind.strategy.same_generation(&new, &old) {
+        let counted = laid.as_ref().filter(|_| COUNTING_EMPTIES.contains(&&*kind.plural)).unwrap_or(&new);
+        if kind.generation && counts(&request.info.subresource) && !kind.strategy.same_generation(counted, &old) {
             let next = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             metadata_mut(&mut new).insert("generation", json!(next));
         }
@@ -252,6 +270,10 @@ const STATUS_ALONE: &[&str] = &[
     "validatingadmissionpolicies",
     "volumeattachments",
 ];
+
+/// Kinds of which stock takes an empty list for another than a missing one when it counts generations.
+const COUNTING_EMPTIES: &[&str] =
+    &["mutatingwebhookconfigurations", "networkpolicies", "validatingwebhookconfigurations"];
 
 /// What of the metadata comes in through `status`, besides what no door keeps back.
 fn metadata_of_status(kind: &Kind) -> &'static [&'static str] {

@@ -101,7 +101,7 @@ impl Registry {
             }
             object::entry(&mut new, "status").remove("nominatedNodeName");
             condition(&mut new, "PodScheduled", "", "");
-            Ok(Changed { object: new, warnings: Vec::new(), applied: false })
+            Ok(Changed::of(new))
         })
         .await?;
         Ok(success())
@@ -127,7 +127,7 @@ impl Registry {
 
     /// `namespaces/finalize`: what its controller has cleaned.
     pub(crate) async fn finalize(&self, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
-        let (sent, _) = request.check(request.kind, input)?;
+        let sent = request.check(request.kind, input)?.object;
         request.must_be_named(&sent)?;
         self.change(request, |old| {
             let mut new = old.clone();
@@ -137,7 +137,7 @@ impl Registry {
             }
             let finalizers = sent["spec"]["finalizers"].clone();
             new["spec"] = if finalizers.is_null() { json!({}) } else { json!({"finalizers": finalizers}) };
-            Ok(Changed { object: new, warnings: Vec::new(), applied: false })
+            Ok(Changed::of(new))
         })
         .await
     }

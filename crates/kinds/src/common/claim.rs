@@ -65,7 +65,7 @@ pub(crate) fn template(source: &Value, at: &Path, errors: &mut ErrorList) {
     let metadata = &template["metadata"];
     errors.extend(crate::metadata::annotations(&metadata["annotations"], &meta_at.child("annotations")));
     errors.extend(crate::metadata::labels(&metadata["labels"], &meta_at.child("labels")));
-    let kept = |key: &str| key == "managedFields" || !has(metadata, &[key]);
+    let kept = |key: &str| !has(metadata, &[key]);
     for (_, shown) in crate::metadata::OF_OBJECTS.iter().filter(|(key, _)| !kept(key)) {
         errors.push(FieldError::forbidden(&meta_at.child(shown), "cannot be set"));
     }

@@ -116,10 +116,10 @@ fn init<'a>(
 /// An ephemeral container has no ports, probes, hooks or resources.
 fn only_ephemeral(c: &Value, at: &Path, errors: &mut ErrorList) {
     let why = "cannot be set for an Ephemeral Container";
-    if !items(c, &["ports"]).is_empty() {
+    if crate::read::has(c, &["ports"]) {
         errors.push(FieldError::forbidden(&at.child("ports"), why));
     }
-    if ["limits", "requests", "claims"].iter().any(|k| crate::read::size(c, &["resources", k]) > 0) {
+    if ["limits", "requests", "claims"].iter().any(|k| crate::read::has(c, &["resources", k])) {
         errors.push(FieldError::forbidden(&at.child("resources"), why));
     }
     let keys = [

@@ -2,11 +2,15 @@
 
 use super::inside::lines;
 use ironclad_json::Value;
+use std::collections::HashMap;
+use std::ops::Range;
 
 /// So many lines stand around a change.
 const CONTEXT: usize = 3;
 /// Larger comparisons than so many pairs of lines are not made.
-const LARGEST: usize = 4 << 20;
+const LARGEST: usize = 16 << 20;
+/// From so many lines on those that stand everywhere are passed over.
+const LONG: usize = 200;
 
 /// The difference between an old and a new value of one of stock's inner types; empty where there is none or it would
 /// be too large.
@@ -33,41 +37,83 @@ pub(crate) fn unified(old: &Value, new: &Value, of: &str) -> String {
     text
 }
 
-/// Each line of both, kept, gone or come, by the longest common subsequence between what begins and ends alike.
+/// Each line of both, kept, gone or come: around the longest block that both have, and so on at both of its sides.
 fn compare<'a>(a: &'a [String], b: &'a [String]) -> Vec<(char, &'a str)> {
-    let head = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let tail = a[head..].iter().rev().zip(b[head..].iter().rev()).take_while(|(x, y)| x == y).count();
-    let (x, y) = (&a[head..a.len() - tail], &b[head..b.len() - tail]);
-    if x.len().saturating_mul(y.len()) > LARGEST {
+    if a.len().saturating_mul(b.len()) > LARGEST {
         return Vec::new();
     }
-    let width = y.len() + 1;
-    let mut best = vec![0u32; (x.len() + 1) * width];
-    for i in (0..x.len()).rev() {
-        for j in (0..y.len()).rev() {
-            best[i * width + j] = if x[i] == y[j] {
-                best[(i + 1) * width + j + 1] + 1
-            } else {
-                best[(i + 1) * width + j].max(best[i * width + j + 1])
-            };
-        }
-    }
-    let mut steps: Vec<(char, &str)> = a[..head].iter().map(|l| (' ', l.as_str())).collect();
+    let mut steps = Vec::with_capacity(a.len().max(b.len()));
     let (mut i, mut j) = (0, 0);
-    while i < x.len() || j < y.len() {
-        if i < x.len() && j < y.len() && x[i] == y[j] {
-            steps.push((' ', &x[i]));
-            (i, j) = (i + 1, j + 1);
-        } else if j == y.len() || (i < x.len() && best[(i + 1) * width + j] >= best[i * width + j + 1]) {
-            steps.push(('-', &x[i]));
-            i += 1;
-        } else {
-            steps.push(('+', &y[j]));
-            j += 1;
+    let end = Block { a: a.len(), b: b.len(), size: 0 };
+    for block in blocks(a, b).into_iter().chain([end]) {
+        steps.extend(a[i..block.a].iter().map(|l| ('-', l.as_str())));
+        steps.extend(b[j..block.b].iter().map(|l| ('+', l.as_str())));
+        steps.extend(a[block.a..][..block.size].iter().map(|l| (' ', l.as_str())));
+        (i, j) = (block.a + block.size, block.b + block.size);
+    }
+    steps
+}
+
+/// Lines that stand in both.
+#[derive(Clone, Copy)]
+struct Block {
+    a: usize,
+    b: usize,
+    size: usize,
+}
+
+/// The blocks that both have, in their order.
+fn blocks(a: &[String], b: &[String]) -> Vec<Block> {
+    let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (j, line) in b.iter().enumerate() {
+        places.entry(line).or_default().push(j);
+    }
+    // Of long texts lines that stand everywhere begin no block.
+    if b.len() >= LONG {
+        places.retain(|_, at| at.len() <= b.len() / 100 + 1);
+    }
+    let mut found = Vec::new();
+    let mut parts = vec![(0..a.len(), 0..b.len())];
+    while let Some((x, y)) = parts.pop() {
+        let block = longest(a, b, &places, &x, &y);
+        if block.size > 0 {
+            parts.push((x.start..block.a, y.start..block.b));
+            parts.push((block.a + block.size..x.end, block.b + block.size..y.end));
+            found.push(block);
         }
     }
-    steps.extend(a[a.len() - tail..].iter().map(|l| (' ', l.as_str())));
-    steps
+    found.sort_unstable_by_key(|block| block.a);
+    found
+}
+
+/// The longest block of two parts, the first of several; then as far as it goes on with lines that begin none.
+fn longest(
+    a: &[String],
+    b: &[String],
+    places: &HashMap<&str, Vec<usize>>,
+    x: &Range<usize>,
+    y: &Range<usize>,
+) -> Block {
+    let mut best = Block { a: x.start, b: y.start, size: 0 };
+    let mut before: HashMap<usize, usize> = HashMap::new();
+    for i in x.clone() {
+        let mut ending = HashMap::new();
+        for j in places.get(a[i].as_str()).into_iter().flatten().copied().filter(|j| y.contains(j)) {
+            let size = j.checked_sub(1).and_then(|j| before.get(&j)).map_or(0, |n| *n) + 1;
+            ending.insert(j, size);
+            if size > best.size {
+                best = Block { a: i + 1 - size, b: j + 1 - size, size };
+            }
+        }
+        before = ending;
+    }
+    while best.a > x.start && best.b > y.start && a[best.a - 1] == b[best.b - 1] {
+        best = Block { a: best.a - 1, b: best.b - 1, size: best.size + 1 };
+    }
+    while best.a + best.size < x.end && best.b + best.size < y.end && a[best.a + best.size] == b[best.b + best.size] {
+        best.size += 1;
+    }
+    best
 }
 
 /// Where the parts with changes begin and end, with their context.
@@ -94,5 +140,14 @@ mod tests {
         let expected = "@@ -1,6 +1,6 @@\n {\n  \"Key\": \"k\",\n  \"Value\": \"\",\n- \"Effect\": \"e\",\n+ \"Effect\": \"f\",\n  \"TimeAdded\": null\n }\n";
         assert_eq!(unified(&old, &new, "Taint"), expected);
         assert_eq!(unified(&old, &old, "Taint"), "");
+    }
+
+    #[test]
+    fn what_stands_twice_comes_before_the_longer_part_that_stays() {
+        let lines = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let signs = |a: &str, b: &str| compare(&lines(a), &lines(b)).iter().map(|s| s.0).collect::<String>();
+        assert_eq!(signs("[ { x } ] y z", "[ { x } { x } ] y z"), " +++      ");
+        assert_eq!(signs("a b", "c d"), "--++");
+        assert_eq!(signs("", ""), " ");
     }
 }

@@ -87,7 +87,8 @@ fn object(value: &Value, of: &str) -> Shown {
     for field in fields {
         let given = value.get(field.name.as_str()).filter(|v| !v.is_null());
         let (kind, bare) = field.kind.strip_prefix('~').map_or((field.kind, false), |kind| (kind, true));
-        if bare && given.is_none() {
+        let nothing = |v: &Value| *v == json!([]) || *v == json!({});
+        if bare && given.is_none_or(nothing) {
             continue;
         }
         shown.push((field.shown.to_owned(), part(given, kind)));

@@ -278,6 +278,10 @@ fn is_reference(image: &str) -> bool {
     let parts: Vec<&str> = name.split('/').collect();
     let registry = parts.len() > 1 && (parts[0].contains(['.', ':']) || parts[0] == "localhost" || upper(parts[0]));
     let path = if registry { &parts[1..] } else { &parts[..] };
+    // What looks like the identifier of an image names none.
+    if image.len() == 64 && image.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return false;
+    }
     // One word alone is an image of the official ones.
     let length = path.join("/").len() + if parts.len() == 1 { "library/".len() } else { 0 };
     length <= 255

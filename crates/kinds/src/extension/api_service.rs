@@ -18,6 +18,7 @@ pub(crate) const STRATEGY: Rules = Rules::new()
     })
     .named(ironclad_api::names::path_segment)
     .checks(validate)
+    .checks_status(|new, _| validate_status(new))
     .prints(
         const {
             &[
@@ -43,7 +44,8 @@ fn validate(o: &Value) -> ErrorList {
     let (group, version) = (text(o, &["spec", "group"]), text(o, &["spec", "version"]));
     let spec = Path::new("spec");
     let wanted = format!("{version}.{group}");
-    if object::name(o) != wanted {
+    let is_name = names::path_segment(object::name(o)).is_empty() && !object::name(o).is_empty();
+    if is_name && object::name(o) != wanted {
         let detail = format!("must be `spec.version+\".\"+spec.group`: {wanted:?}");
         errors.push(FieldError::invalid_str(&Path::new("metadata").child("name"), object::name(o), detail));
     }
@@ -65,11 +67,16 @@ fn validate(o: &Value) -> ErrorList {
         }
     }
     errors.extend(validate_access(o, &spec));
+    errors
+}
+
+fn validate_status(o: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
     for (i, condition) in items(o, &["status", "conditions"]).iter().enumerate() {
         let status = text(condition, &["status"]);
         if !matches!(status, "True" | "False" | "Unknown") {
             let path = Path::new("status").child("conditions").index(i).child("status");
-            errors.push(FieldError::not_supported(&path, &json!(status), &["False", "True", "Unknown"]));
+            errors.push(FieldError::not_supported(&path, &json!(status), &["True", "False", "Unknown"]));
         }
     }
     errors

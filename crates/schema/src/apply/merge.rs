@@ -104,8 +104,8 @@ fn merge_items(place: Place<'_>, form: Form<'_>, live: &[Value], config: &[Value
     Value::Array(out.into())
 }
 
-/// `value` without the members of `set` and all below them; `None` for what has become empty.
-pub(super) fn remove(place: Place<'_>, value: &Value, set: &Set) -> Option<Value> {
+/// `value` without the members of `set` and all below them. What has become empty stays, and is empty.
+pub(super) fn remove(place: Place<'_>, value: &Value, set: &Set) -> Value {
     match (place.form(value), value) {
         (Form::Map, Value::Object(map)) => {
             let mut out = Map::new();
@@ -113,24 +113,23 @@ pub(super) fn remove(place: Place<'_>, value: &Value, set: &Set) -> Option<Value
                 let kept = match set.nodes.get(&PathElement::Field(name.clone())) {
                     None => Some(value.clone()),
                     Some(node) if node.member => None,
-                    Some(node) => remove(place.child(name).0, value, &node.below),
+                    Some(node) => Some(remove(place.child(name).0, value, &node.below)),
                 };
                 if let Some(kept) = kept {
                     out.insert(name.clone(), kept);
                 }
             }
-            (!out.is_empty() || map.is_empty()).then_some(Value::Object(out))
+            Value::Object(out)
         }
         (form @ (Form::Keyed(_) | Form::Set), Value::Array(items)) => {
             let keep = |item: &Value| match place.element(form, item).ok().and_then(|e| set.nodes.get(&e)) {
                 None => Some(item.clone()),
                 Some(node) if node.member => None,
-                Some(node) => remove(place.item(), item, &node.below),
+                Some(node) => Some(remove(place.item(), item, &node.below)),
             };
-            let out: Vec<Value> = items.iter().filter_map(keep).collect();
-            (!out.is_empty() || items.is_empty()).then_some(Value::Array(out.into()))
+            Value::Array(items.iter().filter_map(keep).collect())
         }
-        _ => Some(value.clone()),
+        _ => value.clone(),
     }
 }
 

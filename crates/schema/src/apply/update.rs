@@ -88,7 +88,7 @@ impl At<'_> {
     }
 
     fn without(&self, set: &Set) -> Value {
-        merge::remove(self.root(), &self.object, set).unwrap_or_default()
+        merge::remove(self.root(), &self.object, set)
     }
 }
 
