@@ -2,6 +2,7 @@
 //!
 //! Invariant: this crate knows nothing of HTTP servers, storage or schemas; it holds plain data and pure functions.
 
+pub mod config;
 pub mod error;
 pub mod expiring;
 pub mod features;
@@ -15,9 +16,11 @@ pub mod quantity;
 pub mod quota;
 pub mod resource;
 pub mod selector;
+pub mod shape;
 pub mod source;
 pub mod table;
 pub mod time;
+pub mod url;
 pub mod user;
 pub mod yaml;
 

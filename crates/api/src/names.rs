@@ -122,6 +122,25 @@ pub fn path_segment(text: &str) -> Vec<String> {
     ['/', '%'].iter().filter(|c| text.contains(**c)).map(|c| format!("may not contain '{c}'")).collect()
 }
 
+/// A path behind a domain, such as `acme.io/foo`.
+pub fn domain_prefixed_path(at: &crate::Path, text: &str) -> crate::ErrorList {
+    use crate::FieldError;
+    if text.is_empty() {
+        return vec![FieldError::required(at, "")];
+    }
+    let (domain, path) = text.split_once('/').unwrap_or_default();
+    if domain.is_empty() || path.is_empty() {
+        return vec![FieldError::invalid_str(at, text, "must be a domain-prefixed path (such as \"acme.io/foo\")")];
+    }
+    let wrong = dns1123_subdomain(domain).into_iter();
+    let mut errors: crate::ErrorList = wrong.map(|why| FieldError::invalid_str(at, domain, why)).collect();
+    if !path.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c)) {
+        let why = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')";
+        errors.push(FieldError::invalid_str(at, path, why));
+    }
+    errors
+}
+
 /// A qualified name: keys of labels, annotations, resources, taints.
 pub fn qualified_name(text: &str) -> Vec<String> {
     let mut errors = Vec::new();

@@ -46,6 +46,70 @@ pub fn go_duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::try_from_secs_f64(sum).ok()).flatten()
 }
 
+/// A duration as Go reads it, in nanoseconds, which may be less than none; the error is worded as Go words it.
+pub fn duration(text: &str) -> Result<i64, String> {
+    let invalid = || format!("time: invalid duration {}", crate::go_quote(text));
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if rest == "0" {
+        return Ok(0);
+    }
+    let mut sum = 0.0;
+    loop {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+        let count: f64 = rest[..digits].parse().map_err(|_| invalid())?;
+        rest = &rest[digits..];
+        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let nanoseconds = match &rest[..end] {
+            "" => return Err(format!("time: missing unit in duration {}", crate::go_quote(text))),
+            "ns" => 1.0,
+            "us" | "µs" | "μs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            unit => {
+                let (unit, text) = (crate::go_quote(unit), crate::go_quote(text));
+                return Err(format!("time: unknown unit {unit} in duration {text}"));
+            }
+        };
+        sum += count * nanoseconds;
+        rest = &rest[end..];
+        if rest.is_empty() {
+            break;
+        }
+    }
+    if sum > i64::MAX as f64 {
+        return Err(invalid());
+    }
+    Ok(if text.starts_with('-') { -(sum as i64) } else { sum as i64 })
+}
+
+/// Nanoseconds as Go shows a duration: `1h0m30s`, `1.5s`, `500ms`.
+pub fn show_duration(nanoseconds: i64) -> String {
+    let (sign, all) = (if nanoseconds < 0 { "-" } else { "" }, nanoseconds.unsigned_abs());
+    let parts = |unit: u64, name: &str| {
+        let text = format!("{}.{:0width$}", all / unit, all % unit, width = unit.ilog10() as usize);
+        let text = text.trim_end_matches('0').trim_end_matches('.');
+        format!("{sign}{text}{name}")
+    };
+    match all {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{sign}{all}ns"),
+        1_000..1_000_000 => parts(1_000, "µs"),
+        1_000_000..1_000_000_000 => parts(1_000_000, "ms"),
+        _ => {
+            let (minutes, rest) = (all / 60_000_000_000, all % 60_000_000_000);
+            let seconds = format!("{}.{:09}", rest / 1_000_000_000, rest % 1_000_000_000);
+            let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{sign}{seconds}s"),
+                (0, m) => format!("{sign}{m}m{seconds}s"),
+                (h, m) => format!("{sign}{h}h{m}m{seconds}s"),
+            }
+        }
+    }
+}
+
 /// An age as kubectl's tables show it (`duration.HumanDuration`): `5s`, `2m10s`, `3h`, `2d4h`, `400d`, `3y`.
 pub fn human_duration(seconds: i64) -> String {
     let (s, m, h, d) = (seconds, seconds / 60, seconds / 3600, seconds / 86_400);
@@ -70,6 +134,30 @@ pub fn human_duration(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_read_and_shown_as_go_does() {
+        for (text, shown) in [
+            ("31s", "31s"),
+            ("-1h2m", "-1h2m0s"),
+            ("1h0m30.5s", "1h0m30.5s"),
+            ("500ms", "500ms"),
+            ("1.5ms", "1.5ms"),
+            ("90s", "1m30s"),
+            ("1ns", "1ns"),
+            ("+0", "0s"),
+        ] {
+            assert_eq!(show_duration(duration(text).unwrap()), shown, "{text}");
+        }
+        for (text, why) in [
+            ("1x", "time: unknown unit \"x\" in duration \"1x\""),
+            ("5", "time: missing unit in duration \"5\""),
+            ("", "time: invalid duration \"\""),
+            ("x", "time: invalid duration \"x\""),
+        ] {
+            assert_eq!(duration(text).unwrap_err(), why);
+        }
+    }
 
     #[test]
     fn durations_are_read_as_go_writes_them() {

@@ -2,14 +2,19 @@
 //!
 //! A reader of YAML that is made for each type of a configuration would be megabytes of code.
 
-use ironclad_json::Value;
+mod read;
+
+pub use read::parse;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Reads YAML 1.1, as Kubernetes' files are, or JSON; the error says what is wrong.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    let value: Value = serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())?;
+    let (value, twice) = parse(text)?;
+    if !twice.is_empty() {
+        return Err(format!("yaml: unmarshal errors:\n  {}", twice.join("\n  ")));
+    }
     ironclad_json::from_value(value).map_err(|e| e.to_string())
 }
 
@@ -22,7 +27,7 @@ pub fn write(object: &impl Serialize) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ironclad_json::json;
+    use ironclad_json::{Value, json};
     use serde::Deserialize;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

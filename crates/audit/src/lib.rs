@@ -29,7 +29,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The policy says something that cannot be done.
-    #[error("invalid audit policy: {0}")]
+    #[error("{0}")]
     Policy(String),
     /// The webhook cannot be called.
     #[error("cannot use the audit webhook: {0}")]

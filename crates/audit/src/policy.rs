@@ -4,11 +4,18 @@ mod check;
 
 use crate::event::Stage;
 use crate::{Error, Result};
-use ironclad_json::Value;
+use ironclad_api::config::{self, Scheme};
+use ironclad_api::shape::Shapes;
 use serde::Deserialize;
 use std::path::Path;
+use std::sync::LazyLock;
 
 const LARGEST: u64 = 1 << 20;
+
+static SHAPES: LazyLock<Shapes> = LazyLock::new(|| Shapes::read(include_str!("shapes.txt")));
+
+const SCHEME: Scheme =
+    Scheme { name: "k8s.io/apiserver/pkg/audit/scheme.go:30", versions: &["audit.k8s.io/v1"], others: &[] };
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -109,34 +116,39 @@ pub struct Decision {
 impl Policy {
     /// From YAML or JSON. Fields that nobody knows are told and left out, as stock does.
     pub fn parse(text: &str) -> Result<Self> {
-        let value: Value =
-            ironclad_api::yaml::read(text).map_err(|e| Error::Policy(format!("failed decoding: {e}")))?;
-        let (kind, version) = (&value["kind"], &value["apiVersion"]);
-        if kind != "Policy" || version != "audit.k8s.io/v1" {
-            return Err(Error::Policy(format!("failed decoding: no kind {kind} is registered for version {version}")));
+        let undecoded = |e| Error::Policy(format!("failed decoding: {e}"));
+        let (value, version, odd) = config::decode_loosely(text, "Policy", &SCHEME, &SHAPES).map_err(undecoded)?;
+        if version.is_empty() {
+            let why = "unknown group version field audit.k8s.io/__internal, Kind=Policy in policy";
+            return Err(Error::Policy(why.to_owned()));
         }
-        for field in check::unknown(&value) {
-            tracing::warn!(field, "the audit policy has an unknown field");
+        for why in odd {
+            tracing::warn!(why, "the audit policy is not read strictly");
         }
         let errors = check::errors(&value);
         if !errors.is_empty() {
             return Err(Error::Policy(ironclad_api::field::aggregate(&errors)));
         }
-        let parsed: Self =
-            ironclad_json::from_value(value).map_err(|e| Error::Policy(format!("failed decoding: {e}")))?;
+        let parsed: Self = ironclad_json::from_value(value).map_err(|e| undecoded(e.to_string()))?;
         if parsed.rules.is_empty() {
             return Err(Error::Policy("loaded illegal policy with 0 rules".to_owned()));
         }
         Ok(parsed)
     }
 
-    /// From a file.
+    /// From a file; the errors are worded as stock words them.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = |source| Error::File { path: path.to_owned(), source };
-        if std::fs::metadata(path).map_err(file)?.len() > LARGEST {
-            return Err(Error::Policy(format!("{} is larger than {LARGEST} bytes", path.display())));
+        let shown = path.display();
+        let unread = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::NotFound => format!("open {shown}: no such file or directory"),
+            _ => format!("open {shown}: {e}"),
+        };
+        let unread = |e| Error::Policy(format!("failed to read file path \"{shown}\": {}", unread(e)));
+        if std::fs::metadata(path).map_err(unread)?.len() > LARGEST {
+            return Err(Error::Policy(format!("{shown} is larger than {LARGEST} bytes")));
         }
-        Self::parse(&std::fs::read_to_string(path).map_err(file)?)
+        let text = std::fs::read_to_string(path).map_err(unread)?;
+        Self::parse(&text).map_err(|why| Error::Policy(format!("{why}: from file {shown}")))
     }
 
     /// What is to be kept of a request; nothing when no rule fits.

@@ -57,15 +57,18 @@ pub fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// Whether a file of configuration says that it is what it is taken for, in a version that is known.
-fn registered(wanted: &str, kind: &str, version: &str) -> Result<(), String> {
-    let known =
-        version.strip_prefix("apiserver.config.k8s.io/").is_some_and(|v| matches!(v, "v1" | "v1beta1" | "v1alpha1"));
-    match kind == wanted && known {
-        true => Ok(()),
-        false => Err(format!("no kind {kind:?} is registered for version {version:?}")),
-    }
-}
+/// Versions in which files of configuration are read.
+const CONFIGURATIONS: &[&str] =
+    &["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1"];
+
+/// What else may stand in such files.
+const OTHER_CONFIGURATIONS: &[(&str, &str)] = &[
+    ("AuthenticationConfiguration", "apiserver.config.k8s.io/v1"),
+    ("AuthorizationConfiguration", "apiserver.config.k8s.io/v1"),
+    ("AdmissionConfiguration", "apiserver.config.k8s.io/v1"),
+    ("EncryptionConfiguration", "apiserver.config.k8s.io/v1"),
+    ("TracingConfiguration", "apiserver.config.k8s.io/v1"),
+];
 
 /// Asks one authenticator after the other.
 pub struct Union(pub Vec<Arc<dyn Authenticator>>);

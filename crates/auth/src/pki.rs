@@ -321,9 +321,13 @@ fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem.as_bytes()).flatten().collect()
 }
 
-/// Whether a text holds at least one certificate that can be read.
-pub(crate) fn holds_certificate(pem: &str) -> bool {
-    certificates(pem).iter().any(|der| x509_parser::parse_x509_certificate(der).is_ok())
+/// Whether a text holds certificates, and all of them can be read; the error is worded as stock words it.
+pub(crate) fn certificates_in(pem: &str) -> std::result::Result<(), &'static str> {
+    match certificates(pem).as_slice() {
+        [] => Err("data does not contain any valid RSA or ECDSA certificates"),
+        all if all.iter().all(|der| x509_parser::parse_x509_certificate(der).is_ok()) => Ok(()),
+        _ => Err("x509: malformed certificate"),
+    }
 }
 
 fn name(common: &str, organization: &str) -> DistinguishedName {

@@ -15,7 +15,7 @@ fn texts() -> Arc<Decl> {
 }
 
 fn object<const N: usize>(name: &str, fields: [(&str, Arc<Decl>); N]) -> Arc<Decl> {
-    Arc::new(Decl::object(name, fields.map(|(k, d)| (k.to_owned(), d)), 2))
+    Arc::new(Decl::record(name, fields.map(|(k, d)| (k.to_owned(), d))))
 }
 
 /// The type of `request`.
@@ -121,4 +121,17 @@ pub fn environment(scope: &Scope) -> Environment {
         env = env.with_mutations();
     }
     env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fields of the API's own objects have their own names also where these are words of the language.
+    #[test]
+    fn the_namespace_of_a_request_is_asked_for_by_its_name() {
+        let env = environment(&Scope::default());
+        env.compile("request.namespace == 'a' && request.name == 'b'").unwrap();
+        assert!(env.compile("request.__namespace__ == 'a'").is_err());
+    }
 }

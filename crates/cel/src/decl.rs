@@ -126,6 +126,12 @@ impl Decl {
         Self::new(name, Shape::Object { fields }, MAX_REQUEST, min_bytes)
     }
 
+    /// An object of the API itself: its fields have the names that expressions use.
+    pub fn record(name: &str, fields: impl IntoIterator<Item = (String, Arc<Self>)>) -> Self {
+        let fields = fields.into_iter().map(|(name, decl)| (name.clone(), (name, decl))).collect();
+        Self::new(name, Shape::Object { fields }, MAX_REQUEST, 2)
+    }
+
     /// The type that the checker sees.
     pub fn ty(self: &Arc<Self>) -> Type {
         match &self.shape {

@@ -78,7 +78,7 @@ impl Envelope {
         let failed = |why: String| Error::Kms { name: kms.name.clone(), why };
         let path = kms.endpoint.trim_start_matches("unix://").to_owned();
         let state = Arc::new(ArcSwap::default());
-        let patience = kms.patience().map_err(failed)?;
+        let patience = kms.patience();
         let plugin = Plugin::start(path, patience, pace, state.clone()).map_err(failed)?;
         Ok(Arc::new(Self {
             prefix: format!("k8s:enc:kms:v2:{}:", kms.name).into_bytes(),

@@ -5,6 +5,7 @@
 //! that cannot be used changes nothing.
 
 mod aes;
+mod check;
 mod config;
 mod keyring;
 mod kms;
@@ -34,7 +35,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file says something that cannot be done.
-    #[error("invalid encryption configuration: {0}")]
+    #[error("{0}")]
     Invalid(String),
     /// The plugin that keeps the keys does not answer as it should.
     #[error("the KMS plugin {name:?} cannot be used: {why}")]

@@ -6,14 +6,18 @@
 mod kubelet;
 mod proxy;
 mod scheduler;
-mod shape;
 
+use ironclad_api::shape::Shapes;
 use ironclad_json::Value;
 use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
 
 pub(crate) use kubelet::{Kubelet, read as kubelet};
 pub(crate) use proxy::read as proxy;
 pub(crate) use scheduler::{Scheduler, read as scheduler};
+
+static SHAPES: LazyLock<Shapes> = LazyLock::new(|| Shapes::read(include_str!("component/shapes.txt")));
 
 /// A file of one kind: its value with the fields that its shape does not know, each as stock names it.
 struct File {
@@ -34,7 +38,8 @@ impl File {
             }
             _ => {}
         }
-        let unknown = shape::check(kind, &value)?;
+        let package = version.rsplit('/').next().unwrap_or_default();
+        let unknown = SHAPES.check(kind, package, &value)?;
         Ok(Self { value, unknown })
     }
 
@@ -49,7 +54,8 @@ fn missing(what: &str, value: &Value) -> String {
     format!("Object '{what}' is missing in '{value}'")
 }
 
-fn text(path: &Path) -> Result<String, String> {
+/// What a file holds; the error is worded as Go words it.
+pub(crate) fn text(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => format!("open {}: no such file or directory", path.display()),
         _ => format!("open {}: {e}", path.display()),
@@ -75,8 +81,8 @@ fn number(value: &Value, path: &str) -> Option<i64> {
 }
 
 /// Checked by the shape already.
-fn duration(value: &Value, path: &str) -> Option<std::time::Duration> {
-    string(value, path).and_then(|text| shape::duration(&text).ok())
+fn duration(value: &Value, path: &str) -> Option<Duration> {
+    string(value, path).and_then(|text| as_duration(&text).ok())
 }
 
 /// What can be said in a file besides what is used.
@@ -129,10 +135,15 @@ impl Others {
     }
 }
 
+/// What is less than none counts as none.
+fn as_duration(text: &str) -> Result<Duration, String> {
+    ironclad_api::time::duration(text).map(|n| Duration::from_nanos(u64::try_from(n).unwrap_or(0)))
+}
+
 /// What stock writes for a field that is not set.
 fn empty(value: &Value) -> bool {
     match value.as_str() {
-        Some(text) => text.is_empty() || shape::duration(text).is_ok_and(|d| d.is_zero()),
+        Some(text) => text.is_empty() || as_duration(text).is_ok_and(|d| d.is_zero()),
         None => {
             value.is_null()
                 || value.as_i64() == Some(0)
@@ -144,9 +155,7 @@ fn empty(value: &Value) -> bool {
 
 fn same(value: &Value, text: &str) -> bool {
     match value.as_str() {
-        Some(found) => {
-            found == text || matches!((shape::duration(found), shape::duration(text)), (Ok(a), Ok(b)) if a == b)
-        }
+        Some(found) => found == text || matches!((as_duration(found), as_duration(text)), (Ok(a), Ok(b)) if a == b),
         None => serde_json::to_string(value).is_ok_and(|found| found == text),
     }
 }

@@ -86,6 +86,11 @@ impl Failure {
 
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
+/// A file of configuration that cannot be used; the cause is stock's.
+pub(crate) fn config_failure(cause: String) -> Failure {
+    Failure::new(Id::Config, cause, "Mend the file; nothing was changed.")
+}
+
 /// Adds what was tried to an error.
 pub(crate) trait Context<T> {
     fn context(self, what: &str) -> Result<T>;

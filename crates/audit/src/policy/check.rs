@@ -6,32 +6,6 @@ use ironclad_json::Value;
 
 const LEVELS: [&str; 4] = ["None", "Metadata", "Request", "RequestResponse"];
 const STAGES: [&str; 4] = ["RequestReceived", "ResponseStarted", "ResponseComplete", "Panic"];
-const POLICY: [&str; 6] = ["apiVersion", "kind", "metadata", "rules", "omitStages", "omitManagedFields"];
-const RULE: [&str; 9] = [
-    "level",
-    "users",
-    "userGroups",
-    "verbs",
-    "resources",
-    "namespaces",
-    "nonResourceURLs",
-    "omitStages",
-    "omitManagedFields",
-];
-
-/// Fields that are not part of a policy.
-pub(super) fn unknown(policy: &Value) -> Vec<String> {
-    let other = |value: &Value, known: &[&str], prefix: String| -> Vec<String> {
-        let fields = value.as_object().into_iter().flat_map(|o| o.keys());
-        fields.filter(|f| !known.contains(&f.as_str())).map(|f| format!("{prefix}{f}")).collect()
-    };
-    let mut out = other(policy, &POLICY, String::new());
-    for (at, rule) in list(&policy["rules"]).iter().enumerate() {
-        out.extend(other(rule, &RULE, format!("rules[{at}].")));
-    }
-    out
-}
-
 /// Every mistake.
 pub(super) fn errors(policy: &Value) -> ErrorList {
     let mut out = stages(&policy["omitStages"], &Path::new("omitStages"));

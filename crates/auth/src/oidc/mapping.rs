@@ -1,9 +1,8 @@
 //! From the claims of a token that was checked to a user: pure functions of claims and configuration.
 
 use super::config::{Jwt, PrefixedClaim};
-use crate::expression::Expression;
+use crate::expression::{Expression, Over};
 use ironclad_api::UserInfo;
-use ironclad_cel::Type;
 use ironclad_json::{Value, json};
 
 type Result<T> = std::result::Result<T, String>;
@@ -30,7 +29,7 @@ pub(super) struct Mapping {
 fn from(claim: &str, prefix: Option<&str>, expression: &str) -> Result<From> {
     Ok(match (claim, expression) {
         ("", "") => From::Nothing,
-        ("", expression) => From::Expression(Expression::compile(expression, "claims", None)?),
+        ("", expression) => From::Expression(Expression::compile(expression, Over::Claims)?),
         (claim, _) => From::Claim { claim: claim.to_owned(), prefix: prefix.unwrap_or_default().to_owned() },
     })
 }
@@ -43,7 +42,7 @@ impl Mapping {
     pub(super) fn new(jwt: &Jwt) -> Result<Self> {
         let maps = &jwt.claim_mappings;
         let extra =
-            maps.extra.iter().map(|e| Ok((e.key.clone(), Expression::compile(&e.value_expression, "claims", None)?)));
+            maps.extra.iter().map(|e| Ok((e.key.clone(), Expression::compile(&e.value_expression, Over::Claims)?)));
         let extra: Vec<_> = extra.collect::<Result<_>>()?;
         let rules = jwt.claim_validation_rules.iter();
         let required = rules
@@ -53,24 +52,14 @@ impl Mapping {
             .collect();
         let claim_rules: Vec<_> = rules
             .filter(|r| !r.expression.is_empty())
-            .map(|r| Ok((Expression::compile(&r.expression, "claims", Some(&Type::Bool))?, r.message.clone())))
+            .map(|r| Ok((Expression::compile(&r.expression, Over::ClaimRule)?, r.message.clone())))
             .collect::<Result<_>>()?;
         let user_rules = jwt
             .user_validation_rules
             .iter()
-            .map(|r| Ok((Expression::compile(&r.expression, "user", Some(&Type::Bool))?, r.message.clone())))
+            .map(|r| Ok((Expression::compile(&r.expression, Over::UserRule)?, r.message.clone())))
             .collect::<Result<_>>()?;
         let username = prefixed(&maps.username)?;
-        if let From::Expression(name) = &username
-            && name.mentions("claims.email")
-        {
-            let verified = name.mentions("claims.email_verified")
-                || extra.iter().any(|(_, e)| e.mentions("claims.email_verified"))
-                || claim_rules.iter().any(|(e, _)| e.mentions("claims.email_verified"));
-            if !verified {
-                return Err("claimMappings.username.expression: Invalid value: claims.email_verified must be used in claimMappings.username.expression or claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression".to_owned());
-            }
-        }
         Ok(Self {
             trusts_email: matches!(&username, From::Claim { claim, .. } if claim == "email"),
             username,

@@ -1,13 +1,12 @@
 //! What somebody may do, by a webhook (`--authorization-webhook-config-file`, or one of an AuthorizationConfiguration).
 
 use super::{MOST, post, user_value};
-use crate::expression::Expression;
+use crate::expression::{Expression, Over};
 use crate::{Attributes, Authorizer, Decision, Rules};
 use async_trait::async_trait;
 use ironclad_api::UserInfo;
 use ironclad_api::expiring::Expiring;
 use ironclad_api::selector::{FieldSelector, LabelSelector};
-use ironclad_cel::Type;
 use ironclad_json::{Map, Value, json};
 use ironclad_remote::Remote;
 use std::time::Duration;
@@ -65,7 +64,7 @@ pub struct AccessWebhook {
 impl AccessWebhook {
     /// Asks `remote` as the options say.
     pub fn new(remote: Remote, options: AccessOptions) -> Result<Self, String> {
-        let compile = |source: &String| Expression::compile(source, "request", Some(&Type::Bool));
+        let compile = |source: &String| Expression::compile(source, Over::Request);
         let conditions = options.conditions.iter().map(compile).collect::<Result<_, _>>()?;
         Ok(Self { remote, options, conditions, known: Expiring::new(MOST) })
     }
@@ -80,9 +79,9 @@ impl AccessWebhook {
 
     /// Whether the webhook is asked at all; an error when a condition cannot be evaluated and none says no.
     fn concerns(&self, spec: &Value) -> Result<bool, String> {
-        let mut failure = None;
+        let (shown, mut failure) = (shown(spec), None);
         for condition in &self.conditions {
-            match condition.holds(spec) {
+            match condition.holds(&shown) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
                 Err(why) => failure = Some(why),
@@ -135,6 +134,26 @@ fn spec(a: &Attributes) -> Value {
     }
     spec.insert("resourceAttributes".to_owned(), resource.into());
     spec.into()
+}
+
+/// What conditions see of the spec: fields that are not sent because they say nothing are there.
+fn shown(spec: &Value) -> Value {
+    let mut shown = spec.clone();
+    let fill = |at: Option<&mut Value>, fields: &[(&str, Value)]| {
+        if let Some(object) = at.and_then(Value::as_object_mut) {
+            for (name, nothing) in fields.iter().filter(|(name, _)| !object.contains_key(*name)).collect::<Vec<_>>() {
+                object.insert((*name).to_owned(), nothing.clone());
+            }
+        }
+    };
+    let none = |names: &[&'static str]| names.iter().map(|name| (*name, json!(""))).collect::<Vec<_>>();
+    let mut user = none(&["user", "uid"]);
+    user.extend([("groups", json!([])), ("extra", json!({}))]);
+    fill(Some(&mut shown), &user);
+    let resource = none(&["namespace", "verb", "group", "version", "resource", "subresource", "name"]);
+    fill(shown.get_mut("resourceAttributes"), &resource);
+    fill(shown.get_mut("nonResourceAttributes"), &none(&["path", "verb"]));
+    shown
 }
 
 fn understood(answer: &Value) -> Decision {
@@ -207,6 +226,9 @@ mod tests {
             spec["resourceAttributes"]["labelSelector"]["requirements"][1],
             json!({"key": "y", "operator": "DoesNotExist"})
         );
+        let seen = shown(&spec);
+        assert_eq!((&seen["resourceAttributes"]["namespace"], &seen["uid"]), (&json!("a"), &json!("")));
+        assert_eq!((&seen["resourceAttributes"]["name"], &seen["extra"]), (&json!(""), &json!({})));
         let path = super::spec(&Attributes { path: "/metrics".into(), verb: "get".into(), ..Attributes::default() });
         assert_eq!(path["nonResourceAttributes"], json!({"path": "/metrics", "verb": "get"}));
         assert_eq!(understood(&json!({"status": {"allowed": true, "reason": "r"}})), Decision::Allow("r".into()));

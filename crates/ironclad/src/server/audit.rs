@@ -1,7 +1,7 @@
 //! What is kept of requests, as the flags say.
 
 use crate::cli::api::{self, AuditFlags, Delivery};
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Failure, Result, config_failure};
 use ironclad_apiserver::Auditor;
 use ironclad_audit::{Backends, Batch, LogOptions, Mode, Policy, Sink, Throttle, Truncate, WebhookOptions};
 use ironclad_remote::Way;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// The auditor; none without a policy or without a place for events.
 pub(crate) fn auditor(flags: &AuditFlags, way: &Way) -> Result<Option<Auditor>> {
     let Some(file) = &flags.audit_policy_file else { return Ok(None) };
-    let policy = Policy::read(file).context("cannot use --audit-policy-file")?;
+    let policy = Policy::read(file).map_err(|why| config_failure(format!("loading audit policy file: {why}")))?;
     let mut sinks = Vec::new();
     if flags.audit_log_path.is_some() {
         sinks.push(Sink::log(&log(flags)?).context("cannot use --audit-log-path")?);

@@ -3,9 +3,12 @@
 
 use super::reloads;
 use crate::cli::api::{AuthenticationFlags, OidcFlags};
-use crate::failure::{Context, Result};
+use crate::component::text as read_file;
+use crate::failure::{Context, Result, config_failure};
 use crate::files::Files;
 use arc_swap::ArcSwap;
+use ironclad_api::ErrorList;
+use ironclad_api::field;
 use ironclad_api::source::Source;
 use ironclad_auth::oidc::{
     ALGORITHMS, AuthenticationConfiguration, ClaimMappings, ClaimValidationRule, Issuer, Jwt, Oidc, PrefixedClaim,
@@ -147,7 +150,7 @@ fn configured(flags: &AuthenticationFlags, files: &mut Files, makings: &Makings<
         return Ok((issuers, nobody));
     };
     let (own, egress) = (makings.tokens.issuers().to_vec(), makings.egress.clone());
-    let (issuers, nobody) = of_file(path, &own, egress.as_ref()).context("cannot use --authentication-config")?;
+    let (issuers, nobody) = of_file(path, &own, egress.as_ref()).map_err(config_failure)?;
     reloads::AUTHENTICATION.used("", &reloads::hash_of(path));
     let replaceable = |one: Shared| Arc::new(Replaceable(ArcSwap::from_pointee(one)));
     let (issuers, nobody) = (replaceable(issuers), replaceable(nobody));
@@ -168,8 +171,10 @@ fn configured(flags: &AuthenticationFlags, files: &mut Files, makings: &Makings<
 }
 
 fn of_file(path: &Path, own: &[String], egress: Option<&Egress>) -> std::result::Result<(Shared, Shared), String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    let configuration = AuthenticationConfiguration::parse(&text)?;
+    let configuration = read_file(path).and_then(|text| AuthenticationConfiguration::decode(&text)).map_err(|why| {
+        format!("failed to load authentication configuration from file {:?}: {why}", path.display().to_string())
+    })?;
+    invalid(&configuration.errors())?;
     let mut issuers: Vec<Shared> = Vec::new();
     for jwt in &configuration.jwt {
         if own.contains(&jwt.issuer.url) {
@@ -186,6 +191,13 @@ fn of_file(path: &Path, own: &[String], egress: Option<&Egress>) -> std::result:
         None => Arc::new(Anonymous::default()),
     };
     Ok((Arc::new(Union(issuers)), nobody))
+}
+
+fn invalid(errors: &ErrorList) -> std::result::Result<(), String> {
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(format!("invalid authentication configuration: {}", field::aggregate(errors))),
+    }
 }
 
 /// The issuer that the flags name.
@@ -227,7 +239,7 @@ fn of_flags(flags: &OidcFlags) -> Result<Option<Jwt>> {
             .collect(),
         ..Jwt::default()
     };
-    jwt.check().context("cannot use the --oidc flags")?;
+    invalid(&jwt.errors(&field::Path::new("jwt").index(0))).map_err(config_failure)?;
     Ok(Some(jwt))
 }
 

@@ -2,7 +2,8 @@
 
 use super::reloads;
 use crate::cli::api::AuthorizationFlags;
-use crate::failure::{Context, Failure, Result};
+use crate::component::text as read_file;
+use crate::failure::{Context, Failure, Result, config_failure};
 use crate::files::Files;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -75,7 +76,7 @@ impl Authorizer for Replaceable {
 pub(crate) fn authorizer(flags: &AuthorizationFlags, own: &Own, files: &mut Files) -> Result<Arc<dyn Authorizer>> {
     let Some(path) = &flags.authorization_config else { return Ok(Arc::new(of_flags(flags, own)?)) };
     let policies = flags.authorization_policy_file.clone();
-    let first = configured(path, own, policies.as_deref()).context("cannot use --authorization-config")?;
+    let first = configured(path, own, policies.as_deref()).map_err(config_failure)?;
     reloads::AUTHORIZATION.used("", &reloads::hash_of(path));
     let replaceable = Arc::new(Replaceable(ArcSwap::from_pointee(first)));
     let (keep, own, file) = (replaceable.clone(), own.clone(), path.clone());
@@ -128,13 +129,13 @@ fn webhook(file: Option<&Path>, options: AccessOptions, way: &Way) -> std::resul
 }
 
 fn configured(path: &Path, own: &Own, policies: Option<&Path>) -> std::result::Result<Authorizers, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    let text = read_file(path)?;
     let configuration = AuthorizationConfiguration::parse(&text)?;
     let mut all: Vec<Arc<dyn Authorizer>> = Vec::new();
     for one in &configuration.authorizers {
         all.push(match (plain(&one.sort, own, policies)?, &one.webhook) {
             (Some(known), _) => known,
-            (None, Some(hook)) => webhook(hook.kubeconfig()?.as_deref(), hook.options()?, &own.way)?,
+            (None, Some(hook)) => webhook(hook.kubeconfig().as_deref(), hook.options(), &own.way)?,
             // The configuration was checked: whatever else there is has a webhook.
             (None, None) => Arc::new(Always(false)),
         });

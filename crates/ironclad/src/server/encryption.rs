@@ -106,5 +106,5 @@ fn note(own: Option<&Keyring>, configuration: &Configuration) {
 
 fn unusable(error: ironclad_encryption::Error) -> Failure {
     let help = "Mend the file, or leave --encryption-provider-config out; nothing was changed.";
-    Failure::new(Id::Encryption, format!("cannot set up encryption at rest: {error}"), help)
+    Failure::new(Id::Encryption, error.to_string(), help)
 }

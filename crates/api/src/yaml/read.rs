@@ -9,7 +9,7 @@ use std::collections::HashSet;
 const TOLD: usize = 100;
 
 /// A document as JSON, and what Go's reader says of keys that stand twice.
-pub(crate) fn parse(text: &str) -> Result<(Value, Vec<String>), String> {
+pub fn parse(text: &str) -> Result<(Value, Vec<String>), String> {
     let options = serde_saphyr::options! {
         legacy_octal_numbers: true,
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
