@@ -130,10 +130,17 @@ impl Program {
         let cost = estimate(env, &ast, &checked);
         let mut paths = BTreeSet::new();
         ast.root.walk(&mut |e| {
-            if matches!(e.kind, Kind::Ident(_) | Kind::Select { .. })
-                && let Some(path) = e.qualified()
-            {
-                paths.insert(path);
+            match &e.kind {
+                Kind::Ident(_) | Kind::Select { .. } => paths.extend(e.qualified()),
+                // An optional field: `claims.?email`.
+                Kind::Call(call) if call.function == "_?._" => {
+                    if let [of, field] = call.args.as_slice()
+                        && let (Some(of), Kind::Text(field)) = (of.qualified(), &field.kind)
+                    {
+                        paths.insert(format!("{of}.{field}"));
+                    }
+                }
+                _ => {}
             }
         });
         let shallow = ast.root.depth() <= SHALLOW;

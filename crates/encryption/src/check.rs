@@ -57,10 +57,9 @@ fn overlap(resources: &[String], path: &Path) -> ErrorList {
             let (a, b) = (group_resource(a), group_resource(b));
             let any = ("*", "*");
             twice |= a == b;
-            masked |= a != b && (a == any || b == any || (a.1 == b.1 && (a.0 == "*" || b.0 == "*")));
+            masked |= a == any || b == any || (a.1 == b.1 && (a.0 == "*" || b.0 == "*"));
         }
     }
-    // Two that are both the same and masking others count once more, as each is compared with each.
     let shown: Vec<String> = resources.iter().map(|r| go_quote(r)).collect();
     let shown = format!("[{}]", shown.join(","));
     let error = |why: &str| FieldError::invalid_shown(path, shown.clone(), why);

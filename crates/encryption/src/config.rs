@@ -74,7 +74,7 @@ impl std::fmt::Debug for Key {
 impl Key {
     pub(crate) fn bytes(&self) -> Result<Vec<u8>> {
         STANDARD
-            .decode(&self.secret)
+            .decode(self.secret.replace(['\r', '\n'], ""))
             .map_err(|_| Error::Invalid(format!("secret of the key {:?}: must be base64 encoded", self.name)))
     }
 }

@@ -34,6 +34,7 @@ impl Keys {
         let discovery = issuer
             .discovery_url
             .clone()
+            .filter(|url| !url.is_empty())
             .unwrap_or_else(|| format!("{}/.well-known/openid-configuration", issuer.url.trim_end_matches('/')));
         let authorities = issuer.certificate_authority.clone().unwrap_or_default().into_bytes();
         let remote =

@@ -214,6 +214,7 @@ mod tests {
                 .unwrap()
                 .contains("email_verified")
         );
+        assert!(mapping("  claimMappings: {username: {expression: 'claims.?email.orValue(\"x\")'}}").is_err());
         assert!(mapping("  claimMappings: {username: {claim: sub}}").err().unwrap().contains("prefix is required"));
     }
 }

@@ -141,7 +141,7 @@ fn shown(spec: &Value) -> Value {
     let mut shown = spec.clone();
     let fill = |at: Option<&mut Value>, fields: &[(&str, Value)]| {
         if let Some(object) = at.and_then(Value::as_object_mut) {
-            for (name, nothing) in fields.iter().filter(|(name, _)| !object.contains_key(*name)).collect::<Vec<_>>() {
+            for (name, nothing) in fields.iter().filter(|(name, _)| !object.contains_key(name)).collect::<Vec<_>>() {
                 object.insert((*name).to_owned(), nothing.clone());
             }
         }

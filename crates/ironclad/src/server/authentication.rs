@@ -179,8 +179,9 @@ fn of_file(path: &Path, own: &[String], egress: Option<&Egress>) -> std::result:
     for jwt in &configuration.jwt {
         if own.contains(&jwt.issuer.url) {
             return Err(format!(
-                "issuer.url: Invalid value: {:?}: URL must not overlap with disallowed issuers: {own:?}",
-                jwt.issuer.url
+                "issuer.url: Invalid value: {:?}: URL must not overlap with disallowed issuers: [{}]",
+                jwt.issuer.url,
+                own.join(" ")
             ));
         }
         issuers.push(Arc::new(Oidc::by(jwt, ALGORITHMS, egress)?));
