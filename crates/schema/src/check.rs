@@ -5,6 +5,7 @@ use crate::bundle::{Bundle, Field, Scalar, Shape, TypeId};
 use crate::empties::{Empties, is_empty};
 use crate::moment;
 use crate::patch::go_kind;
+use crate::proto::wire::wire;
 use ironclad_api::quantity::Quantity;
 use ironclad_json::{Fate, Map, Text, Value, json};
 use std::fmt::Write;
@@ -51,6 +52,8 @@ struct Walk<'a> {
     noticed: Noticed,
     /// Whether something was sent empty.
     empties: bool,
+    /// The type of the whole, where it is an object.
+    root: Option<TypeId>,
     /// Names of the fields on the way, without indexes, as Go's messages have them.
     fields: Vec<Text>,
     /// Whether what a typed server always writes is put in.
@@ -65,6 +68,7 @@ impl<'a> Walk<'a> {
             bundle,
             noticed: Noticed::default(),
             empties: false,
+            root: None,
             fields: Vec::new(),
             complete: true,
             converter: false,
@@ -84,7 +88,10 @@ type Changed = Option<Value>;
 impl Walk<'_> {
     fn run(mut self, shape: &Shape, value: &mut Value, known: Option<&Value>) -> Result<Noticed, String> {
         let of = match shape {
-            Shape::Object(id) => self.bundle.get(*id).definition.rsplit('.').next().unwrap_or_default(),
+            Shape::Object(id) => {
+                self.root = Some(*id);
+                self.bundle.get(*id).definition.rsplit('.').next().unwrap_or_default()
+            }
             _ => "",
         };
         if let Some(changed) = self.shape(shape, value, known, &mut String::new(), of)? {
@@ -212,10 +219,17 @@ impl Walk<'_> {
             | (Scalar::String, Value::String(_))
             | (Scalar::Bool, Value::Bool(_)) => Ok(None),
             (Scalar::Double, Value::Number(_)) => Ok(None),
-            (Scalar::Int32 | Scalar::Int64, Value::Number(n)) => match whole(n) {
-                Some(i) if scalar == Scalar::Int64 || i32::try_from(i).is_ok() => Ok(other(i.into())),
-                _ => Err(self.wrong_text(&format!("number {n}"), of, go_scalar(scalar))),
+            // Go turns one number into the other, whatever is lost.
+            (Scalar::Int32, Value::Number(n)) if self.converter => match n.as_i64().or_else(|| whole(n)) {
+                Some(i) => Ok(other((i as i32).into())),
+                None => Err(self.wrong_text(&format!("number {n}"), of, "int32")),
             },
+            (Scalar::Int32 | Scalar::Int64, Value::Number(n)) => {
+                match whole(n).filter(|_| self.converter || !n.is_f64() || is_minus_zero(n)) {
+                    Some(i) if scalar == Scalar::Int64 || i32::try_from(i).is_ok() => Ok(other(i.into())),
+                    _ => Err(self.wrong_text(&format!("number {n}"), of, go_scalar(scalar))),
+                }
+            }
             (Scalar::IntOrString, Value::Number(n)) => {
                 let whole = whole(n).ok_or_else(|| self.wrong_text(&format!("number {n}"), of, "int32"))?;
                 Ok(other(whole.into()))
@@ -264,8 +278,30 @@ impl Walk<'_> {
         if self.fields.is_empty() {
             return format!("json: cannot unmarshal {got} into Go value of type {want}");
         }
-        let path = self.fields.join(".");
+        let path = self.go_path().join(".");
         format!("json: cannot unmarshal {got} into Go struct field {of}.{path} of type {want}")
+    }
+
+    /// The fields on the way as Go names them: with the types that stand in others without a name.
+    fn go_path(&self) -> Vec<&str> {
+        let mut path = Vec::with_capacity(self.fields.len());
+        let mut at = self.root;
+        for name in &self.fields {
+            let ty = at.map(|id| self.bundle.get(id));
+            if let Some(ty) = ty {
+                path.extend(wire().inside(&ty.definition, name));
+            }
+            path.push(name.as_str());
+            let mut shape = ty.and_then(|ty| ty.field(name)).map(|field| &field.shape);
+            while let Some(Shape::List(inner, _) | Shape::Map(inner, _)) = shape {
+                shape = Some(inner);
+            }
+            at = match shape {
+                Some(Shape::Object(id)) => Some(*id),
+                _ => None,
+            };
+        }
+        path
     }
 
     fn go(&self, shape: &Shape) -> String {
@@ -281,7 +317,7 @@ impl Walk<'_> {
 /// What Go leaves out when it encodes: nothing, and empty lists and maps of optional fields.
 fn is_left_out(field: &Field, value: &Value, path: &str) -> bool {
     match &field.shape {
-        Shape::Scalar(Scalar::Any | Scalar::Deduced) => false,
+        Shape::Scalar(Scalar::Deduced) => false,
         // Who sends an empty list of managers asks to forget them, and who sends one of scaling policies has none.
         Shape::List(..) if matches!(path, "metadata.managedFields" | "managedFields") || &*field.name == "policies" => {
             value.is_null()
@@ -372,6 +408,11 @@ fn illegal(text: &str) -> usize {
     text.len() - signs % 4
 }
 
+/// `-0`, of which no integer remembers the sign.
+fn is_minus_zero(n: &serde_json::Number) -> bool {
+    n.as_f64().is_some_and(|f| f == 0.0 && f.is_sign_negative())
+}
+
 /// A number without a fraction.
 fn whole(n: &serde_json::Number) -> Option<i64> {
     n.as_i64().or_else(|| n.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64))
@@ -442,7 +483,7 @@ mod tests {
     fn values_become_canonical() {
         let pod = json!({
             "metadata": {"creationTimestamp": null, "labels": {}},
-            "spec": {"volumes": [], "terminationGracePeriodSeconds": 30.0, "containers": [{
+            "spec": {"volumes": [], "terminationGracePeriodSeconds": 30, "containers": [{
                 "name": "a", "resources": {"requests": {"cpu": 0.5, "memory": "1024Mi"}}}]}});
         let (_, value) = check("", "Pod", pod);
         assert_eq!(

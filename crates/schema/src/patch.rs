@@ -3,9 +3,12 @@
 mod go;
 mod operations;
 mod strategic;
+mod written;
 
+pub(crate) use go::go_syntax;
 pub use go::go_value;
 pub use operations::{Broken, operations};
+pub use written::{Plain, written};
 
 use crate::bundle::{Bundle, TypeId};
 use ironclad_api::{ApiError, Reason};
@@ -125,5 +128,7 @@ mod tests {
     fn values_look_as_go_prints_them() {
         let value = json!({"spec": {"b": [1, "x", null], "a": true}});
         assert_eq!(go_value(&value), "map[spec:map[a:true b:[1 x <nil>]]]");
+        let syntax = r#"map[string]interface {}{"spec":map[string]interface {}{"a":true, "b":[]interface {}{1, "x", interface {}(nil)}}}"#;
+        assert_eq!(go_syntax(&value), syntax);
     }
 }

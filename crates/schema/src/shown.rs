@@ -100,11 +100,7 @@ fn message(id: MessageId, map: &Map, sent: bool, out: &mut String) {
 }
 
 fn fields(id: MessageId, map: &Map, tagged: bool, written: &mut usize, out: &mut String) {
-    let all = &wire().get(id).fields;
-    // The references to owners have another order in JSON than in the wire format.
-    let owner = all.iter().any(|f| &*f.name == "blockOwnerDeletion");
-    let first = all.iter().find(|f| owner && &*f.name == "apiVersion");
-    for field in first.into_iter().chain(all.iter().filter(|f| first.is_none_or(|first| first.name != f.name))) {
+    for field in wire().get(id).declared() {
         let beside = field.name.is_empty() || !tagged && &*field.name == "metadata";
         if let (true, Sort::Message(inner)) = (beside, field.sort) {
             let none = Map::new();

@@ -7,9 +7,13 @@ use http::HeaderMap;
 use ironclad_api::{ApiError, FieldError, GroupVersionKind, Path, Reason, object};
 use ironclad_json::Value;
 use ironclad_kinds::Kind;
-use ironclad_schema::{Empties, TypeId, bundle, check, json, patch, proto};
+use ironclad_schema::{Empties, Shape, TypeId, bundle, check, json, patch, proto};
+use std::convert::Infallible;
 
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// How it is said of a version that it is none.
+const NO_VERSION: &str = "unexpected GroupVersion string:";
 
 /// What a body held.
 #[derive(Default)]
@@ -86,7 +90,7 @@ pub(crate) fn decode_as(headers: &HeaderMap, bytes: &Bytes, kind: &str) -> Resul
         must_be_texts(&input.value).map(|()| input)
     });
     decoded.map_err(|error| {
-        match ["couldn't get version/kind", "yaml: ", "provided data", "empty data", "empty body"]
+        match ["couldn't get version/kind", NO_VERSION, "yaml: ", "provided data", "empty data", "empty body"]
             .iter()
             .any(|s| error.message.starts_with(s))
         {
@@ -124,7 +128,10 @@ fn must_be_texts(value: &Value) -> Result<(), ApiError> {
             "couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go struct field .{field} of type string"
         )));
     }
-    Ok(())
+    match value["apiVersion"].as_str().filter(|version| version.matches('/').count() > 1) {
+        Some(version) => Err(ApiError::bad_request(format!("{NO_VERSION} {version}"))),
+        None => Ok(()),
+    }
 }
 
 /// The beginning of a body, as stock shows it.
@@ -151,14 +158,42 @@ fn parse_json(bytes: &Bytes) -> Result<Input, ApiError> {
 
 /// Reads YAML, of which JSON is a part.
 fn parse_yaml(bytes: &Bytes) -> Result<Input, ApiError> {
-    // The JSON reader says more about mistakes.
-    if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') {
-        return parse_json(bytes);
+    // JSON is read sooner, where there is nothing to say of it.
+    if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{')
+        && let Ok(parsed) = json::parse(bytes)
+        && parsed.duplicates.is_empty()
+    {
+        return Ok(Input { value: in_whole(parsed.value), twice: Twice::Nothing });
     }
     let bad = |e: &dyn std::fmt::Display| ApiError::bad_request(e.to_string());
     let text = std::str::from_utf8(bytes).map_err(|e| bad(&e))?;
     let (value, duplicates) = yaml::parse(text).map_err(|e| bad(&e))?;
-    Ok(Input { value, twice: Twice::Yaml(duplicates) })
+    Ok(Input { value: in_whole(value), twice: Twice::Yaml(duplicates) })
+}
+
+/// What came as YAML with its whole numbers as such, however they were written.
+fn in_whole(value: Value) -> Value {
+    // Larger ones are written with an exponent.
+    const MOST: f64 = 9.2e18;
+    fn whole(value: &Value) -> Option<Value> {
+        match value {
+            Value::Number(n) if n.is_f64() => {
+                n.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < MOST).map(|f| (f as i64).into())
+            }
+            Value::Array(list) => {
+                let mut list = list.clone();
+                let Ok(changed) = list.rewrite(|_, v| Ok::<_, Infallible>(whole(v)));
+                changed.then_some(Value::Array(list))
+            }
+            Value::Object(map) => {
+                let mut out = map.clone();
+                let Ok(_) = out.rewrite(|_, v| Ok::<_, Infallible>(whole(v).into()));
+                (!out.is_same(map)).then_some(Value::Object(out))
+            }
+            _ => None,
+        }
+    }
+    whole(&value).unwrap_or(value)
 }
 
 /// Reads a configuration to be applied: YAML in every case, so that what stands twice is told by its lines.
@@ -168,7 +203,7 @@ pub(super) fn configuration(bytes: &Bytes) -> Result<Input, ApiError> {
         && let Ok(parsed) = json::parse(bytes)
         && parsed.duplicates.is_empty()
     {
-        return Ok(Input { value: parsed.value, twice: Twice::Nothing });
+        return Ok(Input { value: in_whole(parsed.value), twice: Twice::Nothing });
     }
     let bad = |e: &dyn std::fmt::Display| {
         ApiError::bad_request(format!("error decoding YAML: error converting YAML to JSON: {e}"))
@@ -182,7 +217,7 @@ pub(super) fn configuration(bytes: &Bytes) -> Result<Input, ApiError> {
     if value.is_null() {
         value = ironclad_json::json!({});
     }
-    Ok(Input { value, twice: Twice::Yaml(duplicates) })
+    Ok(Input { value: in_whole(value), twice: Twice::Yaml(duplicates) })
 }
 
 fn must_be_object(value: &Value) -> Result<(), ApiError> {
@@ -220,7 +255,7 @@ enum Validation {
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
     /// An object with a patch of plain JSON, and the notes about the patch.
-    Patched(&'a [String]),
+    Patched(&'a [String], patch::Plain<'a>),
     /// An object with a strategic merge patch.
     Strategic(&'a [String], &'a Value),
 }
@@ -308,7 +343,7 @@ impl Request<'_> {
             if let Some((_, why)) = error.message.split_once(&format!(" cannot be handled as a {}: ", self.kind.kind)) {
                 let shown = match from {
                     Source::Strategic(_, patch) => patch::go_value(patch),
-                    Source::Patched(_) => whole.to_string(),
+                    Source::Patched(_, patch) => self.written(before, &whole, patch),
                 };
                 let why = FieldError::invalid_str(&Path::new("patch"), &shown, why);
                 error = ApiError::invalid("", "", "", &[why]);
@@ -316,7 +351,7 @@ impl Request<'_> {
             return Err(error);
         }
         let noted = match from {
-            Source::Strategic(notes, _) | Source::Patched(notes) => notes,
+            Source::Strategic(notes, _) | Source::Patched(notes, _) => notes,
         };
         let checked = match (&self.kind.custom, from) {
             (Some(custom), _) => {
@@ -325,14 +360,14 @@ impl Request<'_> {
             (None, Source::Strategic(..)) => {
                 check::patched(bundle(), type_of(self.kind)?, &mut value, before).map(|n| (n.unknown, n.empties))
             }
-            (None, Source::Patched(_)) => {
+            (None, Source::Patched(..)) => {
                 check::changed(bundle(), type_of(self.kind)?, &mut value, before).map(|n| (n.unknown, n.empties))
             }
         };
         let refused = |why: String| {
             let shown = match from {
                 Source::Strategic(_, patch) => patch::go_value(patch),
-                Source::Patched(_) => whole.to_string(),
+                Source::Patched(_, patch) => self.written(before, &whole, patch),
             };
             ApiError::invalid("", "", "", &[FieldError::invalid_str(&Path::new("patch"), &shown, why)])
         };
@@ -341,6 +376,12 @@ impl Request<'_> {
         let notes: Vec<String> = noted.iter().cloned().chain(unknown).collect();
         let warnings = self.judge(notes, |notes| refused(format!("strict decoding error: {}", notes.join(", "))))?;
         Ok(Checked { object: value, empties, warnings })
+    }
+
+    /// What a plain patch made, as messages show it.
+    fn written(&self, before: &Value, after: &Value, patch: patch::Plain<'_>) -> String {
+        let shape = bundle().kind(&self.kind.gvk()).map(Shape::Object);
+        patch::written(bundle(), shape.as_ref(), before, after, patch)
     }
 
     /// Checks a configuration to be applied: only that it is of this kind, and what stood twice in it. Its fields are
@@ -470,7 +511,10 @@ fn other_type(kind: &Kind, sent: &GroupVersionKind) -> Option<String> {
         && bundle()
             .types()
             .any(|(_, t)| t.gvk.as_ref().is_some_and(|g| (&g.group, &g.version) == (&sent.group, &sent.version)));
-    if bundle().kind(sent).is_none() && !everywhere {
+    // Of every kind there are lists, and lists of anything.
+    let item = sent.kind.strip_suffix("List").map(|item| GroupVersionKind::new(&sent.group, &sent.version, item));
+    let list = item.is_some_and(|item| item.kind.is_empty() && sent.group.is_empty() || bundle().kind(&item).is_some());
+    if bundle().kind(sent).is_none() && !everywhere && !list {
         let (name, version) = (&sent.kind, sent.api_version());
         let scheme = "pkg/api/legacyscheme/scheme.go:30";
         return Some(format!("no kind {name:?} is registered for version {version:?} in scheme {scheme:?}"));

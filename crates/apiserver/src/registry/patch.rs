@@ -119,12 +119,12 @@ impl Registry {
             Patch::Json(p, notes) => {
                 let mut new = old.clone();
                 patch::json(&mut new, p)?;
-                (new, Source::Patched(notes))
+                (new, Source::Patched(notes, patch::Plain::Operations(p)))
             }
             Patch::Merge(p, notes) => {
                 let mut new = old.clone();
                 patch::merge(&mut new, p)?;
-                (new, Source::Patched(notes))
+                (new, Source::Patched(notes, patch::Plain::Merge(p)))
             }
             Patch::Strategic(p, notes) => {
                 let Some((bundle, Shape::Object(id))) = types(request.kind) else {
@@ -136,7 +136,8 @@ impl Registry {
         };
         let Checked { mut object, empties, warnings } = request.check_patched(new, old, source)?;
         request.settle_namespace(&mut object)?;
-        request.must_be_named(&object)?;
+        // What was noted of the fields is told also where the name is wrong.
+        request.must_be_named(&object).map_err(|error| error.warned(warnings.clone()))?;
         Ok(Changed { object, empties, warnings, applied: false })
     }
 

@@ -52,6 +52,8 @@ impl Strategy for Node {
         {
             object::default_to(status, "allocatable", || capacity);
         }
+        // Who owns the one owns the other.
+        node_rules::first_cidr(node);
     }
 
     fn prepare_create(&self, node: &mut Value) {

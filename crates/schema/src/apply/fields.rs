@@ -3,6 +3,7 @@
 use super::place::{Form, Place};
 use super::set::{PathElement, Set, describe};
 use crate::bundle::Scalar;
+use crate::patch;
 use crate::patch::go_value;
 use ironclad_json::Value;
 use std::collections::BTreeMap;
@@ -186,7 +187,7 @@ fn wrong_scalar(scalar: Scalar, value: &Value) -> Option<String> {
             Some(format!("expected numeric (int or float), got {}", go(other)))
         }
         (Scalar::String | Scalar::Bytes | Scalar::Time | Scalar::MicroTime, other) if !other.is_string() => {
-            let shown = other.to_string();
+            let shown = patch::go_syntax(other);
             Some(format!("expected string, got &value.valueUnstructured{{Value:{shown}}}"))
         }
         (Scalar::Bool, other) if !other.is_boolean() => {

@@ -148,7 +148,7 @@ impl Step<'_> {
 }
 
 /// The tokens on the way to what a path stands in, and its last one.
-fn tokens(path: &str) -> Option<(Vec<Text>, Text)> {
+pub(super) fn tokens(path: &str) -> Option<(Vec<Text>, Text)> {
     let decoded = |token: &str| Text::from(token.replace("~1", "/").replace("~0", "~"));
     let mut tokens: Vec<Text> = path.split('/').skip(1).map(decoded).collect();
     let last = tokens.pop()?;

@@ -6,7 +6,8 @@ mod order;
 
 use super::Refused;
 use super::go::go_value;
-use crate::bundle::{Bundle, Field, Shape, TypeId};
+use crate::bundle::{Bundle, Field, Scalar, Shape, TypeId};
+use crate::facts;
 use ironclad_json::{Map, Value};
 use std::collections::HashSet;
 
@@ -34,6 +35,8 @@ enum At<'a> {
     Type(TypeId),
     /// Keys with values of one shape.
     Keys(&'a Shape),
+    /// Any JSON, which Go has in a struct that knows none of its fields.
+    Any,
     Unknown,
 }
 
@@ -49,16 +52,21 @@ impl Merger<'_> {
         }
     }
 
+    fn is_replaced(&self, at: At<'_>, name: &str) -> bool {
+        matches!(at, At::Type(id) if facts::is_replaced(&self.bundle.get(id).definition, name))
+    }
+
     /// What is below a key.
     fn below<'b>(&'b self, at: At<'b>, name: &str) -> At<'b> {
         let shape = match at {
             At::Type(_) => self.field(at, name).map(|f| &f.shape),
             At::Keys(shape) => Some(shape),
-            At::Unknown => None,
+            At::Any | At::Unknown => None,
         };
         match shape {
             Some(Shape::Object(id)) => At::Type(*id),
             Some(Shape::Map(item, _)) => At::Keys(item),
+            Some(Shape::Scalar(Scalar::Any)) => At::Any,
             _ => At::Unknown,
         }
     }
@@ -104,6 +112,14 @@ impl Merger<'_> {
     fn key(&self, at: At<'_>, old: Option<&Value>, key: &str, value: &Value) -> Result<Option<Value>, Refused> {
         Ok(match (old, value) {
             (_, Value::Null) => None,
+            // What is replaced is taken as it comes.
+            (Some(Value::Object(_)), Value::Object(_)) if self.is_replaced(at, key) => Some(value.clone()),
+            (Some(Value::Object(_)), Value::Object(_)) | (Some(Value::Array(_)), Value::Array(_))
+                if matches!(at, At::Any) =>
+            {
+                let why = format!("unable to find api field in struct RawExtension for the json field {key:?}");
+                return Err(Refused::Other(why));
+            }
             (Some(Value::Object(old)), Value::Object(patch)) => {
                 Some(Value::Object(self.object(self.below(at, key), old.clone(), patch)?))
             }
@@ -151,7 +167,7 @@ impl Merger<'_> {
                 return Err(Refused::Other("delta contains items of different types".to_owned()));
             };
             let Some(id) = change.get(key) else { return Err(no_merge_key(change, key)) };
-            match list.iter().position(|v| v.get(key) == Some(id)) {
+            match list.iter().position(|v| v.get(key) == Some(id) && !id.is_null()) {
                 Some(place) => {
                     let Value::Object(old) = list[place].take() else {
                         return Err(Refused::Other("the list holds no objects".to_owned()));

@@ -66,9 +66,16 @@ pub(crate) struct Field {
 #[derive(Debug, Default)]
 pub(crate) struct Message {
     pub(crate) fields: Vec<Field>,
+    /// The places of the fields in the order of Go's type.
+    declared: Vec<usize>,
 }
 
 impl Message {
+    /// The fields in the order of Go's type.
+    pub(crate) fn declared(&self) -> impl Iterator<Item = &Field> {
+        self.declared.iter().map(|place| &self.fields[*place])
+    }
+
     pub(super) fn field(&self, tag: u32) -> Option<&Field> {
         self.fields.binary_search_by_key(&tag, |f| f.tag).ok().map(|i| &self.fields[i])
     }
@@ -115,7 +122,7 @@ impl Wire {
         self.names.get(definition).copied()
     }
 
-    /// The fields of a definition in the order of their numbers, which is that of Go's types.
+    /// The fields of a definition in the order of Go's type.
     pub(crate) fn order(&self, definition: &str) -> Vec<&str> {
         let mut out = Vec::new();
         if let Some(id) = self.find(definition) {
@@ -125,12 +132,31 @@ impl Wire {
     }
 
     fn order_of<'a>(&'a self, id: MessageId, out: &mut Vec<&'a str>) {
-        for field in &self.get(id).fields {
+        for field in self.get(id).declared() {
             match field.sort {
                 Sort::Message(inner) if field.name.is_empty() => self.order_of(inner, out),
                 _ => out.push(&field.name),
             }
         }
+    }
+
+    /// The bare names of the messages without a name of their own in which a field of a definition stands.
+    pub(crate) fn inside(&self, definition: &str, field: &str) -> Vec<&str> {
+        self.find(definition).and_then(|id| self.inside_of(id, field)).unwrap_or_default()
+    }
+
+    fn inside_of(&self, id: MessageId, field: &str) -> Option<Vec<&str>> {
+        let fields = &self.get(id).fields;
+        if fields.iter().any(|f| &*f.name == field) {
+            return Some(Vec::new());
+        }
+        fields.iter().filter(|f| f.name.is_empty()).find_map(|f| {
+            let Sort::Message(inner) = f.sort else { return None };
+            let mut path = self.inside_of(inner, field)?;
+            let name = self.names.iter().find(|(_, id)| **id == inner).map(|(name, _)| name.as_str())?;
+            path.insert(0, name.rsplit('.').next().unwrap_or(name));
+            Some(path)
+        })
     }
 
     /// The fields of a definition that Go always writes.
@@ -208,9 +234,13 @@ impl Wire {
             }
         }
         for (package, line) in lines() {
-            let fields = line.split(' ').skip(1).map(|text| wire.field(package, text));
-            let message = Message { fields: fields.collect() };
-            wire.messages.push(message);
+            let told: Vec<Field> = line.split(' ').skip(1).map(|text| wire.field(package, text)).collect();
+            let order: Vec<u32> = told.iter().map(|f| f.tag).collect();
+            let mut fields = told;
+            fields.sort_by_key(|f| f.tag);
+            let place = |tag: &u32| fields.binary_search_by_key(tag, |f| f.tag).expect("it is one of them");
+            let declared = order.iter().map(place).collect();
+            wire.messages.push(Message { fields, declared });
         }
         wire.schema = wire
             .find("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")
