@@ -8,6 +8,7 @@ mod expressions;
 mod follow;
 mod manifests;
 mod matching;
+pub mod metrics;
 mod plugins;
 mod policy;
 mod reinvocation;

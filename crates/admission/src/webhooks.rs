@@ -13,6 +13,7 @@ mod settings;
 use crate::expressions::{Inputs, Judges, Matched};
 use crate::follow::Followed;
 use crate::matching::Seen;
+use crate::metrics::{self, Called};
 use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use config::{Callers, Webhook};
@@ -66,14 +67,23 @@ fn follow(
 }
 
 /// Whether a webhook is to be asked about a request.
-async fn invocation(judges: &Judges, webhook: &Arc<Webhook>, request: &Request) -> Result<Option<Invocation>> {
+async fn invocation(
+    judges: &Judges,
+    webhook: &Arc<Webhook>,
+    request: &Request,
+    mutating: bool,
+) -> Result<Option<Invocation>> {
     let Some((resource, kind)) = webhook.criteria.matches(request, &*judges.source, &*judges.world)? else {
         return Ok(None);
     };
     if !webhook.conditions.is_empty() {
         let (object, old) = judges.objects(request, &kind).await?;
         let inputs = Inputs::new(request, (&resource, &kind), object, old, &*judges.source);
-        match webhook.conditions.check(&inputs.activation(), &*judges.authorizer, &request.user).await {
+        let began = Instant::now();
+        let matched = webhook.conditions.check(&inputs.activation(), &*judges.authorizer, &request.user).await;
+        let step = if mutating { "admit" } else { "validating" };
+        metrics::matched("webhook", step, &webhook.name, request, &matched, began);
+        match matched {
             Matched::Yes => {}
             Matched::No => return Ok(None),
             Matched::Failed(_) if webhook.ignores_failure => return Ok(None),
@@ -100,6 +110,13 @@ async fn call(
     };
     let step = if mutating { "admit" } else { "validating" };
     let name = &invocation.webhook.name;
+    let outcome = match &reply {
+        Ok(reply) if reply.allowed => Called::Allowed,
+        Ok(reply) => Called::Refused(review::denial(name, &reply.status).code.into()),
+        Err(Failure::DryRun(error)) => Called::Refused(error.code.into()),
+        Err(Failure::Call(_)) => Called::Failed { open: invocation.webhook.ignores_failure },
+    };
+    metrics::called(name, step, request.operation, outcome);
     judges.world.asked(name, step, request.operation.as_str(), refused, began.elapsed());
     reply
 }
@@ -346,7 +363,7 @@ impl Mutate for Mutating {
             if again && !request.reinvocation.wants(&webhook.id) {
                 continue;
             }
-            let Some(invocation) = invocation(&self.judges, webhook, request).await? else { continue };
+            let Some(invocation) = invocation(&self.judges, webhook, request, true).await? else { continue };
             self.ask(&invocation, request, &format!("round_{round}_index_{index}")).await?;
             if webhook.reinvoked {
                 request.reinvocation.asked(&webhook.id);
@@ -399,7 +416,7 @@ impl Validate for Validating {
         let configurations = self.configurations.get(seen == Seen::ByAll).await?;
         let mut asked = Vec::new();
         for webhook in configurations.iter().flat_map(|c| c.iter()) {
-            asked.extend(invocation(&self.judges, webhook, request).await?);
+            asked.extend(invocation(&self.judges, webhook, request, false).await?);
         }
         let seen: &Request = request;
         let calls = asked.iter().map(|i| call(&self.judges, i, seen, false));

@@ -259,6 +259,7 @@ impl WebhookConfiguration {
                 _ => FailurePolicy::Deny,
             },
             conditions: self.match_conditions.iter().map(|c| c.expression.clone()).collect(),
+            ..default
         }
     }
 

@@ -1,6 +1,6 @@
 //! Bearer tokens: from the `Authorization` header, or from the protocols of a WebSocket, where browsers can put them.
 
-use crate::{Authenticated, Authenticator, Credentials};
+use crate::{Authenticated, Authenticator, Credentials, metrics};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue};
 use ironclad_api::ApiError;
 use std::sync::Arc;
+use std::time::Instant;
 
 const PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 /// A longer token is none.
@@ -38,7 +39,14 @@ fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 impl Authenticator for Bearer {
     async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Option<Authenticated>, ApiError> {
         let Some(token) = token(credentials.headers) else { return Ok(None) };
-        match self.review(&token, &[]).await {
+        let (counted, began) = (&metrics::TOKEN, Instant::now());
+        counted.running.add(1);
+        let found = self.review(&token, &[]).await;
+        counted.running.less();
+        counted.misses.add(1);
+        counted.took.took(began.elapsed());
+        if matches!(found, Err(_)) { &counted.failed } else { &counted.good }.add(1);
+        match found {
             // There was a token, and nobody knows it.
             Ok(None) => Err(ApiError::unauthorized()),
             other => other,

@@ -107,6 +107,38 @@ impl Authenticator for Union {
     }
 }
 
+/// An authorizer whose last words are counted.
+pub struct Counted {
+    sort: String,
+    name: String,
+    inner: Arc<dyn Authorizer>,
+    decided: metrics::Decided,
+}
+
+impl Counted {
+    /// Counts what `inner` decides under its type and its name.
+    pub fn new(sort: &str, name: &str, inner: Arc<dyn Authorizer>) -> Self {
+        Self { sort: sort.to_owned(), name: name.to_owned(), inner, decided: metrics::Decided::default() }
+    }
+}
+
+#[async_trait]
+impl Authorizer for Counted {
+    async fn authorize(&self, attributes: &Attributes) -> Decision {
+        let decision = self.inner.authorize(attributes).await;
+        match &decision {
+            Decision::Allow(_) => self.decided.count(&self.sort, &self.name, true),
+            Decision::Deny(_) => self.decided.count(&self.sort, &self.name, false),
+            Decision::NoOpinion(_) => {}
+        }
+        decision
+    }
+
+    async fn rules(&self, user: &UserInfo, namespace: &str) -> Rules {
+        self.inner.rules(user, namespace).await
+    }
+}
+
 /// Asks one authorizer after the other; members of `system:masters` may do everything.
 pub struct Authorizers(pub Vec<Arc<dyn Authorizer>>);
 

@@ -3,7 +3,7 @@
 mod graph;
 
 use crate::rbac::allows;
-use crate::{Attributes, Authorizer, Decision, ResourceRule, Rules, bootstrap, follow};
+use crate::{Attributes, Authorizer, Decision, ResourceRule, Rules, bootstrap, follow, metrics};
 use async_trait::async_trait;
 use graph::Graph;
 use ironclad_api::selector::FieldSelector;
@@ -11,15 +11,16 @@ use ironclad_api::source::{Change, Source};
 use ironclad_api::{GroupResource, UserInfo};
 use parking_lot::RwLock;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What the graph is made from: group, resource.
-const SOURCES: [(&str, &str); 5] = [
-    ("", "pods"),
-    ("", "persistentvolumes"),
-    ("storage.k8s.io", "volumeattachments"),
-    ("resource.k8s.io", "resourceslices"),
-    ("certificates.k8s.io", "podcertificaterequests"),
+/// What the graph is made from: group, resource, the name in metrics.
+const SOURCES: [(&str, &str, &str); 5] = [
+    ("", "pods", "Pod"),
+    ("", "persistentvolumes", "PV"),
+    ("storage.k8s.io", "volumeattachments", "VolumeAttachment"),
+    ("resource.k8s.io", "resourceslices", "ResourceSlice"),
+    ("certificates.k8s.io", "podcertificaterequests", "PodCertificateRequest"),
 ];
 
 /// The authorizer of `system:node:<name>` users.
@@ -32,11 +33,21 @@ impl NodeAuthorizer {
     /// Keeps a graph of the objects of `source` until `token` is cancelled.
     pub fn start(source: &dyn Source, token: &CancellationToken) -> Arc<Self> {
         let node = Arc::new(Self { graph: RwLock::default(), role: bootstrap::node_rules() });
-        for (group, resource) in SOURCES {
+        for (group, resource, kind) in SOURCES {
             let keep = node.clone();
+            let of = |verb| metrics::GRAPH_TIMES.of(&[("operation", &format!("{verb}{kind}"))]);
+            let times = (of("Add"), of("Delete"));
             follow(source, &GroupResource::new(group, resource), token, move |change| match change {
-                Change::Put(object) => keep.graph.write().put(resource, &object),
-                Change::Delete(object) => keep.graph.write().remove(resource, &object),
+                Change::Put(object) => {
+                    let began = Instant::now();
+                    keep.graph.write().put(resource, &object);
+                    times.0.took(began.elapsed());
+                }
+                Change::Delete(object) => {
+                    let began = Instant::now();
+                    keep.graph.write().remove(resource, &object);
+                    times.1.took(began.elapsed());
+                }
                 Change::Synced => {}
             });
         }

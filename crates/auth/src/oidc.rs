@@ -14,7 +14,7 @@ pub use config::{
     Issuer, Jwt, PrefixedClaim, UserValidationRule,
 };
 
-use crate::{Authenticated, Authenticator, Credentials};
+use crate::{Authenticated, Authenticator, Credentials, metrics};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,6 +25,7 @@ use ironclad_remote::{Egress, Way};
 use issuer::Keys;
 use jsonwebtoken::{Algorithm, Validation};
 use mapping::Mapping;
+use std::time::Instant;
 
 /// Clocks may differ by this many seconds.
 const LEEWAY: u64 = 10;
@@ -150,8 +151,14 @@ impl Authenticator for Oidc {
             return Ok(None);
         }
         let refused = |why: String| ApiError { message: format!("oidc: {why}"), ..ApiError::unauthorized() };
-        let claims = self.claims(token).await.map_err(refused)?;
-        let user = self.mapping.user(&claims).map_err(refused)?;
-        Ok(Some(Authenticated { user, audiences: Vec::new() }))
+        let began = Instant::now();
+        let user = match self.claims(token).await {
+            Ok(claims) => self.mapping.user(&claims),
+            Err(why) => Err(why),
+        };
+        let result = if user.is_ok() { "success" } else { "failure" };
+        let labels = [("jwt_issuer_hash", &*metrics::hash(self.issuer.as_bytes())), ("result", result)];
+        metrics::JWT_TIMES.took(&labels, began.elapsed());
+        Ok(Some(Authenticated { user: user.map_err(refused)?, audiences: Vec::new() }))
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::check::check;
 use crate::error::{CompileError, Issue};
+use crate::metrics;
 use crate::parser::parse;
 use crate::program::Program;
 use crate::stack;
 use crate::types::Type;
 use std::collections::HashMap;
+use std::time::Instant;
 
 /// Sources of so few bytes cannot nest deeply.
 const SHORT: usize = 64;
@@ -72,11 +74,13 @@ impl Environment {
 
     /// Parses and checks an expression.
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
+        let began = Instant::now();
         let compiled = stack::run(source.len() <= SHORT, || {
             let mut ast = parse(source, self.bindings)?;
             let checked = check(self, &mut ast).map_err(|issues| CompileError::new(source, issues))?;
             Ok(Program::new(self, ast, checked))
         });
+        metrics::COMPILED.took(began.elapsed());
         compiled.unwrap_or_else(|| {
             let message = "internal error: no thread for a long expression".to_owned();
             Err(CompileError::new(source, vec![Issue { at: 0, message }]))

@@ -19,6 +19,7 @@ mod eval;
 mod lexer;
 mod library;
 mod macros;
+pub mod metrics;
 mod parser;
 mod program;
 mod stack;

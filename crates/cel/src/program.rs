@@ -8,11 +8,13 @@ use crate::estimate::{Cost, estimate};
 use crate::eval::evaluate;
 use crate::library::authorizer::{Builder, Check, Decision};
 use crate::library::opaque::Opaque;
+use crate::metrics;
 use crate::stack;
 use crate::types::Type;
 use crate::value::Val;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Most that one evaluation may cost.
 pub const PER_CALL_LIMIT: u64 = 1_000_000;
@@ -182,7 +184,9 @@ impl Program {
 
     /// Evaluates. The budget is charged also where the evaluation fails.
     pub fn eval<'a>(&self, activation: &Activation<'a>, budget: &mut Budget) -> Result<Val<'a>, Error> {
+        let began = Instant::now();
         let evaluated = stack::run(self.shallow, || evaluate(&self.ast.root, activation, budget));
+        metrics::EVALUATED.took(began.elapsed());
         evaluated.unwrap_or_else(|| Err(Error::new("internal error: no thread for a deep expression")))
     }
 }

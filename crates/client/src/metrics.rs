@@ -17,6 +17,11 @@ pub(crate) static LEADS: Metric = Metric {
     kind: Kind::Gauge,
 };
 
+/// Who leads, as text.
+pub fn leads() -> String {
+    ironclad_api::metrics::page(&[], &[&LEADS])
+}
+
 /// Requests to the API server.
 pub(crate) static REQUESTS: Metric = Metric {
     name: "rest_client_requests_total",

@@ -8,6 +8,7 @@ mod plugin;
 mod wire;
 
 use crate::config::Kms;
+use crate::metrics::{self, Way};
 use crate::{Error, Result, aes};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hkdf;
@@ -65,6 +66,7 @@ struct State {
 
 /// One KMS provider.
 pub(crate) struct Envelope {
+    name: String,
     prefix: Vec<u8>,
     plugin: Plugin,
     state: Arc<ArcSwap<State>>,
@@ -79,8 +81,11 @@ impl Envelope {
         let path = kms.endpoint.trim_start_matches("unix://").to_owned();
         let state = Arc::new(ArcSwap::default());
         let patience = kms.patience();
-        let plugin = Plugin::start(path, patience, pace, state.clone()).map_err(failed)?;
+        let plugin = Plugin::start(kms.name.clone(), path, patience, pace, state.clone()).map_err(failed)?;
+        // The seed of its own is the first that is known.
+        metrics::SEEDS.set(&[("provider_name", &kms.name)], 1.0);
         Ok(Arc::new(Self {
+            name: kms.name.clone(),
             prefix: format!("k8s:enc:kms:v2:{}:", kms.name).into_bytes(),
             plugin,
             state,
@@ -89,9 +94,15 @@ impl Envelope {
         }))
     }
 
+    /// With what its values begin.
+    pub(crate) fn prefix(&self) -> String {
+        format!("k8s:enc:kms:v2:{}:", self.name)
+    }
+
     pub(crate) fn seal(&self, key: &str, plain: &[u8]) -> std::result::Result<Vec<u8>, String> {
         let state = self.state.load();
         let source = state.source.as_ref().ok_or("the KMS plugin has given no key yet")?;
+        metrics::used(&self.name, &source.key_id, Way::To);
         let object = EncryptedObject {
             encrypted_data: seal_with_seed(&source.seed, key.as_bytes(), plain)?,
             key_id: source.key_id.clone(),
@@ -128,6 +139,7 @@ impl Envelope {
     fn open_body(&self, key: &str, body: &[u8]) -> std::result::Result<Opened, String> {
         let object = EncryptedObject::decode(body).map_err(|e| format!("no sealed object: {e}"))?;
         let seed = self.seed_of(&object)?;
+        metrics::used(&self.name, &object.key_id, Way::From);
         let plain = match object.encrypted_dek_source_type {
             wire::KEY_TYPE => aes::gcm_open(&seed, key.as_bytes(), &object.encrypted_data)?,
             wire::SEED_TYPE => open_with_seed(&seed, key.as_bytes(), &object.encrypted_data)?,
@@ -146,6 +158,7 @@ impl Envelope {
         if let Some(seed) = self.seeds.get(&id) {
             return Ok(seed);
         }
+        metrics::MISSED.add(1);
         let seed = self.plugin.decrypt(wire::DecryptRequest {
             ciphertext: object.encrypted_dek_source.clone(),
             uid: uuid::Uuid::new_v4().to_string(),
@@ -153,6 +166,7 @@ impl Envelope {
             annotations: object.annotations.clone(),
         })?;
         self.seeds.put(id, seed.clone(), SEED_LIFE);
+        metrics::SEEDS.of(&[("provider_name", &self.name)]).add(1);
         Ok(seed)
     }
 }

@@ -9,6 +9,7 @@ mod check;
 mod config;
 mod keyring;
 mod kms;
+pub mod metrics;
 mod provider;
 mod resources;
 
@@ -19,9 +20,11 @@ pub use resources::Resources;
 
 use arc_swap::ArcSwap;
 use ironclad_store::{Opened, Transform};
+use metrics::Way;
 use provider::Provider;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What goes wrong before anything can be sealed.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +97,12 @@ impl Encryption {
         Ok(())
     }
 
+    /// Counts a value that was sealed or opened.
+    fn tell(&self, key: &str, way: Way, provider: &Provider, good: bool, began: Instant) {
+        let (resource, took) = (self.resources.of(key).unwrap_or_default(), began.elapsed());
+        provider.prefixes().iter().for_each(|prefix| metrics::transformed(&resource, way, prefix, good, took));
+    }
+
     /// The first rule that names the resource of a key decides.
     fn with<T>(&self, key: &str, act: impl FnOnce(Option<&Rule>) -> T) -> T {
         let rules = self.rules.load();
@@ -124,7 +133,12 @@ impl Transform for Encryption {
 
     fn seal(&self, key: &str, plain: &[u8]) -> std::result::Result<Vec<u8>, String> {
         self.with(key, |rule| match rule.and_then(|r| r.providers.first()) {
-            Some(provider) => provider.seal(key, plain),
+            Some(provider) => {
+                let began = Instant::now();
+                let sealed = provider.seal(key, plain);
+                self.tell(key, Way::To, provider, sealed.is_ok(), began);
+                sealed
+            }
             None => Ok(plain.to_vec()),
         })
     }
@@ -134,8 +148,10 @@ impl Transform for Encryption {
             let Some(rule) = rule else {
                 return Provider::Identity.open(key, stored).unwrap_or_else(|| Err(no_prefix()));
             };
+            let began = Instant::now();
             for (at, provider) in rule.providers.iter().enumerate() {
                 if let Some(opened) = provider.open(key, stored) {
+                    self.tell(key, Way::From, provider, opened.is_ok(), began);
                     return opened.map(|o| Opened { stale: o.stale || at > 0, ..o });
                 }
             }

@@ -70,6 +70,18 @@ impl Provider {
         }
     }
 
+    /// With what its values begin; for keys of a configuration, what stands before the sealed bytes besides.
+    pub(crate) fn prefixes(&self) -> Vec<String> {
+        match self {
+            Self::Identity => vec!["identity".to_owned()],
+            Self::Keys(cipher, keys) => {
+                let first = keys.first().map(|k| format!("{}:", k.name));
+                first.into_iter().chain([cipher.prefix().to_owned()]).collect()
+            }
+            Self::Kms(envelope) => vec![envelope.prefix()],
+        }
+    }
+
     /// Whether new values may be sealed.
     pub(crate) fn ready(&self) -> std::result::Result<(), String> {
         match self {

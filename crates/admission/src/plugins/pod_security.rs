@@ -3,6 +3,7 @@
 mod checks;
 mod labels;
 mod settings;
+mod told;
 
 use crate::{Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
@@ -39,6 +40,7 @@ pub(super) struct PodSecurity {
 
 impl PodSecurity {
     pub(super) fn new(source: Arc<dyn Source>, config: Option<&Value>) -> std::result::Result<Self, String> {
+        crate::metrics::begin();
         Ok(Self { source, settings: Settings::read(config)? })
     }
 
@@ -203,6 +205,7 @@ impl PodSecurity {
         };
         if let Some(why) = exempt.or_else(|| if changed { class() } else { None }) {
             request.annotations.add(format!("{PREFIX}exempt"), why);
+            told::exempted(request);
             return Ok(());
         }
         let (policy, errors) = Policy::read(&namespace, &self.settings.defaults);
@@ -210,26 +213,32 @@ impl PodSecurity {
         if !changed {
             // Where everything is allowed nobody looks at what has changed.
             if errors.is_empty() && policy.is_privileged() {
+                told::evaluated(request, "enforce", &policy.enforce, true);
                 note("enforce-policy", policy.enforce.to_string());
             }
             return Ok(());
         }
         if !errors.is_empty() {
             let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            told::failed(request, false);
             note("error", format!("Failed to parse policy: {}", texts.join(", ")));
         }
         if let Some(why) = violations(&policy.audit, metadata, spec) {
+            told::evaluated(request, "audit", &policy.audit, false);
             note("audit-violations", format!("would {why}"));
         }
         if template.is_none() {
             note("enforce-policy", policy.enforce.to_string());
-            if let Some(why) = violations(&policy.enforce, metadata, spec) {
+            let refused = violations(&policy.enforce, metadata, spec);
+            told::evaluated(request, "enforce", &policy.enforce, refused.is_none());
+            if let Some(why) = refused {
                 let why = why.replacen("violate", "violates", 1);
                 return Err(request.forbidden(why));
             }
         }
         if let Some(why) = violations(&policy.warn, metadata, spec) {
             request.warnings.push(format!("would {why}"));
+            told::evaluated(request, "warn", &policy.warn, false);
         }
         Ok(())
     }

@@ -6,13 +6,14 @@ use super::{Policies, configured, params, variables};
 use crate::expressions::{Inputs, Judges, Matched, SPENT, evaluate};
 use crate::matching::Seen as SeenBy;
 use crate::world::Version;
-use crate::{Mutate, Operation, Plugin, Request};
+use crate::{Mutate, Operation, Plugin, Request, metrics};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{Reason, object};
 use ironclad_cel::{Budget, Error, TOTAL_LIMIT, Val};
 use ironclad_json::Value;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Policies that change what is written.
 pub(crate) struct Mutating {
@@ -103,7 +104,11 @@ impl Mutating {
         }
         let before = object.clone();
         for mutation in &policy.mutations {
-            match self.mutate(mutation, invocation, request, &object, &old).await {
+            let began = Instant::now();
+            let done = self.mutate(mutation, invocation, request, &object, &old).await;
+            let failed = done.as_ref().err().map(String::as_str);
+            metrics::mutated(&policy.name, &invocation.binding.name, failed, began.elapsed());
+            match done {
                 Ok(new) => object = new,
                 // The mutations after it have their turn all the same.
                 Err(why) => broken.extend(invocation.broken(&why)),
@@ -131,7 +136,10 @@ impl Mutating {
         let mut activation = inputs.activation();
         activation.set("params", Val::json(param, None));
         variables::add(&mut activation, &policy.variables);
-        match policy.conditions.check(&activation, &*self.judges.authorizer, &request.user).await {
+        let began = Instant::now();
+        let matched = policy.conditions.check(&activation, &*self.judges.authorizer, &request.user).await;
+        metrics::matched("policy", "validate", &policy.name, request, &matched, began);
+        match matched {
             Matched::Failed(_) if policy.ignores_failure => Matched::No,
             other => other,
         }

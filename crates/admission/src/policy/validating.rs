@@ -4,7 +4,7 @@ use super::compiled::{Binding, Policy, Validation};
 use super::{Policies, configured, params, refusal, variables};
 use crate::expressions::{Inputs, Judges, Matched, SPENT, evaluate};
 use crate::matching::Seen as SeenBy;
-use crate::{Operation, Plugin, Request, Validate};
+use crate::{Operation, Plugin, Request, Validate, metrics};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, GroupVersionKind, GroupVersionResource};
@@ -13,6 +13,7 @@ use ironclad_json::Value;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Longest message that an expression makes.
 const MAX_MESSAGE: usize = 5 << 10;
@@ -142,7 +143,12 @@ impl Validating {
                 actions: binding.actions.clone(),
             });
         };
-        match policy.conditions.check(&activation, &*self.judges.authorizer, &request.user).await {
+        let began = Instant::now();
+        let matched = policy.conditions.check(&activation, &*self.judges.authorizer, &request.user).await;
+        if !policy.conditions.is_empty() {
+            metrics::matched("policy", "validate", &policy.name, request, &matched, began);
+        }
+        match matched {
             Matched::Yes => {}
             Matched::No => return,
             Matched::Failed(_) if policy.ignores_failure => return,
@@ -151,7 +157,18 @@ impl Validating {
         variables::add(&mut activation, &policy.variables);
         let (mut budget, mut found) = (Budget::new(TOTAL_LIMIT), Vec::new());
         for (index, validation) in policy.validations.iter().enumerate() {
-            match self.validation(validation, &activation, &mut budget, request).await {
+            let began = Instant::now();
+            let judged = self.validation(validation, &activation, &mut budget, request).await;
+            match &judged {
+                Ok(None) => {}
+                Err(message) if policy.ignores_failure => {
+                    metrics::validated(&policy.name, &binding.name, message, &[], began.elapsed());
+                }
+                Ok(Some(message)) | Err(message) => {
+                    metrics::validated(&policy.name, &binding.name, message, &binding.actions, began.elapsed());
+                }
+            }
+            match judged {
                 Ok(None) => {}
                 Ok(Some(message)) => found.push((index, message, validation.reason.as_str())),
                 // What was found before counts no more.

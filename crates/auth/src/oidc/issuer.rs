@@ -1,6 +1,7 @@
 //! The keys that an issuer publishes: found by its discovery document, kept until one is missing.
 
 use super::config::Issuer;
+use crate::metrics;
 use ironclad_json::Value;
 use ironclad_remote::{Remote, Target, Way};
 use jsonwebtoken::DecodingKey;
@@ -59,8 +60,10 @@ impl Keys {
             return state.failure.clone().map_or(Ok(found), Err);
         }
         state.fetched = Some(Instant::now());
-        match self.fetch().await {
-            Ok(keys) => {
+        let fetched = self.fetch().await;
+        self.tell(fetched.as_ref().ok().map(|f| f.1.as_slice()));
+        match fetched {
+            Ok((keys, _)) => {
                 state.keys = keys;
                 state.failure = None;
                 Ok(fits(&state))
@@ -73,16 +76,29 @@ impl Keys {
         }
     }
 
-    async fn get(&self, url: &str) -> Result<Value, String> {
+    /// Counts a fetch of keys, which has brought these bytes.
+    fn tell(&self, bytes: Option<&[u8]>) {
+        let (issuer, server) = (metrics::hash(self.issuer.as_bytes()), ironclad_api::metrics::server());
+        let base = [("apiserver_id_hash", server), ("jwt_issuer_hash", &*issuer)];
+        let result = if bytes.is_some() { "success" } else { "failure" };
+        metrics::KEYS_FETCHED.now(&[base[0], base[1], ("result", result)]);
+        if let Some(bytes) = bytes {
+            metrics::KEYS_INFO.only(&[base[0], ("hash", &metrics::hash(bytes)), base[1]], &base, 1.0);
+        }
+    }
+
+    async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
         let answer = self.remote.get(url, PATIENCE).await.map_err(|e| e.to_string())?;
         if answer.status != 200 {
             return Err(format!("{url}: unexpected status code {}", answer.status));
         }
-        serde_json::from_slice(&answer.body).map_err(|e| format!("{url}: {e}"))
+        Ok(answer.body.to_vec())
     }
 
-    async fn fetch(&self) -> Result<Vec<Key>, String> {
+    /// The keys, and the bytes in which they came.
+    async fn fetch(&self) -> Result<(Vec<Key>, Vec<u8>), String> {
         let document = self.get(&self.discovery).await?;
+        let document: Value = serde_json::from_slice(&document).map_err(|e| format!("{}: {e}", self.discovery))?;
         if document["issuer"] != self.issuer.as_str() {
             return Err(format!(
                 "oidc: issuer did not match the issuer returned by provider, expected {:?} got {}",
@@ -93,8 +109,9 @@ impl Keys {
         if !uri.starts_with("https://") {
             return Err("the keys must be published over https".to_owned());
         }
-        let set: JwkSet = ironclad_json::from_value(self.get(uri).await?).map_err(|e| format!("{uri}: {e}"))?;
+        let bytes = self.get(uri).await?;
+        let set: JwkSet = serde_json::from_slice(&bytes).map_err(|e| format!("{uri}: {e}"))?;
         let key = |jwk: &jsonwebtoken::jwk::Jwk| Some((jwk.common.key_id.clone(), DecodingKey::from_jwk(jwk).ok()?));
-        Ok(set.keys.iter().filter_map(key).collect())
+        Ok((set.keys.iter().filter_map(key).collect(), bytes))
     }
 }

@@ -2,14 +2,14 @@
 
 use super::{MOST, post, user_value};
 use crate::expression::{Expression, Over};
-use crate::{Attributes, Authorizer, Decision, Rules};
+use crate::{Attributes, Authorizer, Decision, Rules, metrics};
 use async_trait::async_trait;
 use ironclad_api::UserInfo;
 use ironclad_api::expiring::Expiring;
 use ironclad_api::selector::{FieldSelector, LabelSelector};
 use ironclad_json::{Map, Value, json};
 use ironclad_remote::Remote;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A longer question is asked every time.
 const LONGEST_KEY: usize = 10_000;
@@ -38,6 +38,8 @@ pub struct AccessOptions {
     pub failure: FailurePolicy,
     /// All must hold, or the webhook is not asked (CEL over `request`).
     pub conditions: Vec<String>,
+    /// Its name in metrics.
+    pub name: String,
 }
 
 impl Default for AccessOptions {
@@ -49,6 +51,7 @@ impl Default for AccessOptions {
             patience: Duration::from_secs(30),
             failure: FailurePolicy::NoOpinion,
             conditions: Vec::new(),
+            name: "webhook".to_owned(),
         }
     }
 }
@@ -74,6 +77,21 @@ impl AccessWebhook {
         match self.options.failure {
             FailurePolicy::NoOpinion => Decision::NoOpinion(String::new()),
             FailurePolicy::Deny => Decision::Deny("webhook failed".to_owned()),
+        }
+    }
+
+    /// Counts a question that was put.
+    fn tell(&self, answer: &Result<Value, String>, began: Instant) {
+        let result = match answer {
+            Ok(_) => "success",
+            Err(_) if began.elapsed() >= self.options.patience => "timeout",
+            Err(_) => "error",
+        };
+        let labels = [("name", &*self.options.name), ("result", result)];
+        metrics::HOOK_ASKED.add(&labels, 1);
+        metrics::HOOK_TIMES.took(&labels, began.elapsed());
+        if answer.is_err() && self.options.failure == FailurePolicy::NoOpinion {
+            metrics::HOOK_OPEN.add(&labels, 1);
         }
     }
 
@@ -173,10 +191,22 @@ fn understood(answer: &Value) -> Decision {
 impl Authorizer for AccessWebhook {
     async fn authorize(&self, attributes: &Attributes) -> Decision {
         let spec = spec(attributes);
-        match self.concerns(&spec) {
+        let began = Instant::now();
+        let concerns = self.concerns(&spec);
+        let labels = [("name", &*self.options.name), ("type", "Webhook")];
+        if !self.conditions.is_empty() {
+            metrics::CONDITION_TIMES.took(&labels, began.elapsed());
+        }
+        match concerns {
             Ok(true) => {}
-            Ok(false) => return Decision::NoOpinion(String::new()),
-            Err(why) => return self.failed(&why),
+            Ok(false) => {
+                metrics::CONDITION_EXCLUSIONS.add(&labels, 1);
+                return Decision::NoOpinion(String::new());
+            }
+            Err(why) => {
+                metrics::CONDITION_ERRORS.add(&labels, 1);
+                return self.failed(&why);
+            }
         }
         let key = spec.to_string();
         if let Some(known) = self.known.get(&key) {
@@ -186,7 +216,10 @@ impl Authorizer for AccessWebhook {
             "kind": "SubjectAccessReview", "apiVersion": format!("authorization.k8s.io/{}", self.options.version),
             "metadata": {}, "spec": spec,
         });
-        let decision = match post(&self.remote, &review, self.options.patience).await {
+        let began = Instant::now();
+        let answer = post(&self.remote, &review, self.options.patience).await;
+        self.tell(&answer, began);
+        let decision = match answer {
             Ok(answer) => understood(&answer),
             Err(why) => return self.failed(&why),
         };

@@ -3,6 +3,7 @@
 //! Invariants: recording is a few additions; a queue that is gone is shown no longer. The registry is the process's, as
 //! there is one page of metrics for a process; queues of one name are shown as one.
 
+use ironclad_api::metrics::{go_float, growing};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,7 +11,7 @@ use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 /// The upper bounds of the histograms, in seconds.
-const BOUNDS: [f64; 12] = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0];
+const BOUNDS: [f64; 10] = growing(10e-9, 10.0);
 
 /// Times by the bound below which they lie.
 #[derive(Clone, Debug, Default)]
@@ -41,11 +42,6 @@ impl Histogram {
         line(out, &format!("{metric}_sum"), &format!("name=\"{queue}\""), self.sum);
         line(out, &format!("{metric}_count"), &format!("name=\"{queue}\""), count);
     }
-}
-
-/// A number as Go writes it in a label: with an exponent where that is shorter.
-fn go_float(value: f64) -> String {
-    if value >= 1e-4 { value.to_string() } else { format!("{value:e}").replace("e-", "e-0") }
 }
 
 fn line(out: &mut String, metric: &str, labels: &str, value: impl std::fmt::Display) {

@@ -3,7 +3,7 @@
 
 use super::wire::{DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse};
 use super::{LARGEST, Pace, SEED, Source, State};
-use crate::aes;
+use crate::{aes, metrics};
 use arc_swap::ArcSwap;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::Request;
@@ -35,12 +35,18 @@ pub(super) struct Plugin {
 
 impl Plugin {
     /// Starts the thread; returns when `state` holds a first seed.
-    pub(super) fn start(path: String, patience: Duration, pace: Pace, state: Arc<ArcSwap<State>>) -> Outcome<Self> {
+    pub(super) fn start(
+        name: String,
+        path: String,
+        patience: Duration,
+        pace: Pace,
+        state: Arc<ArcSwap<State>>,
+    ) -> Outcome<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
         let (asks, receiver) = unbounded_channel();
         let (ready, first) = mpsc::sync_channel(1);
         let work = move || {
-            let mut calls = Calls { path, patience, sender: None };
+            let mut calls = Calls { name, path, patience, sender: None };
             runtime.block_on(async {
                 let outcome = calls.look(&state).await;
                 let good = outcome.is_ok();
@@ -65,6 +71,8 @@ impl Plugin {
 }
 
 struct Calls {
+    /// The provider's name.
+    name: String,
     path: String,
     patience: Duration,
     sender: Option<SendRequest<Full<Bytes>>>,
@@ -114,12 +122,17 @@ impl Calls {
             return Err(format!("expected KMSv2 API version v2, got {}", status.version));
         }
         if status.key_id.is_empty() || status.key_id.len() > LARGEST {
+            let error = if status.key_id.is_empty() { "empty" } else { "too_long" };
+            metrics::WRONG_KEYS.add(&[("error", error), ("provider_name", &self.name)], 1);
             return Err("got an empty or too long KMSv2 KeyID".to_owned());
         }
+        metrics::told(&self.name, &status.key_id);
         if current.is_some_and(|c| c.key_id == status.key_id) {
             return Ok(None);
         }
-        let seed: [u8; SEED] = aes::random()?;
+        let began = Instant::now();
+        let seed: [u8; SEED] = aes::random().inspect_err(|_| metrics::UNSEEDED.add(1))?;
+        metrics::SEEDED.took(began.elapsed());
         let request = EncryptRequest { plaintext: seed.to_vec(), uid: uuid::Uuid::new_v4().to_string() };
         let sealed: EncryptResponse = self.call("Encrypt", &request).await?;
         let annotations: usize = sealed.annotations.iter().map(|(k, v)| k.len() + v.len()).sum();
@@ -131,7 +144,16 @@ impl Calls {
     }
 
     async fn call<Q: Message, A: Message + Default>(&mut self, method: &str, request: &Q) -> Outcome<A> {
+        let began = Instant::now();
         let answer = tokio::time::timeout(self.patience, self.try_call(method, request)).await;
+        let code = match &answer {
+            Ok(Ok(_)) => "OK".to_owned(),
+            Ok(Err(why)) => code_of(why),
+            Err(_) => "DeadlineExceeded".to_owned(),
+        };
+        let path = format!("/v2.KeyManagementService/{method}");
+        let labels = [("grpc_status_code", &*code), ("method_name", &path), ("provider_name", &self.name)];
+        metrics::CALLS.took(&labels, began.elapsed());
         let answer = answer.unwrap_or_else(|_| Err("it did not answer in time".to_owned()));
         if answer.is_err() {
             // The next call begins with a new connection.
@@ -179,5 +201,44 @@ impl Calls {
             self.sender = Some(sender);
         }
         self.sender.as_mut().ok_or_else(|| "no connection".to_owned())
+    }
+}
+
+/// The names of gRPC's codes, by their numbers.
+const CODES: [&str; 17] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+
+/// The code of a failed call: what the plugin said, or that it is not there.
+fn code_of(why: &str) -> String {
+    let number = why.strip_prefix("code ").and_then(|rest| rest.split(':').next()?.parse::<usize>().ok());
+    number.map_or("Unavailable", |n| CODES.get(n).copied().unwrap_or("Unknown")).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_call_is_counted_by_its_code() {
+        let of = |why: &str| code_of(why);
+        assert_eq!(of("code 9: no key"), "FailedPrecondition");
+        assert_eq!((of("code 99: x"), of("/run/kms.sock: gone")), ("Unknown".to_owned(), "Unavailable".to_owned()));
     }
 }
