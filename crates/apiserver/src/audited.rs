@@ -193,7 +193,14 @@ fn annotate(current: &Current, info: &Info) {
 
 /// Notes how a request failed.
 pub(crate) fn failed(error: &ApiError) {
-    ironclad_audit::note(|current| current.response(error.code, Some(error.to_status())));
+    // Whoever cannot be answered is told by whom that is found out.
+    let told = (error.code != 406).then(|| error.to_status());
+    ironclad_audit::note(|current| current.response(error.code, told));
+}
+
+/// Whether an answer says that the client cannot be answered at all: such an error is told by its code alone.
+fn is_unfit(info: &Info, code: u16) -> bool {
+    info.is_resource && code == 406
 }
 
 /// Tells the end of a request, or the beginning of a long answer and its end when it comes.
@@ -218,10 +225,17 @@ pub(crate) async fn finish(slot: &Slot, info: &Info, panicked: bool, response: R
     let (head, body) = response.into_parts();
     let wanted = is_object(&head.headers)
         && head.headers.get(http::header::CONTENT_ENCODING).is_none()
+        && !is_unfit(info, code)
         // What became of a deletion is told as its status.
         && (code >= 400 || info.verb == "delete" || current.level() == Level::RequestResponse);
     if !wanted {
-        current.answered(code);
+        match is_unfit(info, code) {
+            true => current.response(code, None),
+            false => current.answered(code),
+        }
+        if long {
+            current.tell(Stage::ResponseStarted).await;
+        }
         current.tell(Stage::ResponseComplete).await;
         return Response::from_parts(head, body);
     }

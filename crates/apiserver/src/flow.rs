@@ -11,6 +11,7 @@ mod objects;
 mod rules;
 mod seats;
 mod shuffle;
+mod timing;
 mod work;
 
 use crate::metrics::Metrics;
@@ -26,6 +27,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+pub(crate) use timing::{Demand, Timing};
 
 pub(crate) use control::{run, settle};
 pub(crate) use level::Why;
@@ -49,6 +51,51 @@ pub(crate) struct Class {
     pub(crate) schema_uid: Arc<str>,
     pub(crate) level: Arc<str>,
     pub(crate) level_uid: Arc<str>,
+}
+
+/// How the seats of a level are used.
+pub(crate) struct LevelUse {
+    pub(crate) seats: Timing,
+    /// Waiting, executing.
+    pub(crate) requests: [Timing; 2],
+    pub(crate) demand: Timing,
+    pub(crate) demands: Demand,
+    /// The least and the most seats.
+    bounds: [f64; 2],
+    /// Virtual time, and the time and the start at the last start.
+    pub(crate) time: f64,
+    pub(crate) dispatched: Option<(f64, f64)>,
+    /// The first and the last start of what waits, and the same without what is guessed.
+    pub(crate) starts: [[f64; 2]; 2],
+}
+
+impl LevelUse {
+    /// How many seats the level should have: what it asked for, within its bounds.
+    pub(crate) fn target(&self) -> f64 {
+        self.demands.smoothed.clamp(self.bounds[0], self.bounds[1].max(self.bounds[0]))
+    }
+}
+
+/// How all seats are used.
+pub(crate) struct Use {
+    pub(crate) levels: Vec<(Arc<str>, LevelUse)>,
+    /// Waiting and executing, of both those that read and those that write.
+    pub(crate) kinds: [[(usize, Timing); 2]; 2],
+    total: f64,
+}
+
+impl Use {
+    /// The part of its target that each level can have so that the seats suffice.
+    pub(crate) fn fair(&self) -> f64 {
+        let wanted: f64 = self.levels.iter().map(|(_, level)| level.target()).sum();
+        if wanted > 0.0 { self.total / wanted } else { 0.0 }
+    }
+}
+
+/// Whether a request writes.
+fn mutating(asked: &Asked<'_>) -> bool {
+    let reads: &[&str] = if asked.is_resource { &["get", "list", "watch"] } else { &["get", "head", "options"] };
+    !reads.contains(&asked.verb)
 }
 
 /// A request's seats; given back when dropped.
@@ -146,14 +193,17 @@ impl Fairness {
         }
         let entered = {
             let note = || Note::of(&class, user, asked, lane.text.clone());
-            self.seats.lock().enter(&class.level, lane.hash, work.seats, note)
+            self.seats.lock().enter(&class.level, (lane.hash, mutating(asked)), work.seats, note)
         };
+        if let Entered::Now(place) | Entered::Wait(place, _) = &entered {
+            self.metrics.flow_enqueued(&class, place.length, matches!(entered, Entered::Wait(..)));
+        }
         let outcome = match entered {
             Entered::Now(place) => Ok(self.seat(place, &class, work)),
             Entered::Refused(why) => Err(why),
             Entered::Wait(place, turn) => {
                 let mut waiting = Waiting { fairness: self, place, done: false };
-                let _queued = self.metrics.flow_queued(&class);
+                let _queued = self.metrics.flow_queued(&class, work.seats);
                 match tokio::time::timeout(self.patience, turn).await {
                     Ok(Ok(place)) => {
                         waiting.done = true;
@@ -183,6 +233,26 @@ impl Fairness {
         let text = schema.flow(user, asked).to_owned();
         let hash = self.hasher.hash_one((&*schema.class.schema, &text));
         (schema.class.clone(), Lane { hash, text })
+    }
+
+    /// What each level and the server as a whole tell of their seats.
+    pub(crate) fn gauges_of_use(&self) -> Use {
+        let (seats, now) = (self.seats.lock(), Instant::now());
+        let of = |level: &level::Level| {
+            let (time, starts, discounted) = level.virtual_times();
+            LevelUse {
+                seats: level.told.seats.until(now),
+                requests: [level.told.waiting.until(now), level.told.executing.until(now)],
+                demand: level.told.demand.until(now),
+                demands: level.told.demands.until(now),
+                bounds: [level.least, level.most].map(f64::from),
+                time,
+                dispatched: level.told.dispatched,
+                starts: [starts, discounted],
+            }
+        };
+        let levels = seats.levels().map(|(name, level)| (name.clone(), of(level))).collect();
+        Use { levels, kinds: seats.kinds(now), total: f64::from(seats.total()) }
     }
 
     /// For each level: nominal, lower and upper limit, present limit.

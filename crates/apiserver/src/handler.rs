@@ -2,6 +2,7 @@
 
 use crate::accept::{Accepted, Media, Offer, View};
 use crate::binary;
+use crate::pages::{flags, logs};
 use crate::registry::{Answer, Answered, Checked, DeleteOptions, Input, Registry, Request, options};
 use crate::request::Info;
 use crate::respond;
@@ -43,6 +44,12 @@ pub(crate) async fn answer(
         if let Some(media) = routes::document(info.path.strip_suffix('/').unwrap_or(&info.path)) {
             routes::check_document(request.method(), &info.path)?;
             accept::only(request.headers(), &[media])?;
+        }
+        if flags::is_here(inner, &info.path) {
+            return Ok(flags::answer(inner, &info.path, request).await);
+        }
+        if inner.about.logs && logs::is_here(&info.path) {
+            return logs::answer(&info.path, request.headers()).await;
         }
         return nonresource::answer(inner, info, request.headers()).await;
     }
@@ -197,13 +204,34 @@ async fn watch(
 /// works with them. An object is told when it was understood.
 fn sent(request: &Request<'_>, mut body: Value) -> Option<Value> {
     match &*request.info.verb {
-        "delete" | "deletecollection" if body["kind"] == "DeleteOptions" => {
+        "delete" | "deletecollection" if body.is_object() => {
+            // What is something else is not understood.
+            if !matches!(body["kind"].as_str(), None | Some("DeleteOptions")) {
+                return None;
+            }
+            body["kind"] = "DeleteOptions".into();
             body["apiVersion"] = "meta.k8s.io/__internal".into();
             Some(body)
         }
         "create" | "update" if request.info.subresource.is_empty() => None,
+        "create" | "update" if body.is_object() => Some(completed(request, body)),
         _ => Some(body),
     }
+}
+
+/// An object of a subresource with its type and the fields that Go's types always write.
+fn completed(request: &Request<'_>, mut body: Value) -> Value {
+    let below = request.kind.subresource(&request.info.subresource).and_then(|s| s.kind.clone());
+    let gvk = match below {
+        Some((group, version, kind)) => GroupVersionKind::new(&group, &version, &kind),
+        None => request.kind.gvk(),
+    };
+    body["apiVersion"] = ironclad_api::resource::api_version(&gvk.group, &gvk.version).into();
+    body["kind"] = gvk.kind.clone().into();
+    if let Some(id) = ironclad_schema::bundle().kind(&gvk) {
+        ironclad_schema::bundle().complete_all(id, &mut body);
+    }
+    body
 }
 
 /// Reads the whole body and answers with one object.

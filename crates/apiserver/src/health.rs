@@ -7,7 +7,7 @@ use crate::request::Info;
 use crate::respond;
 use crate::server::Inner;
 use http::{HeaderValue, Response, StatusCode};
-use ironclad_api::ApiError;
+use ironclad_api::{ApiError, features};
 pub(crate) use reach::Reach;
 use std::fmt::Write;
 
@@ -44,6 +44,9 @@ const HOOKS: [&str; 29] = [
     "kube-apiserver-autoregistration",
 ];
 
+/// The hook that begins elections of others.
+const ELECTOR: &str = "start-kube-apiserver-coordinated-leader-election-controller";
+
 /// Checks of what is outside of this crate, by their names.
 pub type Checks = std::sync::Arc<dyn Fn() -> Vec<(String, bool)> + Send + Sync>;
 
@@ -60,11 +63,11 @@ pub(crate) async fn checks(inner: &Inner, door: &str) -> Vec<(String, bool)> {
         checks.extend([("etcd-readiness", reaches(&inner.ready).await), ("informer-sync", follows)]);
     }
     let mut checks: Vec<(String, bool)> = checks.into_iter().map(|(n, g)| (n.to_owned(), g)).collect();
-    if let Some(more) = &inner.checks {
-        let before = checks.iter().position(|(name, _)| name == "informer-sync").unwrap_or(checks.len());
-        checks.splice(before..before, more());
-    }
-    checks.extend(HOOKS.iter().map(|hook| (format!("poststarthook/{hook}"), true)));
+    let (hooks, more) = others(inner, door);
+    let before = checks.iter().position(|(name, _)| name == "informer-sync").unwrap_or(checks.len());
+    checks.splice(before..before, more);
+    checks.extend(hooks);
+    checks.extend(own_hooks(inner).map(|hook| (format!("poststarthook/{hook}"), true)));
     checks.push(("autoregister-completion".to_owned(), true));
     checks.push(("poststarthook/apiservice-openapi-controller".to_owned(), true));
     checks.push(("poststarthook/apiservice-openapiv3-controller".to_owned(), true));
@@ -72,6 +75,23 @@ pub(crate) async fn checks(inner: &Inner, door: &str) -> Vec<(String, bool)> {
         checks.push(("shutdown".to_owned(), !inner.is_ending()));
     }
     checks
+}
+
+/// Checks of what is outside, those of its start apart. A plugin of keys that is ill does not make a server start anew.
+fn others(inner: &Inner, door: &str) -> (Vec<(String, bool)>, Vec<(String, bool)>) {
+    let all = inner.checks.as_ref().map(|more| more()).unwrap_or_default();
+    let (hooks, more): (Vec<_>, Vec<_>) = all.into_iter().partition(|(name, _)| name.starts_with("poststarthook/"));
+    (hooks, if door == "livez" { Vec::new() } else { more })
+}
+
+/// The hooks of this server in their order.
+fn own_hooks(inner: &Inner) -> impl Iterator<Item = &'static str> {
+    let elects = inner.gates.enabled(features::COORDINATED_LEADER_ELECTION);
+    let more = move |hook: &'static str| {
+        let elector = (elects && hook == "start-system-namespaces-controller").then_some(ELECTOR);
+        std::iter::once(hook).chain(elector)
+    };
+    HOOKS.iter().copied().flat_map(more)
 }
 
 /// The names of the checks behind a door.
@@ -86,8 +106,9 @@ pub(crate) fn names(inner: &Inner, door: &str) -> Vec<String> {
         "poststarthook/apiservice-openapiv3-controller",
     ];
     let mut all: Vec<String> = own.iter().chain(&last).map(|n| (*n).to_owned()).collect();
-    all.extend(HOOKS.iter().map(|hook| format!("poststarthook/{hook}")));
-    all.extend(inner.checks.iter().flat_map(|more| more()).map(|(name, _)| name));
+    all.extend(own_hooks(inner).map(|hook| format!("poststarthook/{hook}")));
+    let (hooks, more) = others(inner, door);
+    all.extend(hooks.into_iter().chain(more).map(|(name, _)| name));
     all
 }
 
@@ -129,10 +150,12 @@ fn plain(code: StatusCode, text: String) -> Response<Body> {
 
 fn report(door: &str, checks: &[(String, bool)], mut excluded: Vec<String>, verbose: bool) -> Response<Body> {
     let (mut lines, mut healthy) = (String::new(), true);
+    excluded.sort_unstable();
+    excluded.dedup();
     for (name, good) in checks {
         // Writing to a string cannot fail, here and below.
         if let Some(at) = excluded.iter().position(|e| e == name) {
-            excluded.swap_remove(at);
+            excluded.remove(at);
             let _ = writeln!(lines, "[+]{name} excluded: ok");
         } else if *good {
             let _ = writeln!(lines, "[+]{name} ok");
@@ -143,7 +166,7 @@ fn report(door: &str, checks: &[(String, bool)], mut excluded: Vec<String>, verb
     }
     if !excluded.is_empty() {
         let names: Vec<String> = excluded.iter().map(|e| format!("{e:?}")).collect();
-        let _ = writeln!(lines, "warn: some health checks cannot be excluded: no matches for {}", names.join(", "));
+        let _ = writeln!(lines, "warn: some health checks cannot be excluded: no matches for {}", names.join(","));
     }
     if !healthy {
         let _ = writeln!(lines, "{door} check failed");
@@ -154,4 +177,25 @@ fn report(door: &str, checks: &[(String, bool)], mut excluded: Vec<String>, verb
     }
     let _ = writeln!(lines, "{door} check passed");
     plain(StatusCode::OK, lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn reported(excluded: &[&str]) -> String {
+        let checks = [("ping".to_owned(), true), ("etcd".to_owned(), true)];
+        let excluded = excluded.iter().map(|e| (*e).to_owned()).collect();
+        let body = report("livez", &checks, excluded, true).into_body();
+        let bytes = http_body_util::BodyExt::collect(body).await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_excluded_twice_is_excluded_and_what_is_unknown_is_named() {
+        assert_eq!(reported(&["etcd", "etcd"]).await, "[+]ping ok\n[+]etcd excluded: ok\nlivez check passed\n");
+        let warned = reported(&["zz", "nope", "zz"]).await;
+        let line = "warn: some health checks cannot be excluded: no matches for \"nope\",\"zz\"\n";
+        assert!(warned.contains(line), "{warned}");
+    }
 }

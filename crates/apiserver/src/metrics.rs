@@ -4,8 +4,10 @@ mod build;
 mod doors;
 mod family;
 mod flow;
+mod levels;
 mod plugins;
 mod process;
+pub(crate) mod rare;
 mod requests;
 mod store;
 mod timed;
@@ -45,8 +47,13 @@ impl Metrics {
     }
 
     /// Counts a request as waiting as long as what is returned is there.
-    pub(crate) fn flow_queued(&self, class: &Class) -> flow::Queued {
-        self.flow.queued(class)
+    pub(crate) fn flow_queued(&self, class: &Class, seats: u32) -> flow::Queued {
+        self.flow.queued(class, seats)
+    }
+
+    /// A request came into a queue of this length.
+    pub(crate) fn flow_enqueued(&self, class: &Class, length: usize, waits: bool) {
+        self.flow.enqueued(class, length, waits);
     }
 
     pub(crate) fn flow_watched(&self, class: &Class, watchers: usize) {
@@ -100,6 +107,7 @@ impl Metrics {
         head(&mut out, name, "gauge", "STABLE", "Size of the storage database file physically allocated in bytes.");
         sample(&mut out, name, &[("storage_cluster_id", "")], store_bytes);
         process::render(&mut out);
+        rare::render(&mut out);
         out
     }
 
@@ -186,6 +194,7 @@ impl Fairness {
                 sample(out, &name, &[("priority_level", level)], values[at]);
             }
         }
+        levels::render(&self.gauges_of_use(), out);
     }
 }
 

@@ -117,6 +117,9 @@ pub(crate) fn paths(inner: &Inner) -> Vec<String> {
             all.insert(page.to_owned());
         }
     }
+    if inner.about.logs {
+        all.insert("/logs".to_owned());
+    }
     all.into_iter().collect()
 }
 
@@ -140,5 +143,6 @@ async fn all_metrics(inner: &Inner) -> String {
     inner.registry.addresses.render(&mut text);
     metrics::render_build(&mut text, &inner.gates, &inner.version);
     inner.others.iter().for_each(|page| text.push_str(&page()));
+    metrics::rare::registered(&mut text);
     text
 }

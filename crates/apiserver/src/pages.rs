@@ -2,6 +2,8 @@
 //! KEP-4828), what it works on (`/debug`).
 
 pub(crate) mod debug;
+pub(crate) mod flags;
+pub(crate) mod logs;
 mod profile;
 pub(crate) mod zpages;
 
@@ -15,8 +17,12 @@ use std::sync::atomic::AtomicBool;
 pub struct About {
     /// The flags in force, by their names.
     pub flags: BTreeMap<String, String>,
-    /// Whether the server may be profiled.
+    /// Whether the server may be profiled, and its log's verbosity be changed.
     pub profiling: bool,
+    /// Whether the files of the machine's log are served.
+    pub logs: bool,
+    /// Changes how much is logged.
+    pub verbosity: Option<fn(u32)>,
     /// The other parts of the control plane, by the names of their ComponentStatuses.
     pub parts: Vec<(&'static str, Part)>,
 }

@@ -14,6 +14,7 @@ use crate::pages::About;
 use crate::reader::Reader;
 use crate::registry::{Registry, store_error};
 use crate::special::allocate::{Addresses, follow};
+use crate::special::late::Late;
 use crate::world::StoreLedger;
 use crate::{Body, door, listener};
 use async_trait::async_trait;
@@ -67,9 +68,15 @@ impl TokenIssuer for ironclad_auth::tokens::Tokens {
 pub struct KubeletAccess {
     /// TLS with the server's client certificate; without it nothing that a kubelet answers can be asked.
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// The same for a client that takes a log from whoever answers in a kubelet's place.
+    pub unverified: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl KubeletAccess {
+    pub(crate) fn unverified(&self) -> Option<TlsConnector> {
+        self.unverified.clone().map(TlsConnector::from)
+    }
+
     pub(crate) fn connector(&self) -> Option<TlsConnector> {
         self.tls.clone().map(TlsConnector::from)
     }
@@ -143,6 +150,8 @@ pub(crate) struct Inner {
     pub(crate) cluster: Way,
     pub(crate) gates: FeatureGates,
     pub(crate) others: Vec<fn() -> String>,
+    /// What is to be stored when the store takes writes again.
+    pub(crate) late: Late,
     pub(crate) about: About,
     /// Where clients are told that the server is.
     pub(crate) advertise: (Ipv4Addr, u16),
@@ -314,6 +323,7 @@ impl Prepared {
             version: self.config.version,
             documents: Arc::new(tokio::sync::Semaphore::new(1)),
             openapi: Arc::default(),
+            late: Late::default(),
         };
         let (advertise, port) = self.config.advertise;
         let first = Ipv4Addr::from(u32::from(self.config.service_cidr.network()) + 1);
@@ -321,6 +331,7 @@ impl Prepared {
         inner.bootstrap_addresses(self.config.service_cidr, &services).await?;
         custom::load(&inner, &reader).await?;
         let server = ApiServer { inner: Arc::new(inner) };
+        drop(tokio::spawn(server.inner.clone().catch_up_late(self.token.clone())));
         if server.inner.registry.store.is_shared() {
             drop(tokio::spawn(server.inner.clone().keep_address(advertise, port, self.token.clone())));
             drop(tokio::spawn(server.inner.clone().keep_identity(self.token.clone())));

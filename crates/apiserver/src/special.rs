@@ -8,6 +8,7 @@ pub(crate) mod components;
 pub(crate) mod endpoints;
 pub(crate) mod identity;
 pub(crate) mod kubelet;
+pub(crate) mod late;
 pub(crate) mod pods;
 pub(crate) mod reviews;
 pub(crate) mod rewrite;

@@ -96,7 +96,7 @@ async fn world(answer: &'static str) -> World {
     let client = pki.issue("c", &Subject::client("kubelet-client", "")).unwrap();
     let (port, seen) = kubelet(&pki, answer).await;
     let store = Arc::new(LogStore::open(&dir.path().join("store"), Options::default()).unwrap());
-    let kubelets = KubeletAccess { tls: Some(pki.client_tls(&client).unwrap()) };
+    let kubelets = KubeletAccess { tls: Some(pki.client_tls(&client).unwrap()), ..KubeletAccess::default() };
     let config = Config { kubelets, ..support::config(store, Load::default()) };
     let token = CancellationToken::new();
     let prepared = ApiServer::prepare(config, token.clone()).await.unwrap();

@@ -22,8 +22,10 @@ use crate::{kept, preflight, process};
 pub(crate) use api::VERSION;
 use std::fs::File;
 use std::os::fd::FromRawFd;
+use std::sync::OnceLock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
 
 pub(crate) fn run(args: Server) -> Result<()> {
     let steps = steps_of(&args)?;
@@ -56,10 +58,35 @@ fn inherited(fd: i32) -> File {
     unsafe { File::from_raw_fd(fd) }
 }
 
+type Filter = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+/// Changes what the process logs; there is one log for a process.
+static FILTER: OnceLock<Filter> = OnceLock::new();
+
 pub(crate) fn log(filter: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|_| "info".into());
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| "info".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let log = log.with_filter_reloading();
+    let handle = log.reload_handle();
     // A log that is set up already stays.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+    if log.try_init().is_ok() {
+        // The first log is the only one; its handle lives as long as the process.
+        let _ = FILTER.set(Box::new(move |filter| drop(handle.reload(filter))));
+    }
+}
+
+/// Logs as much as stock's parts do with `-v` of this number.
+pub(crate) fn verbosity(number: u32) {
+    let level = match number {
+        0..=3 => "info",
+        4..=5 => "info,ironclad=debug",
+        6..=7 => "debug",
+        _ => "trace",
+    };
+    if let Some(set) = FILTER.get() {
+        set(EnvFilter::new(level));
+        tracing::info!(number, level, "the log's verbosity is changed");
+    }
 }
 
 fn start(args: &Server, steps: &Steps) -> Result<()> {

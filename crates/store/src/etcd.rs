@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::sync::watch as signal;
 
 /// How long the first answer may take.
-const FIRST: Duration = Duration::from_secs(10);
+const FIRST: Duration = Duration::from_secs(20);
 
 /// How objects are written in etcd.
 pub trait Codec: Send + Sync + 'static {

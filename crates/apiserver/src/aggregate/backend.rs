@@ -40,8 +40,13 @@ pub(super) fn find(
     }
     let ports = items(service, &["spec", "ports"]);
     let Some(wanted) = ports.iter().find(|p| p["port"].as_u64() == Some(u64::from(port))) else {
-        let message = format!("service/{name} in {namespace:?} is not listening on port {port}");
-        return missing("ServicePortError", message);
+        // Of a Service of another type nobody looks before it is asked.
+        return match text(service, &["spec", "type"]) {
+            "" | "ClusterIP" => {
+                missing("ServicePortError", format!("service/{name} in {namespace:?} is not listening on port {port}"))
+            }
+            _ => missing("FailedDiscoveryCheck", format!("no service port {port} found for service {name:?}")),
+        };
     };
     if slices.is_empty() {
         let message = format!("cannot find endpointslices for service/{name} in {namespace:?}");

@@ -5,12 +5,13 @@
 
 use super::rules::Asked;
 use super::seats::Turn;
+use super::timing::Told;
 use super::{Class, shuffle};
 use ironclad_api::UserInfo;
 use ironclad_json::Value;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What a request is taken to last before it is known: 3 ms.
 const GUESS: f64 = 0.003;
@@ -155,6 +156,9 @@ pub(super) struct Level {
     /// The number of the next entry.
     entries: u64,
     now: f64,
+    /// Seats of what waits.
+    pub(super) queued: u32,
+    pub(super) told: Told,
 }
 
 /// Times are never negative, so that their bits are in their order.
@@ -176,6 +180,8 @@ impl Level {
             order: BTreeSet::new(),
             entries: 0,
             now: 0.0,
+            queued: 0,
+            told: Told::new(),
             plan,
         };
         level.shape();
@@ -192,7 +198,7 @@ impl Level {
         let mut waiting: Vec<Waiter> = self.queues.iter_mut().flat_map(|q| q.waiting.drain(..)).collect();
         waiting.sort_by_key(|w| w.id);
         self.order.clear();
-        self.waiting = 0;
+        (self.waiting, self.queued) = (0, 0);
         self.shape();
         waiting.into_iter().filter_map(|w| self.push(w).err()).collect()
     }
@@ -203,6 +209,32 @@ impl Level {
             _ => 0,
         };
         self.queues.resize_with(queues, Queue::default);
+    }
+
+    /// Notes how full it is from now on.
+    pub(super) fn mark(&mut self, now: Instant) {
+        let nominal = f64::from(self.nominal.max(1));
+        let places = match self.plan.response {
+            Response::Queue { queues, limit, .. } => (queues * limit) as f64,
+            Response::Reject => 1.0,
+        };
+        let wanted = f64::from(self.seats + self.queued);
+        self.told.seats.set(f64::from(self.seats) / nominal, now);
+        self.told.waiting.set(self.waiting as f64 / places, now);
+        self.told.executing.set(f64::from(self.executing) / nominal, now);
+        self.told.demand.set(wanted / nominal, now);
+        self.told.demands.set(wanted, now);
+    }
+
+    /// The virtual time now; the first and the last start of queues in which somebody waits, and the same without what is
+    /// guessed of requests that are served.
+    pub(super) fn virtual_times(&self) -> (f64, [f64; 2], [f64; 2]) {
+        let waiting = || self.queues.iter().filter(|q| !q.waiting.is_empty());
+        let ends = |of: &dyn Fn(&Queue) -> f64| {
+            let least = waiting().map(of).min_by(f64::total_cmp).unwrap_or_default();
+            [least, waiting().map(of).max_by(f64::total_cmp).unwrap_or_default()]
+        };
+        (self.present(), ends(&|q| q.next), ends(&|q| (q.next - GUESS * f64::from(q.seats)).max(0.0)))
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -233,6 +265,7 @@ impl Level {
             queue.next = queue.next.max(present);
             self.enlist(at);
         }
+        self.queued += waiter.width;
         self.queues[at].waiting.push_back(waiter);
         self.waiting += 1;
         Ok(at)
@@ -249,8 +282,10 @@ impl Level {
         let (_, _, at) = self.order.pop_first()?;
         let queue = &mut self.queues[at];
         let waiter = queue.waiting.pop_front()?;
+        self.told.dispatched = Some((self.now, queue.next));
         self.now = self.now.max(queue.next);
         self.waiting -= 1;
+        self.queued -= waiter.width;
         self.begin(Some(at), waiter.width, 0.0);
         if !self.queues[at].waiting.is_empty() {
             self.enlist(at);
@@ -283,6 +318,9 @@ impl Level {
     /// A request begins past the queues; it counts for the one in which it would have waited.
     pub(super) fn start(&mut self, queue: Option<usize>, width: u32) {
         let present = self.present();
+        if let Some(queue) = queue.and_then(|q| self.queues.get(q)) {
+            self.told.dispatched = Some((present, queue.next.max(present)));
+        }
         self.begin(queue, width, present);
     }
 
@@ -316,7 +354,9 @@ impl Level {
         for at in places {
             let Some(queue) = self.queues.get_mut(at) else { continue };
             let Some(found) = queue.waiting.iter().position(|w| w.id == id) else { continue };
-            queue.waiting.remove(found);
+            if let Some(gone) = queue.waiting.remove(found) {
+                self.queued -= gone.width;
+            }
             self.waiting -= 1;
             if queue.waiting.is_empty() {
                 self.delist(at);

@@ -5,10 +5,11 @@
 //! seats in use of all limited levels are never more than there are.
 
 use super::level::{Level, Note, Plan, Waiter, Why};
+use super::timing::{KINDS, Timing};
 use ironclad_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// The widest request takes at most this part of a level's seats.
@@ -21,6 +22,9 @@ pub(super) struct Place {
     queue: Option<usize>,
     width: u32,
     id: u64,
+    mutating: bool,
+    /// How many waited in its queue when it had come, itself included; 0 where there are no queues.
+    pub(super) length: usize,
 }
 
 /// Tells a waiting request that it has seats.
@@ -49,11 +53,48 @@ pub(super) struct Seats {
     levels: BTreeMap<Arc<str>, Level>,
     next_id: u64,
     waiting: usize,
+    /// Requests that wait and that are served: those that read, then those that write.
+    kinds: [Kinds; 2],
 }
+
+/// How many requests there are in a phase, and were for how long.
+struct Kinds([(usize, Timing); 2]);
+
+impl Kinds {
+    fn new() -> Self {
+        Self([(); 2].map(|()| (0, Timing::new(KINDS, Instant::now()))))
+    }
+
+    fn add(&mut self, mutating: bool, now: Instant) {
+        let (count, timing) = &mut self.0[usize::from(mutating)];
+        *count += 1;
+        timing.set(*count as f64, now);
+    }
+
+    fn less(&mut self, mutating: bool, now: Instant) {
+        let (count, timing) = &mut self.0[usize::from(mutating)];
+        *count = count.saturating_sub(1);
+        timing.set(*count as f64, now);
+    }
+}
+
+const WAITING: usize = 0;
+const SERVED: usize = 1;
 
 impl Seats {
     pub(super) fn new(total: u32) -> Self {
-        Self { total, levels: BTreeMap::new(), next_id: 0, waiting: 0 }
+        let kinds = [Kinds::new(), Kinds::new()];
+        Self { total, levels: BTreeMap::new(), next_id: 0, waiting: 0, kinds }
+    }
+
+    /// For requests that wait and that are served: how many of them read and write, and for how long so many did.
+    pub(super) fn kinds(&self, now: Instant) -> [[(usize, Timing); 2]; 2] {
+        let of = |kinds: &Kinds| [0, 1].map(|i| (kinds.0[i].0, kinds.0[i].1.until(now)));
+        [of(&self.kinds[WAITING]), of(&self.kinds[SERVED])]
+    }
+
+    pub(super) fn total(&self) -> u32 {
+        self.capacity()
     }
 
     pub(super) fn levels(&self) -> impl Iterator<Item = (&Arc<str>, &Level)> {
@@ -121,9 +162,17 @@ impl Seats {
         borrow && wanted <= level.most && used + width + kept <= self.capacity()
     }
 
-    pub(super) fn enter(&mut self, level: &Arc<str>, hash: u64, width: u32, note: impl FnOnce() -> Note) -> Entered {
+    pub(super) fn enter(
+        &mut self,
+        level: &Arc<str>,
+        (hash, mutating): (u64, bool),
+        width: u32,
+        note: impl FnOnce() -> Note,
+    ) -> Entered {
         self.next_id += 1;
-        let mut place = Place { level: level.clone(), queue: None, width: width.max(1), id: self.next_id };
+        let now = Instant::now();
+        let (width, id) = (width.max(1), self.next_id);
+        let mut place = Place { level: level.clone(), queue: None, width, id, mutating, length: 0 };
         let Some(found) = self.levels.get(level) else {
             // A schema whose level is missing: its requests are refused until the level is there.
             return Entered::Refused(Why::ConcurrencyLimit);
@@ -133,6 +182,9 @@ impl Seats {
             let Some(level) = self.levels.get_mut(level) else { return Entered::Refused(Why::ConcurrencyLimit) };
             place.queue = if level.plan.exempt { None } else { level.queue_of(hash) };
             level.start(place.queue, place.width);
+            level.mark(now);
+            place.length = usize::from(place.queue.is_some());
+            self.kinds[SERVED].add(mutating, now);
             return Entered::Now(place);
         }
         let Some(level) = self.levels.get_mut(level) else { return Entered::Refused(Why::ConcurrencyLimit) };
@@ -144,6 +196,9 @@ impl Seats {
         match level.push(Waiter { id: place.id, hash, width: place.width, note: note(), turn }) {
             Ok(queue) => {
                 place.queue = Some(queue);
+                place.length = level.queues[queue].waiting.len();
+                level.mark(now);
+                self.kinds[WAITING].add(mutating, now);
                 self.waiting += 1;
                 Entered::Wait(place, receiver)
             }
@@ -154,7 +209,10 @@ impl Seats {
     /// A request ends; the turns of those that can begin now.
     pub(super) fn leave(&mut self, place: &Place, took: Duration) -> Vec<Turn> {
         if let Some(level) = self.levels.get_mut(&place.level) {
+            let now = Instant::now();
             level.end(place.queue, place.width, took);
+            level.mark(now);
+            self.kinds[SERVED].less(place.mutating, now);
             if level.quiescing && level.is_idle() {
                 self.levels.remove(&place.level);
                 self.share();
@@ -169,6 +227,11 @@ impl Seats {
         let before = level.waiting;
         if let Some(queue) = place.queue {
             level.remove(queue, place.id);
+        }
+        if before > level.waiting {
+            let now = Instant::now();
+            level.mark(now);
+            self.kinds[WAITING].less(place.mutating, now);
         }
         self.waiting -= before - level.waiting;
     }
@@ -185,7 +248,12 @@ impl Seats {
                 let use_of = |level: &Level| f64::from(level.seats) / f64::from(level.nominal.max(1));
                 let next = self.levels.iter().filter(ready).min_by(|a, b| use_of(a.1).total_cmp(&use_of(b.1)));
                 let Some(name) = next.map(|(name, _)| name.clone()) else { break };
-                let Some((queue, waiter)) = self.levels.get_mut(&name).and_then(Level::pop) else { break };
+                let Some(level) = self.levels.get_mut(&name) else { break };
+                let Some((queue, waiter)) = level.pop() else { break };
+                let now = Instant::now();
+                level.mark(now);
+                self.kinds[WAITING].less(waiter.turn.place.mutating, now);
+                self.kinds[SERVED].add(waiter.turn.place.mutating, now);
                 self.waiting -= 1;
                 let mut turn = waiter.turn;
                 turn.place.queue = Some(queue);

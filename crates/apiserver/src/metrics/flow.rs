@@ -9,6 +9,7 @@ use std::time::Duration;
 
 const WAITS: [f64; 13] = [0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0];
 const SEATS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0];
+const LENGTHS: [f64; 8] = [0.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
 const WATCHERS: [f64; 6] = [0.0, 1.0, 10.0, 100.0, 1000.0, 10_000.0];
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,16 +44,20 @@ struct Series {
     took: Histogram,
     seats: Histogram,
     watchers: Histogram,
-    /// What is so now: requests that are served, their seats, requests that wait.
-    now: [Gauge; 3],
+    lengths: Histogram,
+    /// Requests that found no seat when they came.
+    unaccommodated: Counter,
+    /// What is so now: requests that are served, their seats, requests that wait, their seats.
+    now: [Gauge; 4],
 }
 
 /// A request that waits, counted as long as it is there.
-pub(crate) struct Queued(Arc<Series>);
+pub(crate) struct Queued(Arc<Series>, u32);
 
 impl Drop for Queued {
     fn drop(&mut self) {
         self.0.now[2].add(-1);
+        self.0.now[3].add(-i64::from(self.1));
     }
 }
 
@@ -99,10 +104,21 @@ impl Flow {
     }
 
     /// A request waits as long as what is returned is there.
-    pub(crate) fn queued(&self, class: &Class) -> Queued {
+    pub(crate) fn queued(&self, class: &Class, seats: u32) -> Queued {
         let series = self.of(class);
         series.now[2].add(1);
-        Queued(series)
+        series.now[3].add(seats.into());
+        Queued(series, seats)
+    }
+
+    /// A request came into a queue that has this length now.
+    pub(crate) fn enqueued(&self, class: &Class, length: usize, waits: bool) {
+        if length == 0 {
+            return;
+        }
+        let series = self.of(class);
+        series.lengths.record_size(&LENGTHS, length as u64);
+        series.unaccommodated.add(waits.into());
     }
 
     /// How many watchers a write has.
@@ -161,16 +177,36 @@ impl Flow {
                 "current_inqueue_requests",
                 "Number of requests currently pending in queues of the API Priority and Fairness subsystem",
             ),
+            (
+                "current_inqueue_seats",
+                "Number of seats currently pending in queues of the API Priority and Fairness subsystem",
+            ),
         ];
         for (at, (name, help)) in gauges.into_iter().enumerate() {
             let name = format!("apiserver_flowcontrol_{name}");
-            head(out, &name, "gauge", "BETA", help);
+            head(out, &name, "gauge", if at == 3 { "ALPHA" } else { "BETA" }, help);
             all.iter().for_each(|(key, series)| sample(out, &name, &labels(key), series.now[at].get()));
         }
         let name = "apiserver_flowcontrol_work_estimated_seats";
         let help = "Number of estimated seats (maximum of initial and final seats) associated with requests in API Priority and Fairness";
         head(out, name, "histogram", "ALPHA", help);
         all.iter().for_each(|(key, series)| series.seats.write_sizes(out, name, &pairs(&labels(key)), &SEATS));
+        let name = "apiserver_flowcontrol_request_queue_length_after_enqueue";
+        let help =
+            "Length of queue in the API Priority and Fairness subsystem, as seen by each request after it is enqueued";
+        head(out, name, "histogram", "ALPHA", help);
+        for (key, series) in all.iter().filter(|(_, series)| series.lengths.count() > 0) {
+            series.lengths.write_sizes(out, name, &pairs(&labels(key)), &LENGTHS);
+        }
+        if all.iter().any(|(_, series)| series.unaccommodated.get() > 0) {
+            let name = "apiserver_flowcontrol_request_dispatch_no_accommodation_total";
+            let help =
+                "Number of times a dispatch attempt resulted in a non accommodation due to lack of available seats";
+            head(out, name, "counter", "ALPHA", help);
+            for (key, series) in all.iter().filter(|(_, series)| series.unaccommodated.get() > 0) {
+                sample(out, name, &labels(key), series.unaccommodated.get());
+            }
+        }
         let name = "apiserver_flowcontrol_watch_count_samples";
         head(out, name, "histogram", "ALPHA", "count of watchers for mutating requests in API Priority and Fairness");
         for (key, series) in all.iter().filter(|(_, series)| series.watchers.count() > 0) {

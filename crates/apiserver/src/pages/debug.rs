@@ -14,14 +14,16 @@ const USUAL: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_mins(10);
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// Profiles that Go's tools ask for, and why there is none.
-const NOT_HERE: [(&str, &str); 7] = [
-    ("allocs", "the allocator keeps no samples of allocations"),
-    ("block", "waiting is not sampled"),
-    ("goroutine", "this program has no goroutines"),
-    ("goroutineleak", "this program has no goroutines"),
-    ("heap", "the allocator keeps no samples of the heap"),
-    ("mutex", "contention is not sampled"),
-    ("trace", "there is no execution tracer"),
+const NOT_HERE: [(&str, &str); 2] =
+    [("goroutineleak", "this program has no goroutines"), ("trace", "there is no execution tracer")];
+/// Profiles of counts, in pprof's form or as text.
+const COUNTED: [(&str, &str); 6] = [
+    ("allocs", "The memory of the process as a whole: allocations are not sampled."),
+    ("block", "Empty: waiting is not sampled."),
+    ("goroutine", "Tasks of the runtime and threads, by their names."),
+    ("heap", "The memory of the process as a whole: allocations are not sampled."),
+    ("mutex", "Empty: contention is not sampled."),
+    ("threadcreate", "The threads of the process."),
 ];
 
 /// Answers a path below `/debug`.
@@ -44,7 +46,7 @@ pub(crate) async fn answer(inner: &Inner, info: &Info) -> Result<Response<Body>,
         "" => respond::kind(StatusCode::OK, HTML, index()),
         "symbol" => respond::text(StatusCode::OK, "num_symbols: 0\n"),
         "profile" => processor(info.query.get("seconds")).await?,
-        "threadcreate" => respond::text(StatusCode::OK, profile::threads().map_err(ApiError::internal)?),
+        _ if COUNTED.iter().any(|c| c.0 == name) => counted(name, info.query.get("debug"))?,
         _ => unknown(name),
     };
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -57,6 +59,19 @@ fn unknown(name: &str) -> Response<Body> {
     let mut response = respond::text(StatusCode::NOT_FOUND, text);
     response.headers_mut().insert("x-go-pprof", HeaderValue::from_static("1"));
     response
+}
+
+/// A profile of counts as they are now.
+fn counted(name: &str, debug: &str) -> Result<Response<Body>, ApiError> {
+    let counts = profile::counts(name).map_err(ApiError::internal)?;
+    if !matches!(debug, "" | "0") {
+        return Ok(respond::text(StatusCode::OK, counts.text(name)));
+    }
+    let bytes = counts.encode().map_err(ApiError::internal)?;
+    let mut response = respond::kind(StatusCode::OK, HeaderValue::from_static("application/octet-stream"), bytes);
+    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")).map_err(ApiError::internal)?;
+    response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
+    Ok(response)
 }
 
 /// What each thread used of the processors while the client waits.
@@ -75,11 +90,12 @@ async fn processor(seconds: &str) -> Result<Response<Body>, ApiError> {
 }
 
 fn index() -> String {
-    let rows = [
+    let mut rows = vec![
         ("profile", "The processors' time of each thread, in pprof's form; ?seconds= says for how long."),
         ("symbol", "Symbols of addresses: none, samples name threads."),
-        ("threadcreate", "The threads of the process."),
     ];
+    rows.extend(COUNTED);
+    rows.sort_unstable();
     let line = |(name, what): (&str, &str)| format!("<li><a href='{name}'>{name}</a>: {what}</li>\n");
     let here: String = rows.into_iter().map(line).collect();
     let none = NOT_HERE.map(|(name, why)| format!("<li>{name}: none, {why}</li>\n")).concat();

@@ -34,12 +34,74 @@ pub(super) fn usage() -> Result<HashMap<u64, Used>> {
 }
 
 /// The names of the threads and how many bear them.
-pub(super) fn threads() -> Result<String> {
-    let all = usage()?;
-    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
-    all.values().for_each(|t| *names.entry(&t.name).or_default() += 1);
-    let head = format!("threadcreate profile: total {}\n", all.len());
-    Ok(names.iter().fold(head, |out, (name, count)| format!("{out}{count} {name}\n")))
+fn threads() -> Result<BTreeMap<String, u64>> {
+    let mut names: BTreeMap<String, u64> = BTreeMap::new();
+    usage()?.into_values().for_each(|t| *names.entry(t.name).or_default() += 1);
+    Ok(names)
+}
+
+/// Counts of one moment: what is counted, and values by names.
+pub(super) struct Counts {
+    types: &'static [(&'static str, &'static str)],
+    values: Vec<(String, Vec<u64>)>,
+}
+
+/// Memory that belongs to no file, which is what the program allocated and has not given back.
+fn memory() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:"));
+    let kilobytes = line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    Ok(kilobytes.unwrap_or(0) << 10)
+}
+
+/// What a profile of counts holds.
+pub(super) fn counts(name: &str) -> Result<Counts> {
+    const MEMORY: &[(&str, &str)] =
+        &[("alloc_objects", "count"), ("alloc_space", "bytes"), ("inuse_objects", "count"), ("inuse_space", "bytes")];
+    const WAITS: &[(&str, &str)] = &[("contentions", "count"), ("delay", "nanoseconds")];
+    let each = |names: BTreeMap<String, u64>| names.into_iter().map(|(name, count)| (name, vec![count])).collect();
+    Ok(match name {
+        "allocs" | "heap" => {
+            let bytes = memory()?;
+            Counts { types: MEMORY, values: vec![("anonymous memory".to_owned(), vec![0, bytes, 0, bytes])] }
+        }
+        "goroutine" => {
+            let mut values: Vec<(String, Vec<u64>)> = each(threads()?);
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                values.insert(0, ("tasks".to_owned(), vec![runtime.metrics().num_alive_tasks() as u64]));
+            }
+            Counts { types: &[("goroutine", "count")], values }
+        }
+        "threadcreate" => Counts { types: &[("threadcreate", "count")], values: each(threads()?) },
+        _ => Counts { types: WAITS, values: Vec::new() },
+    })
+}
+
+impl Counts {
+    /// For people.
+    pub(super) fn text(&self, name: &str) -> String {
+        let total: u64 = self.values.iter().filter_map(|(_, v)| v.last()).sum();
+        let head = format!("{name} profile: total {total}\n");
+        self.values
+            .iter()
+            .fold(head, |out, (name, values)| format!("{out}{} {name}\n", values.last().copied().unwrap_or_default()))
+    }
+
+    /// For pprof.
+    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+        let mut out = Profile::default();
+        for (kind, unit) in self.types {
+            let fields = [(1, out.text(kind)), (2, out.text(unit))];
+            bytes(&mut out.body, 1, &message(&fields));
+        }
+        for (name, values) in &self.values {
+            let mut sample = Vec::new();
+            bytes(&mut sample, 1, &packed(&[out.location(name)]));
+            bytes(&mut sample, 2, &packed(values));
+            bytes(&mut out.body, 2, &sample);
+        }
+        out.finish(SystemTime::now())
+    }
 }
 
 fn of_stat(stat: &str) -> Option<Used> {
@@ -87,21 +149,11 @@ pub(super) fn encode(used: &BTreeMap<String, (u64, u64)>, began: SystemTime, las
             }
         }
     }
-    let began = began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let period = value(&mut out, "cpu", "nanoseconds");
-    let texts = std::mem::take(&mut out.texts);
-    let mut sorted: Vec<(&String, &u64)> = texts.iter().collect();
-    sorted.sort_by_key(|(_, at)| **at);
-    // The first text is the empty one.
-    bytes(&mut out.body, 6, b"");
-    sorted.iter().for_each(|(text, _)| bytes(&mut out.body, 6, text.as_bytes()));
-    number(&mut out.body, 9, began.as_nanos() as u64);
     number(&mut out.body, 10, lasted.as_nanos() as u64);
     bytes(&mut out.body, 11, &period);
     number(&mut out.body, 12, TICK.as_nanos() as u64);
-    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-    packed.write_all(&out.body)?;
-    packed.finish()
+    out.finish(began)
 }
 
 /// A profile that grows.
@@ -133,6 +185,20 @@ impl Profile {
         bytes(&mut self.body, 5, &function);
         self.locations.insert(name.to_owned(), id);
         id
+    }
+
+    /// The whole, packed, with the time at which it began.
+    fn finish(mut self, began: SystemTime) -> Result<Vec<u8>> {
+        let mut sorted: Vec<(&String, &u64)> = self.texts.iter().collect();
+        sorted.sort_by_key(|(_, at)| **at);
+        // The first text is the empty one.
+        bytes(&mut self.body, 6, b"");
+        sorted.iter().for_each(|(text, _)| bytes(&mut self.body, 6, text.as_bytes()));
+        let began = began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        number(&mut self.body, 9, began.as_nanos() as u64);
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(&self.body)?;
+        packed.finish()
     }
 }
 

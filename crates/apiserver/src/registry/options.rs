@@ -1,6 +1,7 @@
 //! The options that every write takes in its query, checked as stock checks them.
 
 use super::Request;
+use crate::metrics::rare;
 use ironclad_api::{ApiError, FieldError, Path};
 use ironclad_json::json;
 
@@ -34,6 +35,7 @@ pub(crate) fn check(request: &Request<'_>, apply: Option<bool>) -> Result<(), Ap
         errors.push(FieldError::not_supported(&Path::new("dryRun"), &json!(runs), &["All"]));
     }
     let validation = query.get("fieldValidation");
+    rare::field_validation(validation);
     if kind != "DeleteOptions" && !VALIDATIONS.contains(&validation) {
         errors.push(FieldError::not_supported(&Path::new("fieldValidation"), &json!(validation), &VALIDATIONS));
     }

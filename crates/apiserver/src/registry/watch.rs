@@ -9,6 +9,7 @@ use super::frame::Format;
 use super::versions::{self, Begin, Version};
 use super::{Registry, Request};
 use crate::cache::{Cached, Changed, Over, Subscription};
+use crate::metrics::rare;
 use crate::selection::Selection;
 use crate::{Body, body, respond};
 use bytes::{Bytes, BytesMut};
@@ -33,6 +34,7 @@ const CHUNK: usize = 32 << 10;
 
 impl Registry {
     pub(crate) async fn watch(self: &Arc<Self>, request: &Request<'_>) -> Result<Response<Body>, ApiError> {
+        let began = std::time::Instant::now();
         let query = request.query();
         let selection = Selection::parse(request.kind, &request.info.namespace, &request.info.name, query)?;
         let scope = selection.scope(request.stored);
@@ -45,6 +47,7 @@ impl Registry {
                 let (revision, cache) = self.shown(request, version).await?;
                 let (objects, applied, changes) = cache.snapshot(scope, &request.prefix());
                 initial = objects;
+                rare::init_events(request.kind, initial.len());
                 initial_end = (marked && bookmarks).then_some(revision.max(applied));
                 changes
             }
@@ -74,6 +77,7 @@ impl Registry {
             return self.watch_converting(request, selection, begin).await;
         }
         let mut watch = Watching {
+            began,
             registry: self.clone(),
             selection,
             format,
@@ -100,6 +104,7 @@ fn expired(format: &Format, asked: Revision, oldest: Revision) -> Response<Body>
 
 /// A watch, as the body of its answer.
 struct Watching {
+    began: std::time::Instant,
     registry: Arc<Registry>,
     selection: Selection,
     format: Format,
@@ -141,6 +146,7 @@ impl Watching {
         }
         if let Some(revision) = self.initial_end.take() {
             out.extend_from_slice(&self.format.bookmark(revision, true));
+            rare::watch_list(self.format.kind(), &self.selection.namespace, &self.selection.name, self.began.elapsed());
         }
         while out.len() < CHUNK {
             let change = match self.missed.pop_front() {

@@ -188,6 +188,8 @@ impl Addresses {
         }
         let began = std::time::Instant::now();
         if let Err(error) = self.ip(service, old, &mut reservation) {
+            let any = matches!(object::text(service, &["spec", "clusterIP"]), "");
+            self.told.refused(self.cidr, any);
             return invalid(vec![error], service);
         }
         if let Some(ip) = reservation.ip {
@@ -205,10 +207,14 @@ impl Addresses {
                     place.set(service, *port);
                 }
                 if !dry_run {
+                    self.told.ports(wants.iter().map(|(_, want)| want.number), true);
                     reservation.ports = given;
                 }
             }
-            Err(error) => return invalid(vec![error], service),
+            Err(error) => {
+                self.told.ports(wants.iter().map(|(_, want)| want.number), false);
+                return invalid(vec![error], service);
+            }
         }
         let has = match has_ports(service) {
             true => ports_of(service),

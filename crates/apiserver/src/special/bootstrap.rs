@@ -1,5 +1,6 @@
 //! What the server makes for itself: the first namespaces, and the Service by which pods reach it.
 
+use super::late::{self, Unsaved};
 use crate::server::Inner;
 use crate::special::allocate::objects;
 use crate::{encode, registry};
@@ -11,13 +12,27 @@ use std::net::Ipv4Addr;
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 impl Inner {
-    /// Stores an object under its kind's key if there is none.
+    /// Stores an object under its kind's key if there is none. A store that takes no writes gets it when it takes some
+    /// again: what others wrote can be read until then.
     pub(crate) async fn ensure(&self, group: &str, plural: &str, object: Value) -> Result<(), ApiError> {
+        match self.try_ensure(group, plural, &object).await {
+            Err(Unsaved::Later(error)) => {
+                tracing::warn!(plural, name = ironclad_api::object::name(&object), %error, "the store takes no writes");
+                self.late.put(group, plural, object);
+                Ok(())
+            }
+            Err(Unsaved::Never(error)) => Err(error),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// [`Self::ensure`], once.
+    pub(super) async fn try_ensure(&self, group: &str, plural: &str, object: &Value) -> Result<(), Unsaved> {
         let kind = self.kind_of(group, plural).ok_or_else(|| ApiError::internal(format!("no kind {plural}")))?;
         let namespace = ironclad_api::object::namespace(&object);
         let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
         let key = format!("{}{place}{}", kind.prefix, ironclad_api::object::name(&object));
-        let mut object = object;
+        let mut object = object.clone();
         let meta = ironclad_api::object::metadata_mut(&mut object);
         meta.insert("uid", uuid::Uuid::new_v4().to_string().into());
         meta.insert("creationTimestamp", ironclad_api::time::now().into());
@@ -33,22 +48,31 @@ impl Inner {
         registry::own(&self.catalog.now(), &kind, &mut object);
         let change = Change::Put { value: encode::template(&object), ttl: None };
         match self.registry.store.commit(vec![Op { key: key.as_str().into(), expect: Expect::Absent, change }]).await {
-            Err(ironclad_store::Error::Conflict { .. }) if group == "rbac.authorization.k8s.io" => {
-                self.reconcile(&key, &object).await
-            }
-            Ok(_) | Err(ironclad_store::Error::Conflict { .. }) => Ok(()),
-            Err(error) => Err(registry::store_error(&error)),
+            Ok(_) => Ok(()),
+            Err(ironclad_store::Error::Conflict { .. }) => self.reconcile(group, &key, &object).await,
+            // An object that is there already is refused as well where nothing is written.
+            Err(error) if late::refuses(&error) => match self.registry.entry(&key).await? {
+                Some(_) => self.reconcile(group, &key, &object).await,
+                None => Err(Unsaved::Later(error)),
+            },
+            Err(error) => Err(Unsaved::Never(registry::store_error(&error))),
         }
     }
 
     /// Gives a part of the bootstrap policy that is there already what it lacks.
-    async fn reconcile(&self, key: &str, wanted: &Value) -> Result<(), ApiError> {
+    async fn reconcile(&self, group: &str, key: &str, wanted: &Value) -> Result<(), Unsaved> {
+        if group != "rbac.authorization.k8s.io" {
+            return Ok(());
+        }
         let Some(entry) = self.registry.entry(key).await? else { return Ok(()) };
         let stored = encode::decode(entry.value.bytes());
         let Some(whole) = ironclad_auth::bootstrap::reconciled(&stored, wanted) else { return Ok(()) };
         let change = Change::Put { value: encode::template(&whole), ttl: None };
         let op = Op { key: key.into(), expect: Expect::Modified(entry.modified), change };
-        self.registry.store.commit(vec![op]).await.map(drop).map_err(|e| registry::store_error(&e))
+        self.registry.store.commit(vec![op]).await.map(drop).map_err(|e| match late::refuses(&e) {
+            true => Unsaved::Later(e),
+            false => Unsaved::Never(registry::store_error(&e)),
+        })
     }
 
     pub(crate) async fn bootstrap(&self, advertise: Ipv4Addr, port: u16, service_ip: Ipv4Addr) -> Result<(), ApiError> {
@@ -66,7 +90,14 @@ impl Inner {
             "status": {"loadBalancer": {}},
         });
         self.ensure("", "services", service).await?;
-        self.publish_address(advertise, port).await
+        match self.publish_address(advertise, port).await {
+            // It is published again and again where there are several servers.
+            Err(error) if self.registry.store.is_shared() => {
+                tracing::warn!(%error, "this server's address is not published yet");
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// The range of addresses of Services, and an object for each address that a Service has.

@@ -371,6 +371,12 @@ pub(crate) struct ServerCertificates {
 pub(crate) struct StockFlags {
     #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     allow_privileged: Option<bool>,
+    /// Serve the files below /var/log under /logs
+    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    enable_logs_handler: Option<bool>,
+    // Requests of aggregated servers go to endpoints always.
+    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    enable_aggregator_routing: Option<bool>,
     #[arg(long, hide = true, value_delimiter = ',')]
     kubelet_preferred_address_types: Vec<String>,
     #[arg(long, hide = true, value_parser = ["etcd3"])]

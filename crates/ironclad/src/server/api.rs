@@ -190,7 +190,9 @@ impl Certificates {
             None if whole => pki.client_tls(&client),
             None => pki::client_tls(&client, None),
         };
-        let kubelets = KubeletAccess { tls: Some(kubelets.context("cannot set up TLS")?) };
+        let unverified = pki::client_tls(&client, None).context("cannot set up TLS")?;
+        let kubelets =
+            KubeletAccess { tls: Some(kubelets.context("cannot set up TLS")?), unverified: Some(unverified) };
         Ok(Self { serving, front_proxy, kubelets })
     }
 }
@@ -221,6 +223,10 @@ fn config(
         others: vec![
             ironclad_client::queue::metrics::render,
             ironclad_auth::metrics::render,
+            ironclad_admission::metrics::render,
+            ironclad_cel::metrics::render,
+            ironclad_encryption::metrics::render,
+            ironclad_client::metrics::leads,
             ironclad_remote::metrics,
             reloads::render,
         ],
@@ -232,7 +238,8 @@ fn config(
 fn about(cluster: &Cluster, parts: Vec<(&'static str, Part)>) -> About {
     let flags = crate::kept::in_force(std::env::args_os(), &cluster.flags);
     let profiling = flags.get("profiling").is_none_or(|on| on != "false");
-    About { flags, profiling, parts }
+    let logs = flags.get("enable-logs-handler").is_some_and(|on| on == "true");
+    About { flags, profiling, logs, verbosity: Some(super::verbosity), parts }
 }
 
 /// Which features are on. Gates that change nothing are taken, as stock's manifests name them, and told in the log.
@@ -294,6 +301,7 @@ pub(crate) async fn start(
     let step = steps.begin("Starting the API server");
     let (stop, life) = (token.clone(), CancellationToken::new());
     let token = &life;
+    reloads::name_server();
     let mut files = Files::default();
     let configured = flags.egress_selector_config_file.as_deref().map(Egress::read).transpose();
     let configured = configured.context("cannot use --egress-selector-config-file")?;

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use ironclad_api::UserInfo;
 use ironclad_auth::webhook::{AccessOptions, AccessWebhook};
 use ironclad_auth::{
-    Abac, Attributes, AuthorizationConfiguration, Authorizer, Authorizers, Decision, NodeAuthorizer, Rbac, Rules,
+    Abac, Attributes, AuthorizationConfiguration, Authorizer, Authorizers, Counted, Decision, NodeAuthorizer, Rbac,
+    Rules,
 };
 use ironclad_remote::{Remote, Way};
 use std::path::Path;
@@ -100,7 +101,7 @@ fn of_flags(flags: &AuthorizationFlags, own: &Own) -> Result<Authorizers> {
     let mut all: Vec<Arc<dyn Authorizer>> = Vec::new();
     for mode in modes {
         let policies = flags.authorization_policy_file.as_deref();
-        all.push(match plain(mode, own, policies).context("cannot use --authorization-policy-file")? {
+        let one = match plain(mode, own, policies).context("cannot use --authorization-policy-file")? {
             Some(known) => known,
             None => {
                 let file = flags.authorization_webhook_config_file.as_deref().ok_or_else(|| {
@@ -114,7 +115,8 @@ fn of_flags(flags: &AuthorizationFlags, own: &Own) -> Result<Authorizers> {
                 };
                 webhook(Some(file), options, &own.way).context("cannot use --authorization-webhook-config-file")?
             }
-        });
+        };
+        all.push(Arc::new(Counted::new(mode, &mode.to_lowercase(), one)));
     }
     Ok(Authorizers(all))
 }
@@ -133,12 +135,16 @@ fn configured(path: &Path, own: &Own, policies: Option<&Path>) -> std::result::R
     let configuration = AuthorizationConfiguration::parse(&text)?;
     let mut all: Vec<Arc<dyn Authorizer>> = Vec::new();
     for one in &configuration.authorizers {
-        all.push(match (plain(&one.sort, own, policies)?, &one.webhook) {
+        let authorizer: Arc<dyn Authorizer> = match (plain(&one.sort, own, policies)?, &one.webhook) {
             (Some(known), _) => known,
-            (None, Some(hook)) => webhook(hook.kubeconfig().as_deref(), hook.options(), &own.way)?,
+            (None, Some(hook)) => {
+                let options = AccessOptions { name: one.name.clone(), ..hook.options() };
+                webhook(hook.kubeconfig().as_deref(), options, &own.way)?
+            }
             // The configuration was checked: whatever else there is has a webhook.
             (None, None) => Arc::new(Always(false)),
-        });
+        };
+        all.push(Arc::new(Counted::new(&one.sort, &one.name, authorizer)));
     }
     Ok(Authorizers(all))
 }

@@ -55,8 +55,10 @@ impl AtRest {
             let each =
                 plugins.iter().enumerate().map(|(at, trouble)| (format!("kms-provider-{at}"), trouble.is_none()));
             match reloads {
-                true if plugins.is_empty() => Vec::new(),
-                true => vec![("kms-providers".to_owned(), plugins.iter().all(Option::is_none))],
+                true => vec![
+                    ("kms-providers".to_owned(), plugins.iter().all(Option::is_none)),
+                    ("poststarthook/start-encryption-provider-config-automatic-reload".to_owned(), true),
+                ],
                 false => each.collect(),
             }
         })

@@ -71,6 +71,11 @@ fn hash(text: &[u8]) -> String {
     if text.is_empty() { String::new() } else { format!("sha256:{}", hex::encode(Sha256::digest(text))) }
 }
 
+/// Says how labels name this server.
+pub(crate) fn name_server() {
+    ironclad_api::metrics::name_server(hash(ironclad_apiserver::identity().as_bytes()));
+}
+
 /// The hash of a file as it is now; empty when it cannot be read.
 pub(crate) fn hash_of(path: &Path) -> String {
     std::fs::read(path).map(|bytes| hash(&bytes)).unwrap_or_default()
@@ -87,16 +92,16 @@ impl Reload {
 
     /// What is in force from now on, by its hash.
     pub(crate) fn used(&'static self, plugin: &str, hashed: &str) {
-        let server = hash(ironclad_apiserver::identity().as_bytes());
-        let mut labels = Self::labels(plugin, &server);
+        let server = ironclad_api::metrics::server();
+        let mut labels = Self::labels(plugin, server);
         labels.insert(1, ("hash", hashed));
-        self.info.only(&labels, &Self::labels(plugin, &server), 1.0);
+        self.info.only(&labels, &Self::labels(plugin, server), 1.0);
     }
 
     /// A configuration was read anew; `hashed` when it is used.
     pub(crate) fn done(&'static self, plugin: &str, hashed: Option<&str>) {
-        let server = hash(ironclad_apiserver::identity().as_bytes());
-        let mut labels = Self::labels(plugin, &server);
+        let server = ironclad_api::metrics::server();
+        let mut labels = Self::labels(plugin, server);
         labels.push(("status", if hashed.is_some() { "success" } else { "failure" }));
         self.total.add(&labels, 1);
         self.last.set(&labels, jiff::Timestamp::now().as_millisecond() as f64 / 1000.0);

@@ -13,9 +13,26 @@ const PORTS: &str = "kube_apiserver_nodeport_allocator";
 pub(super) struct Told {
     given: Family<(Ipv4Net, &'static str), Counter>,
     took: Family<(Ipv4Net,), Histogram>,
+    refused: Family<(Ipv4Net, &'static str), Counter>,
+    ports: [Counter; 2],
+    ports_refused: [Counter; 2],
 }
 
+const SCOPES: [&str; 2] = ["dynamic", "static"];
+
 impl Told {
+    /// A Service got no address.
+    pub(super) fn refused(&self, range: Ipv4Net, any: bool) {
+        let key = (range, SCOPES[usize::from(!any)]);
+        self.refused.of(&key, || key).add(1);
+    }
+
+    /// A Service got ports or did not: any, or those that were asked for.
+    pub(super) fn ports(&self, numbers: impl Iterator<Item = Option<u16>>, given: bool) {
+        let counters = if given { &self.ports } else { &self.ports_refused };
+        numbers.for_each(|number| counters[usize::from(number.is_some())].add(1));
+    }
+
     /// A Service got an address: any, or the one that was asked for.
     pub(super) fn given(&self, range: Ipv4Net, any: bool, took: Duration) {
         let key = (range, if any { "dynamic" } else { "static" });
@@ -46,6 +63,25 @@ impl Addresses {
         head(out, &name, "histogram", "ALPHA", "Duration in seconds to allocate a Cluster IP by ServiceCIDR");
         for ((range,), histogram) in self.told.took.all() {
             histogram.write(out, &name, &pairs(&[("cidr", &range.to_string())]), &BOUNDS);
+        }
+        let counters = [
+            ("allocation_total", "Number of NodePort allocations", &self.told.ports),
+            ("allocation_errors_total", "Number of errors trying to allocate NodePort", &self.told.ports_refused),
+        ];
+        for (name, help, counters) in counters.into_iter().filter(|c| c.2.iter().any(|n| n.get() > 0)) {
+            let name = format!("{PORTS}_{name}");
+            head(out, &name, "counter", "ALPHA", help);
+            for (scope, counter) in SCOPES.iter().zip(counters).filter(|(_, n)| n.get() > 0) {
+                sample(out, &name, &[("scope", scope)], counter.get());
+            }
+        }
+        let refused = self.told.refused.all();
+        if !refused.is_empty() {
+            let name = format!("{ADDRESSES}_allocation_errors_total");
+            head(out, &name, "counter", "ALPHA", "Number of errors trying to allocate Cluster IPs");
+            for ((range, scope), counter) in refused {
+                sample(out, &name, &[("cidr", &range.to_string()), ("scope", scope)], counter.get());
+            }
         }
         let (given, left) = self.ports.counts();
         let name = format!("{PORTS}_allocated_ports");
