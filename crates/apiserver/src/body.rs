@@ -42,7 +42,7 @@ where
 }
 
 /// Reads on and keeps nothing, up to [`UNREAD`] bytes.
-async fn pass_over<B: http_body::Body<Data = Bytes> + Unpin>(mut body: B) {
+pub(crate) async fn pass_over<B: http_body::Body<Data = Bytes> + Unpin>(mut body: B) {
     let mut left = UNREAD;
     while let Some(length) = body.frame().await.and_then(|f| Some(f.ok()?.data_ref().map_or(0, Bytes::len))) {
         if length > left {

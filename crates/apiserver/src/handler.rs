@@ -51,7 +51,10 @@ pub(crate) async fn answer(
         if inner.about.logs && logs::is_here(&info.path) {
             return logs::answer(&info.path, request.headers()).await;
         }
-        return nonresource::answer(inner, info, request.headers()).await;
+        let (head, body) = request.into_parts();
+        // A client that is still writing when its connection ends may not see its answer.
+        body::pass_over(body).await;
+        return nonresource::answer(inner, info, &head.headers).await;
     }
     let table = inner.catalog.now();
     let kind = match placed(&table, info) {

@@ -331,11 +331,7 @@ impl Prepared {
         inner.bootstrap_addresses(self.config.service_cidr, &services).await?;
         custom::load(&inner, &reader).await?;
         let server = ApiServer { inner: Arc::new(inner) };
-        drop(tokio::spawn(server.inner.clone().catch_up_late(self.token.clone())));
-        if server.inner.registry.store.is_shared() {
-            drop(tokio::spawn(server.inner.clone().keep_address(advertise, port, self.token.clone())));
-            drop(tokio::spawn(server.inner.clone().keep_identity(self.token.clone())));
-        }
+        keep(&server.inner, &self.token);
         if server.inner.registry.addresses.are_shared() {
             drop(tokio::spawn(follow::run(server.inner.clone(), reader.clone(), self.token.clone())));
         }
@@ -351,6 +347,16 @@ impl Prepared {
             drop(tokio::spawn(flow::run(server.clone(), Arc::new(reader), self.token)));
         }
         Ok(server)
+    }
+}
+
+/// Keeps in the store what tells of this server.
+fn keep(inner: &Arc<Inner>, token: &CancellationToken) {
+    drop(tokio::spawn(inner.clone().catch_up_late(token.clone())));
+    if inner.registry.store.is_shared() {
+        let (advertise, port) = inner.advertise;
+        drop(tokio::spawn(inner.clone().keep_address(advertise, port, token.clone())));
+        drop(tokio::spawn(inner.clone().keep_identity(token.clone())));
     }
 }
 

@@ -143,12 +143,7 @@ impl Validating {
                 actions: binding.actions.clone(),
             });
         };
-        let began = Instant::now();
-        let matched = policy.conditions.check(&activation, &*self.judges.authorizer, &request.user).await;
-        if !policy.conditions.is_empty() {
-            metrics::matched("policy", "validate", &policy.name, request, &matched, began);
-        }
-        match matched {
+        match self.conditions(policy, &activation, request).await {
             Matched::Yes => {}
             Matched::No => return,
             Matched::Failed(_) if policy.ignores_failure => return,
@@ -159,15 +154,7 @@ impl Validating {
         for (index, validation) in policy.validations.iter().enumerate() {
             let began = Instant::now();
             let judged = self.validation(validation, &activation, &mut budget, request).await;
-            match &judged {
-                Ok(None) => {}
-                Err(message) if policy.ignores_failure => {
-                    metrics::validated(&policy.name, &binding.name, message, &[], began.elapsed());
-                }
-                Ok(Some(message)) | Err(message) => {
-                    metrics::validated(&policy.name, &binding.name, message, &binding.actions, began.elapsed());
-                }
-            }
+            tell(policy, binding, &judged, began);
             match judged {
                 Ok(None) => {}
                 Ok(Some(message)) => found.push((index, message, validation.reason.as_str())),
@@ -211,6 +198,15 @@ impl Validating {
                 }),
             }
         }
+    }
+
+    async fn conditions(&self, policy: &Policy, activation: &Activation<'_>, request: &Request) -> Matched {
+        let began = Instant::now();
+        let matched = policy.conditions.check(activation, &*self.judges.authorizer, &request.user).await;
+        if !policy.conditions.is_empty() {
+            metrics::matched("policy", "validate", &policy.name, request, &matched, began);
+        }
+        matched
     }
 
     /// Nothing if the rule holds, else the message; an error where nobody can tell.
@@ -300,6 +296,17 @@ impl Validating {
         }
         Ok(out)
     }
+}
+
+/// Counts a rule that does not hold.
+fn tell(policy: &Policy, binding: &Binding, judged: &std::result::Result<Option<String>, String>, began: Instant) {
+    let actions = match judged {
+        Ok(None) => return,
+        Err(_) if policy.ignores_failure => &[][..],
+        _ => &binding.actions[..],
+    };
+    let message = judged.as_ref().map_or_else(String::as_str, |found| found.as_deref().unwrap_or_default());
+    metrics::validated(&policy.name, &binding.name, message, actions, began.elapsed());
 }
 
 /// What the audit log shows of a rule that does not hold.

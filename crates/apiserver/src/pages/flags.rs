@@ -47,7 +47,7 @@ fn number(text: &str) -> Result<u32, String> {
 }
 
 fn said(code: StatusCode, text: String) -> Response<Body> {
-    let mut response = respond::kind(code, PLAIN, text);
+    let mut response = respond::kind(code, PLAIN, text + "\n");
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

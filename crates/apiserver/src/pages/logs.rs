@@ -4,7 +4,7 @@
 
 use crate::{Body, accept, body, respond};
 use bytes::Bytes;
-use http::header::{LOCATION, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use ironclad_api::ApiError;
 use std::fmt::Write;
@@ -43,6 +43,7 @@ fn plain(code: StatusCode, text: &'static str) -> Response<Body> {
 fn moved(to: &str) -> Response<Body> {
     let mut response = Response::new(body::full(Bytes::new()));
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     if let Ok(to) = HeaderValue::from_str(to) {
         response.headers_mut().insert(LOCATION, to);
     }

@@ -29,9 +29,9 @@ impl Inner {
     /// [`Self::ensure`], once.
     pub(super) async fn try_ensure(&self, group: &str, plural: &str, object: &Value) -> Result<(), Unsaved> {
         let kind = self.kind_of(group, plural).ok_or_else(|| ApiError::internal(format!("no kind {plural}")))?;
-        let namespace = ironclad_api::object::namespace(&object);
+        let namespace = ironclad_api::object::namespace(object);
         let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
-        let key = format!("{}{place}{}", kind.prefix, ironclad_api::object::name(&object));
+        let key = format!("{}{place}{}", kind.prefix, ironclad_api::object::name(object));
         let mut object = object.clone();
         let meta = ironclad_api::object::metadata_mut(&mut object);
         meta.insert("uid", uuid::Uuid::new_v4().to_string().into());
