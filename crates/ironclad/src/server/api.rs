@@ -301,7 +301,6 @@ pub(crate) async fn start(
     let step = steps.begin("Starting the API server");
     let (stop, life) = (token.clone(), CancellationToken::new());
     let token = &life;
-    reloads::name_server();
     let mut files = Files::default();
     let configured = flags.egress_selector_config_file.as_deref().map(Egress::read).transpose();
     let configured = configured.context("cannot use --egress-selector-config-file")?;

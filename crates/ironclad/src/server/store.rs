@@ -1,6 +1,6 @@
 //! Where the cluster's objects are kept: the log engine in the data directory, or an etcd.
 
-use super::encryption;
+use super::{encryption, reloads};
 use crate::cli::api::ApiFlags;
 use crate::cluster::{Cluster, Etcd};
 use crate::failure::{Failure, Id, Result};
@@ -21,6 +21,8 @@ pub(super) async fn open(
     files: &mut Files,
     token: &CancellationToken,
 ) -> Result<(Arc<dyn Store>, Option<Checks>)> {
+    // Plug-ins of keys are counted by it from the start.
+    reloads::name_server();
     let (patience, flags) = (flags.load.load().request_timeout, &flags.encryption);
     let Some(etcd) = &cluster.etcd else {
         let at_rest = encryption::open(cluster, flags)?;
