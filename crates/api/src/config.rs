@@ -1,6 +1,6 @@
 //! Files of configuration in YAML or JSON, read as strictly as stock reads them, with its words for what is wrong.
 
-use crate::shape::Shapes;
+use crate::shape::{Shapes, sort};
 use ironclad_json::Value;
 
 /// Kinds that stand beside the wanted one where stock reads it: a file that holds one of them is known, but no help.
@@ -94,14 +94,7 @@ fn unfinished(text: &str) -> bool {
 }
 
 /// Kind and version as the value tells them.
-fn told(value: &Value) -> Result<(&str, &str), String> {
-    let sort = |v: &Value| match v {
-        v if v.as_str().is_some() => "string",
-        v if v.as_bool().is_some() => "bool",
-        v if v.as_array().is_some() => "array",
-        v if v.as_object().is_some() => "object",
-        _ => "number",
-    };
+pub fn told(value: &Value) -> Result<(&str, &str), String> {
     if !value.is_null() && !value.is_object() {
         return Err(format!(
             "{HEAD} {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",

@@ -1,7 +1,10 @@
 //! Whether a value has a shape, told as Go's strict reader tells it: a file of shapes has a line for each struct, its name
-//! and its fields with their types: `s` text (`s/Name` of a type of its own), `b` a flag, `i32` and `i64` numbers, `f32`
-//! and `f64`, `d` a duration, `any`, the name of a struct; `[]` and `{}` before a type are lists and maps of it.
+//! and its fields with their types: `s` text, `y` bytes, `b` a flag, `i32` and `i64` numbers, `f32` and `f64`, `d` a
+//! duration, `any`, the name of a struct; `[]` and `{}` before a type are lists and maps of it. Texts and what may be
+//! anything have Go's name of their type behind a slash, as in `s/Name`. A name with a dot tells its package.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ironclad_json::{Value, json};
 use std::collections::HashMap;
 
@@ -17,7 +20,9 @@ impl Shapes {
             let mut words = line.split_whitespace();
             Some((words.next()?, words.filter_map(|w| w.split_once(':')).collect()))
         };
-        Self(text.lines().filter_map(shape).collect())
+        let shapes = Self(text.lines().filter_map(shape).collect());
+        debug_assert!(shapes.dangling().is_empty(), "{:?}", shapes.dangling());
+        shapes
     }
 
     /// The fields that the shape of `kind` does not know; an error where a value has the wrong type. `package` is where
@@ -28,10 +33,12 @@ impl Shapes {
         Ok(walk.unknown)
     }
 
-    /// The value as Go reads it: null is what is not there, and an item of a list that is null is an empty one.
+    /// The value as Go reads it: null is what is not there, an item of a list that is null is an empty one, and bytes
+    /// are base64.
     pub fn settled(&self, shape: &str, value: &Value) -> Value {
         let inner = shape.strip_prefix("[]").or_else(|| shape.strip_prefix("{}")).unwrap_or("any");
         match value {
+            value if shape == "y" => bytes(value).map_or_else(|_| value.clone(), |b| json!(STANDARD.encode(b))),
             Value::Array(items) => items
                 .iter()
                 .map(|item| match item {
@@ -42,20 +49,24 @@ impl Shapes {
                 .collect(),
             Value::Object(fields) => {
                 let of = |name: &str| self.0.get(shape).and_then(|s| s.get(name).copied()).unwrap_or(inner);
-                let kept = fields.iter().filter(|(_, v)| !v.is_null());
-                Value::Object(kept.map(|(k, v)| (k.clone(), self.settled(of(k), v))).collect())
+                let entry = fields.iter().filter_map(|(name, value)| match value {
+                    // In a map of texts it is the empty one.
+                    Value::Null if inner == "s" => Some((name.clone(), Value::String("".into()))),
+                    Value::Null => None,
+                    value => Some((name.clone(), self.settled(of(name), value))),
+                });
+                Value::Object(entry.collect())
             }
             other => other.clone(),
         }
     }
 
     /// Types of fields that are none.
-    pub fn dangling(&self) -> Vec<String> {
+    fn dangling(&self) -> Vec<String> {
         let known = |ty: &str| {
             let ty = ty.trim_start_matches("[]").trim_start_matches("{}").trim_start_matches("[]");
-            matches!(ty, "s" | "b" | "i32" | "i64" | "f32" | "f64" | "d" | "any")
-                || ty.starts_with("s/")
-                || self.0.contains_key(ty)
+            let plain = ty.split_once('/').map_or(ty, |(plain, _)| plain);
+            matches!(plain, "s" | "y" | "b" | "i32" | "i64" | "f32" | "f64" | "d" | "any") || self.0.contains_key(ty)
         };
         let each = self.0.iter().flat_map(|(name, fields)| fields.iter().map(move |(f, ty)| (name, f, ty)));
         each.filter(|(_, _, ty)| !known(ty)).map(|(name, field, ty)| format!("{name}.{field} is a {ty}")).collect()
@@ -82,7 +93,7 @@ impl Walk<'_> {
         if value.is_null() && at.shape == "d" {
             return crate::time::duration("").map(drop);
         }
-        if value.is_null() || at.shape == "any" {
+        if value.is_null() || at.shape == "any" || at.shape.starts_with("any/") {
             return Ok(());
         }
         let wrong = |walk: &Self| Err(walk.wrong(at, value));
@@ -104,6 +115,12 @@ impl Walk<'_> {
             "s" => value.as_str().is_some(),
             named if named.starts_with("s/") => value.as_str().is_some(),
             "b" => value.as_bool().is_some(),
+            "y" => match bytes(value) {
+                Ok(_) => true,
+                Err(Unread::Text(why)) => return Err(why),
+                Err(Unread::Item) => return Err(self.wrong(&At { shape: "u8", ..*at }, value)),
+                Err(Unread::Sort) => false,
+            },
             "i32" => number(i32::MIN.into(), i32::MAX.into()),
             "i64" => number(i64::MIN, i64::MAX),
             "f32" | "f64" => value.as_f64().is_some(),
@@ -137,18 +154,15 @@ impl Walk<'_> {
     /// As Go's decoder words it.
     fn wrong(&self, at: &At<'_>, value: &Value) -> String {
         let got = match value {
-            v if v.as_str().is_some() => "string".to_owned(),
-            v if v.as_bool().is_some() => "bool".to_owned(),
-            v if v.as_array().is_some() => "array".to_owned(),
-            v if v.as_object().is_some() => "object".to_owned(),
-            v if at.shape.starts_with('i') => format!("number {v}"),
-            _ => "number".to_owned(),
+            Value::Number(number) if at.shape.starts_with('i') => format!("number {number}"),
+            value => sort(value).to_owned(),
         };
         let want = self.go_type(at.shape);
         match at.plain.is_empty() {
             true => format!("json: cannot unmarshal {got} into Go value of type {want}"),
             false => {
-                format!("json: cannot unmarshal {got} into Go struct field {}.{} of type {want}", at.owner, at.plain)
+                let owner = at.owner.rsplit('.').next().unwrap_or_default();
+                format!("json: cannot unmarshal {got} into Go struct field {owner}.{} of type {want}", at.plain)
             }
         }
     }
@@ -167,8 +181,54 @@ impl Walk<'_> {
             "i64" => "int64".to_owned(),
             "f32" => "float32".to_owned(),
             "f64" => "float64".to_owned(),
-            name => format!("{}.{}", self.package, name.strip_prefix("s/").unwrap_or(name)),
+            "u8" => "uint8".to_owned(),
+            "y" => "[]uint8".to_owned(),
+            name => match name.split_once('/').map_or(name, |(_, name)| name) {
+                name if name.contains('.') => name.to_owned(),
+                name => format!("{}.{name}", self.package),
+            },
         }
+    }
+}
+
+/// What Go's reader calls a value.
+pub fn sort(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// Why bytes cannot be read.
+enum Unread {
+    /// The text is no base64.
+    Text(String),
+    /// A number in the list is no byte.
+    Item,
+    /// It is neither text nor list.
+    Sort,
+}
+
+/// Bytes stand in base64, in which the ends of lines are nothing, or as a list of numbers.
+fn bytes(value: &Value) -> Result<Vec<u8>, Unread> {
+    use base64::DecodeError as E;
+    match value {
+        Value::String(text) => STANDARD.decode(text.replace(['\n', '\r'], "")).map_err(|error| {
+            let at = match error {
+                E::InvalidByte(at, _) | E::InvalidLastSymbol { offset: at, .. } => at,
+                E::InvalidLength(_) | E::InvalidPadding => text.len() / 4 * 4,
+            };
+            Unread::Text(format!("illegal base64 data at input byte {at}"))
+        }),
+        Value::Array(list) => {
+            let byte = |n: &Value| n.as_u64().and_then(|n| u8::try_from(n).ok()).ok_or(Unread::Item);
+            list.iter().map(byte).collect()
+        }
+        _ => Err(Unread::Sort),
     }
 }
 
@@ -184,8 +244,6 @@ mod tests {
     fn unknown_fields_are_named_by_their_paths() {
         let value = json!({"foo": 1, "items": [{"name": "a", "bar": 2}], "kind": "x", "apiVersion": "y"});
         assert_eq!(shapes().check("Top", "v1", &value).unwrap(), ["foo", "items[0].bar"]);
-        assert!(shapes().dangling().is_empty());
-        assert_eq!(Shapes::read("A b:[]B").dangling(), ["A.b is a []B"]);
     }
 
     #[test]
@@ -193,6 +251,9 @@ mod tests {
         let shapes = Shapes::read("Top items:[]Item names:[]s one:Item\nItem name:s\n");
         let value = json!({"items": [null, {"name": null}], "names": [null, "a"], "one": null});
         assert_eq!(shapes.settled("Top", &value), json!({"items": [{}, {}], "names": ["", "a"]}));
+        let shapes = Shapes::read("Top by:{}s data:y\n");
+        let value = json!({"by": {"a": null}, "data": [91, 93]});
+        assert_eq!(shapes.settled("Top", &value), json!({"by": {"a": ""}, "data": "W10="}));
     }
 
     #[test]

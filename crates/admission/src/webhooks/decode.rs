@@ -4,91 +4,27 @@
 //!
 //! Invariant: whatever leaves here has the types that the API gives it; the messages are those of Go's readers.
 
-use ironclad_api::object;
+use ironclad_api::config::told;
+use ironclad_api::shape::Shapes;
 use ironclad_json::{Value, json};
+use std::sync::LazyLock;
 
 /// Where Go's scheme of the client is made; its messages say so.
 const SCHEME: &str = "k8s.io/apiserver/pkg/util/webhook/client.go:71";
 
-/// A type of Go, as far as its reader of JSON tells types apart.
-#[derive(Clone, Copy, Debug)]
-enum Shape {
-    Bool,
-    Int32,
-    /// A text, by the name of its type.
-    Text(&'static str),
-    Bytes,
-    Texts,
-    TextMap,
-    /// A structure: its package, its name, its fields.
-    Struct(&'static str, &'static str, &'static [(&'static str, Shape)]),
-    /// Structures in a list.
-    Structs(&'static str, &'static str, &'static [(&'static str, Shape)]),
-    /// Anything in a list.
-    Anythings(&'static str),
-}
-
-const STRING: Shape = Shape::Text("string");
-const CAUSE: &[(&str, Shape)] = &[("reason", Shape::Text("v1.CauseType")), ("message", STRING), ("field", STRING)];
-const DETAILS: &[(&str, Shape)] = &[
-    ("name", STRING),
-    ("group", STRING),
-    ("kind", STRING),
-    ("uid", Shape::Text("types.UID")),
-    ("causes", Shape::Structs("v1", "StatusCause", CAUSE)),
-    ("retryAfterSeconds", Shape::Int32),
-];
-const LIST_META: &[(&str, Shape)] = &[("selfLink", STRING), ("resourceVersion", STRING), ("continue", STRING)];
-const STATUS: &[(&str, Shape)] = &[
-    ("kind", STRING),
-    ("apiVersion", STRING),
-    ("metadata", Shape::Struct("v1", "ListMeta", LIST_META)),
-    ("status", STRING),
-    ("message", STRING),
-    ("reason", Shape::Text("v1.StatusReason")),
-    ("details", Shape::Struct("v1", "StatusDetails", DETAILS)),
-    ("code", Shape::Int32),
-];
-
-/// The fields of a response in a version of the API.
-macro_rules! response {
-    ($version:literal) => {
-        &[
-            ("uid", Shape::Text("types.UID")),
-            ("allowed", Shape::Bool),
-            ("status", Shape::Struct("v1", "Status", STATUS)),
-            ("patch", Shape::Bytes),
-            ("patchType", Shape::Text(concat!($version, ".PatchType"))),
-            ("auditAnnotations", Shape::TextMap),
-            ("warnings", Shape::Texts),
-        ]
-    };
-}
-
-const V1: &[(&str, Shape)] = &[("response", Shape::Struct("v1", "AdmissionResponse", response!("v1")))];
-const V1BETA1: &[(&str, Shape)] = &[("response", Shape::Struct("v1beta1", "AdmissionResponse", response!("v1beta1")))];
-
-const CONVERTED: &[(&str, Shape)] = &[
-    ("uid", Shape::Text("types.UID")),
-    ("convertedObjects", Shape::Anythings("[]runtime.RawExtension")),
-    ("result", Shape::Struct("v1", "Status", STATUS)),
-];
-const CONVERSION_V1: &[(&str, Shape)] = &[("response", Shape::Struct("v1", "ConversionResponse", CONVERTED))];
-const CONVERSION_V1BETA1: &[(&str, Shape)] = &[("response", Shape::Struct("v1beta1", "ConversionResponse", CONVERTED))];
+/// The types of what webhooks send back.
+static SHAPES: LazyLock<Shapes> = LazyLock::new(|| Shapes::read(include_str!("shapes.txt")));
 
 /// The review in an answer to one of a kind in a version of its group, such as `admission.k8s.io/v1`.
 pub(super) fn review(body: &[u8], version: &str, kind: &str) -> Result<Value, String> {
-    let mut value = parsed(body)?;
-    named(&mut value, version, kind)?;
-    let (fields, name) = match (version, kind) {
-        ("admission.k8s.io/v1", _) => (V1, "AdmissionReview"),
-        (_, "AdmissionReview") => (V1BETA1, "AdmissionReview"),
-        ("apiextensions.k8s.io/v1", _) => (CONVERSION_V1, "ConversionReview"),
-        _ => (CONVERSION_V1BETA1, "ConversionReview"),
-    };
-    let mut read = Reader::default();
-    read.fields(&mut value, name, fields);
-    read.wrong.map_or(Ok(value), Err)
+    let value = parsed(body)?;
+    named(told(&value)?, version, kind)?;
+    let package = version.rsplit('/').next().unwrap_or_default();
+    SHAPES.check(kind, package, &value)?;
+    Ok(match value {
+        Value::Null => json!({}),
+        value => SHAPES.settled(kind, &value),
+    })
 }
 
 fn parsed(body: &[u8]) -> Result<Value, String> {
@@ -101,24 +37,7 @@ fn parsed(body: &[u8]) -> Result<Value, String> {
 }
 
 /// Whether it is a review of this version; one that does not say what it is, is.
-fn named(value: &mut Value, asked: &str, wanted: &str) -> Result<(), String> {
-    let failed = |why: String| Err(format!("couldn't get version/kind; json parse error: json: {why}"));
-    if value.is_null() {
-        *value = json!({});
-    }
-    if !value.is_object() {
-        return failed(format!(
-            r#"cannot unmarshal {} into Go value of type struct {{ APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }}"#,
-            sort(value)
-        ));
-    }
-    for field in ["apiVersion", "kind"] {
-        if !value[field].is_null() && !value[field].is_string() {
-            let got = sort(&value[field]);
-            return failed(format!("cannot unmarshal {got} into Go struct field .{field} of type string"));
-        }
-    }
-    let (sent, kind) = (object::text(value, &["apiVersion"]), object::text(value, &["kind"]));
+fn named((kind, sent): (&str, &str), asked: &str, wanted: &str) -> Result<(), String> {
     if sent.matches('/').count() > 1 {
         return Err(format!("unexpected GroupVersion string: {sent}"));
     }
@@ -132,140 +51,6 @@ fn named(value: &mut Value, asked: &str, wanted: &str) -> Result<(), String> {
     match got == version && kind == wanted {
         true => Ok(()),
         false => Err(format!("converting ({got}.{kind}) to ({version}.{wanted}): unknown conversion")),
-    }
-}
-
-/// What Go's reader calls a value.
-fn sort(value: &Value) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(_) => "bool".to_owned(),
-        Value::Number(_) => "number".to_owned(),
-        Value::String(_) => "string".to_owned(),
-        Value::Array(_) => "array".to_owned(),
-        Value::Object(_) => "object".to_owned(),
-    }
-}
-
-/// Goes through a value beside its type. Like Go's reader it goes on behind a mistake, and tells of the first one.
-#[derive(Default)]
-struct Reader {
-    path: Vec<&'static str>,
-    wrong: Option<String>,
-}
-
-impl Reader {
-    fn mistake(&mut self, of: &str, got: &str, want: &str) {
-        let path = self.path.join(".");
-        let why = format!("json: cannot unmarshal {got} into Go struct field {of}.{path} of type {want}");
-        self.wrong.get_or_insert(why);
-    }
-
-    fn fields(&mut self, value: &mut Value, of: &str, fields: &'static [(&'static str, Shape)]) {
-        for (field, shape) in fields {
-            if value[*field].is_null() {
-                continue;
-            }
-            self.path.push(field);
-            self.value(&mut value[*field], of, *shape);
-            self.path.pop();
-        }
-    }
-
-    /// A value of a shape in a field of `of`; what Go reads otherwise is written as it reads it.
-    fn value(&mut self, value: &mut Value, of: &str, shape: Shape) {
-        match (shape, &mut *value) {
-            (Shape::Bool, Value::Bool(_))
-            | (Shape::Text(_), Value::String(_))
-            | (Shape::Anythings(_), Value::Array(_)) => {}
-            (Shape::Int32, Value::Number(n)) => {
-                if n.as_i64().is_none_or(|n| i32::try_from(n).is_err()) {
-                    let got = format!("number {n}");
-                    self.mistake(of, &got, "int32");
-                }
-            }
-            (Shape::Bytes, _) => self.bytes(value, of),
-            (Shape::Texts, Value::Array(list)) => {
-                for item in list.iter_mut() {
-                    self.text(item, of);
-                }
-            }
-            (Shape::TextMap, Value::Object(map)) => {
-                for (_, item) in map.iter_mut() {
-                    self.text(item, of);
-                }
-            }
-            (Shape::Struct(_, name, fields), Value::Object(_)) => self.fields(value, name, fields),
-            (Shape::Structs(_, name, fields), Value::Array(list)) => {
-                for item in list.iter_mut().filter(|item| item.is_object()) {
-                    self.fields(item, name, fields);
-                }
-            }
-            (shape, value) => {
-                let got = sort(value);
-                self.mistake(of, &got, &name(shape));
-            }
-        }
-    }
-
-    /// A text in a list or a map, where nothing is the empty one.
-    fn text(&mut self, item: &mut Value, of: &str) {
-        match item {
-            Value::String(_) => {}
-            Value::Null => *item = json!(""),
-            other => {
-                let got = sort(other);
-                self.mistake(of, &got, "string");
-            }
-        }
-    }
-
-    /// Bytes stand in base64, or as a list of numbers.
-    fn bytes(&mut self, value: &mut Value, of: &str) {
-        use base64::Engine;
-        let engine = base64::engine::general_purpose::STANDARD;
-        match &*value {
-            // Line ends are nothing.
-            Value::String(text) => match engine.decode(text.replace(['\n', '\r'], "")) {
-                Ok(bytes) => *value = json!(engine.encode(bytes)),
-                Err(error) => {
-                    let at = match error {
-                        base64::DecodeError::InvalidByte(at, _) => at,
-                        base64::DecodeError::InvalidLastSymbol { offset, .. } => offset,
-                        base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
-                            text.len() / 4 * 4
-                        }
-                    };
-                    self.wrong.get_or_insert(format!("illegal base64 data at input byte {at}"));
-                }
-            },
-            Value::Array(list) => {
-                let bytes: Option<Vec<u8>> =
-                    list.iter().map(|n| n.as_u64().and_then(|n| u8::try_from(n).ok())).collect();
-                match bytes {
-                    Some(bytes) => *value = json!(engine.encode(bytes)),
-                    None => self.mistake(of, "array", "uint8"),
-                }
-            }
-            other => {
-                let got = sort(other);
-                self.mistake(of, &got, "[]uint8");
-            }
-        }
-    }
-}
-
-/// What Go calls a type.
-fn name(shape: Shape) -> String {
-    match shape {
-        Shape::Bool => "bool".to_owned(),
-        Shape::Int32 => "int32".to_owned(),
-        Shape::Text(name) | Shape::Anythings(name) => name.to_owned(),
-        Shape::Bytes => "[]uint8".to_owned(),
-        Shape::Texts => "[]string".to_owned(),
-        Shape::TextMap => "map[string]string".to_owned(),
-        Shape::Struct(package, name, _) => format!("{package}.{name}"),
-        Shape::Structs(package, name, _) => format!("[]{package}.{name}"),
     }
 }
 
