@@ -247,6 +247,12 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "A.b is a []B")]
+    fn types_that_are_none_are_found() {
+        Shapes::read("A b:[]B");
+    }
+
+    #[test]
     fn null_is_what_is_not_there() {
         let shapes = Shapes::read("Top items:[]Item names:[]s one:Item\nItem name:s\n");
         let value = json!({"items": [null, {"name": null}], "names": [null, "a"], "one": null});
