@@ -87,13 +87,13 @@ impl Inner {
     }
 
     /// Whether a request may go on.
-    pub(crate) async fn authorize(&self, user: &UserInfo, info: &Info) -> Result<(), ApiError> {
+    pub(crate) async fn authorize(&self, user: &UserInfo, info: &Info) -> Result<(), Refused> {
         self.require(&attributes(user, info)).await
     }
 
-    async fn require(&self, attributes: &Attributes) -> Result<(), ApiError> {
+    async fn require(&self, attributes: &Attributes) -> Result<(), Refused> {
         let began = Instant::now();
-        let decision = self.authorizer.authorize(attributes).await;
+        let (decision, remarks) = remarks::scope(self.authorizer.authorize(attributes)).await;
         let word = match decision {
             Decision::Allow(_) => "allowed",
             Decision::Deny(_) => "denied",
@@ -109,11 +109,24 @@ impl Inner {
             current.annotate("authorization.k8s.io/decision", word);
             current.annotate("authorization.k8s.io/reason", reason);
         });
-        match decision {
-            Decision::Allow(_) => Ok(()),
-            Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(attributes, &reason)),
+        match (decision, remarks.failures.as_slice()) {
+            (Decision::Allow(_), _) => Ok(()),
+            (Decision::Deny(reason) | Decision::NoOpinion(reason), []) => {
+                Err(Refused::Forbidden(forbidden(attributes, &reason)))
+            }
+            (_, [one]) => Err(Refused::Unknown(one.clone())),
+            (_, many) => Err(Refused::Unknown(format!("[{}]", many.join(", ")))),
         }
     }
+}
+
+/// Why a request does not go on.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// Its user may not.
+    Forbidden(ApiError),
+    /// Nobody allowed it, and somebody who might have could not be asked.
+    Unknown(String),
 }
 
 /// What a request asks for, by whom.

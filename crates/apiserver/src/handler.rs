@@ -1,6 +1,7 @@
 //! One request that was let in, from its head to its answer.
 
 use crate::accept::{Accepted, Media, Offer, View};
+use crate::authn::Refused;
 use crate::binary;
 use crate::pages::{flags, logs};
 use crate::registry::{Answer, Answered, Checked, DeleteOptions, Input, Registry, Request, options};
@@ -19,6 +20,17 @@ use ironclad_kinds::{Kind, Verb};
 use ironclad_schema::{bundle, proto};
 use std::sync::Arc;
 
+/// The answer to a request of which nobody could say whether it may go on.
+fn undecided(uri: &http::Uri, why: &str) -> Response<Body> {
+    crate::audited::failed(&ApiError::internal(why));
+    let path = uri.path_and_query().map_or("/", |p| p.as_str());
+    let path = path.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let text = format!("Internal Server Error: {}: {why}\n", ironclad_api::go_quote(&path));
+    let mut answer = respond::text(StatusCode::INTERNAL_SERVER_ERROR, text);
+    answer.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
 /// Answers a request that was let in, if its user may ask it.
 pub(crate) async fn answer(
     inner: &Arc<Inner>,
@@ -26,7 +38,11 @@ pub(crate) async fn answer(
     user: &UserInfo,
     request: http::Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    if let Err(error) = inner.authorize(user, info).await {
+    if let Err(refused) = inner.authorize(user, info).await {
+        let error = match refused {
+            Refused::Forbidden(error) => error,
+            Refused::Unknown(why) => return Ok(undecided(request.uri(), &why)),
+        };
         crate::audited::failed(&error);
         let cbor = inner.gates.enabled(ironclad_api::features::CBOR);
         let mut refused = crate::respond::error(&error, Accepted::of_error(request.headers(), &info.query, cbor));
@@ -408,20 +424,26 @@ async fn act(
         (sub, _) if kind.subresource(sub).is_none() => Err(no_such_path()),
         ("scale", "get" | "update" | "patch") => registry.scale(request, headers, bytes).await,
         ("binding", "create") => {
-            let binding = named(request, checked(request, input()?)?.value, "Binding")?;
-            registry.bind(request, registry.admitted(request, binding).await?).await
+            let (binding, warnings) = checked(request, input()?)?;
+            let binding = named(request, binding, "Binding")?;
+            let answer = registry.bind(request, registry.admitted(request, binding).await?).await?;
+            Ok(warned(answer, warnings))
         }
-        ("eviction", "create") => evict(registry, request, checked(request, input()?)?).await,
+        ("eviction", "create") => {
+            let (eviction, warnings) = checked(request, input()?)?;
+            Ok(warned(evict(registry, request, eviction).await?, warnings))
+        }
         ("finalize", "update") => registry.finalize(request, input()?).await,
         ("token", "create") => {
-            let asked = registry.admitted(request, checked(request, input()?)?.value).await?;
+            let (asked, warnings) = checked(request, input()?)?;
+            let asked = registry.admitted(request, asked).await?;
             let issued = inner.tokens.issue(&info.namespace, &info.name, &asked);
             let (token, remarks) = ironclad_auth::remarks::scope(issued).await;
             let token = token?;
             if let Some(id) = token_id(object::text(&token, &["status", "token"])) {
                 info.annotations.add("authentication.kubernetes.io/issued-credential-id", format!("JTI={id}"));
             }
-            Ok(Answer { warnings: remarks.warnings, ..Answer::value(201, token) })
+            Ok(warned(Answer { warnings: remarks.warnings, ..Answer::value(201, token) }, warnings))
         }
         (_, "get") => registry.get(request).await,
         (_, "update") => registry.update(request, input()?).await,
@@ -466,11 +488,18 @@ fn delete_body(request: &Request<'_>, headers: &HeaderMap, bytes: &Bytes) -> Res
 }
 
 /// A body of the kind that a subresource takes.
-fn checked(request: &Request<'_>, input: Input) -> Result<Input, ApiError> {
+fn checked(request: &Request<'_>, input: Input) -> Result<(Value, Vec<String>), ApiError> {
     let subresource = request.kind.subresource(&request.info.subresource);
-    let Some((group, version, kind)) = subresource.and_then(|s| s.kind.as_ref()) else { return Ok(input) };
-    let (value, _) = request.check_body(&GroupVersionKind::new(group, version, kind), input)?;
-    Ok(Input { value, ..Input::default() })
+    let Some((group, version, kind)) = subresource.and_then(|s| s.kind.as_ref()) else {
+        return Ok((input.value, Vec::new()));
+    };
+    request.check_body(&GroupVersionKind::new(group, version, kind), input)
+}
+
+/// An answer that begins with these warnings.
+fn warned(answer: Answer, mut warnings: Vec<String>) -> Answer {
+    warnings.extend(answer.warnings);
+    Answer { warnings, ..answer }
 }
 
 /// The request with what a body of options says of dry runs; what the query says counts only without a body.
@@ -529,12 +558,12 @@ fn dry_runs_agree(request: &Request<'_>, options: &Value) -> Result<(), ApiError
     Err(ApiError { code: 500, ..ApiError::new(Reason::Unknown, why) })
 }
 
-async fn evict(registry: &Arc<Registry>, request: &Request<'_>, input: Input) -> Result<Answer, ApiError> {
-    let eviction = named(request, input.value, "Eviction")?;
+async fn evict(registry: &Arc<Registry>, request: &Request<'_>, eviction: Value) -> Result<Answer, ApiError> {
+    let eviction = named(request, eviction, "Eviction")?;
     dry_runs_agree(request, &eviction["deleteOptions"])?;
+    let eviction = registry.admitted(request, eviction).await?;
     let entry = registry.entry(&request.key(&request.info.name)).await?.ok_or_else(|| request.not_found())?;
     let pod = encode::decode(entry.value.bytes());
-    let eviction = registry.admitted(request, eviction).await?;
     let mut body = eviction["deleteOptions"].clone();
     if request.dry_run() {
         if !body.is_object() {

@@ -19,15 +19,29 @@ pub struct Bearer(pub Vec<Arc<dyn Authenticator>>);
 
 /// The token that a request brings along.
 pub(crate) fn token(headers: &HeaderMap) -> Option<String> {
-    let header = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
-    if let Some((scheme, token)) = header.and_then(|h| h.trim().split_once(' ')) {
-        let token = token.trim();
-        let good = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= LONGEST;
-        return good.then(|| token.to_owned());
+    let header = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if header.trim().contains(' ') {
+        return of_header(header).filter(|token| token.len() <= LONGEST).map(str::to_owned);
     }
     let encoded = protocols(headers).find_map(|p| p.strip_prefix(PROTOCOL))?;
     let token = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
     (!token.is_empty() && token.len() <= LONGEST).then_some(token)
+}
+
+/// The token of an `Authorization` header: what stands between its first two spaces. Two spaces before the token make it
+/// none, which the client is told.
+pub fn of_header(header: &str) -> Option<&str> {
+    let mut parts = header.trim().splitn(3, ' ');
+    let (scheme, token, more) = (parts.next()?, parts.next()?, parts.next());
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    if token.is_empty() && more.is_some() {
+        crate::remarks::warn(
+            "the provided Authorization header contains extra space before the bearer token, and is ignored",
+        );
+    }
+    Some(token).filter(|token| !token.is_empty())
 }
 
 fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -80,6 +94,8 @@ mod tests {
             |name: &'static str, value: &str| HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
         assert_eq!(token(&with("authorization", "Bearer abc")).as_deref(), Some("abc"));
         assert_eq!(token(&with("authorization", "Basic abc")), None);
+        assert_eq!(token(&with("authorization", "bearer abc def")).as_deref(), Some("abc"));
+        assert_eq!(token(&with("authorization", "Bearer  abc")), None);
         assert_eq!(token(&with("authorization", "Bearer ")), None);
         let encoded = URL_SAFE_NO_PAD.encode("abc");
         let mut socket = with("sec-websocket-protocol", &format!("v5.channel.k8s.io, {PROTOCOL}{encoded}"));

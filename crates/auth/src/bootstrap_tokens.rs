@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use ironclad_api::source::Source;
 use ironclad_api::{ApiError, GroupResource, UserInfo, object};
 use ironclad_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const GROUP: &str = "system:bootstrappers";
@@ -27,9 +28,9 @@ fn datum(secret: &Value, key: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// The groups that a token brings besides its own; `None` when one is not allowed.
-fn groups(text: &str) -> Option<Vec<&str>> {
-    let names: Vec<&str> = text.split(',').map(str::trim).filter(|g| !g.is_empty()).collect();
+/// The groups of a token, its own among them, each once and in order; `None` when one is not allowed.
+fn groups(text: &str) -> Option<BTreeSet<&str>> {
+    let names: Vec<&str> = if text.is_empty() { Vec::new() } else { text.split(',').collect() };
     let good = |name: &&str| {
         let rest = name.strip_prefix("system:bootstrappers:").unwrap_or_default();
         let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b':' || b == b'-';
@@ -37,7 +38,7 @@ fn groups(text: &str) -> Option<Vec<&str>> {
             && rest.bytes().all(known)
             && rest.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
     };
-    names.iter().all(good).then_some(names)
+    names.iter().all(good).then(|| names.into_iter().chain([GROUP]).collect())
 }
 
 /// Whose the token of a Secret is; `None` when it is not good now.
@@ -52,11 +53,13 @@ fn user(secret: &Value, id: &str, shown: &str, now: jiff::Timestamp) -> Option<U
         return None;
     }
     let expiration = datum(secret, "expiration");
-    if !expiration.is_empty() && !expiration.parse::<jiff::Timestamp>().is_ok_and(|end| end > now) {
+    // RFC 3339 as Go reads it, in capital letters.
+    let odd = expiration.contains(|c: char| c.is_ascii_lowercase());
+    if odd || !expiration.is_empty() && !expiration.parse::<jiff::Timestamp>().is_ok_and(|end| end > now) {
         return None;
     }
     let extra = datum(secret, "auth-extra-groups");
-    let all: Vec<&str> = std::iter::once(GROUP).chain(groups(&extra)?).collect();
+    let all: Vec<&str> = groups(&extra)?.into_iter().collect();
     Some(UserInfo::new(&format!("system:bootstrap:{id}"), &all))
 }
 
@@ -98,7 +101,13 @@ mod tests {
         assert_eq!(found.name, "system:bootstrap:abcdef");
         assert_eq!(found.groups, ["system:bootstrappers", "system:bootstrappers:workers", "system:authenticated"]);
         assert!(secret(&|s| s["data"]["expiration"] = json!(STANDARD.encode("1970-01-02T00:00:00Z"))).is_some());
-        let changes: [&dyn Fn(&mut Value); 6] = [
+        let twice = "system:bootstrappers:b,system:bootstrappers:a,system:bootstrappers:b";
+        let found = secret(&|s| s["data"]["auth-extra-groups"] = json!(STANDARD.encode(twice))).unwrap();
+        assert_eq!(found.groups[..3], ["system:bootstrappers", "system:bootstrappers:a", "system:bootstrappers:b"]);
+        assert_eq!(found.groups.len(), 4);
+        let changes: [&dyn Fn(&mut Value); 8] = [
+            &|s| s["data"]["auth-extra-groups"] = json!(STANDARD.encode("system:bootstrappers:a,")),
+            &|s| s["data"]["expiration"] = json!(STANDARD.encode("2099-01-01t00:00:00z")),
             &|s| s["type"] = json!("Opaque"),
             &|s| s["data"]["token-secret"] = json!(STANDARD.encode("0123456789abcdeg")),
             &|s| s["data"]["usage-bootstrap-authentication"] = json!(STANDARD.encode("false")),

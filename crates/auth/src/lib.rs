@@ -35,7 +35,7 @@ pub use anonymous::{Anonymous, ForApi, OrElse, Replaceable};
 pub use authenticate::{Authenticated, Authenticator, Credentials};
 pub use authorization_config::{AuthorizationConfiguration, AuthorizerConfiguration, WebhookConfiguration};
 pub use authorize::{Attributes, Authorizer, Decision, ResourceRule, Rules};
-pub use bearer::Bearer;
+pub use bearer::{Bearer, of_header as bearer_token};
 pub use bootstrap_tokens::BootstrapTokens;
 pub use certificates::Certificates;
 pub use forbidden::forbidden;

@@ -1,4 +1,5 @@
-//! What a check of a credential has to say besides who it is: warnings for the client, annotations for the audit.
+//! What a check has to say besides who it is or what they may do: warnings for the client, annotations for the audit,
+//! failures of webhooks.
 //!
 //! Invariant: a remark reaches only the request within whose [`scope`] it was made; without one it is dropped.
 
@@ -16,6 +17,8 @@ pub struct Remarks {
     pub warnings: Vec<String>,
     /// For the audit: key and value.
     pub annotations: Vec<(String, String)>,
+    /// Why an authorizer could not say what it would have said.
+    pub failures: Vec<String>,
 }
 
 /// Runs a check and gathers what it remarks.
@@ -32,6 +35,12 @@ pub async fn scope<F: Future>(check: F) -> (F::Output, Remarks) {
 pub(crate) fn warn(text: &str) {
     // Nobody listens outside of a scope.
     let _ = CURRENT.try_with(|remarks| remarks.lock().warnings.push(text.to_owned()));
+}
+
+/// Tells that an authorizer got no answer.
+pub(crate) fn fail(why: &str) {
+    // Nobody listens outside of a scope.
+    let _ = CURRENT.try_with(|remarks| remarks.lock().failures.push(why.to_owned()));
 }
 
 /// Annotates the request.

@@ -280,7 +280,7 @@ async fn an_authorization_webhook_decides_what_its_conditions_let_through() {
         (ask("jane", "get", "a"), Decision::Allow("hook".into())),
         (ask("jane", "list", "a"), Decision::NoOpinion("hook".into())),
         (ask("mallory", "get", "a"), Decision::Deny("hook".into())),
-        (ask("broken", "get", "a"), Decision::Deny("webhook failed".into())),
+        (ask("broken", "get", "a"), Decision::Deny(String::new())),
         (ask("jane", "get", "b"), Decision::NoOpinion(String::new())),
     ];
     for (attributes, wanted) in table {

@@ -46,6 +46,9 @@ fn prepare(subresource: &str, new: &mut Value, old: &Value) {
             None => drop(status.as_object_mut().and_then(|s| s.remove("certificate"))),
         }
     }
+    if subresource == "status" {
+        keep_decisions(&mut conditions, items(old, &["status", "conditions"]));
+    }
     let now = ironclad_api::time::now();
     for condition in &mut conditions {
         fill(condition, "lastUpdateTime", now.clone());
@@ -56,18 +59,35 @@ fn prepare(subresource: &str, new: &mut Value, old: &Value) {
     }
 }
 
+/// What was decided stays as it was, unless conditions of that type come or go, which is refused later.
+fn keep_decisions(conditions: &mut [Value], before: &[Value]) {
+    for kind in ["Approved", "Denied"] {
+        let old: Vec<&Value> = before.iter().filter(|c| text(c, &["type"]) == kind).collect();
+        let of_kind = conditions.iter().enumerate().filter(|(_, c)| text(c, &["type"]) == kind);
+        let places: Vec<usize> = of_kind.map(|(at, _)| at).collect();
+        if places.len() == old.len() {
+            for (at, old) in places.into_iter().zip(old) {
+                conditions[at] = old.clone();
+            }
+        }
+    }
+}
+
 /// Checks the name of a signer: a domain and a path.
 pub(crate) fn signer_name(signer: &str, at: &Path, errors: &mut ErrorList) {
     if signer.is_empty() {
         errors.push(FieldError::required(at, ""));
         return;
     }
-    let mut wrong = |given: &str, why: String| errors.push(FieldError::invalid_str(at, given, why));
     let Some((domain, path)) = signer.split_once('/').filter(|(_, path)| !path.contains('/')) else {
         let why = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-        wrong(signer, why.to_owned());
+        errors.push(FieldError::invalid_str(at, signer, why));
         return;
     };
+    if domain.len() > 253 {
+        errors.push(FieldError::too_long(at, 253));
+    }
+    let mut wrong = |given: &str, why: String| errors.push(FieldError::invalid_str(at, given, why));
     let labels: Vec<&str> = domain.split('.').collect();
     // The first wrong label is told alone.
     let found = labels.iter().map(|label| (label, names::dns1123_label(label))).find(|(_, found)| !found.is_empty());
@@ -77,10 +97,9 @@ pub(crate) fn signer_name(signer: &str, at: &Path, errors: &mut ErrorList) {
     if labels.len() < 2 {
         wrong(domain, "should be a domain with at least two segments separated by dots".to_owned());
     }
-    for label in path.split('.') {
-        for why in names::dns1123_subdomain(label) {
-            wrong(path, format!("validating label {label:?}: {why}"));
-        }
+    let labels = path.split('.').map(|label| (label, names::dns1123_subdomain(label)));
+    for (label, found) in labels.filter(|(_, found)| !found.is_empty()).take(1) {
+        found.iter().for_each(|why| wrong(path, format!("validating label {label:?}: {why}")));
     }
     if signer.len() > 571 {
         errors.push(FieldError::too_long(at, 571));

@@ -75,6 +75,16 @@ fn in_containers(account: &Value, spec: &Value, (list, called): (&str, &str)) ->
     None
 }
 
+/// Whether a volume is a Secret, or is mounted with what one holds.
+fn holds_secret(volume: &Value) -> bool {
+    const BY_REFERENCE: [&str; 8] =
+        ["cephfs", "cinder", "flexVolume", "rbd", "scaleIO", "iscsi", "storageos", "azureFile"];
+    volume["secret"].is_object()
+        || !text(&volume["azureFile"], &["secretName"]).is_empty()
+        || volume["csi"]["nodePublishSecretRef"].is_object()
+        || BY_REFERENCE.iter().any(|sort| volume[*sort]["secretRef"].is_object())
+}
+
 /// What the mirror of a pod may not have.
 pub(super) fn refused_to_mirror(pod: &Value) -> Option<&'static str> {
     let spec = &pod["spec"];
@@ -83,7 +93,7 @@ pub(super) fn refused_to_mirror(pod: &Value) -> Option<&'static str> {
     }
     let sources = || items(spec, "volumes").flat_map(|v| items(&v["projected"], "sources"));
     let containers = CONTAINERS.into_iter().chain([EPHEMERAL]).flat_map(|(list, _)| items(spec, list));
-    let secret = items(spec, "volumes").any(|v| v["secret"].is_object())
+    let secret = items(spec, "volumes").any(holds_secret)
         || sources().any(|s| s["secret"].is_object())
         || items(spec, "imagePullSecrets").next().is_some()
         || containers
@@ -136,6 +146,10 @@ mod tests {
         let table = [
             (json!({"serviceAccountName": "a"}), Some("a mirror pod may not reference service accounts")),
             (json!({"imagePullSecrets": [{"name": "x"}]}), Some("a mirror pod may not reference secrets")),
+            (
+                json!({"volumes": [{"csi": {"driver": "x", "nodePublishSecretRef": {"name": "s"}}}]}),
+                Some("a mirror pod may not reference secrets"),
+            ),
             (
                 json!({"volumes": [{"projected": {"sources": [{"secret": {}}]}}]}),
                 Some("a mirror pod may not reference secrets"),

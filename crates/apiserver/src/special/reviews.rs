@@ -161,14 +161,20 @@ impl Inner {
     }
 
     async fn access_review(&self, spec: &Value, user: UserInfo) -> Value {
-        let mut status = match self.authorizer.authorize(&attributes(spec, user)).await {
+        let attributes = attributes(spec, user);
+        let (decision, remarks) = ironclad_auth::remarks::scope(self.authorizer.authorize(&attributes)).await;
+        let mut status = match decision {
             Decision::Allow(reason) => decided(json!({"allowed": true}), reason),
             Decision::Deny(reason) => decided(json!({"allowed": false, "denied": true}), reason),
             Decision::NoOpinion(reason) => decided(json!({"allowed": false}), reason),
         };
         let ignored = selectors::ignored(&spec["resourceAttributes"]);
-        if !ignored.is_empty() {
-            status["evaluationError"] = json!(ignored);
+        let mut errors = remarks.failures;
+        errors.extend(Some(ignored).filter(|i| !i.is_empty()));
+        match errors.as_slice() {
+            [] => {}
+            [one] => status["evaluationError"] = json!(one),
+            many => status["evaluationError"] = json!(format!("[{}]", many.join(", "))),
         }
         status
     }
@@ -203,6 +209,9 @@ impl Inner {
         if token.is_empty() {
             return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
         }
+        // As a request would bring it: spaces around it do not count.
+        let header = format!("Bearer {token}");
+        let Some(token) = ironclad_auth::bearer_token(&header) else { return Ok(json!({"user": {}})) };
         Ok(match self.authenticator.review(token, &texts(&spec["audiences"])).await {
             Ok(Some(found)) => {
                 json!({"authenticated": true, "user": user_value(&found.user), "audiences": found.audiences})

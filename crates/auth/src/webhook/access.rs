@@ -74,9 +74,10 @@ impl AccessWebhook {
 
     fn failed(&self, why: &str) -> Decision {
         tracing::warn!(why, "an authorization webhook gives no answer");
+        crate::remarks::fail(why);
         match self.options.failure {
             FailurePolicy::NoOpinion => Decision::NoOpinion(String::new()),
-            FailurePolicy::Deny => Decision::Deny("webhook failed".to_owned()),
+            FailurePolicy::Deny => Decision::Deny(String::new()),
         }
     }
 

@@ -175,7 +175,10 @@ fn check_certificate(encoded: &str) -> Result<(), String> {
         if block.headers().iter().next().is_some() {
             return Err("no PEM block headers are permitted".to_owned());
         }
-        X509Certificate::from_der(block.contents()).map_err(|e| e.to_string())?;
+        if block.contents().is_empty() {
+            return Err("found CERTIFICATE PEM block containing 0 certificates".to_owned());
+        }
+        X509Certificate::from_der(block.contents()).map_err(|_| "x509: malformed certificate".to_owned())?;
     }
     if blocks.is_empty() {
         return Err("must contain at least one CERTIFICATE PEM block".to_owned());

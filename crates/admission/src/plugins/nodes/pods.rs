@@ -99,8 +99,13 @@ fn reference(spec: &Value) -> Option<&'static str> {
         Some("clustertrustbundles")
     } else if sources().any(|s| !s["podCertificate"].is_null()) {
         Some("podcertificates")
-    } else if volumes.iter().any(|v| !v["persistentVolumeClaim"].is_null() || !v["ephemeral"].is_null()) {
-        Some("persistentvolumeclaims")
+    } else if let Some(volume) =
+        volumes.iter().find(|v| ["persistentVolumeClaim", "ephemeral"].iter().any(|k| !v[*k].is_null()))
+    {
+        Some(match volume["ephemeral"].is_null() {
+            true => "persistentvolumeclaims",
+            false => "persistentvolumeclaims (via ephemeral volumes)",
+        })
     } else if spec["resourceClaims"].as_array().is_some_and(|c| !c.is_empty()) {
         Some("resourceclaims")
     } else {
@@ -136,7 +141,7 @@ fn status(old: &Value, new: &Value, node: &str) -> Checked {
     }
     let extended = |o: &Value| o["status"]["extendedResourceClaimStatus"].clone();
     if extended(old) != extended(new) {
-        return refuse(format!("node {node:?} cannot update extended resource claim statues"));
+        return refuse(format!("node {node:?} cannot update extended resource claim status"));
     }
     Ok(())
 }
@@ -159,6 +164,10 @@ mod tests {
                 Some("clustertrustbundles"),
             ),
             (json!({"volumes": [{"persistentVolumeClaim": {}}]}), Some("persistentvolumeclaims")),
+            (
+                json!({"volumes": [{"ephemeral": {"volumeClaimTemplate": {}}}]}),
+                Some("persistentvolumeclaims (via ephemeral volumes)"),
+            ),
             (json!({"resourceClaims": [{"name": "a"}]}), Some("resourceclaims")),
             (json!({"containers": [{"env": [{"name": "secret", "value": "x"}]}], "volumes": [{"hostPath": {}}]}), None),
         ];
