@@ -423,19 +423,34 @@ async fn act(
         }
         (sub, _) if kind.subresource(sub).is_none() => Err(no_such_path()),
         ("scale", "get" | "update" | "patch") => registry.scale(request, headers, bytes).await,
-        ("binding", "create") => {
-            let (binding, warnings) = checked(request, input()?)?;
-            let binding = named(request, binding, "Binding")?;
-            let answer = registry.bind(request, registry.admitted(request, binding).await?).await?;
-            Ok(warned(answer, warnings))
-        }
-        ("eviction", "create") => {
-            let (eviction, warnings) = checked(request, input()?)?;
-            Ok(warned(evict(registry, request, eviction).await?, warnings))
+        ("binding" | "eviction" | "token", "create") => {
+            let (asked, warnings) = checked(request, input()?)?;
+            let answer = asked_of(inner, registry, request, asked).await;
+            answer.map(|answer| warned(answer, warnings.clone())).map_err(|e| e.warned(warnings))
         }
         ("finalize", "update") => registry.finalize(request, input()?).await,
-        ("token", "create") => {
-            let (asked, warnings) = checked(request, input()?)?;
+        (_, "get") => registry.get(request).await,
+        (_, "update") => registry.update(request, input()?).await,
+        (_, "patch") => registry.patch(request, headers, bytes).await,
+        _ => refused(),
+    }
+}
+
+/// What is asked of an object by posting to a subresource of it.
+async fn asked_of(
+    inner: &Arc<Inner>,
+    registry: &Arc<Registry>,
+    request: &Request<'_>,
+    asked: Value,
+) -> Result<Answer, ApiError> {
+    let info = request.info;
+    match &*info.subresource {
+        "binding" => {
+            let binding = named(request, asked, "Binding")?;
+            registry.bind(request, registry.admitted(request, binding).await?).await
+        }
+        "eviction" => evict(registry, request, asked).await,
+        _ => {
             let asked = registry.admitted(request, asked).await?;
             let issued = inner.tokens.issue(&info.namespace, &info.name, &asked);
             let (token, remarks) = ironclad_auth::remarks::scope(issued).await;
@@ -443,12 +458,8 @@ async fn act(
             if let Some(id) = token_id(object::text(&token, &["status", "token"])) {
                 info.annotations.add("authentication.kubernetes.io/issued-credential-id", format!("JTI={id}"));
             }
-            Ok(warned(Answer { warnings: remarks.warnings, ..Answer::value(201, token) }, warnings))
+            Ok(Answer { warnings: remarks.warnings, ..Answer::value(201, token) })
         }
-        (_, "get") => registry.get(request).await,
-        (_, "update") => registry.update(request, input()?).await,
-        (_, "patch") => registry.patch(request, headers, bytes).await,
-        _ => refused(),
     }
 }
 

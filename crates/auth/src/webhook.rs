@@ -34,6 +34,11 @@ async fn post(remote: &Remote, review: &Value, patience: Duration) -> Result<Val
                 }
                 why
             }
+            Err(ironclad_remote::Error::Call { url, why, .. }) => {
+                let patience =
+                    ironclad_api::time::show_duration(i64::try_from(patience.as_nanos()).unwrap_or(i64::MAX));
+                format!("Post \"{url}?timeout={patience}\": {why}")
+            }
             Err(error) => error.to_string(),
         };
         match pauses.next() {

@@ -191,7 +191,7 @@ impl Remote {
         }
         let request = request.body(Full::new(body)).map_err(|e| failed(e.to_string()))?;
         let whole = async {
-            let answer = self.client.request(request).await.map_err(|e| failed(chain(&e)))?;
+            let answer = self.client.request(request).await.map_err(|e| failed(cause(&e)))?;
             let status = answer.status().as_u16();
             let body = Limited::new(answer.into_body(), LARGEST).collect().await.map_err(|e| failed(e.to_string()))?;
             Ok(Answer { status, body: body.to_bytes() })
@@ -199,6 +199,11 @@ impl Remote {
         let late = || Err(failed("context deadline exceeded".to_owned()));
         tokio::time::timeout(patience, whole).await.unwrap_or_else(|_| late())
     }
+}
+
+/// Why a call did not come through: what led to the error, without the client's own word for it.
+fn cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), chain)
 }
 
 /// An error with everything that led to it.

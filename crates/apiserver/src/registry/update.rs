@@ -125,7 +125,7 @@ impl Registry {
             return Err(other_uid(request, uid, object::uid(&old)));
         }
         keep_managers(&mut new, &old);
-        let whole = matches!(&*request.info.subresource, "" | "ephemeralcontainers" | "resize");
+        let whole = matches!(&*request.info.subresource, "" | "status" | "ephemeralcontainers" | "resize");
         if whole || &*request.info.verb == "update" {
             kind.strategy.default_changed(&mut new, &old);
         }

@@ -169,12 +169,13 @@ impl Inner {
             Decision::NoOpinion(reason) => decided(json!({"allowed": false}), reason),
         };
         let ignored = selectors::ignored(&spec["resourceAttributes"]);
-        let mut errors = remarks.failures;
+        let mut errors = match remarks.failures.as_slice() {
+            [] | [_] => remarks.failures,
+            many => vec![format!("[{}]", many.join(", "))],
+        };
         errors.extend(Some(ignored).filter(|i| !i.is_empty()));
-        match errors.as_slice() {
-            [] => {}
-            [one] => status["evaluationError"] = json!(one),
-            many => status["evaluationError"] = json!(format!("[{}]", many.join(", "))),
+        if !errors.is_empty() {
+            status["evaluationError"] = json!(errors.join("; "));
         }
         status
     }
