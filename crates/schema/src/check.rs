@@ -278,16 +278,25 @@ impl Walk<'_> {
         if self.fields.is_empty() {
             return format!("json: cannot unmarshal {got} into Go value of type {want}");
         }
-        let path = self.go_path().join(".");
+        let (path, ty) = self.go_path();
+        let path = path.join(".");
+        let field = self.fields.last().map_or("", |f| f.as_str());
+        let want = match ty.and_then(|ty| wire().named(ty, field)) {
+            Some(named) if named.whole == want.starts_with("map[") => named.name.to_string(),
+            Some(named) if !named.whole && want.starts_with("[]") => format!("[]{}", named.name),
+            _ => want.to_owned(),
+        };
         format!("json: cannot unmarshal {got} into Go struct field {of}.{path} of type {want}")
     }
 
-    /// The fields on the way as Go names them: with the types that stand in others without a name.
-    fn go_path(&self) -> Vec<&str> {
+    /// The fields on the way as Go names them: with the types that stand in others without a name. And the type in which
+    /// the last of them stands.
+    fn go_path(&self) -> (Vec<&str>, Option<&str>) {
         let mut path = Vec::with_capacity(self.fields.len());
-        let mut at = self.root;
+        let (mut at, mut last) = (self.root, None);
         for name in &self.fields {
             let ty = at.map(|id| self.bundle.get(id));
+            last = ty.map(|ty| ty.definition.as_str());
             if let Some(ty) = ty {
                 path.extend(wire().inside(&ty.definition, name));
             }
@@ -301,7 +310,7 @@ impl Walk<'_> {
                 _ => None,
             };
         }
-        path
+        (path, last)
     }
 
     fn go(&self, shape: &Shape) -> String {
@@ -462,6 +471,22 @@ mod tests {
             (
                 json!({"metadata": {"labels": []}}),
                 "array into Go struct field ObjectMeta.metadata.labels of type map[string]string",
+            ),
+            (
+                json!({"spec": {"replicas": 3.0}}),
+                "number 3.0 into Go struct field DeploymentSpec.spec.replicas of type int32",
+            ),
+            (
+                json!({"spec": {"strategy": {"type": 1}}}),
+                "number into Go struct field DeploymentStrategy.spec.strategy.type of type v1.DeploymentStrategyType",
+            ),
+            (
+                json!({"spec": {"template": {"spec": {"containers": [{"resources": {"limits": "x"}}]}}}}),
+                "string into Go struct field ResourceRequirements.spec.template.spec.containers.resources.limits of type v1.ResourceList",
+            ),
+            (
+                json!({"spec": {"template": {"spec": {"volumes": [{"hostPath": {"path": 5}}]}}}}),
+                "number into Go struct field HostPathVolumeSource.spec.template.spec.volumes.VolumeSource.hostPath.path of type string",
             ),
         ];
         for (value, want) in table {

@@ -133,8 +133,31 @@ fn validate(o: &Value) -> ErrorList {
     template::selector(spec, "statefulset", &mut errors);
     template::selector_broken(spec, "", &mut errors);
     template::selector_matches(spec, false, &mut errors);
-    template::lasting(spec, "StatefulSet", &mut errors);
+    template::lasting(&with_claims(spec), "StatefulSet", &mut errors);
     errors
+}
+
+/// The specification with the template that pods come from: the volumes of the claims stand before its own, and the
+/// controller gives the pods their names.
+fn with_claims(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    let claims = items(&spec, &["volumeClaimTemplates"]).iter().map(|c| text(c, &["metadata", "name"]).to_owned());
+    let mut names: Vec<String> = claims.collect();
+    names.sort_unstable();
+    names.dedup();
+    let Some(pod) = crate::read::at_mut(&mut spec, &["template", "spec"]).and_then(Value::as_object_mut) else {
+        return spec;
+    };
+    pod.remove("subdomain");
+    pod.remove("hostname");
+    if !names.is_empty() {
+        let own = pod.remove("volumes").unwrap_or_default();
+        let own = own.as_array().into_iter().flatten().filter(|v| !names.iter().any(|n| n == text(v, &["name"])));
+        let claimed = names.iter().map(|n| json!({"name": n, "persistentVolumeClaim": {"claimName": n}}));
+        let volumes: Value = claimed.chain(own.cloned()).collect::<Vec<_>>().into();
+        pod.insert("volumes", volumes);
+    }
+    spec
 }
 
 fn strategy(strategy: &Value, at: &Path, errors: &mut ErrorList) {
@@ -175,4 +198,18 @@ fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
         warnings.push(format!("spec.revisionHistoryLimit: {why}"));
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_of_claims_stand_before_those_of_the_template() {
+        let template = json!({"hostname": "Bad_Name", "volumes": [{"name": "own"}, {"name": "data", "emptyDir": {}}]});
+        let claims = json!([{"metadata": {"name": "data"}}]);
+        let spec = with_claims(&json!({"template": {"spec": template}, "volumeClaimTemplates": claims}));
+        let claimed = json!({"name": "data", "persistentVolumeClaim": {"claimName": "data"}});
+        assert_eq!(spec["template"]["spec"], json!({"volumes": [claimed, {"name": "own"}]}));
+    }
 }

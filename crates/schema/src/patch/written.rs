@@ -173,10 +173,16 @@ impl Writer<'_> {
     }
 }
 
-/// The members of a map in an order; those that it does not have come last, by their names.
+/// The members of a map in an order; those that it does not have come last, by their names, but for those that say what
+/// an object is.
 fn in_order<'v>(map: &'v Map, order: &[&str]) -> Vec<(&'v Text, &'v Value)> {
     let mut members: Vec<_> = map.iter().collect();
-    let place = |key: &str| order.iter().position(|o| *o == key).unwrap_or(order.len());
+    let place = |key: &str| match (order.iter().position(|o| *o == key), key) {
+        (Some(place), _) => place + 2,
+        (None, "kind") if !order.is_empty() => 0,
+        (None, "apiVersion") if !order.is_empty() => 1,
+        (None, _) => order.len() + 2,
+    };
     members.sort_by(|a, b| (place(a.0), a.0).cmp(&(place(b.0), b.0)));
     members
 }

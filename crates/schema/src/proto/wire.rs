@@ -60,6 +60,16 @@ pub(crate) struct Field {
     pub(crate) presence: Presence,
     pub(crate) number: Number,
     pub(crate) sort: Sort,
+    /// What Go calls the type of a value, or of each of several, where it has a name of its own.
+    pub(crate) named: Option<Named>,
+}
+
+/// A name of Go for a plain type.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) name: Box<str>,
+    /// Whether it is that of the list or map, not of what stands in it.
+    pub(crate) whole: bool,
 }
 
 /// The fields of a message in the order of their tags.
@@ -159,6 +169,18 @@ impl Wire {
         })
     }
 
+    /// What Go calls the type of a definition's field, where that has a name of its own.
+    pub(crate) fn named(&self, definition: &str, field: &str) -> Option<&Named> {
+        self.find(definition).and_then(|id| self.named_of(id, field))
+    }
+
+    fn named_of(&self, id: MessageId, field: &str) -> Option<&Named> {
+        self.get(id).fields.iter().find_map(|f| match f.sort {
+            Sort::Message(inner) if f.name.is_empty() => self.named_of(inner, field),
+            _ => f.named.as_ref().filter(|_| &*f.name == field),
+        })
+    }
+
     /// The fields of a definition that Go always writes.
     pub(crate) fn always(&self, definition: &str) -> Vec<(String, Always)> {
         let mut out = Vec::new();
@@ -253,6 +275,13 @@ impl Wire {
         let (name, rest) = text.split_once('=').expect("a field has a number");
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (tag, kind) = rest.split_at(digits);
+        let (kind, named) = match kind.split_once(':') {
+            Some((kind, name)) => {
+                let (name, whole) = name.strip_prefix(':').map_or((name, false), |name| (name, true));
+                (kind, Some(Named { name: name.into(), whole }))
+            }
+            None => (kind, None),
+        };
         let (name, presence) = match (name.strip_suffix('*'), name.strip_suffix('!')) {
             (Some(name), _) => (name, Presence::Pointer),
             (_, Some(name)) => (name, Presence::Always),
@@ -264,7 +293,7 @@ impl Wire {
             _ => (Number::One, kind),
         };
         let sort = self.sort(package, kind);
-        Field { tag: tag.parse().expect("a number"), name: name.into(), presence, number, sort }
+        Field { tag: tag.parse().expect("a number"), name: name.into(), presence, number, sort, named }
     }
 
     fn sort(&self, package: &str, kind: &str) -> Sort {
