@@ -74,13 +74,7 @@ impl Inputs {
         old: Value,
         source: &dyn Source,
     ) -> Self {
-        let mut value = request_value(request, seen.0, seen.1);
-        // Expressions can name every field; those that are missing are empty.
-        for field in ["subResource", "requestSubResource", "name", "namespace"] {
-            if value[field].is_null() {
-                value[field] = json!("");
-            }
-        }
+        let value = request_value(request, seen.0, seen.1);
         let itself = request.kind.group.is_empty() && request.kind.kind == "Namespace";
         // A namespace lies in itself, but expressions have it as the object.
         let namespace = match if itself { "" } else { request.namespace.as_str() } {
@@ -164,6 +158,23 @@ async fn decide(authorizer: &dyn Authorizer, user: &UserInfo, check: &Check) -> 
     ironclad_cel::Decision { allowed, reason, error: None }
 }
 
+/// Something as Go writes it in JSON: without the signs that mean something in HTML.
+pub(crate) fn go_json(what: &impl serde::Serialize) -> Option<String> {
+    let text = serde_json::to_string(what).ok()?;
+    let mut out = String::with_capacity(text.len());
+    for sign in text.chars() {
+        match sign {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            other => out.push(other),
+        }
+    }
+    Some(out)
+}
+
 /// Match conditions of a webhook or a policy, compiled.
 #[derive(Debug, Default)]
 pub(crate) struct Conditions {
@@ -200,6 +211,13 @@ impl Conditions {
         authorizer: &dyn Authorizer,
         user: &UserInfo,
     ) -> Matched {
+        if self.is_empty() {
+            return Matched::Yes;
+        }
+        // Which namespace it is the conditions are not told.
+        let mut activation = activation.clone();
+        activation.set("namespaceObject", Val::Null);
+        let activation = &activation;
         let mut budget = Budget::new(CONDITIONS_LIMIT);
         let mut errors = Vec::new();
         for (source, program) in &self.programs {
@@ -254,5 +272,15 @@ impl Judges {
         }
         let convert = async |o: Value| if o.is_null() { Ok(o) } else { self.world.convert(o, kind).await };
         Ok((convert(object).await?, convert(old).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_go_writes_holds_no_signs_of_html() {
+        assert_eq!(go_json(&json!({"a": "1 > 2 && <b>"})).unwrap(), r#"{"a":"1 \u003e 2 \u0026\u0026 \u003cb\u003e"}"#);
     }
 }

@@ -111,7 +111,11 @@ pub(crate) enum Called {
     /// It could not be asked; whether that is let pass.
     Failed {
         open: bool,
+        /// The code that it answered with, or 503.
+        code: u16,
     },
+    /// It is called by no dry run.
+    Unasked,
 }
 
 impl Called {
@@ -120,8 +124,14 @@ impl Called {
         match self {
             Self::Allowed => (200, None),
             Self::Refused(code) => (code.min(600), Some("no_error")),
-            Self::Failed { open } => (503, (!open).then_some("calling_webhook_error")),
+            Self::Failed { open, code } => (code.min(600).into(), (!open).then_some("calling_webhook_error")),
+            Self::Unasked => (0, Some("apiserver_internal_error")),
         }
+    }
+
+    /// Whether the request is refused.
+    pub(crate) fn refuses(self) -> bool {
+        self.told().1.is_some()
     }
 }
 
@@ -132,7 +142,7 @@ pub(crate) fn called(name: &str, step: &str, operation: Operation, outcome: Call
     let rejected = if refused.is_some() { "true" } else { "false" };
     let labels = [("code", &*code), ("name", name), ("operation", operation), ("rejected", rejected), ("type", step)];
     HOOKS.add(&labels, 1);
-    if outcome == (Called::Failed { open: true }) {
+    if matches!(outcome, Called::Failed { open: true, .. }) {
         HOOKS_OPEN.add(&[("name", name), ("type", step)], 1);
     }
     if let Some(why) = refused {
@@ -207,8 +217,9 @@ mod tests {
             (Called::Allowed, (200, None)),
             (Called::Refused(403), (403, Some("no_error"))),
             (Called::Refused(999), (600, Some("no_error"))),
-            (Called::Failed { open: true }, (503, None)),
-            (Called::Failed { open: false }, (503, Some("calling_webhook_error"))),
+            (Called::Failed { open: true, code: 503 }, (503, None)),
+            (Called::Failed { open: false, code: 500 }, (500, Some("calling_webhook_error"))),
+            (Called::Unasked, (0, Some("apiserver_internal_error"))),
         ];
         for (called, want) in table {
             assert_eq!(called.told(), want, "{called:?}");

@@ -196,8 +196,15 @@ pub fn chain(parts: &Parts, choice: &Choice) -> Result<Chain, String> {
     let named = |list: &[String], name: &str| list.iter().any(|l| l == name);
     for (flag, list) in [("enable", &choice.enable), ("disable", &choice.disable)] {
         let known = |name: &String| PLUGINS.iter().any(|(n, ..)| !n.is_empty() && n == name);
-        if let Some(unknown) = list.iter().find(|name| !known(name)) {
-            return Err(format!("{flag}-admission-plugins plugin {unknown:?} is unknown"));
+        let unknown: Vec<String> = list
+            .iter()
+            .filter(|name| !name.is_empty() && !known(name))
+            .map(|name| format!("{flag}-admission-plugins plugin {name:?} is unknown"))
+            .collect();
+        match unknown.as_slice() {
+            [] => {}
+            [one] => return Err(one.clone()),
+            many => return Err(format!("[{}]", many.join(", "))),
         }
     }
     let mut both: Vec<&str> =

@@ -10,13 +10,14 @@ mod patch;
 mod review;
 mod settings;
 
-use crate::expressions::{Inputs, Judges, Matched};
+use crate::expressions::{Inputs, Judges, Matched, go_json};
 use crate::follow::Followed;
 use crate::matching::Seen;
 use crate::metrics::{self, Called};
 use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use config::{Callers, Webhook};
+use futures::StreamExt;
 use ironclad_api::error::Result;
 use ironclad_api::{ApiError, GroupResource, GroupVersionKind, GroupVersionResource, names, object};
 use ironclad_json::Value;
@@ -42,8 +43,8 @@ struct Invocation {
 enum Failure {
     /// The webhook is called by no dry run.
     DryRun(ApiError),
-    /// It could not be called, or answered nonsense.
-    Call(String),
+    /// It could not be called, or answered nonsense; with a code for those who count.
+    Call(String, u16),
 }
 
 fn follow(
@@ -104,20 +105,16 @@ async fn call(
 ) -> std::result::Result<Reply, Failure> {
     let began = Instant::now();
     let reply = post(judges, invocation, request, mutating).await;
-    let refused = match &reply {
-        Ok(reply) => !reply.allowed,
-        Err(_) => !invocation.webhook.ignores_failure,
-    };
     let step = if mutating { "admit" } else { "validating" };
     let name = &invocation.webhook.name;
     let outcome = match &reply {
         Ok(reply) if reply.allowed => Called::Allowed,
         Ok(reply) => Called::Refused(review::denial(name, &reply.status).code.into()),
-        Err(Failure::DryRun(error)) => Called::Refused(error.code.into()),
-        Err(Failure::Call(_)) => Called::Failed { open: invocation.webhook.ignores_failure },
+        Err(Failure::DryRun(_)) => Called::Unasked,
+        Err(Failure::Call(_, code)) => Called::Failed { open: invocation.webhook.ignores_failure, code: *code },
     };
     metrics::called(name, step, request.operation, outcome);
-    judges.world.asked(name, step, request.operation.as_str(), refused, began.elapsed());
+    judges.world.asked(name, step, request.operation.as_str(), outcome.refuses(), began.elapsed());
     reply
 }
 
@@ -133,31 +130,32 @@ async fn post(
         return Err(Failure::DryRun(ApiError::bad_request(message)));
     }
     let version = webhook.review.ok_or_else(|| {
-        Failure::Call("webhook does not accept known AdmissionReview versions (v1, v1beta1)".to_owned())
+        Failure::Call("webhook does not accept known AdmissionReview versions (v1, v1beta1)".to_owned(), 400)
     })?;
-    let caller = webhook.caller.as_ref().map_err(|why| Failure::Call(why.clone()))?;
+    let caller = webhook.caller.as_ref().map_err(|why| Failure::Call(why.clone(), 500))?;
     let (object, old) = judges
         .objects(request, &invocation.kind)
         .await
-        .map_err(|e| Failure::Call(format!("failed to convert: {e}")))?;
+        .map_err(|e| Failure::Call(format!("failed to convert: {e}"), 500))?;
     let uid = uuid::Uuid::new_v4().to_string();
     let question = review::question(version, &uid, request, (&invocation.resource, &invocation.kind), object, old);
     let answer = caller.post(&question, webhook.timeout).await;
-    let answer = answer.map_err(|why| Failure::Call(format!("failed to call webhook: {why}")))?;
+    let answer =
+        answer.map_err(|failed| Failure::Call(format!("failed to call webhook: {}", failed.why), failed.code))?;
     review::answer(answer, version, &uid, mutating)
-        .map_err(|why| Failure::Call(format!("received invalid webhook response: {why}")))
+        .map_err(|why| Failure::Call(format!("received invalid webhook response: {why}"), 503))
 }
 
 /// What a failed call means for the request: nothing, if its policy says so.
 fn failed(webhook: &Webhook, failure: Failure, request: &Request, kind: &str, index: &str) -> Result<()> {
     match failure {
         Failure::DryRun(error) => Err(error),
-        Failure::Call(why) if webhook.ignores_failure => {
+        Failure::Call(why, _) if webhook.ignores_failure => {
             tracing::warn!(webhook = webhook.name, why, "failed calling webhook, failing open");
             request.annotations.add(format!("failed-open.{kind}.webhook.admission.k8s.io/{index}"), &webhook.name);
             Ok(())
         }
-        Failure::Call(why) => Err(ApiError::internal(format!("failed calling webhook {:?}: {why}", webhook.name))),
+        Failure::Call(why, _) => Err(ApiError::internal(format!("failed calling webhook {:?}: {why}", webhook.name))),
     }
 }
 
@@ -222,7 +220,7 @@ impl Mutating {
         let patch = match patch::read(&patch) {
             Ok(patch) => patch,
             Err(why) => {
-                let failure = Failure::Call(format!("received undecodable patch in webhook response: {why}"));
+                let failure = Failure::Call(format!("received undecodable patch in webhook response: {why}"), 503);
                 return failing(failure, request).map(|()| false);
             }
         };
@@ -237,7 +235,7 @@ impl Mutating {
             return Err(ApiError::internal(why));
         }
         if reply.patch_type != "JSONPatch" {
-            let failure = Failure::Call(format!("unsupported patch type {:?}", reply.patch_type));
+            let failure = Failure::Call(format!("unsupported patch type {:?}", reply.patch_type), 503);
             return failing(failure, request).map(|()| false);
         }
         let changed = self.change(invocation, request, &patch).await?;
@@ -327,7 +325,7 @@ struct Patched<'a> {
 
 /// Notes something about the webhook of an index; a patch only where requests are kept.
 fn note_as(request: &Request, kind: &str, index: &str, what: &impl Serialize) {
-    let Ok(text) = serde_json::to_string(what) else { return };
+    let Some(text) = go_json(what) else { return };
     let key = format!("{kind}.webhook.admission.k8s.io/{index}");
     match kind {
         "patch" => request.annotations.add_request(key, text),
@@ -419,13 +417,18 @@ impl Validate for Validating {
             asked.extend(invocation(&self.judges, webhook, request, false).await?);
         }
         let seen: &Request = request;
-        let calls = asked.iter().map(|i| call(&self.judges, i, seen, false));
-        let answers = futures::future::join_all(calls).await;
+        let calls = asked.iter().enumerate().map(async |(i, asked)| (i, call(&self.judges, asked, seen, false).await));
+        // Who answers first says it, where several refuse.
+        let answers: Vec<_> = calls.collect::<futures::stream::FuturesUnordered<_>>().collect().await;
         let mut refused = None;
-        for (index, (invocation, answer)) in asked.iter().zip(answers).enumerate() {
+        for (index, answer) in answers {
+            let invocation = &asked[index];
             let webhook = &invocation.webhook;
             let judged = match answer {
-                Err(failure) => failed(webhook, failure, request, "validating", &format!("round_0_index_{index}")),
+                Err(failure) => {
+                    let place = format!("round_0_index_{index}");
+                    failed(webhook, failure, request, "validating", &place)
+                }
                 Ok(mut reply) => {
                     note(webhook, &mut reply, request);
                     if reply.allowed { Ok(()) } else { Err(review::denial(&webhook.name, &reply.status)) }

@@ -26,6 +26,11 @@ pub trait World: Send + Sync {
     /// The version of a kind, if it is served.
     fn of_kind(&self, kind: &GroupVersionKind) -> Option<Version>;
 
+    /// The version of a kind that is written in small letters, as discovery's readers also know it.
+    fn of_lower_kind(&self, _kind: &GroupVersionKind) -> Option<Version> {
+        None
+    }
+
     /// Whether objects of a kind have a type of the server's own; custom resources have none.
     fn is_typed(&self, _kind: &GroupVersionKind) -> bool {
         true
@@ -37,6 +42,11 @@ pub trait World: Send + Sync {
     /// An object that was changed from outside as its type has it: wrong types are refused, unknown fields dropped,
     /// defaults filled in.
     fn settle(&self, kind: &GroupVersionKind, object: Value) -> Result<Value, String>;
+
+    /// The same, where an unknown field is a mistake as well.
+    fn settle_strictly(&self, kind: &GroupVersionKind, object: Value) -> Result<Value, String> {
+        self.settle(kind, object)
+    }
 
     /// An object of a manifest, with its defaults, if it is valid and holds nothing unknown.
     fn valid(&self, _kind: &GroupVersionKind, object: Value) -> Result<Value, String> {

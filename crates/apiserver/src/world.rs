@@ -45,6 +45,13 @@ impl World for Reader {
         self.kind(kind).map(|k| version(&k))
     }
 
+    fn of_lower_kind(&self, wanted: &GroupVersionKind) -> Option<Version> {
+        let table = self.table();
+        let versions = table.group(&wanted.group)?.versions();
+        let kinds = versions.iter().find(|v| v.name() == wanted.version)?.kinds();
+        kinds.iter().find(|k| k.kind.to_lowercase() == wanted.kind).map(|k| version(k))
+    }
+
     fn is_typed(&self, wanted: &GroupVersionKind) -> bool {
         self.kind(wanted).is_none_or(|k| k.custom.is_none())
     }
@@ -76,6 +83,17 @@ impl World for Reader {
         }
         kind.strategy.default(&mut object);
         Ok(object)
+    }
+
+    fn settle_strictly(&self, wanted: &GroupVersionKind, mut object: Value) -> Result<Value, String> {
+        if let Some(id) = bundle().kind(wanted) {
+            let found = check::object(bundle(), id, &mut object)?;
+            if !found.unknown.is_empty() {
+                let unknown: Vec<String> = found.unknown.iter().map(|f| format!("unknown field {f:?}")).collect();
+                return Err(format!("strict decoding error: {}", unknown.join(", ")));
+            }
+        }
+        self.settle(wanted, object)
     }
 
     fn valid(&self, wanted: &GroupVersionKind, mut object: Value) -> Result<Value, String> {

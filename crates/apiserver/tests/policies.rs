@@ -335,7 +335,7 @@ async fn policies_judge_what_is_sent_below_objects() {
     let (server, _reader, _dir) = admitting().await;
     let rules = json!({"resourceRules": [{"operations": ["*"], "apiGroups": ["", "apps"], "apiVersions": ["*"], "resources": ["*/*"]}]});
     let spec = json!({"matchConstraints": rules, "validations": [
-        {"expression": "request.subResource != 'scale' || object.spec.replicas <= 5 && oldObject.spec.replicas == 1 && request.kind.group == 'autoscaling'",
+        {"expression": "!has(request.subResource) || request.subResource != 'scale' || object.spec.replicas <= 5 && oldObject.spec.replicas == 1 && request.kind.group == 'autoscaling'",
          "message": "too many"},
         {"expression": "request.operation != 'CONNECT' || object.kind == 'PodExecOptions' && !('rm' in object.command)", "message": "not that"}]});
     policy(&server, "below", spec, json!({})).await;

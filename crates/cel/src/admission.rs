@@ -126,12 +126,30 @@ pub fn environment(scope: &Scope) -> Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Activation, Budget, TOTAL_LIMIT, Val};
+    use ironclad_json::{Value, json};
 
-    /// Fields of the API's own objects have their own names also where these are words of the language.
+    fn of(source: &str) -> Result<String, String> {
+        let scope = Scope { namespace: true, ..Scope::default() };
+        let program = environment(&scope).compile(source).map_err(|e| e.to_string())?;
+        let request = json!({"namespace": "n", "operation": "CREATE"});
+        let mut activation = Activation::new();
+        activation.set("request", Val::json(&request, Some(&REQUEST)));
+        activation.set("oldObject", Val::json(&Value::Null, None));
+        let value = program.eval(&activation, &mut Budget::new(TOTAL_LIMIT)).map_err(|e| e.to_string());
+        value.map(|v| format!("{v:?}"))
+    }
+
     #[test]
-    fn the_namespace_of_a_request_is_asked_for_by_its_name() {
-        let env = environment(&Scope::default());
-        env.compile("request.namespace == 'a' && request.name == 'b'").unwrap();
-        assert!(env.compile("request.__namespace__ == 'a'").is_err());
+    fn fields_are_spelled_as_they_are_and_missing_ones_are_missing() {
+        assert!(of("request.namespace == 'n' && !has(request.subResource)").unwrap().contains("true"));
+        assert_eq!(of("request.subResource == ''").unwrap_err(), "no such key: subResource");
+        assert!(of("request.__namespace__ == 'n'").is_err());
+    }
+
+    #[test]
+    fn nothing_has_no_fields() {
+        assert!(of("has(oldObject.data)").unwrap().contains("false"));
+        assert_eq!(of("oldObject.data == 1").unwrap_err(), "no such key: data");
     }
 }

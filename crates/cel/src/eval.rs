@@ -78,7 +78,14 @@ impl<'p, 'a> Evaluator<'p, 'a, '_> {
             };
             return Ok(if test { Val::Bool(found.is_some()) } else { found.map_or_else(Val::none, Val::some) });
         }
-        let found = value.get(&key, self.budget)?;
+        // What has no fields at all lacks this one.
+        let found = match &value {
+            Val::List(_) | Val::Json(ironclad_json::Value::Array(_), _) => return Err(Error::overload()),
+            Val::Map(_) | Val::Json(ironclad_json::Value::Object(_), _) | Val::Struct(_) | Val::Lazy(_) => {
+                value.get(&key, self.budget)?
+            }
+            _ => None,
+        };
         if test {
             // A field that is declared and null is not there; an entry of a map is.
             let present = match (&value, &found) {

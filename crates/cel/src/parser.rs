@@ -342,6 +342,10 @@ impl Parser {
             Token::Ident(name) if !["in", "true", "false", "null"].contains(&name.as_str()) => {
                 Ok((self.advance().at, name))
             }
+            // Behind a dot stock's reader looks two tokens ahead.
+            Token::End if matches!(self.next.checked_sub(1).map(|i| &self.tokens[i].token), Some(Token::Op("."))) => {
+                self.fail(self.at(), "Syntax error: no viable alternative at input '.'")
+            }
             _ => self.unexpected("IDENTIFIER"),
         }
     }
@@ -350,6 +354,9 @@ impl Parser {
         let mut out = Vec::new();
         if self.take(close) {
             return Ok(out);
+        }
+        if close == ")" && *self.peek() == Token::End {
+            return self.unexpected(&STARTS.replacen("'(', ", "'(', ')', ", 1));
         }
         loop {
             out.push(self.expr()?);

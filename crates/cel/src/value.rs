@@ -121,8 +121,10 @@ impl<'a> Dict<'a> {
     pub(crate) fn insert(&mut self, key: Val<'a>, value: Val<'a>) -> Result<(), Error> {
         let found = Key::of(&key).filter(|_| !matches!(key, Val::Double(_)));
         let at = found.ok_or_else(|| Error::new(format!("unsupported key type: {}", key.type_name())))?;
-        if self.index.contains_key(&at) {
-            return Err(Error::new(format!("Failed with repeated key {}", key.show())));
+        // Of two entries with one key the later counts.
+        if let Some(known) = self.index.get(&at) {
+            self.entries[*known].1 = value;
+            return Ok(());
         }
         self.weight = self.weight.saturating_add(value.weight());
         self.index.insert(at, self.entries.len());

@@ -130,7 +130,10 @@ fn said(error: &std::io::Error) -> Option<String> {
 
 fn certificate(why: &CertificateError) -> String {
     let why = match why {
-        CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+        // An authority that is no server's certificate to this one's mind is known to nobody.
+        CertificateError::UnknownIssuer | CertificateError::Other(_) => {
+            "certificate signed by unknown authority".to_owned()
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } | CertificateError::NotValidYet => {
             "certificate has expired or is not yet valid".to_owned()
         }

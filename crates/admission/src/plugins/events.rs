@@ -16,7 +16,7 @@ const TYPES: [&str; 4] = ["Namespace", "Server", "SourceAndObject", "User"];
 const BUCKETS: usize = 4096;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 struct Limit {
     r#type: String,
     #[serde(default)]
@@ -27,8 +27,8 @@ struct Limit {
     cache_size: i64,
 }
 
+/// Fields that are not known are ignored, as stock does.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Settings {
     #[serde(default)]
     limits: Vec<Limit>,
@@ -159,7 +159,7 @@ impl Validate for RateLimit {
             let limit = &enforcer.limit;
             let key = key(&limit.r#type, request);
             if !enforcer.buckets.lock().take(&key, limit, now) {
-                let why = format!("limit reached on type {} for key {key}", limit.r#type);
+                let why = format!("Too many requests: limit reached on type {} for key {key}", limit.r#type);
                 refused = Some(ApiError::new(Reason::TooManyRequests, why));
             }
         }

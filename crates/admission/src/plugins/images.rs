@@ -21,15 +21,21 @@ const ATTEMPTS: u32 = 5;
 /// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct File {
-    image_policy: Settings,
-}
+/// What is said of a webhook that nobody named.
+const UNSET: &str =
+    "invalid configuration: no configuration has been provided, try setting KUBERNETES_MASTER environment variable";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct File {
+    #[serde(default)]
+    image_policy: Settings,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Settings {
+    #[serde(default)]
     kube_config_file: PathBuf,
     #[serde(rename = "allowTTL", default)]
     allowed: i64,
@@ -61,14 +67,34 @@ fn time(
     let count = match given {
         -1 => return Ok(Duration::ZERO),
         0 => return Ok(default),
-        other => {
-            u32::try_from(other).map_err(|_| format!("valid value is between {least:?} and {most:?}, got {other}"))?
-        }
+        other => other,
     };
-    let time = unit * count;
+    let nanos = i64::try_from(unit.as_nanos()).unwrap_or(i64::MAX);
+    let got = count.saturating_mul(nanos);
+    let time = u64::try_from(got).map(Duration::from_nanos).unwrap_or_default();
     match time > least && time <= most {
         true => Ok(time),
-        false => Err(format!("valid value is between {least:?} and {most:?}, got {time:?}")),
+        false => {
+            let go = |time: Duration| go_duration(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
+            Err(format!("valid value is between {} and {}, got {}", go(least), go(most), go_duration(got)))
+        }
+    }
+}
+
+/// A time in the words of Go, such as `2h46m39.999s`.
+fn go_duration(nanos: i64) -> String {
+    const SECOND: u64 = 1_000_000_000;
+    let (sign, all) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
+    if all < SECOND {
+        return format!("{sign}{:?}", Duration::from_nanos(all));
+    }
+    let (minutes, rest) = (all / SECOND / 60, all % (60 * SECOND));
+    let seconds = format!("{:?}", Duration::from_nanos(rest));
+    let seconds = if rest < SECOND { format!("{}s", rest as f64 / SECOND as f64) } else { seconds };
+    match (minutes / 60, minutes % 60) {
+        (0, 0) => format!("{sign}{seconds}"),
+        (0, minutes) => format!("{sign}{minutes}m{seconds}"),
+        (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}"),
     }
 }
 
@@ -78,18 +104,19 @@ impl Images {
         let File { image_policy: settings } = ironclad_json::from_value(config.clone()).map_err(|e| e.to_string())?;
         let (second, half_hour) = (Duration::from_secs(1), Duration::from_mins(30));
         let milli = Duration::from_millis(1);
-        let remote = Remote::from_kubeconfig(&settings.kube_config_file).map_err(|e| e.to_string())?;
+        let (least, most) = (Duration::from_nanos(1), Duration::from_mins(5));
+        let pause = time(settings.retry_backoff, milli, least, most, Duration::from_millis(500))?;
+        let allowed = time(settings.allowed, second, second, half_hour, Duration::from_mins(5))?;
+        let refused = time(settings.refused, second, second, half_hour, Duration::from_secs(30))?;
+        let remote = match settings.kube_config_file.as_os_str().is_empty() {
+            true => return Err(UNSET.to_owned()),
+            false => Remote::from_kubeconfig(&settings.kube_config_file).map_err(|e| e.to_string())?,
+        };
         Ok(Self {
             remote,
-            allowed: time(settings.allowed, second, second, half_hour, Duration::from_mins(5))?,
-            refused: time(settings.refused, second, second, half_hour, Duration::from_secs(30))?,
-            pause: time(
-                settings.retry_backoff,
-                milli,
-                Duration::from_nanos(1),
-                Duration::from_mins(5),
-                Duration::from_millis(500),
-            )?,
+            allowed,
+            refused,
+            pause,
             default_allow: settings.default_allow,
             known: Expiring::new(ANSWERS),
         })
@@ -203,5 +230,7 @@ mod tests {
         assert_eq!([read(0), read(-1), read(7)], [Ok(5), Ok(0), Ok(7)]);
         assert_eq!(read(11).unwrap_err(), "valid value is between 1s and 10s, got 11s");
         assert!(read(1).is_err() && read(-2).is_err());
+        let shown = [1, 5_000_000, 1_500_000_000, 60_000_000_000, 9_999_999_000_000].map(go_duration);
+        assert_eq!(shown, ["1ns", "5ms", "1.5s", "1m0s", "2h46m39.999s"]);
     }
 }

@@ -68,9 +68,9 @@ impl Mutate for Seconds {
     }
 }
 
-/// Tolerations of a cluster, where a namespace says nothing.
+/// Tolerations of a cluster, where a namespace says nothing. Fields that are not known are ignored, as stock does.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 struct Settings {
     default: Vec<Value>,
     whitelist: Vec<Value>,
@@ -89,18 +89,18 @@ impl Restriction {
         Ok(Self { source, settings: settings.unwrap_or_default() })
     }
 
-    /// What an annotation of a namespace says, or what the cluster says.
-    fn of(&self, namespace: &str, annotation: &str, otherwise: &[Value]) -> Result<Vec<Value>> {
+    /// What an annotation of a namespace says; nothing where it has none.
+    fn of(&self, namespace: &str, annotation: &str) -> Result<Option<Vec<Value>>> {
         let found = self.source.get(&GroupResource::new("", "namespaces"), "", namespace);
-        let text = found.as_ref().and_then(|n| n["metadata"]["annotations"][annotation].as_str()).unwrap_or_default();
-        if text.is_empty() {
-            return Ok(otherwise.to_vec());
+        let text = found.as_ref().and_then(|n| n["metadata"]["annotations"][annotation].as_str());
+        match text {
+            None => Ok(None),
+            // Empty is not nothing: the cluster's do not count then.
+            Some("") => Ok(Some(Vec::new())),
+            Some(text) => serde_json::from_str(text)
+                .map(Some)
+                .map_err(|e| super::bare(ironclad_schema::json::in_go(&e, text.as_bytes()))),
         }
-        // Go's words for a text that ends too early; for other mistakes ours.
-        serde_json::from_str(text).map_err(|e| match e.is_eof() {
-            true => super::bare("unexpected end of JSON input"),
-            false => super::bare(e),
-        })
     }
 }
 
@@ -168,7 +168,9 @@ impl Mutate for Restriction {
             return Ok(());
         }
         let defaults = match request.operation {
-            Operation::Create => self.of(&request.namespace, DEFAULTS, &self.settings.default)?,
+            Operation::Create => {
+                self.of(&request.namespace, DEFAULTS)?.unwrap_or_else(|| self.settings.default.clone())
+            }
             _ => Vec::new(),
         };
         let Some(pod) = request.object.as_mut() else { return Ok(()) };
@@ -176,7 +178,7 @@ impl Mutate for Restriction {
         let mut merged = match (defaults.as_slice(), own.as_slice()) {
             ([], _) => own,
             (_, []) => defaults,
-            (first, second) => merge(first, second),
+            (second, first) => merge(first, second),
         };
         if !quota::best_effort(pod) {
             let pressure =
@@ -198,13 +200,15 @@ impl Validate for Restriction {
         if own.is_empty() {
             return Ok(());
         }
-        let allowed = self.of(&request.namespace, ALLOWED, &self.settings.whitelist)?;
+        let (allowed, scope) = match self.of(&request.namespace, ALLOWED)? {
+            Some(own) => (own, "namespace"),
+            None => (self.settings.whitelist.clone(), "cluster"),
+        };
         if allowed.is_empty() || own.iter().all(|t| allowed.iter().any(|a| covers(a, t))) {
             return Ok(());
         }
-        Err(super::bare(
-            "pod tolerations (possibly merged with namespace default tolerations) conflict with its namespace whitelist",
-        ))
+        let why = "pod tolerations (possibly merged with namespace default tolerations) conflict with its";
+        Err(super::bare(format!("{why} {scope} whitelist")))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::world::Version;
 use crate::{Mutate, Operation, Plugin, Request, metrics};
 use async_trait::async_trait;
 use ironclad_api::error::Result;
-use ironclad_api::{Reason, object};
+use ironclad_api::{ApiError, Reason, object};
 use ironclad_cel::{Budget, Error, TOTAL_LIMIT, Val};
 use ironclad_json::Value;
 use std::sync::Arc;
@@ -88,30 +88,33 @@ impl Mutating {
     }
 
     /// Evaluates one policy with one parameter.
-    async fn invoke(&self, invocation: &Invocation, request: &mut Request, broken: &mut Vec<Broken>) -> Result<()> {
+    /// Whether some mutation was made, be it of nothing.
+    async fn invoke(&self, invocation: &Invocation, request: &mut Request, broken: &mut Vec<Broken>) -> Result<bool> {
         let Invocation { policy, seen, .. } = invocation;
         let (mut object, old) = self.judges.objects(request, &seen.1).await?;
         match self.conditions(invocation, request, &object, &old).await {
             Matched::Yes => {}
-            Matched::No => return Ok(()),
+            Matched::No => return Ok(false),
             Matched::Failed(why) => {
                 broken.extend(invocation.broken(&why));
-                return Ok(());
+                return Ok(false);
             }
         }
         if request.reinvocation.round() > 0 && !request.reinvocation.wants(&invocation.id) {
-            return Ok(());
+            return Ok(false);
         }
-        let before = object.clone();
+        let (before, mut made) = (object.clone(), false);
         for mutation in &policy.mutations {
             let began = Instant::now();
             let done = self.mutate(mutation, invocation, request, &object, &old).await;
-            let failed = done.as_ref().err().map(String::as_str);
+            let failed = done.as_ref().err().map(Wrong::why);
             metrics::mutated(&policy.name, &invocation.binding.name, failed, began.elapsed());
             match done {
-                Ok(new) => object = new,
+                Ok(new) => (object, made) = (new, true),
                 // The mutations after it have their turn all the same.
-                Err(why) => broken.extend(invocation.broken(&why)),
+                Err(Wrong::Policy(why)) => broken.extend(invocation.broken(&why)),
+                // What is no object of its kind any more no policy can overlook.
+                Err(Wrong::Object(why)) => return Err(ApiError::internal(why)),
             }
         }
         if object != before {
@@ -124,7 +127,7 @@ impl Mutating {
         if policy.reinvoked {
             request.reinvocation.asked(&invocation.id);
         }
-        Ok(())
+        Ok(made)
     }
 
     async fn conditions(&self, invocation: &Invocation, request: &Request, object: &Value, old: &Value) -> Matched {
@@ -153,12 +156,12 @@ impl Mutating {
         request: &Request,
         object: &Value,
         old: &Value,
-    ) -> std::result::Result<Value, String> {
+    ) -> std::result::Result<Value, Wrong> {
         let Invocation { policy, seen, param, .. } = invocation;
         let source = &mutation.expression.source;
         let program = match &mutation.expression.program {
             Ok(program) => program,
-            Err(why) => return Err(why.trim_start_matches("compilation error: ").to_owned()),
+            Err(why) => return Err(Wrong::Policy(why.trim_start_matches("compilation error: ").to_owned())),
         };
         let inputs = Inputs::new(request, (&seen.0, &seen.1), object.clone(), old.clone(), &*self.judges.source);
         let mut activation = inputs.activation();
@@ -168,12 +171,18 @@ impl Mutating {
         let value = evaluate(program, &activation, &mut budget, &*self.judges.authorizer, &request.user).await;
         let value = match value {
             Ok(value) => value,
-            Err(Error::Cost) if budget.left() == 0 => return Err(SPENT.to_owned()),
-            Err(error) => return Err(format!("expression '{source}' resulted in error: {error}")),
+            Err(Error::Cost) if budget.left() == 0 => return Err(Wrong::Policy(SPENT.to_owned())),
+            Err(error) => return Err(Wrong::Policy(format!("expression '{source}' resulted in error: {error}"))),
         };
-        let new = if mutation.patch { patched(&value, object)? } else { self.applied(&value, object, seen)? };
-        match new {
-            Some(new) => self.judges.world.settle(&seen.1, new),
+        let world = &self.judges.world;
+        if mutation.patch {
+            return match patched(&value, object).map_err(Wrong::Policy)? {
+                Some(new) => world.settle_strictly(&seen.1, new).map_err(Wrong::Object),
+                None => Ok(object.clone()),
+            };
+        }
+        match self.applied(&value, object, seen).map_err(Wrong::Policy)? {
+            Some(new) => world.settle(&seen.1, new).map_err(Wrong::Policy),
             None => Ok(object.clone()),
         }
     }
@@ -199,13 +208,37 @@ fn patched(value: &Val<'_>, object: &Value) -> std::result::Result<Option<Value>
             check_names(value, &typed.name).map_err(|why| format!("type mismatch: {why}"))?;
         }
     }
-    let patch = value.to_json().ok_or("the patch cannot be written as JSON")?.to_string();
-    let patch = crate::webhooks::read_patch(patch.as_bytes()).map_err(|why| format!("JSON Patch: {why}"))?;
+    let mut patch = value.to_json().ok_or("the patch cannot be written as JSON")?;
+    for step in patch.as_array_mut().into_iter().flat_map(|steps| steps.iter_mut()) {
+        let Some(step) = step.as_object_mut() else { continue };
+        // What an operation does not say is empty, not missing.
+        for field in ["op", "path"] {
+            step.entry(field).or_insert_with(|| "".into());
+        }
+    }
+    let patch =
+        crate::webhooks::read_patch(patch.to_string().as_bytes()).map_err(|why| format!("JSON Patch: {why}"))?;
     let mut object = object.clone();
     match crate::webhooks::apply_patch(&mut object, &patch) {
         Ok(()) => Ok(Some(object)),
         Err(broken) if broken.test => Ok(None),
         Err(broken) => Err(format!("JSON Patch: {}", broken.why)),
+    }
+}
+
+/// Why there is no mutation.
+enum Wrong {
+    /// The policy is wrong, which it may be allowed to be.
+    Policy(String),
+    /// It made what cannot be an object of the kind.
+    Object(String),
+}
+
+impl Wrong {
+    fn why(&self) -> &str {
+        match self {
+            Self::Policy(why) | Self::Object(why) => why,
+        }
     }
 }
 
@@ -299,8 +332,13 @@ impl Mutate for Mutating {
         let invocations = self.invocations(request, &mut broken).await?;
         if !invocations.is_empty() {
             request.reinvocation.begin("policies", request.object.as_ref());
+            let mut made = false;
             for invocation in &invocations {
-                self.invoke(invocation, request, &mut broken).await?;
+                made |= self.invoke(invocation, request, &mut broken).await?;
+            }
+            // Who was asked sees what came of it, also who came last.
+            if made && request.reinvocation.round() == 0 {
+                request.reinvocation.changed();
             }
             request.reinvocation.end("policies", request.object.as_ref());
         }

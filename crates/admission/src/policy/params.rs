@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// The kind of a policy's parameters as it is served; an error says that it is not.
 pub(super) fn kind(judges: &Judges, policy: &Policy) -> Result<Option<Version>, String> {
     let Some(kind) = &policy.param_kind else { return Ok(None) };
-    let found = judges.world.of_kind(kind).ok_or_else(|| {
+    let found = judges.world.of_kind(kind).or_else(|| judges.world.of_lower_kind(kind)).ok_or_else(|| {
         let GroupVersionKind { group, version, kind } = kind;
         format!("failed to find resource referenced by paramKind: '{group}/{version}, Kind={kind}'")
     });

@@ -2,7 +2,7 @@
 
 use super::compiled::{Binding, Policy, Validation};
 use super::{Policies, configured, params, refusal, variables};
-use crate::expressions::{Inputs, Judges, Matched, SPENT, evaluate};
+use crate::expressions::{Inputs, Judges, Matched, SPENT, evaluate, go_json};
 use crate::matching::Seen as SeenBy;
 use crate::{Operation, Plugin, Request, Validate, metrics};
 use async_trait::async_trait;
@@ -352,7 +352,7 @@ fn conclude(request: &mut Request, outcome: Outcome) -> Result<()> {
     }
     audited.truncate(MAX_FAILED);
     if !audited.is_empty()
-        && let Ok(text) = serde_json::to_string(&audited)
+        && let Some(text) = go_json(&audited)
     {
         request.annotations.add("validation.policy.admission.k8s.io/validation_failure", text);
     }

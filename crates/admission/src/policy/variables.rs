@@ -21,7 +21,7 @@ struct Variables<'a> {
 
 impl<'a> Fields<'a> for Variables<'a> {
     fn field(&self, name: &str, budget: &mut Budget) -> Option<Result<Val<'a>, Error>> {
-        let at = self.all[..self.seen].iter().position(|(n, _)| n == name)?;
+        let at = self.all[..self.seen].iter().rposition(|(n, _)| n == name)?;
         if let Some(known) = self.memory.lock().get(name) {
             return Some(known.clone());
         }

@@ -41,6 +41,17 @@ pub struct Caller {
     authorization: Option<HeaderValue>,
 }
 
+/// A call that came to nothing.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why, as Go's client says it.
+    pub why: String,
+    /// The code of the answer, or 503 where there is none that could be read.
+    pub code: u16,
+}
+
+const UNREACHED: u16 = 503;
+
 /// Where a webhook is.
 #[derive(Clone, Debug)]
 enum Place {
@@ -103,10 +114,10 @@ impl Caller {
     }
 
     /// Posts a review of a version and reads the answer.
-    pub async fn post(&self, review: &Value, timeout: Duration) -> Result<Value, String> {
+    pub async fn post(&self, review: &Value, timeout: Duration) -> Result<Value, Failed> {
         let separator = if self.url.contains('?') { '&' } else { '?' };
         let url = format!("{}{separator}timeout={}s", self.url, timeout.as_secs());
-        let failed = |why: String| format!("Post {url:?}: {why}");
+        let failed = |why: String| Failed { why: format!("Post {url:?}: {why}"), code: UNREACHED };
         let uri: Uri = url.parse().map_err(|e| failed(format!("{e}")))?;
         let body = Bytes::from(review.to_string());
         let answer = match tokio::time::timeout(timeout, self.patiently(&uri, &body)).await {
@@ -114,8 +125,8 @@ impl Caller {
             Ok(answer) => answer.map_err(failed)?,
         };
         match answer.status {
-            200..=299 => review_of(review, &answer),
-            _ => Err(refused(&answer)),
+            200..=299 => review_of(review, &answer).map_err(|why| Failed { why, code: UNREACHED }),
+            code => Err(Failed { why: refused(&answer), code }),
         }
     }
 

@@ -26,12 +26,7 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn read(config: Option<&Value>) -> Result<Self, String> {
         let Some(config) = config else { return Ok(Self::default()) };
-        let file: File = match config["kind"].as_str() {
-            Some("WebhookAdmission") => {
-                config::typed(config, &["apiserver.config.k8s.io/v1alpha1"], "WebhookAdmission")?
-            }
-            _ => config::typed(config, &["apiserver.config.k8s.io/v1"], "WebhookAdmissionConfiguration")?,
-        };
+        let file: File = config::typed(config, &["apiserver.config.k8s.io/v1"], "WebhookAdmissionConfiguration")?;
         let path = &file.kube_config_file;
         let credentials = match path.as_os_str().is_empty() {
             true => CredentialsByServer::default(),

@@ -64,7 +64,7 @@ impl Webhooks {
         });
         let of = |why: String| failed(format!("conversion webhook for {gvk} failed: {why}"));
         let caller = self.caller(&webhook.client).map_err(of)?;
-        let answer = caller.post(&question, LONGEST).await.map_err(of)?;
+        let answer = caller.post(&question, LONGEST).await.map_err(|failed| of(failed.why))?;
         let converted = taken(&answer, version, &uid).map_err(of)?;
         if converted.len() != objects.len() {
             let (has, wants) = (converted.len(), objects.len());

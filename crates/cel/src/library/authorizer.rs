@@ -76,7 +76,7 @@ fn checking<'a>(check: Check) -> Val<'a> {
 
 fn path<'a>(args: &[Val<'a>]) -> Result<Val<'a>, Error> {
     let (builder, path) = parts(args)?;
-    if path.is_empty() {
+    if path.trim().is_empty() {
         return Err(Error::new("path must not be empty"));
     }
     Ok(checking(Check { account: builder.account.clone(), path: Some(path.to_owned()), ..Check::default() }))
@@ -92,11 +92,11 @@ fn account<'a>(args: &[Val<'a>]) -> Result<Val<'a>, Error> {
     let [Val::Opaque(Opaque::Builder(builder)), Val::Text(namespace), Val::Text(name)] = args else {
         return Err(Error::overload());
     };
-    if !ironclad_api::names::dns1123_label(namespace).is_empty() {
-        return Err(Error::new("Invalid service account namespace"));
-    }
     if !ironclad_api::names::dns1123_subdomain(name).is_empty() {
         return Err(Error::new("Invalid service account name"));
+    }
+    if !ironclad_api::names::dns1123_label(namespace).is_empty() {
+        return Err(Error::new("Invalid service account namespace"));
     }
     let builder = Builder { account: Some((namespace.to_string(), name.to_string())), ..(**builder).clone() };
     Ok(Val::Opaque(Opaque::Builder(Arc::new(builder))))
@@ -104,6 +104,9 @@ fn account<'a>(args: &[Val<'a>]) -> Result<Val<'a>, Error> {
 
 fn resource<'a>(args: &[Val<'a>]) -> Result<Val<'a>, Error> {
     let (builder, resource) = parts(args)?;
+    if resource.trim().is_empty() {
+        return Err(Error::new("resource must not be empty"));
+    }
     let group = builder.group.clone().unwrap_or_default();
     Ok(checking(Check { account: builder.account.clone(), group, resource: resource.to_owned(), ..Check::default() }))
 }

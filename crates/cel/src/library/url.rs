@@ -39,7 +39,8 @@ impl Address {
             return Ok(own("", "", rest));
         }
         let Some((scheme, after)) = rest.split_once(':').filter(|(s, _)| is_scheme(s)) else {
-            return fail("invalid URI for request");
+            let why = if rest.starts_with(':') { "missing protocol scheme" } else { "invalid URI for request" };
+            return fail(why);
         };
         let Some(after) = after.strip_prefix("//") else {
             return if after.starts_with('/') { Ok(own(scheme, "", after)) } else { Ok(own(scheme, "", "")) };

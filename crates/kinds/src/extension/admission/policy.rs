@@ -158,9 +158,6 @@ fn one_validation(validation: &Value, scope: &Scope, at: &Path) -> ErrorList {
         errors.push(FieldError::invalid_str(&at.child("message"), message, "must be non-empty if specified"));
     } else if message.trim().contains(['\n', '\r']) {
         errors.push(FieldError::invalid_str(&at.child("message"), message, "must not contain line breaks"));
-    } else if message.is_empty() && source.trim().contains(['\n', '\r']) {
-        let detail = "message must be specified if expression contains line breaks";
-        errors.push(FieldError::required(&at.child("message"), detail));
     }
     errors.extend(one_of(validation, "reason", at, &REASONS));
     errors
@@ -187,7 +184,7 @@ fn annotations(o: &Value, list: &[Value], scope: &Scope, at: &Path) -> ErrorList
         if source.trim().is_empty() {
             errors.push(FieldError::required(&at.child("valueExpression"), "valueExpression is not specified"));
         } else if source.len() > 5 << 10 {
-            errors.push(FieldError::required(&at.child("valueExpression"), "must not exceed 5kb in length"));
+            errors.push(FieldError::required(&at.child("valueExpression"), "must not exceed 5120 bytes in length"));
         } else {
             errors.extend(expression(&env, source, &[Type::String, Type::Null], &at.child("valueExpression")).0);
         }
