@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use call::Caller;
+pub(crate) use call::refused;
 pub(crate) use patch::{apply as apply_patch, read as read_patch};
 pub(crate) use review::named as reason_named;
 

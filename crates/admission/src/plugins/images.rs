@@ -140,10 +140,16 @@ impl Images {
 }
 
 fn read(answer: Answer) -> std::result::Result<Value, String> {
-    if !(200..300).contains(&answer.status) {
-        return Err(format!("Error contacting webhook: {}", answer.status));
+    let Answer { status, body } = answer;
+    if !(200..300).contains(&status) {
+        return Err(crate::webhooks::refused(status, "text/plain", &body));
     }
-    let mut review: Value = serde_json::from_slice(&answer.body).map_err(|e| e.to_string())?;
+    if body.is_empty() {
+        return Err(format!("0-length response with status code: {status} and content type: application/json"));
+    }
+    let failed =
+        |e| format!("couldn't get version/kind; json parse error: {}", ironclad_schema::json::in_go(&e, &body));
+    let mut review: Value = serde_json::from_slice(&body).map_err(failed)?;
     Ok(review["status"].take())
 }
 
@@ -162,7 +168,8 @@ fn review(request: &Request, pod: &Value) -> Value {
     if !annotations.is_empty() {
         spec["annotations"] = Value::Object(annotations);
     }
-    json!({"kind": "ImageReview", "apiVersion": "imagepolicy.k8s.io/v1alpha1", "spec": spec})
+    let (kind, version) = ("ImageReview", "imagepolicy.k8s.io/v1alpha1");
+    json!({"kind": kind, "apiVersion": version, "metadata": {}, "spec": spec, "status": {"allowed": false}})
 }
 
 impl Plugin for Images {

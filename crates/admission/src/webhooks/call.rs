@@ -126,7 +126,7 @@ impl Caller {
         };
         match answer.status {
             200..=299 => review_of(review, &answer).map_err(|why| Failed { why, code: UNREACHED }),
-            code => Err(Failed { why: refused(&answer), code }),
+            code => Err(Failed { why: refused(code, &answer.media, &answer.body), code }),
         }
     }
 
@@ -203,15 +203,14 @@ fn review_of(asked: &Value, answer: &Answer) -> Result<Value, String> {
 }
 
 /// Why a webhook did not answer with a review, as Go's client says it.
-fn refused(answer: &Answer) -> String {
-    let status = answer.status;
-    let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+pub(crate) fn refused(status: u16, media: &str, body: &[u8]) -> String {
+    let told: Value = serde_json::from_slice(body).unwrap_or_default();
     let message = object::text(&told, &["message"]);
     if told["kind"] == "Status" && told["status"] != "Success" && !message.is_empty() {
         return message.to_owned();
     }
-    let text = answer.media.split(';').next().unwrap_or_default().trim().starts_with("text/");
-    let said = if text { shown(&answer.body).trim().to_owned() } else { "unknown".to_owned() };
+    let text = media.split(';').next().unwrap_or_default().trim().starts_with("text/");
+    let said = if text { shown(body).trim().to_owned() } else { "unknown".to_owned() };
     match status {
         400 => "the server rejected our request for an unknown reason",
         401 => "the server has asked for the client to provide credentials",
