@@ -42,7 +42,13 @@ impl Empties {
 
     /// The object with what was sent empty and has not been filled since; `None` where nothing comes in.
     pub fn laid(&self, bundle: &Bundle, shape: &Shape, object: &Value, which: Which) -> Option<Value> {
-        Lay { bundle, which }.value(shape, self.0.as_ref()?, object)
+        Lay { bundle, which }.value(shape, self.0.as_ref()?, object, None)
+    }
+
+    /// All that was sent empty, but for what `old` does not have either: whoever compares the two takes an empty list or
+    /// map for a missing one.
+    pub fn laid_unlike(&self, bundle: &Bundle, shape: &Shape, object: &Value, old: &Value) -> Option<Value> {
+        Lay { bundle, which: Which::All }.value(shape, self.0.as_ref()?, object, Some(old))
     }
 }
 
@@ -62,23 +68,29 @@ struct Lay<'a> {
 }
 
 impl Lay<'_> {
-    fn value(&self, shape: &Shape, sent: &Value, object: &Value) -> Option<Value> {
+    /// `old` is what stood at the same place, if that is known.
+    fn value(&self, shape: &Shape, sent: &Value, object: &Value, old: Option<&Value>) -> Option<Value> {
         match (shape, sent, object) {
             (Shape::Object(id), Value::Object(sent), Value::Object(object)) => {
-                self.object(self.bundle.get(*id), sent, object).map(Value::Object)
+                self.object(self.bundle.get(*id), sent, object, old).map(Value::Object)
             }
             (Shape::List(item, list_type), Value::Array(sent), Value::Array(list)) if sent.len() == list.len() => {
                 let which =
                     if *list_type == List::Atomic && self.which == Which::Owned { Which::All } else { self.which };
                 let inner = Lay { which, ..*self };
-                let laid: Vec<_> = sent.iter().zip(list.iter()).map(|(s, o)| inner.value(item, s, o)).collect();
+                let old = old.and_then(Value::as_array).filter(|old| old.len() == list.len());
+                let pairs = sent.iter().zip(list.iter()).enumerate();
+                let lay = |(i, (s, o)): (usize, (&Value, &Value))| inner.value(item, s, o, old.map(|old| &old[i]));
+                let laid: Vec<_> = pairs.map(lay).collect();
                 let whole = || laid.iter().zip(list.iter()).map(|(l, o)| l.as_ref().unwrap_or(o).clone()).collect();
                 laid.iter().any(Option::is_some).then(|| Value::Array(whole()))
             }
             (Shape::Map(item, _), Value::Object(sent), Value::Object(map)) => {
                 let mut out = map.clone();
                 for (key, value) in sent {
-                    if let Some(laid) = map.get(key).and_then(|there| self.value(item, value, there)) {
+                    if let Some(laid) =
+                        map.get(key).and_then(|there| self.value(item, value, there, old.and_then(|o| o.get(key))))
+                    {
                         out.insert(key.clone(), laid);
                     }
                 }
@@ -88,18 +100,20 @@ impl Lay<'_> {
         }
     }
 
-    fn object(&self, ty: &Type, sent: &Map, object: &Map) -> Option<Map> {
+    fn object(&self, ty: &Type, sent: &Map, object: &Map, old: Option<&Value>) -> Option<Map> {
         let mut out = object.clone();
         for (key, value) in sent {
             let Some(field) = ty.field(key) else { continue };
             let there = object.get(key).filter(|v| !v.is_null());
+            let was = old.and_then(|old| old.get(key)).filter(|v| !v.is_null());
             let laid = match there {
+                None if old.is_some() && was.is_none() => None,
                 None if is_empty(&field.shape, value) => {
                     let written = ty.always.iter().any(|(name, _)| name == key.as_str());
                     (written || self.which == Which::All).then(|| value.clone())
                 }
                 None => None,
-                Some(there) => self.value(&field.shape, value, there),
+                Some(there) => self.value(&field.shape, value, there, was),
             };
             if let Some(laid) = laid {
                 out.insert(key.clone(), laid);

@@ -134,6 +134,15 @@ impl Request<'_> {
         empties.laid(bundle, &shape, object, which)
     }
 
+    /// An object with what was sent empty where the old one has something; `None` where nothing comes in.
+    pub(super) fn laid_unlike(&self, empties: &Empties, object: &Value, old: &Value) -> Option<Value> {
+        if empties.is_none() {
+            return None;
+        }
+        let (bundle, shape) = types(self.kind)?;
+        empties.laid_unlike(bundle, &shape, object, old)
+    }
+
     /// Notes the fields of an object of another kind that is sent below one of the request's.
     pub(super) fn track_below(&self, kind: &GroupVersionKind, new: &mut Value) {
         let Some(id) = bundle().kind(kind) else { return };

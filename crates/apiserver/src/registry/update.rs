@@ -153,13 +153,15 @@ impl Registry {
         if keeps_empties(kind) {
             new = request.laid(&empties, &new, Which::Written).unwrap_or(new);
         }
-        let laid = request.laid(&empties, &new, Which::All);
+        let laid = request.laid_unlike(&empties, &new, &old);
         warnings.extend(self.validate(request, laid.as_ref().unwrap_or(&new), &old)?);
         // Of a status only pods have something to say.
         if request.info.subresource != "status" || &*kind.kind == "Pod" {
             warnings.extend(kind.strategy.warnings(&new, Some(&old)));
         }
-        let counted = laid.as_ref().filter(|_| COUNTING_EMPTIES.contains(&&*kind.plural)).unwrap_or(&new);
+        let counting = COUNTING_EMPTIES.contains(&&*kind.plural);
+        let counted = counting.then(|| request.laid(&empties, &new, Which::All)).flatten();
+        let counted = counted.as_ref().unwrap_or(&new);
         if kind.generation && counts(&request.info.subresource) && !kind.strategy.same_generation(counted, &old) {
             let next = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             metadata_mut(&mut new).insert("generation", json!(next));

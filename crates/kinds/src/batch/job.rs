@@ -72,6 +72,12 @@ fn prepare_create(o: &mut Value) {
         return;
     }
     let (uid, name) = (object::uid(o).to_owned(), object::name(o).to_owned());
+    let of_template = ["spec", "template", "metadata", "labels"];
+    // Labels that a job has of its template stay those of its template.
+    let shared = match (map(o, &["metadata", "labels"]), map(o, &of_template)) {
+        (Some(own), Some(theirs)) => !own.is_empty() && own.is_same(theirs),
+        _ => false,
+    };
     let spec = spec(o);
     let labels = child(child(child(spec, "template"), "metadata"), "labels");
     for prefix in ["batch.kubernetes.io/", ""] {
@@ -79,6 +85,9 @@ fn prepare_create(o: &mut Value) {
         fill(labels, &format!("{prefix}controller-uid"), uid.as_str());
     }
     fill(child(child(spec, "selector"), "matchLabels"), "batch.kubernetes.io/controller-uid", uid);
+    if let Some(labels) = at(o, &of_template).filter(|_| shared).cloned() {
+        put(child(o, "metadata"), "labels", labels);
+    }
 }
 
 fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
@@ -128,4 +137,23 @@ fn cells(o: &Value) -> Cells {
     let duration = duration.unwrap_or_default();
     let cells = vec![print::name(o), json!(status(o)), json!(completions), json!(duration), table::age(o)];
     print::workload(o, cells)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_the_template_are_those_of_a_job_without_any() {
+        let table =
+            [(json!({}), true), (json!({"labels": {"own": "x"}}), false), (json!({"labels": {"a": "b"}}), false)];
+        for (metadata, shared) in table {
+            let mut job = json!({"metadata": metadata, "spec": {"template": {"metadata": {"labels": {"a": "b"}}}}});
+            default(&mut job);
+            prepare_create(&mut job);
+            let labels = &job["metadata"]["labels"];
+            assert_eq!(labels["job-name"].is_string(), shared, "{labels}");
+            assert_eq!(job["spec"]["template"]["metadata"]["labels"]["a"], "b");
+        }
+    }
 }
