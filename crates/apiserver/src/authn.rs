@@ -3,6 +3,7 @@
 use crate::metrics::Step;
 use crate::request::Info;
 use crate::server::{Connection, Inner, user_in_process};
+use futures::FutureExt;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -69,7 +70,9 @@ impl Inner {
             return Ok(real);
         }
         let attributes = attributes(&real, info);
-        let found = ironclad_auth::impersonated(&request.headers, &attributes, &*self.authorizer, &self.modes).await?;
+        // Boxed: most requests are their own sender's.
+        let found = ironclad_auth::impersonated(&request.headers, &attributes, &*self.authorizer, &self.modes);
+        let found = found.boxed().await?;
         Ok(match found {
             Some(Impersonated { user, constraint }) => {
                 ironclad_audit::note(|current| current.impersonated(&user, &constraint));

@@ -13,6 +13,7 @@ use crate::{Body, accept, body, catalog, discovery, encode, nonresource, registr
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use ironclad_api::{ApiError, GroupVersionKind, Reason, UserInfo, features, names, object};
 use ironclad_json::{Value, json};
@@ -50,7 +51,7 @@ pub(crate) async fn answer(
         return Ok(refused);
     }
     if let Some(remote) = inner.aggregator.of_path(&info.path) {
-        return Ok(remote.pass(user, request).await);
+        return Ok(remote.pass(user, request).boxed().await);
     }
     if !info.is_resource {
         if let Some(response) = discovery::answer(inner, info, request.headers()) {
@@ -144,7 +145,7 @@ async fn resource(
     };
     if passes {
         connect(inner, &request).await?;
-        return inner.pass_on(&request, raw).await;
+        return inner.pass_on(&request, raw).boxed().await;
     }
     check_question(&request)?;
     match &*info.verb {
@@ -155,7 +156,7 @@ async fn resource(
             let error = ApiError::new(Reason::MethodNotAllowed, message);
             Err(error.about(&kind.group_resource(), ""))
         }
-        "watch" if info.subresource.is_empty() && kind.allows(Verb::Watch) => watch(inner, &request, raw).await,
+        "watch" if info.subresource.is_empty() && kind.allows(Verb::Watch) => watch(inner, &request, raw).boxed().await,
         _ => once(inner, &request, raw).await,
     }
 }
@@ -369,6 +370,7 @@ fn connect_options(request: &Request<'_>) -> Value {
     }
 }
 
+/// Boxed is what is larger than a get, which needs no room for it.
 async fn act(
     inner: &Arc<Inner>,
     registry: &Arc<Registry>,
@@ -390,48 +392,48 @@ async fn act(
             let Checked { object: mut review, warnings, .. } = request.check(kind, input()?)?;
             request.tell_sent(&review);
             request.track(&Value::Null, &mut review);
-            let admitted = registry.admitted(request, review).await.map_err(|e| e.warned(warnings.clone()))?;
+            let admitted = registry.admitted(request, review).boxed().await.map_err(|e| e.warned(warnings.clone()))?;
             inner.review(request, admitted, warnings.clone()).await.map_err(|e| e.warned(warnings))
         }
-        ("", "create") if &*kind.plural == "bindings" => bind(inner, request, input()?).await,
+        ("", "create") if &*kind.plural == "bindings" => bind(inner, request, input()?).boxed().await,
         ("", "create") if kind.custom.as_ref().is_some_and(|c| c.terminating) => {
             let message = "create not allowed while custom resource definition is terminating";
             Err(ApiError::new(Reason::MethodNotAllowed, message))
         }
-        ("", "create") if kind.allows(Verb::Create) => registry.create(request, input()?).await,
-        ("", "get") if is_told(kind) => components::get(inner, request).await,
+        ("", "create") if kind.allows(Verb::Create) => registry.create(request, input()?).boxed().await,
+        ("", "get") if is_told(kind) => components::get(inner, request).boxed().await,
         ("", "get") if kind.allows(Verb::Get) => registry.get(request).await,
-        ("", "update") if kind.allows(Verb::Update) => registry.update(request, input()?).await,
-        ("", "patch") if kind.allows(Verb::Patch) => registry.patch(request, headers, bytes).await,
+        ("", "update") if kind.allows(Verb::Update) => registry.update(request, input()?).boxed().await,
+        ("", "patch") if kind.allows(Verb::Patch) => registry.patch(request, headers, bytes).boxed().await,
         ("", "delete") if kind.allows(Verb::Delete) => {
             let body = delete_body(request, headers, bytes)?;
             let info = with_options(request, &body);
             let request = Request { info: &info, ..*request };
             options::check(&request, None)?;
-            registry.delete(&request, &DeleteOptions::parse(&request, &body)?).await
+            registry.delete(&request, &DeleteOptions::parse(&request, &body)?).boxed().await
         }
         ("", "deletecollection") if kind.allows(Verb::DeleteCollection) => {
             let body = delete_body(request, headers, bytes)?;
             let info = with_options(request, &body);
             let request = Request { info: &info, ..*request };
             options::check(&request, None)?;
-            registry.delete_collection(&request, &DeleteOptions::parse(&request, &body)?).await
+            registry.delete_collection(&request, &DeleteOptions::parse(&request, &body)?).boxed().await
         }
         ("", _) => refused(),
         ("status" | "scale", _) if kind.custom.is_some() && kind.subresource(&info.subresource).is_none() => {
             Err(ApiError::not_found(&kind.group_resource(), &info.name))
         }
         (sub, _) if kind.subresource(sub).is_none() => Err(no_such_path()),
-        ("scale", "get" | "update" | "patch") => registry.scale(request, headers, bytes).await,
+        ("scale", "get" | "update" | "patch") => registry.scale(request, headers, bytes).boxed().await,
         ("binding" | "eviction" | "token", "create") => {
             let (asked, warnings) = checked(request, input()?)?;
-            let answer = asked_of(inner, registry, request, asked).await;
+            let answer = asked_of(inner, registry, request, asked).boxed().await;
             answer.map(|answer| warned(answer, warnings.clone())).map_err(|e| e.warned(warnings))
         }
-        ("finalize", "update") => registry.finalize(request, input()?).await,
+        ("finalize", "update") => registry.finalize(request, input()?).boxed().await,
         (_, "get") => registry.get(request).await,
-        (_, "update") => registry.update(request, input()?).await,
-        (_, "patch") => registry.patch(request, headers, bytes).await,
+        (_, "update") => registry.update(request, input()?).boxed().await,
+        (_, "patch") => registry.patch(request, headers, bytes).boxed().await,
         _ => refused(),
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 tokio::task_local! {
-    static CURRENT: Arc<Current>;
+    static CURRENT: Option<Arc<Current>>;
 }
 
 /// A request of which something is kept.
@@ -26,11 +26,8 @@ pub struct Current {
 }
 
 /// Serves a request within which [`annotate`] and [`note`] speak of it.
-pub async fn scope<F: Future>(current: Option<Arc<Current>>, work: F) -> F::Output {
-    match current {
-        Some(current) => CURRENT.scope(current, work).await,
-        None => work.await,
-    }
+pub fn scope<F: Future>(current: Option<Arc<Current>>, work: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(current, work)
 }
 
 /// Adds an annotation to the request that is being served; the first value under a key stays.
@@ -41,7 +38,7 @@ pub fn annotate(key: &str, value: &str) {
 /// Lets `act` add to what is kept of the request that is being served, if anything is.
 pub fn note(act: impl FnOnce(&Arc<Current>)) {
     // Without a scope nothing is kept of this request.
-    let _ = CURRENT.try_with(act);
+    let _ = CURRENT.try_with(|current| current.as_ref().map(act));
 }
 
 impl Current {

@@ -4,6 +4,7 @@ use super::input::{Checked, Source};
 use super::update::Changed;
 use super::{Answer, Input, Registry, Request, input, options, types};
 use bytes::Bytes;
+use futures::FutureExt;
 use http::HeaderMap;
 use ironclad_api::{ApiError, Reason, object};
 use ironclad_json::Value;
@@ -94,7 +95,7 @@ impl Registry {
         };
         options::check(request, Some(matches!(patch, Patch::Apply(_))))?;
         match patch {
-            Patch::Apply(config) => self.apply(request, config).await,
+            Patch::Apply(config) => self.apply(request, config).boxed().await,
             Patch::Strategic(..) if request.kind.custom.is_some() => Err(unsupported(true)),
             other => self.change(request, |old| self.patched(request, old, &other)).await,
         }

@@ -3,6 +3,7 @@
 use super::admit::Door;
 use super::input::Checked;
 use super::{Answer, Input, Registry, Request, invalid, keeps_empties, modified};
+use futures::FutureExt;
 use ironclad_admission::Written;
 use ironclad_api::field::ErrorKind;
 use ironclad_api::object::{self, metadata_mut};
@@ -66,7 +67,7 @@ impl Registry {
             metadata_mut(&mut object).remove("resourceVersion");
             let made = Changed { empties, ..Changed::of(object) };
             let (answer, more) =
-                self.create_checked(request, made).await.map_err(|error| error.warned(warnings.clone()))?;
+                self.create_checked(request, made).boxed().await.map_err(|error| error.warned(warnings.clone()))?;
             return Ok(Answer { code: 201, warnings: [warnings, more].concat(), ..answer });
         }
         let change = |_: &Value| {
