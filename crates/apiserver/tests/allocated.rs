@@ -63,7 +63,6 @@ async fn a_trivial_patch_costs_a_few_times_its_object() {
             }
         }
         let each = (COUNTING.stats().bytes_allocated - before) / ROUNDS;
-        println!("{kind}: {each} bytes for a pod of {size}");
         assert!(each < BOUND * size, "{kind}: {each} bytes for a pod of {size}");
     }
 }
