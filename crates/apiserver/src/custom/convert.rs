@@ -2,7 +2,7 @@
 
 use crate::reader::Reader;
 use ironclad_admission::Caller;
-use ironclad_api::{ApiError, GroupVersionKind, Reason, object};
+use ironclad_api::{ApiError, FieldError, GroupVersionKind, Path, Reason, names, object};
 use ironclad_json::{Map, Value, json};
 use ironclad_kinds::custom::ConversionWebhook;
 use parking_lot::Mutex;
@@ -70,6 +70,8 @@ impl Webhooks {
             let (has, wants) = (converted.len(), objects.len());
             return Err(failed(format!("conversion webhook for {gvk} returned {has} objects, expected {wants}")));
         }
+        // Whether they are objects at all is seen before anything else.
+        converted.iter().try_for_each(|o| is_object(o).map_err(failed))?;
         let several = objects.len() > 1;
         let pairs = objects.into_iter().zip(converted).enumerate();
         let one = |(at, (before, after)): (usize, (Value, Value))| {
@@ -77,6 +79,56 @@ impl Webhooks {
         };
         pairs.map(one).collect()
     }
+}
+
+/// Whether what was answered for an object is one, in the words of Go's readers.
+fn is_object(value: &Value) -> Result<(), String> {
+    match value {
+        Value::Null => Err("unexpected end of JSON input".to_owned()),
+        Value::Object(_) if object::text(value, &["kind"]).is_empty() => {
+            Err(format!("Object 'Kind' is missing in '{value}'"))
+        }
+        Value::Object(_) if value.get("items").is_some_and(Value::is_array) => {
+            Err("*unstructured.Unstructured is not a list: no Items field in this object".to_owned())
+        }
+        Value::Object(_) => Ok(()),
+        Value::Bool(_) => Err(unmarshal("bool")),
+        Value::Number(_) => Err(unmarshal("number")),
+        Value::String(_) => Err(unmarshal("string")),
+        Value::Array(_) => Err(unmarshal("array")),
+    }
+}
+
+fn unmarshal(got: &str) -> String {
+    format!("json: cannot unmarshal {got} into Go value of type map[string]interface {{}}")
+}
+
+/// What Go calls the type of a value that was read as anything.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(n) if n.as_i64().is_some() => "int64",
+        Value::Number(_) => "float64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// What is wrong with the names of labels or annotations, or with values of labels.
+fn misnamed(field: &str, map: &Map) -> Option<FieldError> {
+    let path = Path::new("metadata");
+    // Stock spells the field so.
+    let path = path.child(if field == "annotations" { "annotation" } else { field });
+    map.iter().find_map(|(key, value)| {
+        let name = if field == "annotations" { key.to_lowercase() } else { key.clone() };
+        if let Some(why) = names::qualified_name(&name).into_iter().next() {
+            return Some(FieldError::invalid_str(&path, key, why));
+        }
+        let value = value.as_str().filter(|_| field == "labels")?;
+        names::label_value(value).into_iter().next().map(|why| FieldError::invalid_str(&path, value, why))
+    })
 }
 
 /// The objects of an answer.
@@ -146,13 +198,21 @@ fn restored(before: &Value, mut after: Value) -> Result<Value, String> {
     for field in ["labels", "annotations"] {
         match given.get(field) {
             None | Some(Value::Null) => drop(meta.remove(field)),
+            Some(Value::Object(map)) if map.is_empty() => drop(meta.remove(field)),
             Some(Value::Object(map)) => {
-                if let Some((key, _)) = map.iter().find(|(_, v)| !v.is_string()) {
-                    return Err(format!("metadata.{field}[{key}] must be a string in converted object"));
+                if let Some((key, value)) = map.iter().find(|(_, v)| !v.is_string()) {
+                    let is = go_type(value);
+                    return Err(format!("metadata.{field}[{key}] must be a string, but is {is} in converted object"));
+                }
+                if let Some(wrong) = misnamed(field, map) {
+                    return Err(wrong.to_string());
                 }
                 meta.insert(field.to_owned(), Value::Object(map.clone()));
             }
-            Some(_) => return Err(format!("invalid metadata.{field} in converted object")),
+            Some(other) => {
+                let is = go_type(other);
+                return Err(format!("invalid metadata.{field} of type {is} in converted object"));
+            }
         }
     }
     after["metadata"] = Value::Object(meta);
@@ -189,11 +249,43 @@ mod tests {
         for (after, why) in table {
             assert_eq!(convert(after).unwrap_err(), format!("{head} {why}"));
         }
+        let kept = |field: &str, value: Value| {
+            let mut after = json!({"apiVersion": "a.b/v2", "kind": "K", "metadata": {"name": "n", "uid": "u", "labels": {"a": "b"}}});
+            after["metadata"][field] = value;
+            convert(after).map(|done| done["metadata"]["labels"].clone())
+        };
+        let bad = format!("{head} metadata in object at index 0:");
+        let table = [
+            ("labels", json!("x"), "invalid metadata.labels of type string in converted object"),
+            (
+                "annotations",
+                json!({"a": 1}),
+                "metadata.annotations[a] must be a string, but is int64 in converted object",
+            ),
+        ];
+        for (field, value, why) in table {
+            assert_eq!(kept(field, value).unwrap_err(), format!("{bad} {why}"));
+        }
+        assert!(kept("labels", json!({"bad key!": "x"})).unwrap_err().contains("metadata.labels: Invalid value"));
+        assert_eq!(kept("labels", json!({})).unwrap(), Value::Null);
         let alone = |after: Value| checked(&gvk, None, &before, after, "a.b/v2").unwrap_err().message;
         let renamed = json!({"apiVersion": "a.b/v2", "kind": "K", "metadata": {"name": "m"}});
         assert_eq!(alone(renamed), format!("{head} object: must have the same name: n != m"));
         let other = json!({"apiVersion": "a.b/v2", "kind": "L"});
         assert_eq!(alone(other), format!("{head} object at index 0: invalid kind (expected K, received L)"));
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_first() {
+        let table = [
+            (Value::Null, "unexpected end of JSON input"),
+            (json!(7), "json: cannot unmarshal number into Go value of type map[string]interface {}"),
+            (json!({}), "Object 'Kind' is missing in '{}'"),
+        ];
+        for (value, why) in table {
+            assert_eq!(is_object(&value).unwrap_err(), why);
+        }
+        is_object(&json!({"kind": "K"})).unwrap();
     }
 
     #[test]

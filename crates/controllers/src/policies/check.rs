@@ -40,11 +40,16 @@ pub(super) fn targets(spec: &Value) -> Vec<GroupVersionResource> {
 /// What is wrong, by the field of the expression.
 pub(super) fn check(spec: &Value, kinds: &Kinds) -> Vec<(String, String)> {
     let mut out: Vec<(String, String)> = Vec::new();
-    for (kind, decl) in &kinds.objects {
+    let mut named: Vec<(String, &Arc<Decl>)> = kinds.objects.iter().map(|(k, decl)| (k.to_string(), decl)).collect();
+    named.sort_by(|a, b| a.0.cmp(&b.0));
+    for (kind, decl) in named {
         for (at, why) in one(spec, decl, kinds.params.as_ref()) {
             let text = format!("{kind}: {why}\n");
             match out.iter_mut().find(|(a, _)| *a == at) {
-                Some((_, texts)) => texts.push_str(&text),
+                Some((_, texts)) => {
+                    texts.push('\n');
+                    texts.push_str(&text);
+                }
                 None => out.push((at, text)),
             }
         }
@@ -65,16 +70,11 @@ fn one(spec: &Value, decl: &Arc<Decl>, params: Option<&Arc<Decl>>) -> Vec<(Strin
     let mut out = Vec::new();
     let mut known: Vec<(String, Type)> = Vec::new();
     let list = |field: &str| spec[field].as_array().cloned().unwrap_or_default();
-    for (i, variable) in list("variables").iter().enumerate() {
+    for variable in &list("variables") {
         scope.variables = Some(known.clone());
         let compiled = environment(&scope).compile(object::text(variable, &["expression"]));
-        let ty = match compiled {
-            Ok(program) => program.result().clone(),
-            Err(error) => {
-                out.push((format!("spec.variables[{i}].expression"), error.to_string()));
-                Type::Dyn
-            }
-        };
+        // Of a variable itself stock tells nothing; it can be anything then.
+        let ty = compiled.map_or(Type::Dyn, |program| program.result().clone());
         known.push((object::text(variable, &["name"]).to_owned(), ty));
     }
     scope.variables = Some(known);
@@ -114,6 +114,14 @@ mod tests {
         let want = "apps/v1, Kind=Deployment: ERROR: <input>:1:22: found no matching overload for '_>_' applied to '(int, string)'";
         assert!(warnings[0].1.starts_with(want), "{}", warnings[0].1);
         assert!(warnings[1].1.contains("undefined field 'maxRetries'"));
+        let decl = kinds.objects[0].1.clone();
+        let two = ["StatefulSet", "DaemonSet"].map(|k| (GroupVersionKind::new("apps", "v1", k), decl.clone()));
+        let kinds = Kinds { objects: two.into(), params: None };
+        let spec = json!({"variables": [{"name": "v", "expression": "object.x"}], "validations": [{"expression": "object.x"}]});
+        let warnings = check(&spec, &kinds);
+        assert_eq!(warnings.len(), 1);
+        let (first, second) = warnings[0].1.split_once("\n\n").unwrap();
+        assert!(first.starts_with("apps/v1, Kind=DaemonSet: ") && second.starts_with("apps/v1, Kind=StatefulSet: "));
     }
 
     #[test]
