@@ -32,7 +32,7 @@ pub enum Error {
     #[error("{0}")]
     Policy(String),
     /// The webhook cannot be called.
-    #[error("cannot use the audit webhook: {0}")]
+    #[error("{0}")]
     Webhook(#[from] ironclad_remote::Error),
 }
 

@@ -1,8 +1,10 @@
 //! The part of a kubeconfig that says where a webhook is and how to come in: its current context, cluster and user.
 
-use crate::{Error, Result, Target};
+use crate::{Error, Result, Target, mistakes};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ironclad_api::config::{self, Scheme};
+use ironclad_api::shape::Shapes;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -19,7 +21,7 @@ struct File {
 #[serde(default)]
 struct Named {
     name: String,
-    cluster: Cluster,
+    cluster: Option<Cluster>,
     user: User,
     context: Names,
 }
@@ -33,30 +35,40 @@ struct Names {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "kebab-case", default)]
-struct Cluster {
-    server: String,
-    certificate_authority: Option<String>,
-    certificate_authority_data: Option<String>,
-    insecure_skip_tls_verify: bool,
+pub(crate) struct Cluster {
+    pub(crate) server: String,
+    pub(crate) certificate_authority: Option<String>,
+    pub(crate) certificate_authority_data: Option<String>,
+    pub(crate) insecure_skip_tls_verify: bool,
+    pub(crate) proxy_url: Option<String>,
     tls_server_name: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct User {
+pub(crate) struct User {
     #[serde(rename = "client-certificate")]
-    certificate: Option<String>,
+    pub(crate) certificate: Option<String>,
     #[serde(rename = "client-certificate-data")]
-    certificate_data: Option<String>,
+    pub(crate) certificate_data: Option<String>,
     #[serde(rename = "client-key")]
-    key: Option<String>,
+    pub(crate) key: Option<String>,
     #[serde(rename = "client-key-data")]
-    key_data: Option<String>,
-    token: Option<String>,
+    pub(crate) key_data: Option<String>,
+    pub(crate) token: Option<String>,
     #[serde(rename = "tokenFile")]
     token_file: Option<String>,
-    username: Option<String>,
-    password: Option<String>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) exec: Option<Exec>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Exec {
+    pub(crate) command: String,
+    pub(crate) api_version: String,
+    pub(crate) interactive_mode: String,
 }
 
 /// How a server knows who calls: what a user of a kubeconfig has.
@@ -137,29 +149,47 @@ fn bad(path: &Path, why: impl std::fmt::Display) -> Error {
 /// What stands in a field, or in the file that another field names.
 fn data(data: &Option<String>, file: &Option<String>, base: &Path, path: &Path) -> Result<Option<Vec<u8>>> {
     match (data, file) {
-        (Some(data), _) => STANDARD.decode(data.trim()).map(Some).map_err(|e| bad(path, e)),
-        (None, Some(file)) => read(&base.join(file)).map(Some),
-        (None, None) => Ok(None),
+        (Some(data), _) if !data.is_empty() => STANDARD.decode(data.trim()).map(Some).map_err(|e| bad(path, e)),
+        (_, Some(file)) if !file.is_empty() => read(&base.join(file)).map(Some),
+        _ => Ok(None),
     }
 }
 
+const SCHEME: Scheme =
+    Scheme { name: "k8s.io/client-go/tools/clientcmd/api/latest/latest.go:50", versions: &["v1"], others: &[] };
+
 fn file(path: &Path) -> Result<File> {
     let text = read(path)?;
-    ironclad_api::yaml::read(&String::from_utf8_lossy(&text)).map_err(|e| bad(path, e))
+    let text = String::from_utf8_lossy(&text);
+    let read = || {
+        // Fields that nobody knows are nobody's mistake here.
+        let (value, _, _) = config::decode_loosely(&text, "Config", &SCHEME, &Shapes::read("Config"))?;
+        match value.is_null() {
+            true => Ok(File::default()),
+            false => ironclad_json::from_value(value).map_err(|e| e.to_string()),
+        }
+    };
+    let shown = path.display();
+    read().map_err(|why| Error::Configuration(format!("error loading config file \"{shown}\": {why}")))
 }
 
 /// What the current context of a kubeconfig means.
 pub(crate) fn target(path: &Path) -> Result<Target> {
     let file = file(path)?;
-    let bad = |why: String| bad(path, why);
-    let names = match file.contexts.iter().find(|c| c.name == file.current_context) {
-        Some(context) => &context.context,
-        None => return Err(bad(format!("context {:?} does not exist", file.current_context))),
+    let wrong = |why: String| Err(Error::Configuration(why));
+    if file.current_context.is_empty() {
+        return wrong(mistakes::NOTHING.to_owned());
+    }
+    let Some(context) = file.contexts.iter().find(|c| c.name == file.current_context) else {
+        return wrong(mistakes::no_context(&file.current_context));
     };
-    let cluster = file.clusters.into_iter().find(|c| c.name == names.cluster).map(|c| c.cluster);
-    let cluster = cluster.ok_or_else(|| bad(format!("cluster {:?} does not exist", names.cluster)))?;
+    let names = &context.context;
+    let Some(cluster) = file.clusters.into_iter().find(|c| c.name == names.cluster).and_then(|c| c.cluster) else {
+        return wrong(mistakes::NOTHING.to_owned());
+    };
     let user = file.users.into_iter().find(|u| u.name == names.user).map(|u| u.user).unwrap_or_default();
     let base = path.parent().unwrap_or(Path::new("."));
+    mistakes::check((&names.cluster, &cluster), (&names.user, &user), base).map_err(Error::Configuration)?;
     let Credentials { identity, token, basic } = user.credentials(base, path)?;
     Ok(Target {
         url: cluster.server,

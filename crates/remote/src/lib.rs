@@ -7,6 +7,7 @@ mod connect;
 mod egress;
 mod konnectivity;
 mod kubeconfig;
+mod mistakes;
 mod roots;
 mod stream;
 mod unverified;
@@ -38,7 +39,7 @@ pub const LARGEST: usize = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("{}", opened(path, source))]
     File {
         /// The file.
         path: PathBuf,
@@ -58,6 +59,14 @@ pub enum Error {
         /// Why.
         why: String,
     },
+}
+
+/// A file that cannot be read, as Go words it.
+fn opened(path: &Path, why: &std::io::Error) -> String {
+    match why.kind() {
+        std::io::ErrorKind::NotFound => format!("open {}: no such file or directory", path.display()),
+        _ => format!("open {}: {why}", path.display()),
+    }
 }
 
 /// A result whose error is an [`Error`].

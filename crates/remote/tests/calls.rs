@@ -43,7 +43,7 @@ async fn a_kubeconfig_says_where_and_as_whom() {
     assert!(seen.starts_with("POST /hook ") && seen.contains("authorization: Bearer secret"), "{seen}");
     std::fs::write(&path, "{current-context: x}").unwrap();
     let error = Remote::from_kubeconfig(&path).err().unwrap().to_string();
-    assert!(error.contains("context \"x\" does not exist"), "{error}");
+    assert!(error.contains("context was not found for specified context: x"), "{error}");
 }
 
 #[tokio::test]

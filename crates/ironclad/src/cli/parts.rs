@@ -94,15 +94,15 @@ pub(crate) struct HealthFlags {
     #[arg(long, value_name = "FILE")]
     pub(crate) client_ca_file: Option<PathBuf>,
     #[arg(long, hide = true, value_name = "FILE")]
-    requestheader_client_ca_file: Option<PathBuf>,
+    pub(crate) requestheader_client_ca_file: Option<PathBuf>,
     #[arg(long, hide = true, value_name = "NAME", value_delimiter = ',')]
-    requestheader_allowed_names: Vec<String>,
+    pub(crate) requestheader_allowed_names: Vec<String>,
     #[arg(long, hide = true, value_name = "NAME", value_delimiter = ',')]
-    requestheader_username_headers: Vec<String>,
+    pub(crate) requestheader_username_headers: Vec<String>,
     #[arg(long, hide = true, value_name = "NAME", value_delimiter = ',')]
-    requestheader_group_headers: Vec<String>,
+    pub(crate) requestheader_group_headers: Vec<String>,
     #[arg(long, hide = true, value_name = "NAME", value_delimiter = ',')]
-    requestheader_extra_headers_prefix: Vec<String>,
+    pub(crate) requestheader_extra_headers_prefix: Vec<String>,
 }
 
 /// `ironclad controller-manager`.

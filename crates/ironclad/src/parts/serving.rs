@@ -13,9 +13,10 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ironclad_api::UserInfo;
+use ironclad_api::{ApiError, UserInfo};
 use ironclad_auth::pki::{self, Pki, Subject};
-use ironclad_client::delegated::{Kept, Reviews, Wanted, bearer, of_certificate};
+use ironclad_client::delegated::{Kept, Reviews, Wanted, bearer};
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -81,7 +82,7 @@ pub(super) async fn start(
         _ => Pki::alone(&Subject::server(pages.name, "", vec!["localhost".to_owned(), "127.0.0.1".to_owned()]))
             .context("cannot make a certificate")?,
     };
-    let tls = clients::tls(flags, pair, token).await?;
+    let tls = clients::door(flags, pair, token).await?;
     let reviewer = flags.authorization_kubeconfig.as_ref().or(flags.authentication_kubeconfig.as_ref());
     let reviews = match reviewer {
         Some(path) => {
@@ -132,21 +133,41 @@ async fn accept(listener: TcpListener, server: Arc<Server>, tls: Option<Offered>
 }
 
 async fn connection(stream: TcpStream, server: Arc<Server>, tls: Option<Offered>) {
-    let Some(tls) = tls else { return serve(stream, server, None).await };
-    let accepting = TlsAcceptor::from(tls.load_full()).accept(stream);
+    let Some(tls) = tls else { return serve(stream, server, Client::default()).await };
+    let door = tls.load_full();
+    let accepting = TlsAcceptor::from(door.tls.clone()).accept(stream);
     let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, accepting).await else {
         return tracing::trace!("a client went away");
     };
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|c| of_certificate(c.first()?));
-    serve(stream, server, certificate).await;
+    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    serve(stream, server, Client { door: Some(door), shown: shown.into() }).await;
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, server: Arc<Server>, certificate: Option<UserInfo>) {
+/// What a connection has shown of whose it is.
+#[derive(Clone, Default)]
+struct Client {
+    door: Option<Arc<clients::Door>>,
+    shown: Arc<[CertificateDer<'static>]>,
+}
+
+impl Client {
+    async fn user(&self, head: &Parts) -> std::result::Result<Option<UserInfo>, ApiError> {
+        match &self.door {
+            Some(door) => door.user(&self.shown, head).await,
+            None => Ok(None),
+        }
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, server: Arc<Server>, client: Client) {
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
-        let (server, certificate) = (server.clone(), certificate.clone());
+        let (server, client) = (server.clone(), client.clone());
         async move {
             let (head, _) = request.into_parts();
-            Ok::<_, Infallible>(server.answer(&head, certificate).await)
+            Ok::<_, Infallible>(match client.user(&head).await {
+                Ok(user) => server.answer(&head, user).await,
+                Err(_) => unauthorized(),
+            })
         }
     });
     let mut http = http1::Builder::new();
@@ -162,6 +183,10 @@ fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Respo
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
     response.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, http::HeaderValue::from_static("nosniff"));
     response
+}
+
+fn unauthorized() -> Response<Full<Bytes>> {
+    text(StatusCode::UNAUTHORIZED, "application/json", status(401, "Unauthorized", "Unauthorized"))
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -190,8 +215,6 @@ impl Server {
         let Access::Asked(reviews) = &self.access else { return Ok(()) };
         let verb = head.method.as_str().to_lowercase();
         let wanted = Wanted::Path(verb.clone(), head.uri.path().to_owned());
-        let unauthorized =
-            || text(StatusCode::UNAUTHORIZED, "application/json", status(401, "Unauthorized", "Unauthorized"));
         let user = match (certificate, bearer(&head.headers), reviews) {
             (Some(user), ..) => user,
             (None, Some(token), Some(reviews)) => match reviews.user(token).await {

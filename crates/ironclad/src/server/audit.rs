@@ -16,7 +16,10 @@ pub(crate) fn auditor(flags: &AuditFlags, way: &Way) -> Result<Option<Auditor>> 
         sinks.push(Sink::log(&log(flags)?).context("cannot use --audit-log-path")?);
     }
     if flags.audit_webhook_config_file.is_some() {
-        sinks.push(Sink::webhook(&webhook(flags, way)?).context("cannot use --audit-webhook-config-file")?);
+        sinks.push(
+            Sink::webhook(&webhook(flags, way)?)
+                .map_err(|why| config_failure(format!("initializing audit webhook: {why}")))?,
+        );
     }
     Ok((!sinks.is_empty()).then(|| Auditor { policy, backends: Arc::new(Backends::new(sinks)) }))
 }

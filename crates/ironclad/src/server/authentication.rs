@@ -155,7 +155,9 @@ fn configured(flags: &AuthenticationFlags, files: &mut Files, makings: &Makings<
     let replaceable = |one: Shared| Arc::new(Replaceable(ArcSwap::from_pointee(one)));
     let (issuers, nobody) = (replaceable(issuers), replaceable(nobody));
     let (keep, file) = ((issuers.clone(), nobody.clone()), path.clone());
+    let mut seen = reloads::Seen::of(path);
     files.on_change(path, move || match of_file(&file, &own, egress.as_ref()) {
+        _ if !seen.anew(&file) => {}
         Ok((issuers, nobody)) => {
             keep.0.0.store(Arc::new(issuers));
             keep.1.0.store(Arc::new(nobody));

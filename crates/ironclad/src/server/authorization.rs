@@ -81,7 +81,9 @@ pub(crate) fn authorizer(flags: &AuthorizationFlags, own: &Own, files: &mut File
     reloads::AUTHORIZATION.used("", &reloads::hash_of(path));
     let replaceable = Arc::new(Replaceable(ArcSwap::from_pointee(first)));
     let (keep, own, file) = (replaceable.clone(), own.clone(), path.clone());
+    let mut seen = reloads::Seen::of(path);
     files.on_change(path, move || match configured(&file, &own, policies.as_deref()) {
+        _ if !seen.anew(&file) => {}
         Ok(newer) => {
             keep.0.store(Arc::new(newer));
             reloads::AUTHORIZATION.done("", Some(&reloads::hash_of(&file)));

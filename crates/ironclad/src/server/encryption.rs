@@ -76,7 +76,11 @@ impl AtRest {
         reloads::ENCRYPTION.used("", &reloads::hash_of(&self.path));
         let (encryption, path, store, own, runtime) =
             (self.encryption.clone(), self.path.clone(), store.clone(), self.own.clone(), Handle::current());
+        let mut seen = reloads::Seen::of(&self.path);
         files.on_change(&self.path, move || {
+            if !seen.anew(&path) {
+                return;
+            }
             let read = Configuration::read(&path).and_then(|c| encryption.replace(&c).map(|()| c));
             let configuration = match read {
                 Ok(configuration) => configuration,

@@ -81,6 +81,23 @@ pub(crate) fn hash_of(path: &Path) -> String {
     std::fs::read(path).map(|bytes| hash(&bytes)).unwrap_or_default()
 }
 
+/// What a file held when it was last read: one that is written again as it was is not read again.
+pub(crate) struct Seen(String);
+
+impl Seen {
+    /// As the file is now.
+    pub(crate) fn of(path: &Path) -> Self {
+        Self(hash_of(path))
+    }
+
+    /// Whether the file holds something else than last time.
+    pub(crate) fn anew(&mut self, path: &Path) -> bool {
+        let now = hash_of(path);
+        let before = std::mem::replace(&mut self.0, now);
+        before != self.0
+    }
+}
+
 impl Reload {
     fn labels<'a>(plugin: &'a str, server: &'a str) -> Vec<(&'a str, &'a str)> {
         let mut labels = vec![("apiserver_id_hash", server)];
@@ -116,4 +133,22 @@ pub(crate) fn render() -> String {
     let all = [&AUTHENTICATION, &AUTHORIZATION, &ENCRYPTION, &MANIFESTS];
     let metrics: Vec<&'static Metric> = all.into_iter().flat_map(|r| [&r.total, &r.last, &r.info]).collect();
     page(&[], &metrics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_written_again_as_it_was_is_not_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "one").unwrap();
+        let mut seen = Seen::of(&path);
+        let mut then = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            seen.anew(&path)
+        };
+        assert_eq!([then("one"), then("two"), then("two"), then("one")], [false, true, false, true]);
+    }
 }
