@@ -3,10 +3,12 @@
 //! Invariants: work goes on only while the Lease was renewed within the renew deadline, and has ended before the Lease is
 //! given back; whose Lease is over is told by this machine's clock alone, from when the Lease was seen to change last.
 
+pub mod candidate;
 mod record;
 
 use crate::events::{EventType, Recorder, reference};
 use crate::metrics;
+use candidate::Candidate;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -53,6 +55,8 @@ pub struct Election {
     identity: String,
     component: String,
     times: Times,
+    /// Somebody else says who holds the Lease.
+    coordinated: bool,
 }
 
 impl Election {
@@ -65,6 +69,25 @@ impl Election {
             identity: identity.to_owned(),
             component: component.to_owned(),
             times,
+            coordinated: false,
+        }
+    }
+
+    /// The same where an elector chooses among candidates (KEP-4355): the Lease is only renewed, and only as long as the
+    /// elector prefers nobody else.
+    #[must_use]
+    pub fn coordinated(self) -> Self {
+        Self { coordinated: true, ..self }
+    }
+
+    /// The candidate that an elector chooses for this election, a program of this version.
+    pub fn candidate(&self, version: &str) -> Candidate {
+        Candidate {
+            client: self.client.clone(),
+            namespace: self.namespace.clone(),
+            name: self.identity.clone(),
+            lease: self.name.clone(),
+            version: version.to_owned(),
         }
     }
 
@@ -164,7 +187,11 @@ impl Holding<'_> {
         }
         let since = self.seen.as_ref().map_or_else(Instant::now, |(_, since)| *since);
         let identity = &election.identity;
-        let step = record::step(found, identity, since.elapsed(), election.times.lease, Timestamp::now());
+        let (lease, now) = (election.times.lease, Timestamp::now());
+        let step = match election.coordinated {
+            true => record::renewal(found, identity, since.elapsed(), lease, now),
+            false => record::step(found, identity, since.elapsed(), lease, now),
+        };
         let done = match step {
             Step::Wait => return Ok(false),
             Step::Create(spec) => {

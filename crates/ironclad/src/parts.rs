@@ -13,6 +13,8 @@ mod serving;
 use crate::cli::parts::{ApiServer, Connection, LeaderFlags};
 use crate::cluster::Cluster;
 use crate::failure::{Context, Failure, Id, Result};
+use ironclad_api::KUBERNETES_VERSION;
+use ironclad_api::features::COORDINATED_LEADER_ELECTION;
 use ironclad_client::leader::{Election, Ended, Times};
 use ironclad_client::{Client, Informers};
 use std::future::Future;
@@ -89,7 +91,13 @@ fn read(path: &Path) -> Result<String> {
 
 /// Works while leading: at once when there is no election. Losing the lead ends the process, which whoever supervises it
 /// starts anew, as stock's do.
-async fn lead<F, W>(client: &Client, flags: &LeaderFlags, name: &str, token: &CancellationToken, work: F) -> Result<()>
+async fn lead<F, W>(
+    (client, connection): (&Client, &Connection),
+    flags: &LeaderFlags,
+    name: &str,
+    token: &CancellationToken,
+    work: F,
+) -> Result<()>
 where
     F: FnOnce(Informers, CancellationToken) -> W,
     W: Future<Output = ()>,
@@ -99,11 +107,22 @@ where
         begin(token.clone()).await;
         return Ok(());
     }
-    match election(client, flags, name)?.lead(token, begin).await {
+    let mut election = election(client, flags, name)?;
+    if coordinates(connection) {
+        election = election.coordinated();
+        tokio::spawn(election.candidate(KUBERNETES_VERSION.trim_start_matches('v')).run(token.clone()));
+    }
+    match election.lead(token, begin).await {
         Ended::Stopped => Ok(()),
         Ended::Finished => Err(Failure::internal("the part ended", "see its log")),
         Ended::Lost => Err(Failure::internal("leaderelection lost", format!("somebody else holds the Lease {name}"))),
     }
+}
+
+/// Whether leaders are chosen by an elector beside the API server.
+fn coordinates(connection: &Connection) -> bool {
+    let gate = |text: &String| text.strip_prefix(COORDINATED_LEADER_ELECTION)?.strip_prefix('=').map(|on| on == "true");
+    connection.feature_gates.iter().rev().find_map(gate).unwrap_or(false)
 }
 
 /// An election as configurations show it.

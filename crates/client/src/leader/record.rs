@@ -50,6 +50,33 @@ pub(super) fn step(found: Option<Lease>, identity: &str, unchanged: Duration, le
     Step::Replace(found)
 }
 
+/// What a holder does whom an elector has chosen: renew as long as the Lease is its own, is not over, and nobody else is
+/// preferred.
+pub(super) fn renewal(
+    found: Option<Lease>,
+    identity: &str,
+    unchanged: Duration,
+    lease: Duration,
+    now: Timestamp,
+) -> Step {
+    let Some(mut found) = found else { return Step::Wait };
+    let old = found.spec.clone().unwrap_or_default();
+    let promised = old.lease_duration_seconds.map_or(lease, |s| Duration::from_secs(s.max(0) as u64));
+    let own = old.holder_identity.as_deref() == Some(identity);
+    let over = old.preferred_holder.as_deref().is_some_and(|preferred| !preferred.is_empty());
+    if !own || over || unchanged >= promised {
+        return Step::Wait;
+    }
+    let new = spec(identity, lease, now);
+    found.spec = Some(LeaseSpec {
+        lease_duration_seconds: new.lease_duration_seconds,
+        renew_time: new.renew_time,
+        acquire_time: old.acquire_time.clone().or(new.acquire_time),
+        ..old
+    });
+    Step::Replace(found)
+}
+
 /// The Lease with nobody who holds it.
 pub(super) fn given_back(mut lease: Lease, now: Timestamp) -> Lease {
     let transitions = lease.spec.as_ref().and_then(|s| s.lease_transitions);
@@ -78,6 +105,24 @@ mod tests {
         };
         let kept = spec.acquire_time == Some(MicroTime(Timestamp::UNIX_EPOCH));
         Some((spec.holder_identity.unwrap(), spec.lease_transitions.unwrap(), kept))
+    }
+
+    #[test]
+    fn a_chosen_holder_renews_until_somebody_else_is_preferred() {
+        let (now, second) = (Timestamp::now(), Duration::from_secs(1));
+        let mut leaving = held("me", 3);
+        leaving.spec.as_mut().unwrap().preferred_holder = Some("other".to_owned());
+        let table = [
+            (None, second, None),
+            (Some(held("other", 3)), LEASE, None),
+            (Some(held("me", 3)), LEASE, None),
+            (Some(leaving), second, None),
+            (Some(held("me", 3)), second, Some(("me".to_owned(), 3, true))),
+        ];
+        for (found, unchanged, want) in table {
+            let told = format!("{found:?}");
+            assert_eq!(transitions(renewal(found, "me", unchanged, LEASE, now)), want, "{told}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) struct Connection {
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     #[arg(long, hide = true, value_name = "NAME=BOOL", value_delimiter = ',')]
-    feature_gates: Vec<String>,
+    pub(crate) feature_gates: Vec<String>,
     #[arg(long, hide = true, value_name = "COUNT")]
     kube_api_qps: Option<f64>,
     #[arg(long, hide = true, value_name = "COUNT")]

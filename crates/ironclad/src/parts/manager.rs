@@ -114,7 +114,7 @@ async fn serve(args: ControllerManager, token: CancellationToken) -> Result<()> 
     };
     let own = client.clone();
     let work = |informers, token| controllers(from, own, informers, token);
-    let outcome = lead(&client, &args.leader, NAME, &token, work).await;
+    let outcome = lead((&client, &args.connection), &args.leader, NAME, &token, work).await;
     drop(health);
     outcome
 }

@@ -33,7 +33,7 @@ async fn serve(mut args: Scheduler, token: CancellationToken) -> Result<()> {
     let work = |informers, token| {
         ironclad_scheduler::run(ironclad_scheduler::Config { client: own, informers, name: args.scheduler_name }, token)
     };
-    let outcome = lead(&client, &args.leader, NAME, &token, work).await;
+    let outcome = lead((&client, &args.connection), &args.leader, NAME, &token, work).await;
     drop(health);
     outcome
 }
