@@ -43,6 +43,14 @@ static HOOKS_OPEN: Metric = Metric::counter(
     "apiserver_admission_webhook_fail_open_count",
     "Admission webhook fail open count, identified by name and broken out for each admission type (validating or admit).",
 );
+static NAMELESS: Metric = Metric::counter(
+    "apiserver_webhooks_x509_missing_san_total",
+    "Counts the number of requests to servers missing SAN extension in their serving certificate OR the number of connection failures due to the lack of x509 certificate SAN extension missing (either/or, based on the runtime environment)",
+);
+static WEAK: Metric = Metric::counter(
+    "apiserver_webhooks_x509_insecure_sha1_total",
+    "Counts the number of requests to servers with insecure SHA1 signatures in their serving certificate OR the number of connection failures due to the insecure SHA1 signatures (either/or, based on the runtime environment)",
+);
 static CONDITION_ERRORS: Metric = Metric::counter(
     "apiserver_admission_match_condition_evaluation_errors_total",
     "Admission match condition evaluation errors count, identified by name of resource containing the match condition and broken out for each kind containing matchConditions (webhook or policy), operation and admission type (validate or admit).",
@@ -135,6 +143,12 @@ impl Called {
     }
 }
 
+/// A webhook could not be connected to.
+pub(crate) fn unconnected(why: &str) {
+    let [nameless, weak] = ironclad_remote::certificate_flaws(why);
+    [(nameless, &NAMELESS), (weak, &WEAK)].into_iter().filter(|(is, _)| *is).for_each(|(_, metric)| metric.add(&[], 1));
+}
+
 /// A webhook was called in a step, `admit` or `validating`.
 pub(crate) fn called(name: &str, step: &str, operation: Operation, outcome: Called) {
     let (code, refused) = outcome.told();
@@ -188,7 +202,7 @@ pub(crate) fn begin() {
 /// The page of all of them.
 pub fn render() -> String {
     page(
-        &[],
+        &[&NAMELESS, &WEAK],
         &[
             &VALIDATED,
             &VALIDATION_TIMES,

@@ -32,6 +32,10 @@ fn undecided(uri: &http::Uri, why: &str) -> Response<Body> {
     answer
 }
 
+/// Marks the answer of a request that its user may not make: it is none of those that are counted by what they are about.
+#[derive(Clone, Copy)]
+pub(crate) struct Refused;
+
 /// Answers a request that was let in, if its user may ask it.
 pub(crate) async fn answer(
     inner: &Arc<Inner>,
@@ -48,6 +52,7 @@ pub(crate) async fn answer(
         let cbor = inner.gates.enabled(ironclad_api::features::CBOR);
         let mut refused = crate::respond::error(&error, Accepted::of_error(request.headers(), &info.query, cbor));
         refused.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        refused.extensions_mut().insert(Refused);
         return Ok(refused);
     }
     if let Some(remote) = inner.aggregator.of_path(&info.path) {
@@ -233,7 +238,7 @@ fn sent(request: &Request<'_>, mut body: Value) -> Option<Value> {
             body["apiVersion"] = "meta.k8s.io/__internal".into();
             Some(body)
         }
-        "create" | "update" if request.info.subresource.is_empty() => None,
+        "create" | "update" if request.info.subresource.is_empty() && request.info.resource != "bindings" => None,
         "create" | "update" if body.is_object() => Some(completed(request, body)),
         _ => Some(body),
     }

@@ -10,6 +10,7 @@ mod process;
 pub(crate) mod rare;
 mod requests;
 mod store;
+mod summary;
 mod timed;
 
 use crate::cache::Caches;
@@ -21,6 +22,7 @@ pub(crate) use family::{head, pairs, sample};
 pub(crate) use requests::{Requests, Running};
 use std::sync::Arc;
 use std::time::Duration;
+use summary::Summary;
 pub(crate) use timed::{TimedChain, TimedStore};
 
 const ADMISSION: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
@@ -29,7 +31,7 @@ const WEBHOOK: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
 pub(crate) struct Metrics {
     pub(crate) requests: Requests,
     flow: flow::Flow,
-    admission: Family<(&'static str, &'static str, bool), Histogram>,
+    admission: Family<(&'static str, &'static str, bool), (Histogram, Summary)>,
     pub(crate) plugins: plugins::Plugins,
     webhooks: Family<(String, &'static str, &'static str, bool), Histogram>,
     health: Family<(String, &'static str, bool), Counter>,
@@ -63,7 +65,9 @@ impl Metrics {
     /// A step of admission, `admit` or `validate`, for an operation.
     pub(crate) fn admitted(&self, step: &'static str, operation: &'static str, rejected: bool, took: Duration) {
         let key = (step, operation, rejected);
-        self.admission.of(&key, || key).record(&ADMISSION, took);
+        let series = self.admission.of(&key, || key);
+        series.0.record(&ADMISSION, took);
+        series.1.record(took);
     }
 
     /// A webhook was asked.
@@ -135,7 +139,14 @@ impl Metrics {
         for ((step, operation, rejected), histogram) in self.admission.all() {
             let rejected = if rejected { "true" } else { "false" };
             let labels = family::pairs(&[("operation", operation), ("rejected", rejected), ("type", step)]);
-            histogram.write(out, name, &labels, &ADMISSION);
+            histogram.0.write(out, name, &labels, &ADMISSION);
+        }
+        let name = "apiserver_admission_step_admission_duration_seconds_summary";
+        let help = "Admission sub-step latency summary in seconds, broken out for each operation and API resource and step type (validate or admit).";
+        head(out, name, "summary", "ALPHA", help);
+        for ((step, operation, rejected), series) in self.admission.all() {
+            let rejected = if rejected { "true" } else { "false" };
+            series.1.write(out, name, &pairs(&[("operation", operation), ("rejected", rejected), ("type", step)]));
         }
         self.doors.render(out);
     }

@@ -1,6 +1,6 @@
 //! The core group, and Events and EndpointSlices, which began there.
 
-mod config;
+pub(crate) mod config;
 mod endpoint_slice;
 mod endpoints;
 mod event;

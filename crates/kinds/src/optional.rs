@@ -12,6 +12,8 @@ use ironclad_json::{Value, json};
 use semver::Version;
 
 pub(crate) const LEASE_CANDIDATE: Rules = Rules::new()
+    // Processes are named by their machine and something of their own, with `_` between.
+    .named(crate::core::config::config_key)
     .checks(candidate)
     .checks_update(|new, old| {
         let mut errors = candidate(new);

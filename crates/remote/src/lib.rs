@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use stream::Stream;
 pub use unverified::{unverified, unverified_as};
-pub use verify::{dial, reason, verifier};
+pub use verify::{certificate_flaws, dial, reason, verifier};
 pub use way::{Connection, Way, Wire, metrics};
 
 /// The largest answer that is read.

@@ -128,6 +128,11 @@ fn said(error: &std::io::Error) -> Option<String> {
     })
 }
 
+/// Whether a connection failed (by the words of [`reason`]) because the other end's certificate names nobody, or is signed with SHA-1.
+pub fn certificate_flaws(error: &str) -> [bool; 2] {
+    [error.contains("certificate is valid for , not"), error.contains("UnsupportedSignatureAlgorithm")]
+}
+
 fn certificate(why: &CertificateError) -> String {
     let why = match why {
         // An authority that is no server's certificate to this one's mind is known to nobody.
@@ -160,6 +165,13 @@ pub async fn dial(host: &str, port: u16) -> std::io::Result<tokio::net::TcpStrea
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_without_names_and_one_of_old_are_told_apart() {
+        let flaws = |why: &str| certificate_flaws(&format!("tls: failed to verify certificate: x509: {why}"));
+        assert_eq!(flaws("certificate is valid for , not a.b.svc"), [true, false]);
+        assert_eq!(flaws("certificate is valid for c, not a.b.svc"), [false, false]);
+    }
 
     #[test]
     fn an_authority_may_answer_itself_and_nobody_else() {

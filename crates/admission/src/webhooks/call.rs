@@ -154,7 +154,11 @@ impl Caller {
             .header("user-agent", "kube-apiserver-admission")
             .body(Full::new(body.clone()))
             .map_err(|e| e.to_string())?;
-        let response = self.client.request(request).await.map_err(|e| ironclad_remote::reason(&e))?;
+        let response = self.client.request(request).await.map_err(|e| {
+            let why = ironclad_remote::reason(&e);
+            crate::metrics::unconnected(&why);
+            why
+        })?;
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let media = header("content-type").filter(|m| !m.is_empty()).unwrap_or_else(|| "application/json".to_owned());

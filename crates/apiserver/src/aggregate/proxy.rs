@@ -6,6 +6,7 @@
 use super::dial::Dialer;
 use super::headers;
 use super::remote::Remote;
+use crate::metrics::rare;
 use crate::special::upgrade;
 use crate::{Body, request, respond};
 use http::header::{HeaderName, HeaderValue, LOCATION};
@@ -62,7 +63,10 @@ impl Remote {
         *request.headers_mut() = parts.headers;
         match ways.client.request(request).await {
             Ok(answer) => inward(answer.map(|body| body.map_err(Into::into).boxed_unsync())),
-            Err(error) => unreachable(&chain(&error)),
+            Err(error) => {
+                rare::unconnected(&ironclad_remote::reason(&error));
+                unreachable(&chain(&error))
+            }
         }
     }
 

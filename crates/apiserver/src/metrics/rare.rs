@@ -86,6 +86,21 @@ static LOG_INSECURE: Metric = Metric::counter(
     "Total number of requests for pods/logs sliced by usage type: enforce_tls, skip_tls_allowed, skip_tls_denied",
 );
 
+static NAMELESS: Metric = Metric::counter(
+    "apiserver_kube_aggregator_x509_missing_san_total",
+    "Counts the number of requests to servers missing SAN extension in their serving certificate OR the number of connection failures due to the lack of x509 certificate SAN extension missing (either/or, based on the runtime environment)",
+);
+static WEAK: Metric = Metric::counter(
+    "apiserver_kube_aggregator_x509_insecure_sha1_total",
+    "Counts the number of requests to servers with insecure SHA1 signatures in their serving certificate OR the number of connection failures due to the insecure SHA1 signatures (either/or, based on the runtime environment)",
+);
+
+/// A server behind an APIService could not be connected to.
+pub(crate) fn unconnected(why: &str) {
+    let [nameless, weak] = ironclad_remote::certificate_flaws(why);
+    [(nameless, &NAMELESS), (weak, &WEAK)].into_iter().filter(|(is, _)| *is).for_each(|(_, metric)| metric.add(&[], 1));
+}
+
 /// A write says how it wants its fields checked; stock shows who asked so, without times.
 pub(crate) fn field_validation(directive: &str) {
     if matches!(directive, "" | "Ignore" | "Warn" | "Strict") {
@@ -133,7 +148,7 @@ pub(crate) fn log_refused() {
 pub(crate) fn render(out: &mut String) {
     PLUGIN_TTL.set(&[], f64::INFINITY);
     let mut plain: Vec<&'static Metric> = NEVER.iter().collect();
-    plain.extend([&PLUGIN_AGE, &PLUGIN_TTL, &LOG_TLS]);
+    plain.extend([&PLUGIN_AGE, &PLUGIN_TTL, &LOG_TLS, &NAMELESS, &WEAK]);
     out.push_str(&page(&plain, &[&FIELD_VALIDATION, &WATCH_LISTS, &INIT_EVENTS, &LOG_INSECURE]));
 }
 
