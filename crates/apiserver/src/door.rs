@@ -75,7 +75,7 @@ async fn served(inner: &Arc<Inner>, request: http::Request<Body>) -> Response<Bo
     let code = response.status().as_u16();
     let size = http_body::Body::size_hint(response.body()).exact().unwrap_or(0);
     let unserved = info.is_resource && matches!(code, 405 | 406);
-    if !unserved && response.extensions().get::<handler::Refused>().is_none() {
+    if !unserved && response.extensions().get::<handler::Unserved>().is_none() {
         inner.metrics.requests.done(&info, inner.knows(&info), code, began.elapsed(), size);
     }
     if inside {

@@ -29,12 +29,13 @@ fn undecided(uri: &http::Uri, why: &str) -> Response<Body> {
     let text = format!("Internal Server Error: {}: {why}\n", ironclad_api::go_quote(&path));
     let mut answer = respond::text(StatusCode::INTERNAL_SERVER_ERROR, text);
     answer.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer.extensions_mut().insert(Unserved);
     answer
 }
 
 /// Marks the answer of a request that its user may not make: it is none of those that are counted by what they are about.
 #[derive(Clone, Copy)]
-pub(crate) struct Refused;
+pub(crate) struct Unserved;
 
 /// Answers a request that was let in, if its user may ask it.
 pub(crate) async fn answer(
@@ -52,7 +53,7 @@ pub(crate) async fn answer(
         let cbor = inner.gates.enabled(ironclad_api::features::CBOR);
         let mut refused = crate::respond::error(&error, Accepted::of_error(request.headers(), &info.query, cbor));
         refused.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        refused.extensions_mut().insert(Refused);
+        refused.extensions_mut().insert(Unserved);
         return Ok(refused);
     }
     if let Some(remote) = inner.aggregator.of_path(&info.path) {
