@@ -12,6 +12,7 @@ use http::request::Parts;
 use ironclad_api::{ApiError, UserInfo};
 use ironclad_auth::pki::{self, Pair};
 use ironclad_auth::{Authenticator, Certificates, Credentials, FrontProxy, RemoteHeaders};
+use ironclad_client::delegated::bearer;
 use ironclad_client::informer::Filter;
 use ironclad_client::{Change, Informers};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -137,12 +138,16 @@ impl Door {
         head: &Parts,
     ) -> std::result::Result<Option<UserInfo>, ApiError> {
         let credentials = Credentials { certificates, headers: &head.headers, uri: &head.uri };
+        let mut refused = None;
         for one in &self.known {
-            if let Some(found) = one.authenticate(credentials).await? {
-                return Ok(Some(found.user));
+            match one.authenticate(credentials).await {
+                Ok(None) => {}
+                Ok(Some(found)) => return Ok(Some(found.user)),
+                Err(error) => refused = Some(error),
             }
         }
-        Ok(None)
+        // A token may still say who it is.
+        refused.filter(|_| bearer(&head.headers).is_none()).map_or(Ok(None), Err)
     }
 }
 
@@ -216,6 +221,9 @@ mod tests {
         assert_eq!(name(door.user(&certificate(&clients, "joe"), &head).await.unwrap()).as_deref(), Some("joe"));
         assert_eq!(name(door.user(&[], &head).await.unwrap()), None);
         let (plain, ()) = http::Request::get("/metrics").body(()).unwrap().into_parts();
-        assert_eq!(name(door.user(&certificate(&proxies, "front"), &plain).await.unwrap()), None);
+        door.user(&certificate(&proxies, "front"), &plain).await.unwrap_err();
+        let (token, ()) =
+            http::Request::get("/metrics").header("authorization", "Bearer a").body(()).unwrap().into_parts();
+        assert_eq!(name(door.user(&certificate(&proxies, "front"), &token).await.unwrap()), None);
     }
 }
