@@ -153,7 +153,7 @@ async fn events_are_limited_by_their_namespace() {
     for name in ["a", "b", "c", "d"] {
         let (code, answer) = ask(&server, "POST", "/api/v1/namespaces/default/events", JSON, event(name)).await;
         if code == 429 {
-            assert_eq!(answer["message"], "limit reached on type Namespace for key default");
+            assert_eq!(answer["message"], "Too many requests: limit reached on type Namespace for key default");
         }
         codes.push(code);
     }
