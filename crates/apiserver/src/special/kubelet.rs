@@ -244,7 +244,12 @@ impl Inner {
             let message = format!("cannot exec into a container in a completed pod; current phase is {phase}");
             return Err(ApiError::bad_request(message));
         }
-        let mut target = self.kubelet_of(node)?;
+        // Whoever asks for a pod hears of pods alone.
+        let of_pod = |error: ApiError| match error.code {
+            404 => ApiError::not_found(&GroupResource::new("", "pods"), node),
+            _ => error,
+        };
+        let mut target = self.kubelet_of(node).map_err(of_pod)?;
         target.path = match &*info.subresource {
             "portforward" => format!("/portForward/{namespace}/{name}"),
             sub => {
