@@ -14,6 +14,7 @@ use crate::expressions::{Inputs, Judges, Matched, go_json};
 use crate::follow::Followed;
 use crate::matching::Seen;
 use crate::metrics::{self, Called};
+use crate::world::World;
 use crate::{Mutate, Operation, Plugin, Request, Validate};
 use async_trait::async_trait;
 use config::{Callers, Webhook};
@@ -259,7 +260,7 @@ impl Mutating {
         if object == before {
             return Ok(fresh);
         }
-        self.must_be(&mut object, &invocation.kind)?;
+        must_be(&*self.judges.world, &mut object, &invocation.kind).map_err(ApiError::internal)?;
         if invocation.kind != request.kind {
             object = self.judges.world.convert(object, &request.kind).await?;
         }
@@ -279,31 +280,33 @@ impl Mutating {
         let new = own.as_array().into_iter().flatten().any(|m| !old.as_array().into_iter().flatten().any(|o| o == m));
         request.reinvocation.first_patch() && new && self.judges.world.is_typed(&invocation.kind)
     }
+}
 
-    /// Whether a patched object is still of the kind that it was; one that no longer says it is.
-    fn must_be(&self, object: &mut Value, kind: &GroupVersionKind) -> Result<()> {
-        for (field, own) in [
-            ("apiVersion", ironclad_api::resource::api_version(&kind.group, &kind.version)),
-            ("kind", kind.kind.clone()),
-        ] {
-            if object::text(object, &[field]).is_empty() && object.is_object() {
-                object[field] = own.into();
-            }
+/// Whether a patched object is still of the kind that it was; one that no longer says it is.
+pub(crate) fn must_be(
+    world: &dyn World,
+    object: &mut Value,
+    kind: &GroupVersionKind,
+) -> std::result::Result<(), String> {
+    for (field, own) in
+        [("apiVersion", ironclad_api::resource::api_version(&kind.group, &kind.version)), ("kind", kind.kind.clone())]
+    {
+        if object::text(object, &[field]).is_empty() && object.is_object() {
+            object[field] = own.into();
         }
-        let sent = object::gvk(object);
-        if sent == *kind {
-            return Ok(());
-        }
-        let why = match self.judges.world.of_kind(&sent) {
-            Some(_) => format!("unable to decode {sent} into {kind}"),
-            None => format!(
-                "no kind {:?} is registered for version {:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-                sent.kind,
-                object::text(object, &["apiVersion"])
-            ),
-        };
-        Err(ApiError::internal(why))
     }
+    let sent = object::gvk(object);
+    if sent == *kind {
+        return Ok(());
+    }
+    Err(match world.of_kind(&sent) {
+        Some(_) => format!("unable to decode {sent} into {kind}"),
+        None => format!(
+            "no kind {:?} is registered for version {:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+            sent.kind,
+            object::text(object, &["apiVersion"])
+        ),
+    })
 }
 
 /// What the audit log shows of a webhook that was asked.

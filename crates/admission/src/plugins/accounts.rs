@@ -116,13 +116,20 @@ impl Validate for ServiceAccounts {
     }
 }
 
+/// How the names of the volumes begin that hold tokens.
+const VOLUME: &str = "kube-api-access-";
+
 fn is_mirror(pod: &Value) -> bool {
     pod["metadata"]["annotations"].get("kubernetes.io/config.mirror").is_some()
 }
 
-/// Gives every container that mounts nothing there a token, the cluster's certificate and the namespace.
+/// Gives every container that mounts nothing there a token, the cluster's certificate and the namespace. A container
+/// that came later shares the volume of those before it.
 fn mount_token(pod: &mut Value) {
-    let volume = format!("kube-api-access-{}", names::random_suffix());
+    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    let own = |v: &&Value| v["projected"].is_object() && object::text(v, &["name"]).starts_with(VOLUME);
+    let known = volumes.filter(own).map(|v| object::text(v, &["name"]).to_owned()).next();
+    let volume = known.clone().unwrap_or_else(|| format!("{VOLUME}{}", names::random_suffix()));
     let mut used = false;
     for group in ["containers", "initContainers"] {
         for container in pod["spec"].get_mut(group).and_then(Value::as_array_mut).into_iter().flatten() {
@@ -136,7 +143,7 @@ fn mount_token(pod: &mut Value) {
             used = true;
         }
     }
-    if !used {
+    if !used || known.is_some() {
         return;
     }
     let source = json!({"name": volume, "projected": {"defaultMode": 0o644, "sources": [
@@ -147,5 +154,23 @@ fn mount_token(pod: &mut Value) {
     let volumes = entry(pod, "spec").entry("volumes").or_insert_with(|| json!([]));
     if let Some(volumes) = volumes.as_array_mut() {
         volumes.push(source);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_is_added_later_shares_the_volume_of_the_token() {
+        let mut pod = json!({"spec": {"containers": [{"name": "a"}]}});
+        mount_token(&mut pod);
+        pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "sidecar"}));
+        mount_token(&mut pod);
+        let spec = &pod["spec"];
+        assert_eq!(spec["volumes"].as_array().unwrap().len(), 1);
+        for container in spec["containers"].as_array().unwrap() {
+            assert_eq!(container["volumeMounts"][0]["name"], spec["volumes"][0]["name"]);
+        }
     }
 }

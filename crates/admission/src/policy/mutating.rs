@@ -177,7 +177,9 @@ impl Mutating {
         let world = &self.judges.world;
         if mutation.patch {
             return match patched(&value, object).map_err(Wrong::Policy)? {
-                Some(new) => world.settle_strictly(&seen.1, new).map_err(Wrong::Object),
+                Some(mut new) => crate::webhooks::must_be(&**world, &mut new, &seen.1)
+                    .and_then(|()| world.settle_strictly(&seen.1, new))
+                    .map_err(Wrong::Object),
                 None => Ok(object.clone()),
             };
         }

@@ -108,6 +108,31 @@ fn param_kind(kind: &Value, at: &Path) -> ErrorList {
     errors
 }
 
+/// Words of the language, which name nothing.
+const RESERVED: [&str; 21] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
+];
+
 /// Each variable can refer to those before it.
 fn variables(list: &[Value], scope: &mut Scope, at: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
@@ -116,7 +141,8 @@ fn variables(list: &[Value], scope: &mut Scope, at: &Path) -> ErrorList {
         let at = at.index(i);
         let (name, source) = (text(variable, &["name"]), text(variable, &["expression"]));
         let identifier = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && !RESERVED.contains(&name);
         if name.trim().is_empty() {
             errors.push(FieldError::required(&at.child("name"), "name is not specified"));
         } else if !identifier {
@@ -218,12 +244,8 @@ pub(super) fn mutating(o: &Value) -> ErrorList {
             }
         };
         let other = if field == "jsonPatch" { "applyConfiguration" } else { "jsonPatch" };
-        if has(mutation, &[other]) {
-            let detail = format!("must not be specified when patchType is {}", text(mutation, &["patchType"]));
-            errors.push(FieldError::invalid_str(&at.child(other), &format!("{{{other}}}"), detail));
-        }
         let source = text(mutation, &[field, "expression"]);
-        let at = at.child(field);
+        let (at_other, at) = (at.child(other), at.child(field));
         if mutation[field].is_null() {
             let detail = format!("must be specified when patchType is {}", text(mutation, &["patchType"]));
             errors.push(FieldError::required(&at, detail));
@@ -231,6 +253,10 @@ pub(super) fn mutating(o: &Value) -> ErrorList {
             errors.push(FieldError::required(&at.child("expression"), ""));
         } else {
             errors.extend(expression(&env, source, &[wanted], &at.child("expression")).0);
+        }
+        if has(mutation, &[other]) {
+            let detail = format!("must not be specified when patchType is {}", text(mutation, &["patchType"]));
+            errors.push(FieldError::invalid_str(&at_other, &format!("{{{other}}}"), detail));
         }
     }
     match text(spec, &["reinvocationPolicy"]) {
