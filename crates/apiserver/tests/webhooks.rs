@@ -348,3 +348,46 @@ async fn what_a_webhook_adds_to_a_custom_resource_is_pruned() {
     let (code, made) = ask(&server, "POST", "/apis/example.com/v1/namespaces/default/widgets", JSON, widget).await;
     assert_eq!((code, &made["data"]), (201, &json!({"mutation-start": "yes", "mutation-stage-1": "yes"})));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_says_when_is_asked_again_and_may_answer_in_gzip() {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let (server, _reader, _dir) = admitting().await;
+    let asked = AtomicU32::new(0);
+    let hook = Hook::raw(move |review| {
+        if asked.fetch_add(1, Ordering::Relaxed) == 0 {
+            return (503, vec![("retry-after", "0".to_owned())], b"later".to_vec());
+        }
+        let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        zipped.write_all(allow(review, json!({})).to_string().as_bytes()).unwrap();
+        (200, vec![("content-encoding", "gzip".to_owned())], zipped.finish().unwrap())
+    })
+    .await;
+    validating(&server, json!([hook.webhook("a.example.com", json!({}))])).await;
+    let (code, made) = create(&server, "x").await;
+    assert_eq!(code, 201, "{made}");
+    assert_eq!(hook.seen.lock().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_see_what_a_change_and_a_deletion_come_to() {
+    let (server, _reader, _dir) = admitting().await;
+    let hook = Hook::start(|r| allow(r, json!({}))).await;
+    assert_eq!(create(&server, "x").await.0, 201);
+    let rules = json!([{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"],
+        "resources": ["configmaps", "namespaces"]}]);
+    validating(&server, json!([hook.webhook("a.example.com", json!({"rules": rules}))])).await;
+    assert_eq!(ask(&server, "PUT", &format!("{MAPS}/x"), JSON, map("x")).await.0, 200);
+    assert_eq!(ask(&server, "POST", "/api/v1/namespaces", JSON, json!({"metadata": {"name": "n"}})).await.0, 201);
+    assert_eq!(ask(&server, "DELETE", "/api/v1/namespaces/n", JSON, Value::Null).await.0, 200);
+    let seen = hook.seen.lock();
+    let [put, made, gone] = seen.as_slice() else { panic!("{seen:?}") };
+    // Whoever names no version means the present one.
+    assert_eq!(
+        put["request"]["object"]["metadata"]["resourceVersion"],
+        put["request"]["oldObject"]["metadata"]["resourceVersion"]
+    );
+    assert_eq!(made["request"]["namespace"], "n");
+    assert!(gone["request"]["options"]["preconditions"]["uid"].is_string(), "{gone}");
+}
