@@ -18,7 +18,7 @@ pub(crate) const STATEFUL_SET: Rules = Rules::new()
     .defaults(default)
     .on_create(|o| put(o, "status", json!({"replicas": 0, "availableReplicas": 0})))
     .checks(|o| {
-        let mut errors = validate(o);
+        let mut errors = validate(o, true);
         // Older sets may have any name here, which cannot change.
         let (name, at) = (text(o, &["spec", "serviceName"]), Path::new("spec").child("serviceName"));
         if !name.is_empty() {
@@ -27,7 +27,8 @@ pub(crate) const STATEFUL_SET: Rules = Rules::new()
         errors
     })
     .checks_update(|new, old| {
-        let mut errors = validate(new);
+        // Claims cannot change, and those of old may be wrong.
+        let mut errors = validate(new, false);
         if !same(&fixed(new), &fixed(old)) {
             let why = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
             errors.push(FieldError::forbidden(&Path::new("spec"), why));
@@ -111,7 +112,7 @@ fn fixed(o: &Value) -> Value {
     spec
 }
 
-fn validate(o: &Value) -> ErrorList {
+fn validate(o: &Value, claims: bool) -> ErrorList {
     let mut errors = ErrorList::new();
     let (spec, at) = (&o["spec"], Path::new("spec"));
     match text(spec, &["podManagementPolicy"]) {
@@ -127,6 +128,10 @@ fn validate(o: &Value) -> ErrorList {
     for key in ["whenDeleted", "whenScaled"] {
         let policy = &spec["persistentVolumeClaimRetentionPolicy"];
         one_of(policy, &retention, key, &["Retain", "Delete"], policy.is_object(), &mut errors);
+    }
+    for (i, template) in items(spec, &["volumeClaimTemplates"]).iter().enumerate().filter(|_| claims) {
+        let at = at.child("volumeClaimTemplates").index(i).child("spec");
+        errors.extend(claim::validate_claim_spec(&template["spec"], &at));
     }
     not_negative_at(spec, &at, &["replicas", "minReadySeconds"], &mut errors);
     not_negative_at(&spec["ordinals"], &at.child("ordinals"), &["start"], &mut errors);
@@ -211,5 +216,15 @@ mod tests {
         let spec = with_claims(&json!({"template": {"spec": template}, "volumeClaimTemplates": claims}));
         let claimed = json!({"name": "data", "persistentVolumeClaim": {"claimName": "data"}});
         assert_eq!(spec["template"]["spec"], json!({"volumes": [claimed, {"name": "own"}]}));
+    }
+
+    #[test]
+    fn claims_are_looked_at_when_a_set_is_made() {
+        let set = json!({"spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}]}});
+        let of_claims = |claims: bool| {
+            let at = |e: &FieldError| e.path.starts_with("spec.volumeClaimTemplates[0].spec");
+            validate(&set, claims).iter().filter(|e| at(e)).count()
+        };
+        assert_eq!((of_claims(true) > 0, of_claims(false)), (true, 0));
     }
 }
