@@ -154,15 +154,19 @@ fn election(client: &Client, flags: &LeaderFlags, name: &str) -> Result<Election
 pub(crate) struct Turns {
     client: Client,
     election: Option<Election>,
+    coordinates: bool,
 }
 
 impl Turns {
     /// The turns of the part that stock calls `name`. The data directory is one process's, so that its next process goes
     /// on without waiting.
-    pub(crate) fn of(cluster: &Cluster, client: &Client, name: &str) -> Self {
+    pub(crate) fn of(cluster: &Cluster, coordinates: bool, client: &Client, name: &str) -> Self {
         let identity = format!("{}_{}", cluster.node_name, cluster.name);
-        let election = |_| Election::new(client.clone(), "kube-system", name, name, &identity, Times::default());
-        Self { client: client.clone(), election: cluster.etcd.as_ref().map(election) }
+        let election = |_| {
+            let plain = Election::new(client.clone(), "kube-system", name, name, &identity, Times::default());
+            if coordinates { plain.coordinated() } else { plain }
+        };
+        Self { client: client.clone(), election: cluster.etcd.as_ref().map(election), coordinates }
     }
 
     /// Works until `token` is cancelled.
@@ -173,6 +177,9 @@ impl Turns {
     {
         let begin = |token: CancellationToken| work(Informers::new(self.client.clone(), token.clone()), token);
         let Some(election) = &self.election else { return begin(token).await };
+        if self.coordinates {
+            tokio::spawn(election.candidate(KUBERNETES_VERSION.trim_start_matches('v')).run(token.clone()));
+        }
         while election.lead(&token, begin).await == Ended::Lost {}
     }
 }

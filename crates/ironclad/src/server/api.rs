@@ -45,6 +45,8 @@ pub(crate) struct Api {
     pub(crate) tokens: Arc<Tokens>,
     /// Who else of the control plane runs in this process.
     pub(crate) neighbours: Neighbours,
+    /// Leaders among several servers are chosen by an elector.
+    pub(crate) coordinates: bool,
 }
 
 /// The other parts of the control plane, whose health the API tells: whether they run in this process.
@@ -360,10 +362,9 @@ pub(crate) async fn start(
     if given.is_none_or(|g| g.tls_cert_file.is_none()) {
         write_kubeconfig(cluster, &pki)?;
     }
-    let api = Api { server, serving, life, pki: Arc::new(pki), tokens, neighbours };
-    if has(flags, features::COORDINATED_LEADER_ELECTION) {
-        election::start(&api, &flags.election, &ending)?;
-    }
+    let coordinates = has(flags, features::COORDINATED_LEADER_ELECTION);
+    let api = Api { server, serving, life, pki: Arc::new(pki), tokens, neighbours, coordinates };
+    election::start(&api, &flags.election, &ending)?;
     step.done("API server ready");
     Ok(api)
 }

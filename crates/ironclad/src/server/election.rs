@@ -10,8 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "leader-election-controller";
 
-/// Elects among LeaseCandidates until `token` is cancelled, whenever it is this server's turn.
+/// Elects among LeaseCandidates until `token` is cancelled, whenever it is this server's turn, if leaders are chosen so.
 pub(super) fn start(api: &Api, flags: &ElectionFlags, token: &CancellationToken) -> Result<()> {
+    if !api.coordinates {
+        return Ok(());
+    }
     let times = Times {
         lease: flags.coordinated_leadership_lease_duration,
         renew: flags.coordinated_leadership_renew_deadline,

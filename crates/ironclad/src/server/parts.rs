@@ -105,7 +105,7 @@ fn controllers(
         selection: Selection::default(),
     };
     let client = api.client("system:kube-controller-manager", &[]);
-    let turns = Turns::of(cluster, &client, "kube-controller-manager");
+    let turns = Turns::of(cluster, api.coordinates, &client, "kube-controller-manager");
     let work = move |informers, token| crate::parts::controllers(from.clone(), client.clone(), informers, token);
     let (token, runs) = (token.clone(), Runs::begin(&api.neighbours.controllers));
     parts.spawn(async move {
@@ -116,7 +116,7 @@ fn controllers(
 
 fn scheduler(cluster: &Cluster, api: &Api, token: &CancellationToken, parts: &mut JoinSet<()>) {
     let client = api.client("system:kube-scheduler", &[]);
-    let turns = Turns::of(cluster, &client, "kube-scheduler");
+    let turns = Turns::of(cluster, api.coordinates, &client, "kube-scheduler");
     let work = move |informers, token| {
         let (client, name) = (client.clone(), "default-scheduler".to_owned());
         ironclad_scheduler::run(ironclad_scheduler::Config { client, informers, name }, token)
