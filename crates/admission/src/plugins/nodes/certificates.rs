@@ -4,7 +4,7 @@ use super::{Checked, MIRROR, NodeRestriction, Refusal, on, refuse};
 use crate::{Operation, Request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ironclad_api::{ApiError, object};
+use ironclad_api::{ApiError, Reason, object};
 use ironclad_json::Value;
 
 const HEAD: &[u8] = b"-----BEGIN CERTIFICATE REQUEST-----";
@@ -30,7 +30,17 @@ pub(super) fn request(request: &Request, node: &str) -> Checked {
 
 /// What a cache may not have seen yet is no refusal for good.
 fn later(why: String) -> Refusal {
-    Refusal::Other(ApiError::internal(why))
+    Refusal::Other(ApiError::new(Reason::Unknown, why))
+}
+
+/// What is named by a request and is not there.
+fn missing(what: &str, name: &str, why: Refusal) -> Refusal {
+    match why {
+        Refusal::Other(error) => {
+            later(format!("while retrieving {what} {name:?} named in the PodCertificateRequest: {}", error.message))
+        }
+        Refusal::Forbidden(why) => Refusal::Forbidden(why),
+    }
 }
 
 impl NodeRestriction {
@@ -50,14 +60,15 @@ impl NodeRestriction {
             ));
         }
         let shown = format!("{}/{}", request.namespace, of("podName"));
-        let known = self.find("nodes", "", node)?;
+        let known = self.find("nodes", "", node).map_err(|why| missing("node", node, why))?;
         if object::uid(&known) != of("nodeUID") {
             let (given, found) = (of("nodeUID"), object::uid(&known));
             return Err(later(format!(
                 "PodCertificateRequest for pod {shown:?} names node UID {given:?}, inconsistent with the running node ({found:?})"
             )));
         }
-        let pod = self.find("pods", &request.namespace, of("podName"))?;
+        let pod = self.find("pods", &request.namespace, of("podName"));
+        let pod = pod.map_err(|why| missing("pod", &shown, why))?;
         if object::uid(&pod) != of("podUID") {
             let (given, found) = (of("podUID"), object::uid(&pod));
             return Err(later(format!(
@@ -76,7 +87,9 @@ impl NodeRestriction {
                 "PodCertificateRequest for pod {shown:?} contains serviceAccountName ({given:?}) that differs from running pod ({account:?})"
             ));
         }
-        let found = self.find("serviceaccounts", &request.namespace, account)?;
+        let found = self.find("serviceaccounts", &request.namespace, account);
+        let whole = format!("{}/{account}", request.namespace);
+        let found = found.map_err(|why| missing("service account", &whole, why))?;
         if object::uid(&found) != of("serviceAccountUID") {
             let (given, found) = (of("serviceAccountUID"), object::uid(&found));
             return Err(later(format!(
@@ -99,5 +112,21 @@ impl NodeRestriction {
             return Ok(());
         }
         refuse(format!("pod {shown:?} does not mount a podCertificate projected volume for signer {signer:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ironclad_api::GroupResource;
+
+    #[test]
+    fn what_is_missing_is_told_without_a_reason() {
+        let gone = ApiError::not_found(&GroupResource::new("", "pod"), "a");
+        let Refusal::Other(error) = missing("pod", "d/a", Refusal::Other(gone)) else {
+            panic!("it is refused for good")
+        };
+        let want = "while retrieving pod \"d/a\" named in the PodCertificateRequest: pod \"a\" not found";
+        assert_eq!((error.message.as_str(), error.reason, error.code), (want, Reason::Unknown, 500));
     }
 }
