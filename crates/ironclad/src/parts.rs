@@ -161,7 +161,9 @@ impl Turns {
     /// The turns of the part that stock calls `name`. The data directory is one process's, so that its next process goes
     /// on without waiting.
     pub(crate) fn of(cluster: &Cluster, coordinates: bool, client: &Client, name: &str) -> Self {
-        let identity = format!("{}_{}", cluster.node_name, cluster.name);
+        let own = format!("{}_{}", cluster.node_name, cluster.name);
+        // Candidates are objects beside each other: each wants one Lease.
+        let identity = if coordinates { format!("{own}_{name}") } else { own };
         let election = |_| {
             let plain = Election::new(client.clone(), "kube-system", name, name, &identity, Times::default());
             if coordinates { plain.coordinated() } else { plain }
