@@ -35,6 +35,7 @@ pub use library::authorizer::{Check, Decision};
 pub use library::opaque::Opaque;
 pub use library::regex::build as pattern;
 pub use library::url::is_url;
+pub use parser::RESERVED;
 pub use program::{Activation, Budget, PER_CALL_LIMIT, Program, TOTAL_LIMIT, authorizer, resource_check};
 pub use types::Type;
 pub use value::{Fields, List, Struct, Text, Val};

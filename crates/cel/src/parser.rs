@@ -23,7 +23,8 @@ const RELATION: u8 = 2;
 const SUM: u8 = 3;
 const PRODUCT: u8 = 4;
 
-const RESERVED: [&str; 18] = [
+/// Words that are no identifiers.
+pub const RESERVED: [&str; 21] = [
     "as",
     "break",
     "const",
@@ -37,13 +38,15 @@ const RESERVED: [&str; 18] = [
     "in",
     "let",
     "loop",
-    "package",
     "namespace",
     "null",
+    "package",
     "return",
     "true",
+    "var",
+    "void",
+    "while",
 ];
-const RESERVED_TOO: [&str; 3] = ["var", "void", "while"];
 
 /// Parsing stopped; why stands in the issues.
 #[derive(Debug)]
@@ -415,7 +418,7 @@ impl Parser {
         if let Some(literal) = self.structure(&name)? {
             return Ok(literal);
         }
-        if RESERVED.contains(&name.as_str()) || RESERVED_TOO.contains(&name.as_str()) {
+        if RESERVED.contains(&name.as_str()) {
             return self.fail(at, format!("reserved identifier: {name}"));
         }
         Ok(self.ident(at, &name))

@@ -22,7 +22,7 @@ fn main() {
     types.sort_by(|a, b| a.path.cmp(&b.path));
     assert!(types.len() > 600, "the sources of k8s-openapi have another shape: {} types", types.len());
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/wire.txt");
+    let wire = package().join("build/wire.txt");
     pack(&out.join("wire.bin"), &std::fs::read_to_string(wire).expect("the table is part of the package"));
     let docs: Vec<Value> = types.iter().map(parse::Type::docs).collect();
     write(&out.join("bundle.bin"), &json!(types.iter().map(parse::Type::shape).collect::<Vec<_>>()));
@@ -40,10 +40,15 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
+/// Where this package is now: the script may have been built when it was elsewhere.
+fn package() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it").into()
+}
+
 /// Where cargo keeps the sources of a dependency.
 fn package_dir(name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").expect("cargo sets CARGO");
-    let manifest = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("Cargo.toml");
+    let manifest = package().join("Cargo.toml");
     let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--manifest-path"])
         .arg(manifest)

@@ -4,9 +4,9 @@
 use crate::bundle::{Bundle, Field, Scalar, Shape, TypeId};
 use crate::empties::{Empties, is_empty};
 use crate::moment;
-use crate::patch::go_kind;
 use crate::proto::wire::wire;
 use ironclad_api::quantity::Quantity;
+use ironclad_api::shape::sort;
 use ironclad_json::{Fate, Map, Text, Value, json};
 use std::fmt::Write;
 
@@ -250,7 +250,7 @@ impl Walk<'_> {
     }
 
     fn wrong(&self, value: &Value, of: &str, want: &str) -> String {
-        self.wrong_text(go_kind(value), of, want)
+        self.wrong_text(sort(value), of, want)
     }
 
     fn wrong_text(&self, got: &str, of: &str, want: &str) -> String {

@@ -11,9 +11,9 @@ pub use operations::{Broken, operations};
 pub use written::{Plain, written};
 
 use crate::bundle::{Bundle, TypeId};
+use ironclad_api::shape::sort;
 use ironclad_api::{ApiError, Reason};
 use ironclad_json::Value;
-pub(crate) use operations::go_kind;
 
 /// Operations that one JSON patch may have.
 const OPERATIONS: usize = 10_000;
@@ -76,7 +76,7 @@ pub fn must_be_map(patch: &Value) -> Result<(), String> {
     match patch {
         Value::Object(_) | Value::Null => Ok(()),
         other => {
-            let kind = go_kind(other);
+            let kind = sort(other);
             Err(format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"))
         }
     }

@@ -1,6 +1,7 @@
 //! JSON patch (RFC 6902) as stock's library does it. That takes more than the standard: what an object lacks counts as
 //! null, indexes may be negative or have leading zeros, and a path's first token is not looked at.
 
+use ironclad_api::shape::sort;
 use ironclad_json::{List, Map, Text, Value};
 
 /// Why an operation cannot be done, in the words of stock's library.
@@ -54,7 +55,7 @@ impl Step<'_> {
     fn from(&self, what: &str) -> Result<&str, String> {
         let why = || match self.operation.get("from") {
             Some(other) if !other.is_null() => {
-                format!("json: cannot unmarshal {} into Go value of type string", go_kind(other))
+                format!("json: cannot unmarshal {} into Go value of type string", sort(other))
             }
             _ => "operation, missing from field: missing value".to_owned(),
         };
@@ -249,7 +250,7 @@ pub(super) fn misformed(patch: &Value, typed: bool) -> Option<String> {
     };
     let wrong = |value: &Value, want: &str| match value {
         Value::Null => None,
-        other => Some(format!("json: cannot unmarshal {} into Go {want}", go_kind(other))),
+        other => Some(format!("json: cannot unmarshal {} into Go {want}", sort(other))),
     };
     let Value::Array(operations) = patch else { return wrong(patch, &format!("value of type {list}")) };
     operations.iter().find_map(|operation| {
@@ -260,18 +261,6 @@ pub(super) fn misformed(patch: &Value, typed: bool) -> Option<String> {
         };
         ["op", "path", "from"].iter().find_map(text)
     })
-}
-
-/// What Go's reader calls a value.
-pub(crate) fn go_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 /// Lays a merge patch (RFC 7386) over a value.

@@ -249,7 +249,7 @@ fn no_list(value: &Value) -> Refused {
         Value::Object(_) => "map[string]interface {}",
         Value::Number(n) if n.is_f64() => "float64",
         Value::Number(_) => "int64",
-        other => super::operations::go_kind(other),
+        other => ironclad_api::shape::sort(other),
     };
     Refused::Other(format!("expected a []interface {{}}, but received a {kind}"))
 }
@@ -277,7 +277,7 @@ fn delete_from(target: &mut Map, list: &str, values: &Value) -> Result<(), Refus
 
 /// Items that are merged must be of one kind.
 fn same_kinds(old: &[Value], patch: &[Value]) -> Result<(), Refused> {
-    let mut kinds = old.iter().chain(patch).map(super::operations::go_kind);
+    let mut kinds = old.iter().chain(patch).map(ironclad_api::shape::sort);
     let first = kinds.next();
     if first == Some("array") {
         return Err(Refused::Meaning("lists of lists are not supported".to_owned()));

@@ -108,31 +108,6 @@ fn param_kind(kind: &Value, at: &Path) -> ErrorList {
     errors
 }
 
-/// Words of the language, which name nothing.
-const RESERVED: [&str; 21] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "false",
-    "for",
-    "function",
-    "if",
-    "import",
-    "in",
-    "let",
-    "loop",
-    "namespace",
-    "null",
-    "package",
-    "return",
-    "true",
-    "var",
-    "void",
-    "while",
-];
-
 /// Each variable can refer to those before it.
 fn variables(list: &[Value], scope: &mut Scope, at: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
@@ -142,7 +117,7 @@ fn variables(list: &[Value], scope: &mut Scope, at: &Path) -> ErrorList {
         let (name, source) = (text(variable, &["name"]), text(variable, &["expression"]));
         let identifier = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-            && !RESERVED.contains(&name);
+            && !ironclad_cel::RESERVED.contains(&name);
         if name.trim().is_empty() {
             errors.push(FieldError::required(&at.child("name"), "name is not specified"));
         } else if !identifier {
