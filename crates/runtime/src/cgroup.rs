@@ -84,14 +84,12 @@ impl Layout {
                 let parent = dir.clone();
                 dir.push(part);
                 match fs::create_dir(&dir) {
-                    Ok(()) => {
-                        if self.v1.get("cpuset") == Some(root) {
-                            inherit(&parent, &dir, "cpuset.cpus")?;
-                            inherit(&parent, &dir, "cpuset.mems")?;
-                        }
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                    Err(e) => return Err(named(e, &dir)),
+                    Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(named(e, &dir)),
+                    _ => {}
+                }
+                if self.v1.get("cpuset") == Some(root) {
+                    inherit(&parent, &dir, "cpuset.cpus")?;
+                    inherit(&parent, &dir, "cpuset.mems")?;
                 }
                 if self.is_unified() && self.v2.as_ref() == Some(root) {
                     delegate(&parent);
@@ -309,7 +307,12 @@ fn named(error: io::Error, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
+/// Gives a group what its parent has of something without which no process may join it. Who made the group may not have
+/// come to this yet, or have died before.
 fn inherit(parent: &Path, dir: &Path, file: &str) -> io::Result<()> {
+    if !fs::read_to_string(dir.join(file)).map_err(|e| named(e, &dir.join(file)))?.trim().is_empty() {
+        return Ok(());
+    }
     let value = fs::read_to_string(parent.join(file))?;
     fs::write(dir.join(file), value.trim()).map_err(|e| named(e, &dir.join(file)))
 }
@@ -381,6 +384,30 @@ mod tests {
         assert!(settings(&want, true).contains(&("pids", "pids.max", "max".into())));
         assert!(settings(&want, false).contains(&("memory", "memory.limit_in_bytes", "67108864".into())));
         assert!(settings(&LinuxResources::default(), false).is_empty());
+    }
+
+    #[test]
+    fn groups_that_are_made_at_once_below_a_new_one_can_be_joined() {
+        let layout = Layout::detect();
+        let top = format!("/ironclad-made-{}", std::process::id());
+        let made = |round: usize, n: usize| {
+            let path = format!("{top}/{round}/burstable/{n}");
+            layout.create(&path).map(|()| layout.read("cpuset", &path, "cpuset.cpus"))
+        };
+        let made = &made;
+        let rounds = 0..200;
+        let of_round = |round| {
+            std::thread::scope(|s| {
+                let threads: Vec<_> = (0..4).map(|n| s.spawn(move || made(round, n))).collect();
+                threads.into_iter().map(|t| t.join().unwrap()).collect::<Vec<_>>()
+            })
+        };
+        let seen: Vec<io::Result<Option<String>>> = rounds.flat_map(of_round).collect();
+        layout.remove(&top).unwrap();
+        for cpus in seen {
+            let cpus = cpus.unwrap();
+            assert!(layout.is_unified() || cpus.is_none_or(|c| !c.trim().is_empty()), "nobody could join");
+        }
     }
 
     #[test]
